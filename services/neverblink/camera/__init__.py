@@ -1,0 +1,1 @@
+"""The camera node: trigger, source, quality gate, deadline, publish."""

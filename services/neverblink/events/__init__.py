@@ -1,0 +1,69 @@
+"""What travels: one module per event, the envelope, the registry of topics. Services meet only here."""
+
+from neverblink.events.actuation import Actuation, GateAction, Outcome
+from neverblink.events.dead_letter import DeadLetter
+from neverblink.events.drift import Distribution, DriftReport, DriftState
+from neverblink.events.envelope import Envelope, Event, EventError, Message, decode, encode
+from neverblink.events.evidence import Evidence
+from neverblink.events.frame import Frame
+from neverblink.events.model_slots import ModelSlots, Slot
+from neverblink.events.parts import (
+    ArtifactRef,
+    BoundingBox,
+    Decision,
+    Defect,
+    Quality,
+    Reason,
+    Times,
+    Tracking,
+)
+from neverblink.events.review import Judgement, Review
+from neverblink.events.topics import TOPICS, Topic
+from neverblink.events.verdict import ShadowVerdict, Verdict
+
+EVENTS: tuple[type[Event], ...] = (
+    Frame,
+    Verdict,
+    ShadowVerdict,
+    Evidence,
+    Actuation,
+    Review,
+    DriftReport,
+    ModelSlots,
+    DeadLetter,
+)
+
+__all__ = [
+    "EVENTS",
+    "TOPICS",
+    "Actuation",
+    "ArtifactRef",
+    "BoundingBox",
+    "DeadLetter",
+    "Decision",
+    "Defect",
+    "Distribution",
+    "DriftReport",
+    "DriftState",
+    "Envelope",
+    "Event",
+    "EventError",
+    "Evidence",
+    "Frame",
+    "GateAction",
+    "Judgement",
+    "Message",
+    "ModelSlots",
+    "Outcome",
+    "Quality",
+    "Reason",
+    "Review",
+    "ShadowVerdict",
+    "Slot",
+    "Times",
+    "Topic",
+    "Tracking",
+    "Verdict",
+    "decode",
+    "encode",
+]

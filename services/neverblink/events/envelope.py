@@ -1,0 +1,218 @@
+"""CloudEvents on Kafka in binary mode: attributes are headers, the record's value is the data.
+
+Source: CloudEvents 1.0.2 and its Kafka protocol binding, section 3.2. Our own attributes are CloudEvents
+extensions, so their names are lower-case letters and digits only.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import ClassVar, Self, TypeVar
+
+import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+Headers = Sequence[tuple[str, bytes]]
+
+JSON = "application/json"
+SPEC_VERSION = "1.0"
+PREFIX = "ce_"
+CONTENT_TYPE = "content-type"
+TRACE_HEADERS = ("traceparent", "tracestate")
+
+MAX_HEADER_BYTES = 16 * 1024
+MAX_JSON_BYTES = 1024 * 1024
+
+
+class EventError(ValueError):
+    """A record that is not an event we can read; the message says what is wrong with it."""
+
+
+class Part(BaseModel):
+    """A value inside an event. Unknown fields are ignored: a reader outlives the next version's additions."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Event(Part):
+    """What travels. `TYPE` names the contract and its version, `TOPIC` the topic's short name."""
+
+    TYPE: ClassVar[str]
+    TOPIC: ClassVar[str]
+
+    id: str
+
+    @property
+    def key(self) -> str:
+        """Return the record key: what must stay in order together."""
+        raise NotImplementedError
+
+    @property
+    def occurred(self) -> datetime:
+        """Return the instant that `ce_time` states."""
+        raise NotImplementedError
+
+    def _data(self) -> tuple[str, bytes, dict[str, str]]:
+        """Return content type, value and extension attributes."""
+        return JSON, orjson.dumps(self.model_dump(mode="json")), {}
+
+    @classmethod
+    def _from_data(cls, attributes: Mapping[str, str], content_type: str, value: bytes) -> Self:
+        if len(value) > MAX_JSON_BYTES:
+            raise EventError(f"a {cls.TYPE} of {len(value)} bytes is over the bound of {MAX_JSON_BYTES}")
+        try:
+            return cls.model_validate(orjson.loads(value))
+        except orjson.JSONDecodeError as error:
+            raise EventError(f"the value of a {cls.TYPE} is not JSON: {error}") from error
+
+
+class BinaryEvent(Event):
+    """An event whose value is bytes (an image, a poison record); its fields are CloudEvents attributes."""
+
+    model_config = ConfigDict(ser_json_bytes="base64")
+
+    content_type: str = "application/octet-stream"
+    body: bytes = b""
+
+    def _data(self) -> tuple[str, bytes, dict[str, str]]:
+        fields = self.model_dump(mode="json", exclude={"id", "content_type", "body"}, exclude_none=True)
+        return self.content_type, self.body, {name: _as_text(value) for name, value in fields.items()}
+
+    @classmethod
+    def _from_data(cls, attributes: Mapping[str, str], content_type: str, value: bytes) -> Self:
+        known = {name: attributes[name] for name in cls.model_fields if name in attributes}
+        return cls.model_validate({**known, "content_type": content_type, "body": value})
+
+
+E = TypeVar("E", bound=Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A record ready for Kafka: topic short name, key, value and headers."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: list[tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The CloudEvents attributes that came with an event, and its trace context."""
+
+    id: str
+    type: str
+    source: str
+    time: datetime | None
+    trace: dict[str, str] = field(default_factory=dict)
+
+
+def encode(event: Event, *, source: str, trace: Mapping[str, str] | None = None) -> Message:
+    """Turn an event into a Kafka record.
+
+    `source` is a URI reference such as `/plant-1/scorer`; `trace` holds `traceparent` and `tracestate`.
+    """
+    content_type, value, extensions = event._data()
+    headers = [
+        (f"{PREFIX}specversion", SPEC_VERSION),
+        (f"{PREFIX}id", event.id),
+        (f"{PREFIX}source", source),
+        (f"{PREFIX}type", event.TYPE),
+        (f"{PREFIX}time", rfc3339(event.occurred)),
+        (CONTENT_TYPE, content_type),
+        *((f"{PREFIX}{name}", text) for name, text in extensions.items()),
+        *((name, text) for name, text in (trace or {}).items() if name in TRACE_HEADERS),
+    ]
+    return Message(event.TOPIC, event.key.encode(), value, [(name, text.encode()) for name, text in headers])
+
+
+def read_envelope(headers: Headers) -> Envelope:
+    """Read the CloudEvents attributes of a record. Raises EventError when a required one is missing."""
+    return _envelope(attributes(headers), trace_of(headers))
+
+
+def decode(headers: Headers, value: bytes | None, *kinds: type[E]) -> tuple[E, Envelope]:
+    """Read a record as one of `kinds`. Raises EventError with a sentence when it is none of them."""
+    found = attributes(headers)
+    envelope = _envelope(found, trace_of(headers))
+    for kind in kinds:
+        if envelope.type == kind.TYPE:
+            break
+    else:
+        expected = ", ".join(kind.TYPE for kind in kinds)
+        raise EventError(f"the event type is {envelope.type!r}; this reader knows {expected}")
+    try:
+        event = kind._from_data(found, found.get(CONTENT_TYPE, JSON), value or b"")
+    except ValidationError as error:
+        raise EventError(f"a {kind.TYPE} does not fit its contract: {_first_fault(error)}") from error
+    if event.id != envelope.id:
+        raise EventError(f"ce_id is {envelope.id!r} and the data's id is {event.id!r}; they must be equal")
+    return event, envelope
+
+
+def attributes(headers: Headers) -> dict[str, str]:
+    """Return a record's CloudEvents attributes and content type; oversized or binary ones are refused."""
+    found: dict[str, str] = {}
+    for name, raw in headers:
+        if not (name.startswith(PREFIX) or name == CONTENT_TYPE) or raw is None:
+            continue
+        if len(raw) > MAX_HEADER_BYTES:
+            raise EventError(f"the header {name} has {len(raw)} bytes; the bound is {MAX_HEADER_BYTES}")
+        try:
+            found[name.removeprefix(PREFIX)] = raw.decode()
+        except UnicodeDecodeError as error:
+            raise EventError(f"the header {name} is not UTF-8 text") from error
+    return found
+
+
+def trace_of(headers: Headers) -> dict[str, str]:
+    """Return the W3C trace context of a record, empty when there is none or it is not text."""
+    trace: dict[str, str] = {}
+    for name, raw in headers:
+        if name in TRACE_HEADERS and raw is not None and len(raw) <= MAX_HEADER_BYTES:
+            try:
+                trace[name] = raw.decode("ascii")
+            except UnicodeDecodeError:
+                continue
+    return trace
+
+
+def rfc3339(moment: datetime) -> str:
+    """Return the instant as RFC 3339 text in UTC with microseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _envelope(found: Mapping[str, str], trace: dict[str, str]) -> Envelope:
+    missing = [name for name in ("specversion", "id", "source", "type") if name not in found]
+    if missing:
+        raise EventError(
+            f"the record has no CloudEvents header {', '.join(PREFIX + name for name in missing)}"
+        )
+    if found["specversion"] != SPEC_VERSION:
+        raise EventError(
+            f"CloudEvents version {found['specversion']!r} is not supported; expected {SPEC_VERSION}"
+        )
+    time = None
+    if "time" in found:
+        try:
+            time = datetime.fromisoformat(found["time"])
+        except ValueError as error:
+            raise EventError(f"ce_time {found['time']!r} is not an RFC 3339 instant") from error
+    return Envelope(found["id"], found["type"], found["source"], time, trace)
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    place = ".".join(str(step) for step in fault["loc"]) or "the event"
+    return f"{place}: {fault['msg']}"
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (int, float)):
+        return str(value)
+    return orjson.dumps(value).decode()

@@ -1,0 +1,39 @@
+"""Event ids: time-ordered for what happens once, derived for what may be computed twice."""
+
+import secrets
+from datetime import datetime
+from uuid import UUID, uuid5
+
+_NAMESPACE = UUID("9a4f1c52-0c2c-5d0e-8e1b-6f3f4f0a7d11")
+
+
+def frame_id(captured: datetime) -> str:
+    """Return a UUIDv7 (RFC 9562, section 5.7) whose time is the capture instant in milliseconds."""
+    millis = int(captured.timestamp() * 1000) & ((1 << 48) - 1)
+    value = millis << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    return str(UUID(int=value))
+
+
+def derived_id(*parts: object) -> str:
+    """Return the UUIDv5 of the parts: the same parts give the same id on every host and after every crash."""
+    return str(uuid5(_NAMESPACE, "/".join(str(part) for part in parts)))
+
+
+def verdict_id(frame: str) -> str:
+    """Return the one verdict id of a frame, however often it is scored."""
+    return derived_id("verdict", frame)
+
+
+def shadow_verdict_id(frame: str, artifact_digest: str | None, cause: str) -> str:
+    """Return the id of a score that must not act: never equal to the frame's verdict id."""
+    return derived_id("shadow-verdict", frame, artifact_digest or "none", cause)
+
+
+def evidence_id(frame: str, kind: str) -> str:
+    """Return the id of one evidence picture of a frame."""
+    return derived_id("evidence", frame, kind)
+
+
+def actuation_id(line: str, epoch: int, number: int, stage: str) -> str:
+    """Return the id of what happened to one part at one stage of its way through the PLC."""
+    return derived_id("actuation", line, epoch, number, stage)

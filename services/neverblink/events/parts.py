@@ -1,0 +1,116 @@
+"""Values that several events share: decisions, reasons, times, defects."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, StringConstraints
+
+from neverblink.events.envelope import Part, rfc3339
+
+Instant = Annotated[
+    AwareDatetime,
+    AfterValidator(lambda moment: moment.astimezone(UTC)),
+    PlainSerializer(rfc3339, return_type=str, when_used="json"),
+]
+"""An instant with a time zone, kept in UTC, written as RFC 3339 with microseconds."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+"""The name of a line, station or product: letters, digits, dot, underscore, hyphen; at most 64."""
+
+
+class Decision(StrEnum):
+    """What is decided about a part. Only `pass` releases it."""
+
+    PASS = "pass"  # noqa: S105
+    REJECT = "reject"
+    UNSCORED = "unscored"
+
+
+class Reason(StrEnum):
+    """Why a frame was rejected or left unscored. Readers must accept words they do not know."""
+
+    ANOMALY = "anomaly"
+    LATE = "late"
+    NO_IMAGE = "no-image"
+    CORRUPT_IMAGE = "corrupt-image"
+    IMAGE_TOO_LARGE = "image-too-large"
+    WRONG_TYPE = "wrong-type"
+    TOO_DARK = "too-dark"
+    SATURATED = "saturated"
+    BLURRED = "blurred"
+    LOW_CONTRAST = "low-contrast"
+    FROZEN = "frozen"
+    NO_MODEL = "no-model"
+    WRONG_PRODUCT = "wrong-product"
+    OBJECT_MISSING = "object-missing"
+    DIGEST_MISMATCH = "digest-mismatch"
+    BAD_EVENT = "bad-event"
+    OVERLOAD = "overload"
+    BROKER_AWAY = "broker-away"
+    SCORER_ERROR = "scorer-error"
+
+
+class Tracking(Part):
+    """How the PLC knows the part."""
+
+    epoch: int = Field(ge=0, le=0xFFFF, description="The PLC's Epoch when the part was triggered.")
+    number: int = Field(ge=0, le=0xFFFFFFFF, description="The PLC's LastTriggered for this part.")
+
+
+class Quality(Part):
+    """What the image itself looks like, before any model."""
+
+    brightness: float = Field(ge=0, le=1, description="Mean luma, 0 black to 1 white.")
+    contrast: float = Field(ge=0, le=1, description="Standard deviation of luma, as a share of full scale.")
+    sharpness: float = Field(
+        ge=0, description="Variance of the Laplacian of luma; compare only within a station."
+    )
+    saturation: float = Field(ge=0, le=1, description="Share of pixels clipped at full scale.")
+
+
+class BoundingBox(Part):
+    """An axis-aligned box in pixels of the original image."""
+
+    x: int = Field(ge=0)
+    y: int = Field(ge=0)
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+
+
+class Defect(Part):
+    """One region that does not look right."""
+
+    type: str = Field(description="Defect type, `anomaly` when only PatchCore saw it.")
+    taxonomy: str | None = Field(
+        default=None, description="surface, structural, dimensional, foreign-object or assembly."
+    )
+    bbox: BoundingBox
+    area_px: int = Field(ge=1)
+    area_mm2: float | None = Field(default=None, ge=0, description="Only where the station has a scale.")
+    confidence: float | None = Field(default=None, ge=0, le=1)
+    peak: float | None = Field(default=None, ge=0, description="Highest anomaly value in the region.")
+
+
+class ArtifactRef(Part):
+    """Which model: its content digest is its identity."""
+
+    name: str
+    version: str
+    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+
+
+class Times(Part):
+    """When a frame reached each stage."""
+
+    captured: Instant
+    published: Instant | None = None
+    received: Instant | None = None
+    batched: Instant | None = None
+    scored: Instant | None = None
+    emitted: Instant | None = None
+
+
+def seconds_between(start: datetime | None, end: datetime | None) -> float | None:
+    """Return the seconds from `start` to `end`, None when either is unknown. Negative means clock skew."""
+    return None if start is None or end is None else (end - start).total_seconds()

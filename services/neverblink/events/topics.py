@@ -1,0 +1,79 @@
+"""The registry of topics: one place for a topic's name, key, retention and readers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+HOUR_MS = 3_600_000
+WEEK_MS = 7 * 24 * HOUR_MS
+MIB = 1024 * 1024
+FOREVER = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What a topic promises. `retention_ms` of -1 keeps records for ever."""
+
+    name: str
+    key: str
+    about: str
+    retention_ms: int
+    writers: tuple[str, ...]
+    readers: tuple[str, ...]
+    compacted: bool = False
+    max_message_bytes: int = MIB
+    compression: str | None = "zstd"
+
+    def full_name(self, prefix: str) -> str:
+        """Return the name on the broker."""
+        return f"{prefix}.{self.name}"
+
+    def settings(self) -> dict[str, str]:
+        """Return the topic's configuration on the broker."""
+        return {
+            "cleanup.policy": "compact" if self.compacted else "delete",
+            "retention.ms": str(self.retention_ms),
+            "max.message.bytes": str(self.max_message_bytes),
+        }
+
+
+_ALL = (
+    Topic(
+        "frames", "line/station", "Image bytes, or empty with a dataref.", 6 * HOUR_MS,
+        ("camera",), ("scorer",), max_message_bytes=8 * MIB, compression=None,
+    ),
+    Topic(
+        "verdicts", "line", "The one decision about each frame.", 4 * WEEK_MS,
+        ("scorer", "camera"), ("bridge", "drift", "ledger", "MES"),
+    ),
+    Topic(
+        "shadow-verdicts", "line", "Scores that must not act: shadow models, late frames.", 4 * WEEK_MS,
+        ("scorer",), ("drift", "ledger"),
+    ),
+    Topic(
+        "evidence", "line/station", "Anomaly map overlays and thumbnails.", 6 * HOUR_MS,
+        ("scorer",), ("ledger", "console"), max_message_bytes=8 * MIB, compression=None,
+    ),
+    Topic(
+        "actuations", "line", "What the PLC was told, when, and what its gate did.", 4 * WEEK_MS,
+        ("bridge",), ("ledger", "MES"),
+    ),
+    Topic(
+        "reviews", "line/station", "A person's confirmation or correction.", FOREVER,
+        ("console",), ("ledger", "trainer"),
+    ),
+    Topic(
+        "drift", "line", "Window reports and alerts.", 8 * WEEK_MS,
+        ("drift",), ("console", "ledger", "SRE"),
+    ),
+    Topic(
+        "models", "line/station", "Which artifact is active or in shadow.", FOREVER,
+        ("trainer",), ("scorer", "camera", "drift"), compacted=True,
+    ),
+    Topic(
+        "dead-letters", "the original key", "Poison records, with where and why.", 4 * WEEK_MS,
+        ("any service",), ("people",), max_message_bytes=8 * MIB,
+    ),
+)  # fmt: skip
+
+TOPICS: Mapping[str, Topic] = MappingProxyType({topic.name: topic for topic in _ALL})

@@ -1,0 +1,78 @@
+"""What was decided about a part, and what was only computed."""
+
+from datetime import datetime
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from neverblink.events.envelope import Event
+from neverblink.events.parts import ArtifactRef, Decision, Defect, Instant, Name, Quality, Times, Tracking
+
+
+class _Scored(Event):
+    """The fields of everything that a scorer says about a frame."""
+
+    frame_id: str
+    line: Name
+    station: Name
+    product: Name
+    part: str = Field(min_length=1, max_length=128)
+    seq: int = Field(ge=0)
+    tracking: Tracking | None = None
+    decision: Decision
+    reason: str | None = Field(default=None, description="One word for programs, see `Reason`.")
+    detail: str | None = Field(default=None, max_length=1000, description="One sentence for people.")
+    score: float | None = Field(default=None, ge=0, description="The raw image score.")
+    threshold: float | None = Field(default=None, gt=0)
+    ratio: float | None = Field(default=None, ge=0, description="score / threshold: above 1 is a reject.")
+    artifact: ArtifactRef | None = None
+    defects: tuple[Defect, ...] = ()
+    quality: Quality | None = None
+    times: Times
+    deadline: Instant
+    late: bool = False
+    holdout: bool = False
+    challenge: bool = False
+
+    @property
+    def key(self) -> str:
+        """Return the line: all verdicts of a line stay in order."""
+        return self.line
+
+    @property
+    def occurred(self) -> datetime:
+        """Return when the verdict was emitted, or the frame captured."""
+        return self.times.emitted or self.times.captured
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.decision is Decision.UNSCORED:
+            if self.reason is None:
+                raise ValueError("an unscored verdict must state its reason")
+        elif self.score is None or self.threshold is None or self.ratio is None or self.artifact is None:
+            raise ValueError(f"a {self.decision} verdict must state score, threshold, ratio and artifact")
+        return self
+
+
+class Verdict(_Scored):
+    """The one decision about a frame; the bridge acts on it."""
+
+    TYPE: ClassVar[str] = "neverblink.verdict.v1"
+    TOPIC: ClassVar[str] = "verdicts"
+
+    evidence: tuple[str, ...] = Field(default=(), description="Ids of the evidence events of this frame.")
+
+    @model_validator(mode="after")
+    def _late_never_passes(self) -> Self:
+        if self.late and self.decision is Decision.PASS:
+            raise ValueError("a late verdict must not pass a part")
+        return self
+
+
+class ShadowVerdict(_Scored):
+    """A score that must not act: of a shadow model, or of a frame that was already too late."""
+
+    TYPE: ClassVar[str] = "neverblink.shadow-verdict.v1"
+    TOPIC: ClassVar[str] = "shadow-verdicts"
+
+    cause: Literal["shadow-model", "late-frame"]
