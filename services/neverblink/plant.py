@@ -1,0 +1,586 @@
+"""The plant file: site, Kafka, lines, stations, PLCs and products, in one YAML file that explains itself."""
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar, cast
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from neverblink.events.parts import Name
+
+MAX_PLANT_BYTES = 4 * 1024 * 1024
+
+
+class PlantError(ValueError):
+    """A plant file that cannot be used; the message names file, line and column, and what to do."""
+
+
+class Section(BaseModel):
+    """A part of the plant file. Unknown fields are errors: a misspelt setting must not be ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class KafkaSecurity(Section):
+    """How to reach a cluster that does not trust its network."""
+
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="Kafka's security.protocol."
+    )
+    ca_file: Path | None = Field(
+        default=None, description="PEM file of the authority that signed the brokers."
+    )
+    cert_file: Path | None = Field(default=None, description="PEM file of the client's certificate.")
+    key_file: Path | None = Field(default=None, description="PEM file of the client's key.")
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="SCRAM-SHA-512", description="SASL mechanism."
+    )
+    username: str | None = Field(default=None, description="SASL user name.")
+    password_file: Path | None = Field(
+        default=None, description="File whose first line is the SASL password."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.protocol.startswith("SASL") and (self.username is None or self.password_file is None):
+            raise ValueError(f"protocol {self.protocol} needs username and password_file")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together: give both or neither")
+        return self
+
+
+class Kafka(Section):
+    """The cluster and how topics are laid out on it."""
+
+    bootstrap: str = Field(
+        default="127.0.0.1:9092",
+        pattern=r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$",
+        description="host:port of one or more brokers, separated by commas.",
+    )
+    topic_prefix: Name = Field(default="neverblink", description="Topics are named PREFIX.frames, and so on.")
+    partitions: int = Field(default=48, ge=1, le=1000, description="Partitions per topic; chosen once.")
+    replication: int = Field(
+        default=-1, ge=-1, le=9, description="Copies of each partition; -1 takes the cluster's default."
+    )
+    security: KafkaSecurity = KafkaSecurity()
+
+
+class Storage(Section):
+    """Where files live. Relative paths are relative to the plant file."""
+
+    artifacts: Path = Field(default=Path("artifacts"), description="Folder of fitted models.")
+    ledger: str = Field(default="sqlite:///ledger.db", description="SQLAlchemy URL of the ledger.")
+
+
+class ScorerSettings(Section):
+    """Batching, in Triton's terms, and where the model runs."""
+
+    device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N.")
+    threads: int = Field(
+        default=0, ge=0, le=256, description="CPU threads of the model; 0 lets the library choose."
+    )
+    max_batch: int = Field(default=8, ge=1, le=256, description="Frames in one forward pass at most.")
+    max_queue_delay_ms: float = Field(
+        default=5.0, ge=0, le=1000, description="How long the oldest frame may wait for company."
+    )
+    max_queue_size: int = Field(default=256, ge=1, le=65536, description="Decoded frames waiting at most.")
+    timeout_action: Literal["reject", "delay"] = Field(
+        default="delay",
+        description="A frame past its deadline is told as late either way; `delay` still scores it.",
+    )
+
+
+class DriftSettings(Section):
+    """Windows of the drift service, in event time."""
+
+    window_s: float = Field(default=60.0, ge=1, le=86400, description="Length of one window.")
+    allowed_lateness_s: float = Field(default=10.0, ge=0, le=3600, description="How long a window waits.")
+
+
+class Product(Section):
+    """What is inspected, and the artifact that knows it."""
+
+    name: Name
+    artifact: Path = Field(description="Artifact folder; a relative one lies under storage.artifacts.")
+    weights: Path | None = Field(
+        default=None, description="Backbone weights file, when not the packaged ones."
+    )
+    min_area_px: int = Field(default=1, ge=1, description="Smaller regions are not listed as defects.")
+
+
+class FolderSource(Section):
+    """Image files of a folder and its sub-folders, in name order or shuffled."""
+
+    kind: Literal["folder"]
+    path: Path = Field(description="Folder with PNG, JPEG, BMP or TIFF files.")
+    shuffle: bool = Field(default=False, description="Draw the order from `seed` instead of the names.")
+    loop: bool = Field(default=True, description="Start again after the last image.")
+    seed: int = Field(default=0, ge=0)
+
+
+class SimulatedSource(Section):
+    """Drawn parts with drawn defects, the same ones for the same seed."""
+
+    kind: Literal["simulated"]
+    drawing: str = Field(description="Which drawing: `pcb` or `disc`.")
+    seed: int = Field(default=1, ge=0)
+    defect_rate: float = Field(default=0.15, ge=0, le=1, description="Share of parts with a defect.")
+    brightness: float = Field(default=1.0, gt=0, le=2, description="Light level; 1 is as fitted.")
+
+
+class TimerTrigger(Section):
+    """One part per tick. For demonstrations and bench work: a line needs a photo-eye or an encoder."""
+
+    kind: Literal["timer"]
+    rate_per_s: float = Field(default=1.0, gt=0, le=1000, description="Parts per second.")
+    parts: int | None = Field(default=None, ge=1, description="Stop after so many.")
+
+
+class PlcTrigger(Section):
+    """The PLC triggers: a new value of LastTriggered is a new part, so part identity starts at the PLC."""
+
+    kind: Literal["plc"]
+    poll_ms: float = Field(default=20.0, ge=5, le=1000, description="Sampling interval asked of the PLC.")
+
+
+class QualityLimits(Section):
+    """What an image must be to be worth scoring. A limit of None is not checked."""
+
+    min_brightness: float | None = Field(default=0.04, ge=0, le=1, description="Below: too dark.")
+    max_brightness: float | None = Field(default=0.96, ge=0, le=1, description="Above: saturated.")
+    max_saturation: float | None = Field(default=0.5, ge=0, le=1, description="Share of clipped pixels.")
+    min_contrast: float | None = Field(default=0.01, ge=0, le=1, description="Below: low contrast.")
+    min_sharpness: float | None = Field(
+        default=None, ge=0, description="Below: blurred; learn it per station."
+    )
+    frozen_after: int | None = Field(
+        default=3, ge=2, le=1000, description="So many identical images in a row are a frozen camera."
+    )
+
+
+class Payload(Section):
+    """How an image travels."""
+
+    format: Literal["png", "jpeg"] = Field(default="png", description="png loses nothing; jpeg is smaller.")
+    jpeg_quality: int = Field(default=95, ge=50, le=100)
+    max_inline_bytes: int = Field(
+        default=2 * 1024 * 1024, ge=1024, le=7 * 1024 * 1024, description="A larger image is refused."
+    )
+
+
+class Station(Section):
+    """One camera at one place of a line."""
+
+    name: Name
+    product: Name = Field(description="Name of a product of this file.")
+    source: Annotated[FolderSource | SimulatedSource, Field(discriminator="kind")]
+    trigger: Annotated[TimerTrigger | PlcTrigger, Field(discriminator="kind")]
+    quality: QualityLimits = QualityLimits()
+    payload: Payload = Payload()
+    mm_per_px: float | None = Field(default=None, gt=0, description="Scale of the image, for areas in mm².")
+    buffer_frames: int = Field(
+        default=16, ge=1, le=1024, description="Frames waiting to be published at most."
+    )
+
+
+class Timing(Section):
+    """The line's geometry: how long a part takes from trigger to gate, and what of it is ours."""
+
+    distance_to_gate_m: float = Field(
+        gt=0, le=1000, description="Trigger to gate along the conveyor, metres."
+    )
+    speed_m_s: float = Field(gt=0, le=100, description="Conveyor speed, metres per second.")
+    actuator_ms: float = Field(default=150.0, ge=0, le=10000, description="Time the gate needs to move.")
+    plc_cycle_ms: float = Field(default=20.0, ge=0, le=1000, description="Cycle time of the PLC task.")
+    margin_ms: float = Field(default=50.0, ge=0, le=10000, description="Kept free for what was not foreseen.")
+
+    @property
+    def lead_s(self) -> float:
+        """Seconds from trigger to gate."""
+        return self.distance_to_gate_m / self.speed_m_s
+
+    @property
+    def budget_s(self) -> float:
+        """Seconds from trigger to the verdict's deadline."""
+        return self.lead_s - (self.actuator_ms + self.plc_cycle_ms + self.margin_ms) / 1000
+
+    @model_validator(mode="after")
+    def _leaves_time(self) -> Self:
+        if self.budget_s <= 0:
+            raise ValueError(
+                f"a part reaches the gate {self.lead_s * 1000:.0f} ms after its trigger, and actuator, "
+                f"PLC cycle and margin need {(self.lead_s - self.budget_s) * 1000:.0f} ms: no time is left "
+                "for a verdict; move the gate or slow the line"
+            )
+        return self
+
+
+class OpcUaSecurity(Section):
+    """How the PLC's server is trusted, and who we are to it."""
+
+    policy: Literal["Basic256Sha256", "Aes256Sha256RsaPss", "None"] = Field(default="Basic256Sha256")
+    certificate: Path | None = Field(default=None, description="Our application certificate, DER or PEM.")
+    key: Path | None = Field(default=None, description="Our private key, PEM.")
+    plc_certificate: Path | None = Field(default=None, description="The PLC's certificate, pinned.")
+    username: str | None = Field(default=None)
+    password_file: Path | None = Field(default=None, description="File whose first line is the password.")
+    allow_insecure: bool = Field(
+        default=False, description="Accept policy None, for a test or a closed cell."
+    )
+
+    @model_validator(mode="after")
+    def _safe_by_default(self) -> Self:
+        if self.policy == "None" and not self.allow_insecure:
+            raise ValueError("policy None sends verdicts unsigned; write allow_insecure: true to accept that")
+        missing = [name for name in ("certificate", "key", "plc_certificate") if getattr(self, name) is None]
+        if self.policy != "None" and missing:
+            raise ValueError(f"policy {self.policy} needs {', '.join(missing)}")
+        if (self.username is None) != (self.password_file is None):
+            raise ValueError("username and password_file go together: give both or neither")
+        return self
+
+
+class Plc(Section):
+    """One line's PLC: where it is, how its program names the contract's nodes, how it is written."""
+
+    endpoint: str = Field(pattern=r"^opc\.tcp://[^\s/]+:\d+(/\S*)?$", description="opc.tcp://host:port/path")
+    profile: Literal["verdict-table"] = Field(default="verdict-table", description="How rejects are told.")
+    namespace_uri: str = Field(default="urn:neverblink:plc", description="Namespace of the mapped nodes.")
+    node: str = Field(
+        default="s=VisionReject.{name}",
+        pattern=r"^[si]=.*\{name\}.*$",
+        description="Node id of a contract name; {name} is replaced.",
+    )
+    slot_node: str = Field(
+        default="s=VisionReject.Verdict[{index}]",
+        pattern=r"^[si]=.*\{index\}.*$",
+        description="Node id of one slot of the verdict table; {index} is replaced.",
+    )
+    nodes: dict[str, str] = Field(
+        default_factory=dict,
+        description="Node ids that do not follow the pattern: contract name to `s=…` or `i=…`.",
+    )
+    security: OpcUaSecurity
+    heartbeat_ms: float = Field(default=200.0, ge=50, le=2000)
+    write_budget_min_ms: float = Field(default=20.0, ge=1, le=1000)
+    write_budget_max_ms: float = Field(default=150.0, ge=1, le=5000)
+    session_timeout_s: float = Field(default=30.0, ge=5, le=600)
+
+    def node_id(self, name: str) -> str:
+        """Return the identifier part of a contract name's node id, without the namespace index."""
+        return self.nodes.get(name) or self.node.format(name=name)
+
+    def slot_id(self, index: int) -> str:
+        """Return the identifier part of one verdict slot's node id."""
+        return self.nodes.get(f"Verdict[{index}]") or self.slot_node.format(index=index)
+
+
+class Line(Section):
+    """A conveyor with its stations, its gate and its PLC."""
+
+    name: Name
+    timing: Timing
+    stations: tuple[Station, ...] = Field(min_length=1)
+    plc: Plc | None = Field(default=None, description="Without a PLC, verdicts are published and not told.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        _unique("station", [station.name for station in self.stations])
+        for station in self.stations:
+            if station.trigger.kind == "plc" and self.plc is None:
+                raise ValueError(
+                    f"station {station.name} is triggered by the PLC, and the line has no plc section"
+                )
+        return self
+
+    def station(self, name: str) -> Station:
+        """Return the station of that name. Raises PlantError when there is none."""
+        return _named("station", name, self.stations)
+
+
+class Plant(Section):
+    """Everything the services need to know about one site."""
+
+    site: Name
+    kafka: Kafka = Kafka()
+    storage: Storage = Storage()
+    scorer: ScorerSettings = ScorerSettings()
+    drift: DriftSettings = DriftSettings()
+    products: tuple[Product, ...] = Field(min_length=1)
+    lines: tuple[Line, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        _unique("line", [line.name for line in self.lines])
+        _unique("product", [product.name for product in self.products])
+        known = {product.name for product in self.products}
+        for line, station in self.stations():
+            if station.product not in known:
+                raise ValueError(
+                    f"station {line.name}/{station.name} inspects product {station.product!r}, which is not "
+                    f"in products{_suggestion(station.product, known)}"
+                )
+        endpoints = [line.plc.endpoint + line.plc.node for line in self.lines if line.plc is not None]
+        _unique("PLC endpoint and node pattern", endpoints)
+        return self
+
+    def stations(self) -> Iterator[tuple[Line, Station]]:
+        """Yield every station with its line."""
+        for line in self.lines:
+            for station in line.stations:
+                yield line, station
+
+    def line(self, name: str) -> Line:
+        """Return the line of that name. Raises PlantError when there is none."""
+        return _named("line", name, self.lines)
+
+    def product(self, name: str) -> Product:
+        """Return the product of that name. Raises PlantError when there is none."""
+        return _named("product", name, self.products)
+
+    def artifact_folder(self, product: Product) -> Path:
+        """Return the folder of a product's artifact."""
+        return self.storage.artifacts / product.artifact
+
+
+def load_plant(path: Path) -> Plant:
+    """Read and check a plant file. Raises PlantError with every fault, each with line and column."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise PlantError(f"there is no plant file {path}; `neverblink plant example` prints one") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlantError(f"the plant file {path} cannot be read: {error}") from error
+    return _anchored(parse_plant(text, str(path)), path.parent.resolve())
+
+
+def parse_plant(text: str, name: str = "plant.yaml") -> Plant:
+    """Check the text of a plant file; `name` is used in messages. Raises PlantError."""
+    if len(text.encode()) > MAX_PLANT_BYTES:
+        raise PlantError(f"{name} is larger than {MAX_PLANT_BYTES} bytes, the bound for a plant file")
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+        raise PlantError(f"{place}: this is not valid YAML: {error.problem or error.context}") from error
+    except yaml.YAMLError as error:
+        raise PlantError(f"{name}: this is not valid YAML: {error}") from error
+    if not isinstance(root, yaml.MappingNode):
+        raise PlantError(f"{name}:1:1: a plant file is a mapping that starts with `site:`")
+    faults = [*_repeated_keys(root)]
+    plant: Plant | None = None
+    if not faults:
+        try:
+            plant = Plant.model_validate(yaml.safe_load(text))
+        except ValidationError as error:
+            # A list whose only item is faulty is also reported as too short: the item's own fault says it.
+            causes = [dict(fault) for fault in error.errors() if fault["type"] != "too_short"]
+            faults = [_fault(root, fault) for fault in causes or map(dict, error.errors())]
+    if plant is None:
+        faults.sort(key=lambda fault: (fault.line, fault.column))
+        raise PlantError(
+            "\n".join(f"{name}:{fault.line}:{fault.column}: {fault.sentence}" for fault in faults)
+        )
+    return plant
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    line: int
+    column: int
+    sentence: str
+
+
+def _fault(root: yaml.Node, fault: dict[str, Any]) -> _Fault:
+    steps, node, key_node = _walk(root, list(fault["loc"]))
+    place = _place(steps)
+    mark = (key_node or node).start_mark
+    if fault["type"] == "extra_forbidden":
+        sentence = f"{steps[-1]!r} is not a setting of {_place(steps[:-1])}"
+        sentence += _suggestion(str(steps[-1]), _known_fields(steps[:-1]))
+    elif fault["type"] == "missing":
+        sentence = f"{place} is missing"
+    else:
+        message = fault["msg"].removeprefix("Value error, ")
+        sentence = f"{place}: {message[0].lower()}{message[1:]}"
+        if fault["type"] != "value_error" and not isinstance(fault["input"], (dict, list)):
+            sentence += f" (it is {fault['input']!r})"
+    return _Fault(mark.line + 1, mark.column + 1, sentence)
+
+
+def _place(steps: list[Any]) -> str:
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+    return text.removeprefix(".") or "the plant"
+
+
+def _walk(root: yaml.Node, location: list[Any]) -> tuple[list[Any], yaml.Node, yaml.Node | None]:
+    """Follow a pydantic location through the YAML nodes as far as it goes.
+
+    Returns the steps without the tags that pydantic adds for a union, the node reached, and its key.
+    """
+    node, key_node = root, None
+    steps: list[Any] = []
+    for step in location:
+        if isinstance(node, yaml.MappingNode):
+            entries = {key.value: (value, key) for key, value in node.value}
+            if step in entries:
+                node, key_node = entries[step]
+            elif "kind" in entries and entries["kind"][0].value == step:
+                continue
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node, key_node = node.value[step], None
+        steps.append(step)
+    return steps, node, key_node
+
+
+def _repeated_keys(node: yaml.Node) -> Iterator[_Fault]:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                mark = key.start_mark
+                yield _Fault(
+                    mark.line + 1, mark.column + 1, f"{key.value!r} stands twice in the same section"
+                )
+            seen.add(key.value)
+            yield from _repeated_keys(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _repeated_keys(value)
+
+
+def _known_fields(steps: list[Any]) -> set[str]:
+    """Return the field names of the sections that a location may mean."""
+    sections: list[type[BaseModel]] = [Plant]
+    for step in steps:
+        if isinstance(step, int):
+            continue
+        found = [
+            inner
+            for section in sections
+            if step in section.model_fields
+            for inner in _sections_in(section.model_fields[step].annotation)
+        ]
+        sections = found or sections
+    return {name for section in sections for name in section.model_fields}
+
+
+def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _sections_in(argument)
+
+
+def _suggestion(word: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(word, sorted(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _unique(what: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two {what}s are named {name!r}; each needs its own")
+
+
+N = TypeVar("N", Line, Station, Product)
+
+
+def _named(what: str, name: str, items: tuple[N, ...]) -> N:
+    for item in items:
+        if item.name == name:
+            return item
+    known = {item.name for item in items}
+    raise PlantError(
+        f"the plant has no {what} {name!r}{_suggestion(name, known)}; it has {', '.join(sorted(known))}"
+    )
+
+
+def _anchored(plant: Plant, folder: Path) -> Plant:
+    """Make relative paths absolute, as seen from the plant file's folder."""
+    ledger = plant.storage.ledger
+    if ledger.startswith("sqlite:///") and not Path(ledger.removeprefix("sqlite:///")).is_absolute():
+        ledger = f"sqlite:///{folder / ledger.removeprefix('sqlite:///')}"
+    storage = plant.storage.model_copy(update={"ledger": ledger})
+    return _anchor_paths(plant.model_copy(update={"storage": storage}), folder)
+
+
+T = TypeVar("T")
+
+
+def _anchor_paths(section: T, folder: Path) -> T:
+    if isinstance(section, tuple):
+        return tuple(_anchor_paths(item, folder) for item in section)
+    if isinstance(section, Product):
+        # An artifact is anchored to storage.artifacts, by Plant.artifact_folder.
+        return section.model_copy(update={"weights": _anchor_paths(section.weights, folder)})
+    if isinstance(section, Section):
+        return section.model_copy(
+            update={
+                name: _anchor_paths(getattr(section, name), folder) for name in type(section).model_fields
+            }
+        )
+    if isinstance(section, Path) and not section.is_absolute():
+        return folder / section
+    return section
+
+
+EXAMPLE = """\
+# A plant file: one site, its lines, and what they inspect. `neverblink plant check FILE` explains mistakes;
+# `neverblink plant schema` prints a JSON Schema for editors.
+site: plant-1
+
+kafka:
+  bootstrap: kafka-1:9092,kafka-2:9092,kafka-3:9092
+  partitions: 48            # chosen once: more stations than partitions share them
+  security:
+    protocol: SASL_SSL
+    ca_file: certificates/kafka-ca.pem
+    username: neverblink
+    password_file: secrets/kafka-password
+
+storage:
+  artifacts: artifacts      # relative to this file
+  ledger: sqlite:///ledger.db
+
+scorer:
+  device: cpu               # or cuda
+  max_batch: 8
+  max_queue_delay_ms: 5
+
+products:
+  - name: pcb
+    artifact: pcb-3         # artifacts/pcb-3, made by `neverblink fit`
+    min_area_px: 9
+
+lines:
+  - name: line-1
+    timing:
+      distance_to_gate_m: 2.0
+      speed_m_s: 1.0        # 2 s from trigger to gate
+      actuator_ms: 200
+      plc_cycle_ms: 20
+      margin_ms: 50         # leaves 1.73 s for a verdict
+    plc:
+      endpoint: opc.tcp://192.0.2.10:4840
+      namespace_uri: http://example.com/line-1
+      node: s="VisionReject"."{name}"
+      slot_node: s="VisionReject"."Verdict"[{index}]
+      security:
+        certificate: certificates/neverblink.der
+        key: secrets/neverblink-key.pem
+        plc_certificate: certificates/plc-line-1.der
+        username: neverblink
+        password_file: secrets/plc-password
+    stations:
+      - name: top
+        product: pcb
+        source: {kind: folder, path: camera-drop}
+        trigger: {kind: plc}
+        mm_per_px: 0.08
+        quality: {min_brightness: 0.1, max_saturation: 0.05}
+"""
