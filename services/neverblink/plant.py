@@ -513,20 +513,18 @@ T = TypeVar("T")
 
 
 def _anchor_paths(section: T, folder: Path) -> T:
+    anchored: Any = section
     if isinstance(section, tuple):
-        return tuple(_anchor_paths(item, folder) for item in section)
-    if isinstance(section, Product):
-        # An artifact is anchored to storage.artifacts, by Plant.artifact_folder.
-        return section.model_copy(update={"weights": _anchor_paths(section.weights, folder)})
-    if isinstance(section, Section):
-        return section.model_copy(
-            update={
-                name: _anchor_paths(getattr(section, name), folder) for name in type(section).model_fields
-            }
+        anchored = tuple(_anchor_paths(item, folder) for item in section)
+    elif isinstance(section, Section):
+        # A product's artifact is anchored to storage.artifacts instead, by Plant.artifact_folder.
+        names = type(section).model_fields.keys() - ({"artifact"} if isinstance(section, Product) else set())
+        anchored = section.model_copy(
+            update={name: _anchor_paths(getattr(section, name), folder) for name in names}
         )
-    if isinstance(section, Path) and not section.is_absolute():
-        return folder / section
-    return section
+    elif isinstance(section, Path) and not section.is_absolute():
+        anchored = folder / section
+    return cast(T, anchored)
 
 
 EXAMPLE = """\
