@@ -1,0 +1,398 @@
+"""One OPC UA session with a PLC. A lost session is never revived: the owner opens a fresh one.
+
+asyncua's own reconnecting is not used: while it reconnects, a write may wait for a minute and then still be
+sent, and no verdict may wait inside a library.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncua.ua
+from asyncua.client.client import Client
+from asyncua.common.subscription import DataChangeEvent, OverflowPolicy, StatusChangeEvent
+from asyncua.crypto import security_policies
+from asyncua.crypto.uacrypto import CertProperties
+from cryptography import x509
+
+from neverblink.plant import OpcUaSecurity, Plc
+from neverblink.plc.contract import SLOT, DataType, node
+
+TIMEOUT_S = 1.0
+WATCHDOG_S = 0.5  # a half-open connection is found within twice this
+SECURITY_RETRY_S = 10.0  # PLCs lock out clients that keep knocking with a bad certificate or password
+READ_CHUNK = (
+    100  # attributes in one Read: PLCs bound MaxNodesPerRead, and big reads take seconds on small ones
+)
+
+# asyncua's type hints name NewTypes where its code takes plain values, so its protocol types are not checked.
+ua: Any = asyncua.ua
+
+_TYPES: Mapping[DataType, Any] = {
+    "Boolean": ua.VariantType.Boolean,
+    "UInt16": ua.VariantType.UInt16,
+    "UInt32": ua.VariantType.UInt32,
+}
+_POLICIES: Mapping[str, Any] = {
+    "Basic256Sha256": security_policies.SecurityPolicyBasic256Sha256,
+    "Aes256Sha256RsaPss": security_policies.SecurityPolicyAes256Sha256RsaPss,
+}
+_log = logging.getLogger("neverblink.plc")
+
+# asyncua reports every refused connection with a stack trace; our own sentence says the same to a person.
+logging.getLogger("asyncua").setLevel(logging.CRITICAL + 1)
+
+
+class PlcError(RuntimeError):
+    """The PLC cannot be used now; the message says why and what to do. `retry_s` is how long to wait."""
+
+    retry_s: float | None = None
+
+
+class PlcUnreachableError(PlcError):
+    """Nobody answers, or the connection broke."""
+
+
+class PlcRefusedError(PlcError):
+    """The PLC's server answers and does not let us in."""
+
+    retry_s = SECURITY_RETRY_S
+
+
+class PlcFullError(PlcError):
+    """The PLC has no free session; `retry_s` is the time after which an abandoned one ends."""
+
+
+class ContractError(PlcError):
+    """The PLC's nodes are not what the contract says; each line of the message is one fault."""
+
+    retry_s = SECURITY_RETRY_S
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A new value of a subscribed node."""
+
+    name: str
+    value: Any
+    source_time: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What the server says about one node. `status` is None when the node exists."""
+
+    status: str | None
+    type: str | None
+    rank: int | None
+    length: int | None
+    access: int
+    user_access: int
+
+
+class PlcConnection:
+    """A live session. Names are contract names; values are plain Python numbers and booleans."""
+
+    def __init__(self, client: Client, plc: Plc, namespace: int) -> None:
+        self._client = client
+        self._plc = plc
+        self._namespace = namespace
+        self._ids: dict[str, Any] = {}
+        self.lost = asyncio.Event()
+        self.lost_because = ""
+
+    def text_id(self, name: str) -> str:
+        """Return a contract name's node id as the plant file writes it."""
+        if name.startswith(f"{SLOT.name}["):
+            return self._plc.slot_id(int(name[len(SLOT.name) + 1 : -1]))
+        return self._plc.node_id(name)
+
+    def _id(self, name: str) -> Any:
+        known = self._ids.get(name)
+        if known is None:
+            known = self._ids[name] = parse_node_id(self.text_id(name), self._namespace)
+        return known
+
+    async def read(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return the values of nodes, None for one that cannot be read now. Raises PlcUnreachableError."""
+        values = await self._read([(self._id(name), ua.AttributeIds.Value) for name in names])
+        return {
+            name: found.Value.Value if found.Value is not None and _good(found) else None
+            for name, found in zip(names, values, strict=True)
+        }
+
+    async def write(self, values: Mapping[str, int | bool]) -> dict[str, str | None]:
+        """Write nodes in one request; return the status name of each that was refused, None for a good one.
+
+        Nothing is retried: after PlcUnreachableError or TimeoutError it is unknown whether the PLC has
+        written, or still will.
+        """
+        ids = [self._id(name) for name in values]
+        # Without timestamps: S7, Kepware and open62541 answer BadWriteNotSupported when one is set.
+        data = [ua.DataValue(ua.Variant(value, _TYPES[node(name).type])) for name, value in values.items()]
+        try:
+            results = await self._client.uaclient.write_attributes(ids, data, ua.AttributeIds.Value)
+        except TimeoutError:
+            raise
+        except (OSError, ua.UaError) as error:
+            raise PlcUnreachableError(f"the write was not answered: {_words(error)}") from error
+        return {
+            name: None if status.is_good() else status.name
+            for name, status in zip(values, results, strict=True)
+        }
+
+    async def register(self, names: Iterable[str]) -> None:
+        """Register nodes that are used again and again; a server that cannot is used without."""
+        wanted = list(names)
+        try:
+            aliases = await self._client.uaclient.register_nodes([self._id(name) for name in wanted])
+        except (TimeoutError, OSError, ua.UaError):
+            return
+        self._ids.update(zip(wanted, aliases, strict=True))
+
+    async def attributes(self, names: Sequence[str]) -> dict[str, Attributes]:
+        """Return type, rank and access of nodes, for validation. Raises PlcUnreachableError."""
+        kinds = (
+            ua.AttributeIds.DataType,
+            ua.AttributeIds.ValueRank,
+            ua.AttributeIds.AccessLevel,
+            ua.AttributeIds.UserAccessLevel,
+            ua.AttributeIds.Value,
+        )
+        found = await self._read([(self._id(name), kind) for name in names for kind in kinds])
+        return {
+            name: _attributes(found[i * len(kinds) : (i + 1) * len(kinds)]) for i, name in enumerate(names)
+        }
+
+    async def changes(self, names: Sequence[str], every_ms: float) -> AsyncGenerator[Change, None]:
+        """Yield changes of nodes, the present values first; ends when the session is lost."""
+        subscription = await self._subscribe(names, every_ms)
+        by_id = {self._id(name): name for name in names}
+        while not self.lost.is_set():
+            event = await subscription.next_event(timeout=WATCHDOG_S)
+            if isinstance(event, StatusChangeEvent):
+                return
+            if isinstance(event, DataChangeEvent):
+                value = event.data.monitored_item.Value
+                yield Change(by_id[event.node.nodeid], event.value, value.SourceTimestamp)
+
+    async def _subscribe(self, names: Sequence[str], every_ms: float) -> Any:
+        try:
+            subscription = await self._client.create_subscription(
+                every_ms, queue_maxsize=1024, overflow=OverflowPolicy.DROP_OLDEST
+            )
+            nodes: Any = [self._client.get_node(self._id(name)) for name in names]
+            interval = ua.Double(every_ms)
+            await subscription.subscribe_data_change(nodes, queuesize=32, sampling_interval=interval)
+        except (TimeoutError, OSError, ua.UaError) as error:
+            raise PlcUnreachableError(f"the PLC grants no subscription: {_words(error)}") from error
+        return subscription
+
+    async def _read(self, wanted: Sequence[tuple[Any, Any]]) -> list[Any]:
+        found: list[Any] = []
+        try:
+            for start in range(0, len(wanted), READ_CHUNK):
+                parameters = ua.ReadParameters()
+                parameters.NodesToRead = [
+                    ua.ReadValueId(node_id, attribute)
+                    for node_id, attribute in wanted[start : start + READ_CHUNK]
+                ]
+                found += await self._client.uaclient.read(parameters)
+        except (TimeoutError, OSError, ua.UaError) as error:
+            raise PlcUnreachableError(f"the PLC does not answer a read: {_words(error)}") from error
+        return found
+
+    async def _on_lost(self, error: Exception) -> None:
+        self.lost_because = _words(error)
+        self.lost.set()
+
+
+@contextlib.asynccontextmanager
+async def connect(plc: Plc, name: str) -> AsyncIterator[PlcConnection]:
+    """Open a session for `name` (`bridge line-1`) and close it at the end.
+
+    Raises PlcUnreachableError, PlcRefusedError or PlcFullError, with a sentence for the person at the line.
+    """
+    client = Client(plc.endpoint, timeout=TIMEOUT_S, watchdog_intervall=WATCHDOG_S)
+    client.name = client.description = f"neverblink {name}"
+    client.session_timeout = int(plc.session_timeout_s * 1000)
+    await _secure(client, plc)
+    try:
+        await client.connect()
+    # The library lets AssertionError, ValueError and more through here; each becomes a sentence.
+    except Exception as error:
+        raise _explained(error, plc) from error
+    try:
+        connection = PlcConnection(client, plc, await _namespace(client, plc))
+        client.connection_lost_callback = connection._on_lost
+        yield connection
+    finally:
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(client.disconnect(), 2 * TIMEOUT_S)
+
+
+def parse_node_id(text: str, namespace: int) -> Any:
+    """Return the node id that `s=…` or `i=…` means in a namespace. Raises ContractError."""
+    kind, _, identifier = text.partition("=")
+    if kind == "i" and identifier.isdecimal():
+        return ua.NodeId(int(identifier), namespace)
+    if kind == "s" and identifier:
+        return ua.NodeId(identifier, namespace)
+    raise ContractError(f"the node id {text!r} is neither s=NAME nor i=NUMBER; correct it in the plant file")
+
+
+async def _namespace(client: Client, plc: Plc) -> int:
+    try:
+        known: list[str] = await client.get_namespace_array()
+    except (TimeoutError, OSError, ua.UaError) as error:
+        raise PlcUnreachableError(f"{plc.endpoint} does not tell its namespaces: {_words(error)}") from error
+    if plc.namespace_uri not in known:
+        raise ContractError(
+            f"{plc.endpoint} has no namespace {plc.namespace_uri!r}; it has {', '.join(known)}; "
+            "set namespace_uri to the one of the PLC program"
+        )
+    return known.index(plc.namespace_uri)
+
+
+async def _secure(client: Client, plc: Plc) -> None:
+    security = plc.security
+    if security.username is not None and security.password_file is not None:
+        client.set_user(security.username)
+        client.set_password(_first_line(security.password_file))
+    if security.policy == "None":
+        return
+    ours, key, theirs = _files(security)
+    client.application_uri = _application_uri(ours) or client.application_uri
+    try:
+        await client.set_security(_POLICIES[security.policy], ours, key, server_certificate=theirs)
+    except (ValueError, TypeError) as error:
+        raise PlcRefusedError(f"the certificate files of {plc.endpoint} cannot be used: {error}") from error
+
+
+def _files(security: OpcUaSecurity) -> tuple[CertProperties, CertProperties, CertProperties]:
+    if security.certificate is None or security.key is None or security.plc_certificate is None:
+        raise PlcRefusedError(f"policy {security.policy} needs certificate, key and plc_certificate")
+    ours, key, theirs = (
+        _material(path) for path in (security.certificate, security.key, security.plc_certificate)
+    )
+    return ours, key, theirs
+
+
+def _material(path: Path) -> CertProperties:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PlcRefusedError(f"{path} cannot be read: {error.strerror}") from error
+    return CertProperties(content, "pem" if content.lstrip().startswith(b"-----BEGIN") else "der")
+
+
+def _application_uri(certificate: CertProperties) -> str | None:
+    """Return the URI in the certificate: the server compares it with the one that the session states."""
+    content = bytes(certificate.path_or_content)  # type: ignore[arg-type]
+    load = (
+        x509.load_pem_x509_certificate if certificate.extension == "pem" else x509.load_der_x509_certificate
+    )
+    try:
+        names = load(content).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound):
+        return None
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    return uris[0] if uris else None
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()[0].strip()
+    except (OSError, IndexError, UnicodeDecodeError) as error:
+        raise PlcRefusedError(f"the password file {path} has no readable first line") from error
+
+
+def _explained(error: Exception, plc: Plc) -> PlcError:
+    where, user = plc.endpoint, plc.security.username
+    codes = ua.uaerrors
+    if isinstance(error, PlcError):
+        return error
+    if isinstance(error, ConnectionRefusedError):
+        return PlcUnreachableError(f"{where} refuses the connection: is its OPC UA server switched on?")
+    if isinstance(error, TimeoutError):
+        return PlcUnreachableError(
+            f"{where} does not answer within {TIMEOUT_S:g} s: is the PLC on and reachable?"
+        )
+    if isinstance(
+        error, (codes.BadUserAccessDenied, codes.BadIdentityTokenRejected, codes.BadIdentityTokenInvalid)
+    ):
+        who = (
+            f"user {user!r}: check username and the password file"
+            if user
+            else "an anonymous user: set username"
+        )
+        return PlcRefusedError(f"{where} does not let in {who}")
+    if isinstance(
+        error, (codes.BadTooManySessions, codes.BadMaxConnectionsReached, codes.BadTcpNotEnoughResources)
+    ):
+        full = PlcFullError(
+            f"{where} has no free session: end one, raise the PLC's limit, or wait "
+            f"{plc.session_timeout_s:g} s until an abandoned one ends"
+        )
+        full.retry_s = plc.session_timeout_s
+        return full
+    if "certificate mismatch" in str(error):
+        return PlcRefusedError(
+            f"{where} shows another certificate than the pinned {plc.security.plc_certificate}: if the PLC "
+            "was exchanged, export its new certificate; if not, find out who answers at this address"
+        )
+    if "No matching endpoints" in str(error):
+        return PlcRefusedError(
+            f"{where} does not offer policy {plc.security.policy} with sign and encrypt: enable it there"
+        )
+    channel = (
+        AssertionError,
+        codes.BadSecurityChecksFailed,
+        codes.BadCertificateUntrusted,
+        codes.BadCertificateInvalid,
+        codes.BadCertificateUriInvalid,
+        codes.BadCertificateTimeInvalid,
+    )
+    if isinstance(error, channel) or (plc.security.policy != "None" and isinstance(error, ConnectionError)):
+        return PlcRefusedError(
+            f"{where} closes the secure channel: it does not trust {plc.security.certificate}, or "
+            f"{plc.security.plc_certificate} is not its certificate; trust ours on the PLC, or export "
+            "its own again"
+        )
+    if isinstance(error, OSError):
+        return PlcUnreachableError(f"{where} cannot be reached: {error}")
+    return PlcRefusedError(f"{where} refuses the session: {_words(error)}")
+
+
+def _good(found: Any) -> bool:
+    return found.StatusCode is None or bool(found.StatusCode.is_good())
+
+
+def _attributes(found: Sequence[Any]) -> Attributes:
+    data_type, rank, access, user_access, value = found
+    if not _good(data_type):
+        return Attributes(data_type.StatusCode.name, None, None, None, 0, 0)
+    variant = value.Value if _good(value) else None
+    if variant is not None and variant.VariantType is not ua.VariantType.Null:
+        # The value's own type is what a write must have; S7's DWORD is a vendor type derived from UInt32.
+        name = variant.VariantType.name
+    else:
+        name = ua.ObjectIdNames.get(data_type.Value.Value.Identifier, str(data_type.Value.Value))
+    length = len(variant.Value) if variant is not None and isinstance(variant.Value, list) else None
+    return Attributes(None, name, _number(rank), length, _number(access) or 0, _number(user_access) or 0)
+
+
+def _number(found: Any) -> int | None:
+    return int(found.Value.Value) if _good(found) and found.Value is not None else None
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, ua.UaStatusCodeError):
+        return type(error).__name__
+    return str(error) or type(error).__name__

@@ -1,0 +1,145 @@
+"""Profile A, the verdict table, as data: every node, its type, who writes it and what it means.
+
+Validation, the simulator and the documents are made from this table, so it is the one place to change.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag, StrEnum
+from typing import Literal
+
+DataType = Literal["Boolean", "UInt16", "UInt32"]
+
+CONTRACT_VERSION = 1
+GATE_RING = 16
+MIN_SLOTS = 2
+MAX_SLOTS = 4096  # a part number keeps 20 bits in the word; far fewer parts are ever in flight
+
+
+class Writer(StrEnum):
+    """Which side may write a node; the other side only reads it."""
+
+    PLC = "plc"
+    BRIDGE = "bridge"
+
+
+class Code(IntEnum):
+    """The lowest byte of a verdict word. Only `PASS` releases a part; codes from 16 are reject reasons."""
+
+    PENDING = 0
+    PASS = 1
+    REJECT = 2
+    UNSURE = 3
+
+
+class LineState(IntEnum):
+    """What the PLC says about its line."""
+
+    STOPPED = 0
+    RUNNING = 1
+    FAIL_SAFE = 2
+    HALTED = 3
+
+
+class BridgeState(IntEnum):
+    """What the bridge says about itself."""
+
+    DOWN = 0
+    STARTING = 1
+    READY = 2
+    DEGRADED = 3
+    STOPPING = 4
+
+
+class GateCode(IntEnum):
+    """What the gate did, in bits 11–8 of a GateRing entry."""
+
+    NONE = 0
+    PASSED = 1
+    REJECTED = 2
+    FAIL_SAFE = 3
+    STALE = 4
+
+
+class Confirm(IntEnum):
+    """What the confirm sensor saw, in bits 7–4 of a GateRing entry."""
+
+    PENDING = 0
+    SEEN = 1
+    FAILED = 2
+    NO_SENSOR = 3
+
+
+class Alarm(IntFlag):
+    """Bits of AlarmWord."""
+
+    LATE = 1
+    UNKNOWN = 2
+    REFUSED_PART = 4
+    INCIDENT = 8
+    GATE_LOST = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node of the contract; `length` is set for an array."""
+
+    name: str
+    type: DataType
+    writer: Writer
+    about: str
+    length: int | None = None
+
+
+_P, _B = Writer.PLC, Writer.BRIDGE
+
+NODES: tuple[Node, ...] = (
+    Node("ContractVersion", "UInt16", _P, f"Always {CONTRACT_VERSION}."),
+    Node("Epoch", "UInt16", _P, "One more at every cold start, counter reset or lane clear."),
+    Node("LastTriggered", "UInt32", _P, "Number of the newest part, counted by the camera's own trigger."),
+    Node("SlotCount", "UInt16", _P, "Verdict slots: a power of two, at least twice the parts in flight."),
+    Node("LeadMs", "UInt32", _P, "Milliseconds from trigger to gate at this speed; 0 when standing."),
+    Node("LineState", "UInt16", _P, "0 stopped, 1 running, 2 fail-safe (rejects all), 3 halted until reset."),
+    Node("Permit", "Boolean", _P, "The line may run: the bridge is alive and ready."),
+    Node("StopRequest", "Boolean", _P, "The PLC asks for a stop; latched until a person resets it."),
+    Node("PlcHb", "UInt32", _P, "The PLC's heartbeat."),
+    Node("GateLastPart", "UInt32", _P, "Number of the part that was last at the gate."),
+    Node("GateLastWord", "UInt32", _P, "The word that the gate read for it."),
+    Node(
+        "GateRing",
+        "UInt32",
+        _P,
+        "What the gate did, at part mod 16: bits 31-12 part mod 2^20, 11-8 action, 7-4 confirm, 3-0 epoch.",
+        length=GATE_RING,
+    ),
+    Node("CntPass", "UInt32", _P, "Parts passed since the epoch began."),
+    Node("CntReject", "UInt32", _P, "Parts rejected by a verdict."),
+    Node("CntFailsafe", "UInt32", _P, "Parts rejected because there was no verdict or no bridge."),
+    Node("CntStale", "UInt32", _P, "Parts rejected because the slot held another part's word."),
+    Node("CntConfirmFail", "UInt32", _P, "Parts that the confirm sensor missed, or saw in the wrong place."),
+    Node("BridgeHb", "UInt32", _B, "The bridge's heartbeat; frozen means: reject all."),
+    Node("BridgeState", "UInt16", _B, "0 down, 1 starting, 2 ready, 3 degraded, 4 stopping."),
+    Node("LateCount", "UInt32", _B, "Parts whose verdict was not with the PLC in time."),
+    Node("LateLastPart", "UInt32", _B, "Number of the last such part."),
+    Node(
+        "AlarmWord", "UInt16", _B, "Bits: 1 late, 2 unknown, 4 refused part, 8 incident, 16 gate record lost."
+    ),
+)
+
+SLOT = Node(
+    "Verdict", "UInt32", _B, "One verdict word: bits 31–28 epoch mod 16, 27–8 part mod 2^20, 7–0 code."
+)
+
+TRIGGER_NODES = ("Epoch", "LastTriggered")
+"""All that a camera node needs of the table."""
+
+_BY_NAME = {entry.name: entry for entry in NODES}
+
+
+def slot_name(index: int) -> str:
+    """Return the contract name of one verdict slot."""
+    return f"{SLOT.name}[{index}]"
+
+
+def node(name: str) -> Node:
+    """Return a node of the table, a slot included. Raises KeyError for a name that the contract lacks."""
+    return SLOT if name.startswith(f"{SLOT.name}[") else _BY_NAME[name]

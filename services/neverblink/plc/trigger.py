@@ -1,0 +1,143 @@
+"""Triggers from the PLC: a new value of LastTriggered is a new part, so part identity starts at the PLC."""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from neverblink.plant import Plc
+from neverblink.plc.connection import PlcConnection, PlcError, connect
+from neverblink.plc.contract import TRIGGER_NODES
+from neverblink.plc.validation import validate_nodes
+from neverblink.plc.word import NUMBERS, parts_behind
+
+MIN_BACK_OFF_S = 0.1
+MAX_BACK_OFF_S = 1.0
+MAX_MISSED = 1024  # older ones have passed every gate; a longer gap is told in the log
+SOURCE_TIME_TRUST = timedelta(seconds=1)
+_AHEAD = NUMBERS // 2
+
+_log = logging.getLogger("neverblink.plc")
+
+
+@dataclass(frozen=True, slots=True)
+class PlcTrigger:
+    """One part: `missed` is one that the PLC counted and we did not see in time to photograph."""
+
+    epoch: int
+    number: int
+    at: datetime
+    missed: bool = False
+
+
+class PartCounter:
+    """Turns values of Epoch and LastTriggered into triggers, each part exactly once. Pure."""
+
+    def __init__(self) -> None:
+        self._epoch: int | None = None
+        self._last: int | None = None
+
+    def reconnected(self, epoch: int, number: int, now: datetime) -> Iterator[PlcTrigger]:
+        """Take the first values of a session: the baseline, or what was missed since the session before."""
+        if self._epoch is None or self._last is None:
+            self._epoch, self._last = epoch, number
+            return
+        yield from self._count(epoch, number, now, seen=False)
+
+    def changed(self, epoch: int, number: int, at: datetime) -> Iterator[PlcTrigger]:
+        """Take a new LastTriggered; parts between the last one and this are yielded as missed."""
+        yield from self._count(epoch, number, at, seen=True)
+
+    def went_back(self, number: int) -> bool:
+        """Return whether this value lies behind the last one, so that the epoch must be read again."""
+        return self._last is not None and not 0 <= parts_behind(number, self._last) < _AHEAD
+
+    def _count(self, epoch: int, number: int, at: datetime, *, seen: bool) -> Iterator[PlcTrigger]:
+        if self._last is None or (epoch == self._epoch and self.went_back(number)):
+            _log.warning(f"LastTriggered went back to {number} in epoch {epoch}: counting from there")
+            self._epoch, self._last = epoch, number
+            return
+        last = 0 if epoch != self._epoch and self.went_back(number) else self._last
+        self._epoch, self._last = epoch, number
+        new = parts_behind(number, last)
+        if new > MAX_MISSED:
+            _log.warning(f"{new} parts were triggered unseen; the last {MAX_MISSED} are reported as missed")
+        for behind in range(min(new, MAX_MISSED) - 1, -1, -1):
+            yield PlcTrigger(epoch, (number - behind) % NUMBERS, at, missed=not (seen and behind == 0))
+
+
+async def triggers(
+    plc: Plc,
+    *,
+    name: str = "camera",
+    poll_ms: float = 20.0,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    on_state: Callable[[str, str], None] | None = None,
+) -> AsyncGenerator[PlcTrigger, None]:
+    """Yield the line's parts for ever; the first value after the start is the baseline and yields nothing.
+
+    Reconnects by itself. A part counted while the connection was away is yielded once, as missed.
+    `on_state` hears `connected` or `away` and a sentence.
+    """
+    counter = PartCounter()
+    back_off = MIN_BACK_OFF_S
+    tell = on_state or (lambda state, sentence: None)
+    while True:
+        try:
+            async with connect(plc, name) as connection:
+                await validate_nodes(connection, TRIGGER_NODES)
+                tell("connected", f"triggers come from {plc.endpoint}")
+                async with contextlib.aclosing(_session(connection, counter, poll_ms, clock)) as session:
+                    async for trigger in session:
+                        back_off = MIN_BACK_OFF_S
+                        yield trigger
+            tell("away", f"the connection to {plc.endpoint} broke: {connection.lost_because or 'closed'}")
+            wait = back_off
+        except PlcError as error:
+            tell("away", str(error))
+            wait = error.retry_s or back_off
+        await asyncio.sleep(wait * random.uniform(0.8, 1.2))
+        back_off = min(back_off * 2, MAX_BACK_OFF_S)
+
+
+async def _session(
+    connection: PlcConnection, counter: PartCounter, poll_ms: float, clock: Callable[[], datetime]
+) -> AsyncGenerator[PlcTrigger, None]:
+    epoch = await _epoch(connection)
+    first = True
+    async with contextlib.aclosing(connection.changes(TRIGGER_NODES, poll_ms)) as changes:
+        async for change in changes:
+            if change.value is None:
+                continue
+            if change.name == "Epoch":
+                epoch = int(change.value)
+                continue
+            number, now = int(change.value), clock()
+            if not first and counter.went_back(number):
+                # Both nodes are sampled separately: the new epoch may not have been told yet.
+                epoch = await _epoch(connection)
+            found = (
+                counter.reconnected(epoch, number, now)
+                if first
+                else counter.changed(epoch, number, _moment(change.source_time, now))
+            )
+            first = False
+            for trigger in found:
+                yield trigger
+
+
+async def _epoch(connection: PlcConnection) -> int:
+    value = (await connection.read(["Epoch"]))["Epoch"]
+    return int(value or 0)
+
+
+def _moment(source_time: Any, now: datetime) -> datetime:
+    """Return the PLC's own time of the trigger where its clock agrees with ours, else now."""
+    if not isinstance(source_time, datetime):
+        return now
+    stated = source_time if source_time.tzinfo else source_time.replace(tzinfo=UTC)
+    return stated if now - SOURCE_TIME_TRUST <= stated <= now else now
