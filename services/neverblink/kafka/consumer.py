@@ -1,0 +1,282 @@
+"""Reads events fairly over partitions; offsets move only by hand."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Literal, Self
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.partitioner import murmur2
+from aiokafka.structs import ConsumerRecord
+
+from neverblink import telemetry
+from neverblink.events import TOPICS, Envelope
+from neverblink.events.envelope import E, decode
+from neverblink.kafka.connection import CLIENT_FAULTS, KafkaError, connection_settings, explained
+from neverblink.plant import Kafka
+
+Partition = tuple[str, int]
+"""A topic's short name and a partition number."""
+
+_START_TIMEOUT_S = 10.0
+_METADATA_TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One consumed record. `topic` is the short name, `time` the record's timestamp on the broker."""
+
+    topic: str
+    partition: int
+    offset: int
+    time: datetime
+    key: str
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...]
+
+    @property
+    def place(self) -> Partition:
+        """Return the topic and partition."""
+        return self.topic, self.partition
+
+    def read(self, *kinds: type[E]) -> tuple[E, Envelope]:
+        """Read the record as one of `kinds`. Raises EventError with a sentence."""
+        return decode(self.headers, self.value, *kinds)
+
+
+class EventConsumer:
+    """A consumer of our topics.
+
+    With `group`, partitions are shared with the group's other members (`instance` makes membership static,
+    so a quick restart moves nothing). Without, it reads all partitions of its topics, or those that hold
+    `keys`. `start` says where to begin when there is no committed offset.
+    """
+
+    def __init__(
+        self,
+        kafka: Kafka,
+        *topics: str,
+        client_id: str,
+        group: str | None = None,
+        instance: str | None = None,
+        start: Literal["earliest", "latest"] = "earliest",
+        keys: Sequence[str] | None = None,
+    ) -> None:
+        self._kafka = kafka
+        self._topics = topics
+        self._keys = keys
+        self._group = group
+        self._short = {TOPICS[name].full_name(kafka.topic_prefix): name for name in topics}
+        self._turn = 0
+        self._listener = _Listener(self._short)
+        largest = max(TOPICS[name].max_message_bytes for name in topics)
+        self._client = AIOKafkaConsumer(
+            **connection_settings(kafka, client_id),
+            group_id=group,
+            group_instance_id=instance,
+            enable_auto_commit=False,
+            auto_offset_reset=start,
+            session_timeout_ms=10_000,
+            heartbeat_interval_ms=2_000,
+            max_poll_interval_ms=300_000,
+            # One record larger than this is still delivered; small blocks keep partitions fair to each other.
+            max_partition_fetch_bytes=largest,
+            fetch_max_bytes=4 * largest,
+            fetch_max_wait_ms=250,
+        )
+
+    def on_revoked(self, callback: Callable[[set[Partition]], Awaitable[None]]) -> None:
+        """Call this before partitions move to another member. It must not wait for `poll`."""
+        self._listener.revoked = callback
+
+    def on_assigned(self, callback: Callable[[set[Partition]], Awaitable[None]]) -> None:
+        """Call this with all partitions this member now owns."""
+        self._listener.assigned = callback
+
+    async def start(self) -> None:
+        """Connect and join the group, or take the partitions by hand. Raises KafkaError."""
+        try:
+            await asyncio.wait_for(self._client.start(), _START_TIMEOUT_S)
+        except CLIENT_FAULTS as error:
+            await self._client.stop()
+            raise explained(error, self._kafka, f"read {', '.join(self._topics)}") from error
+        if self._group is not None:
+            self._client.subscribe(topics=list(self._short), listener=self._listener)
+        else:
+            self._client.assign(await self._partitions())
+
+    async def stop(self) -> None:
+        """Leave the group and disconnect."""
+        await self._client.stop()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def poll(
+        self,
+        max_records: int = 500,
+        timeout_s: float = 0.2,
+        *,
+        per_partition: int | None = None,
+        skip: frozenset[Partition] = frozenset(),
+    ) -> list[Record]:
+        """Return what has arrived, waiting at most `timeout_s` for the first record.
+
+        aiokafka drains one partition's fetched block before it looks at the next, so partitions are asked
+        one by one, each for at most `per_partition` records, beginning with another one every time.
+        Partitions in `skip` are left alone: that is the back-pressure.
+        """
+        found = await self._ready_now(max_records, per_partition, skip)
+        if found or not timeout_s:
+            return found
+        allowed = self._in_turn(skip)
+        if not allowed:
+            await asyncio.sleep(timeout_s)
+            return []
+        first = await self._take(allowed, timeout_s, 1)
+        if first:
+            first += await self._ready_now(max_records - 1, per_partition, skip)
+        return first
+
+    async def _ready_now(
+        self, max_records: int, per_partition: int | None, skip: frozenset[Partition]
+    ) -> list[Record]:
+        found: list[Record] = []
+        for partition in self._in_turn(skip):
+            room = min(max_records - len(found), per_partition or max_records)
+            if room <= 0:
+                break
+            found += await self._take([partition], 0, room)
+        return found
+
+    async def _take(self, partitions: list[TopicPartition], timeout_s: float, most: int) -> list[Record]:
+        try:
+            batches = await self._client.getmany(
+                *partitions, timeout_ms=int(timeout_s * 1000), max_records=most
+            )
+        except IllegalStateError:
+            return []  # a partition moved to another member meanwhile
+        except CLIENT_FAULTS as error:
+            raise explained(error, self._kafka, f"read {', '.join(self._topics)}") from error
+        return [self._record(raw) for raws in batches.values() for raw in raws]
+
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Commit the next offset of each partition; partitions that moved away meanwhile are left out."""
+        owned = self._client.assignment()
+        mine = {tp: offset for place, offset in offsets.items() if (tp := self._native(place)) in owned}
+        if not mine:
+            return
+        try:
+            await self._client.commit(mine)
+        except CommitFailedError:
+            # The group is rebalancing: the new owner reads from the last commit, and ids make that harmless.
+            telemetry.logger("kafka").info(
+                "offsets were not committed: the group is rebalancing",
+                extra={"fields": {"group": self._group}},
+            )
+        except CLIENT_FAULTS as error:
+            raise explained(error, self._kafka, f"commit offsets of {self._group}") from error
+
+    async def seek_to_time(self, moment: datetime) -> None:
+        """Read next the first record at or after that instant, or the end where there is none."""
+        owned = list(self._client.assignment())
+        millis = int(moment.timestamp() * 1000)
+        places = await self._client.offsets_for_times(dict.fromkeys(owned, millis))
+        for partition in owned:
+            found = places.get(partition)
+            if found is None:
+                await self._client.seek_to_end(partition)
+            else:
+                self._client.seek(partition, found.offset)
+
+    async def ends(self) -> dict[Partition, int]:
+        """Return the offset after the last record of each assigned partition."""
+        ends = await self._client.end_offsets(list(self._client.assignment()))
+        return {self._short_place(tp): offset for tp, offset in ends.items()}
+
+    async def positions(self) -> dict[Partition, int]:
+        """Return the next offset to read of each assigned partition."""
+        return {
+            (self._short[tp.topic], tp.partition): await self._client.position(tp)
+            for tp in self._client.assignment()
+        }
+
+    @property
+    def assignment(self) -> set[Partition]:
+        """Return the partitions read now."""
+        return {(self._short[tp.topic], tp.partition) for tp in self._client.assignment()}
+
+    def _in_turn(self, skip: frozenset[Partition]) -> list[TopicPartition]:
+        partitions = sorted(
+            tp for tp in self._client.assignment() if (self._short[tp.topic], tp.partition) not in skip
+        )
+        if not partitions:
+            return []
+        self._turn = (self._turn + 1) % len(partitions)
+        return partitions[self._turn :] + partitions[: self._turn]
+
+    async def _partitions(self) -> list[TopicPartition]:
+        """Return the partitions to read by hand. The client learns of a new topic within a second or so."""
+        wanted: set[TopicPartition] = set()
+        give_up = asyncio.get_running_loop().time() + _METADATA_TIMEOUT_S
+        for topic in self._short:
+            while not (numbers := self._client.partitions_for_topic(topic)):
+                if asyncio.get_running_loop().time() > give_up:
+                    raise KafkaError(
+                        f"the topic {topic} does not exist on Kafka at {self._kafka.bootstrap}; "
+                        "`neverblink topics create` makes it"
+                    )
+                await self._client.topics()
+                await asyncio.sleep(0.1)
+            if self._keys is not None:
+                numbers = {partition_of(key, len(numbers)) for key in self._keys}
+            wanted |= {TopicPartition(topic, number) for number in numbers}
+        return sorted(wanted)
+
+    def _record(self, raw: "ConsumerRecord[bytes, bytes]") -> Record:
+        return Record(
+            topic=self._short[raw.topic],
+            partition=raw.partition,
+            offset=raw.offset,
+            time=datetime.fromtimestamp(raw.timestamp / 1000, UTC),
+            key=(raw.key or b"").decode(errors="replace"),
+            value=raw.value or b"",
+            headers=tuple(raw.headers),
+        )
+
+    def _short_place(self, tp: TopicPartition) -> Partition:
+        return self._short[tp.topic], tp.partition
+
+    def _native(self, place: Partition) -> TopicPartition:
+        return TopicPartition(TOPICS[place[0]].full_name(self._kafka.topic_prefix), place[1])
+
+
+def partition_of(key: str, partitions: int) -> int:
+    """Return the partition of a key, as Kafka's default partitioner chooses it (murmur2)."""
+    return (int(murmur2(key.encode())) & 0x7FFFFFFF) % partitions
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Turns aiokafka's partitions into ours."""
+
+    def __init__(self, short: Mapping[str, str]) -> None:
+        self._short = short
+        self.revoked: Callable[[set[Partition]], Awaitable[None]] | None = None
+        self.assigned: Callable[[set[Partition]], Awaitable[None]] | None = None
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        if self.revoked is not None:
+            await self.revoked({(self._short[tp.topic], tp.partition) for tp in revoked})
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        if self.assigned is not None:
+            await self.assigned({(self._short[tp.topic], tp.partition) for tp in assigned})

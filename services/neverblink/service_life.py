@@ -1,0 +1,52 @@
+"""How every service starts, says that it is ready, and stops: SIGTERM and SIGINT end it in good order."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable
+
+from neverblink import telemetry
+
+READY = "ready"
+
+
+def ready(service: str, **fields: object) -> None:
+    """Log the record that says this service takes work; whoever started it may wait for it."""
+    telemetry.logger(service).info(f"{service} is ready", extra={"fields": {"state": READY, **fields}})
+
+
+async def run_service(service: str, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Run `main(stop)` until it returns; the first SIGTERM or SIGINT sets `stop`, the second cancels it.
+
+    `main` finishes its work in hand when `stop` is set. Whatever it raises goes to the caller.
+    """
+    stop = asyncio.Event()
+    work = asyncio.ensure_future(main(stop))
+    log = telemetry.logger(service)
+
+    def on_signal() -> None:
+        if stop.is_set():
+            log.warning("told to stop a second time: leaving work unfinished")
+            work.cancel()
+        else:
+            log.info("told to stop: finishing the work in hand")
+            stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        log.info("stopped", extra={"fields": {"state": "stopped"}})
+        telemetry.flush()
+
+
+async def wait_or_stop(stop: asyncio.Event, seconds: float) -> bool:
+    """Wait that long, or until `stop` is set. Returns whether it is set."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+    return stop.is_set()
