@@ -135,14 +135,16 @@ class EventProducer:
 
     async def _client(self, compression: str | None) -> AIOKafkaProducer:
         async with self._changing:
-            if compression not in self._clients:
-                self._clients[compression] = await self._connect(compression)
-            return self._clients[compression]
+            client = self._clients.get(compression)
+            if client is None:
+                client = await self._connect(compression)
+                self._clients[compression] = client
+            return client
 
     async def _replace(self, compression: str | None, spent: AIOKafkaProducer, error: Exception) -> None:
         async with self._changing:
-            if self._clients.get(compression) is not spent:
-                return
+            if self._clients.get(compression) != spent:
+                return  # another send has replaced it already
             self._log.warning(
                 "a Kafka producer is spent and is replaced by a new one",
                 extra={"fields": {"client_id": self._client_id, "why": repr(error)}},
