@@ -1,0 +1,99 @@
+"""What the bridge measures, by OpenTelemetry's names and units."""
+
+from dataclasses import dataclass
+
+from opentelemetry.metrics import Counter, Histogram
+from opentelemetry.metrics import _Gauge as Gauge
+
+from neverblink import telemetry
+
+# A verdict's way over the wire is milliseconds; its slack is seconds.
+_WRITE_BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.5, 1.0, 2.0)
+_SLACK_BOUNDS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """The bridge's instruments; each record carries the attribute `line`."""
+
+    verdict_to_write: Histogram
+    slack: Histogram
+    write: Histogram
+    told: Counter
+    gate: Counter
+    verdicts: Counter
+    incidents: Counter
+    gate_lost: Counter
+    reconnects: Counter
+    dropped_events: Counter
+    state: Gauge
+    waiting: Gauge
+    budget: Gauge
+    plc_counter: Gauge
+
+
+def instruments() -> Instruments:
+    """Make the instruments on this process's meter."""
+    meter = telemetry.meter("bridge")
+    return Instruments(
+        verdict_to_write=meter.create_histogram(
+            "neverblink.bridge.verdict_to_write",
+            unit="s",
+            description="From the verdict's arrival to the PLC's confirmation of the write.",
+            explicit_bucket_boundaries_advisory=_WRITE_BOUNDS,
+        ),
+        slack=meter.create_histogram(
+            "neverblink.bridge.slack",
+            unit="s",
+            description="Time left before the deadline when the PLC confirmed.",
+            explicit_bucket_boundaries_advisory=_SLACK_BOUNDS,
+        ),
+        write=meter.create_histogram(
+            "neverblink.bridge.write",
+            unit="s",
+            description="One OPC UA write request, time-outs included.",
+            explicit_bucket_boundaries_advisory=_WRITE_BOUNDS,
+        ),
+        told=meter.create_counter(
+            "neverblink.bridge.told",
+            unit="{part}",
+            description="Parts by decision and outcome of telling the PLC.",
+        ),
+        gate=meter.create_counter(
+            "neverblink.bridge.gate", unit="{part}", description="Parts by what the gate did."
+        ),
+        verdicts=meter.create_counter(
+            "neverblink.bridge.verdicts", unit="{verdict}", description="Verdicts by their effect."
+        ),
+        incidents=meter.create_counter(
+            "neverblink.bridge.incidents",
+            unit="{part}",
+            description="Parts that the PLC passed without our pass.",
+        ),
+        gate_lost=meter.create_counter(
+            "neverblink.bridge.gate_lost",
+            unit="{part}",
+            description="Gate records overwritten before we read them.",
+        ),
+        reconnects=meter.create_counter(
+            "neverblink.bridge.connections", unit="{connection}", description="Sessions opened with PLCs."
+        ),
+        dropped_events=meter.create_counter(
+            "neverblink.bridge.dropped_events",
+            unit="{event}",
+            description="Actuation events dropped because Kafka did not take them in time.",
+        ),
+        state=meter.create_gauge(
+            "neverblink.bridge.state",
+            description="0 down, 1 connecting, 2 validating, 3 ready, 4 degraded, 5 refused.",
+        ),
+        waiting=meter.create_gauge(
+            "neverblink.bridge.waiting", unit="{part}", description="Orders not told yet."
+        ),
+        budget=meter.create_gauge(
+            "neverblink.bridge.write_budget", unit="s", description="Time that a write must have left."
+        ),
+        plc_counter=meter.create_gauge(
+            "neverblink.bridge.plc_counter", unit="{part}", description="The PLC's own counters, by name."
+        ),
+    )

@@ -1,0 +1,82 @@
+"""Actuation events on their way to Kafka. The write path puts them here and never waits."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from neverblink import telemetry
+from neverblink.events import Event
+
+BOUND = 8192  # about seven minutes of two events a part at 10 parts/s: longer than a broker's restart
+IN_FLIGHT = 64
+FLUSH_S = 5.0
+
+
+class Sender(Protocol):
+    """What the outbox needs of a producer."""
+
+    async def send(self, event: Event, *, trace: Mapping[str, str] | None = None) -> object:
+        """Send one event and return once it is safe."""
+
+
+Work = Callable[[], Awaitable[object]]
+
+
+class Outbox:
+    """A bounded queue before a producer: when it is full, the new event is dropped and counted."""
+
+    def __init__(self, sender: Sender, on_drop: Callable[[str], None]) -> None:
+        self._sender = sender
+        self._on_drop = on_drop
+        self._queue: asyncio.Queue[tuple[Work, str]] = asyncio.Queue(BOUND)
+        self._workers: list[asyncio.Task[None]] = []
+        self._log = telemetry.logger("bridge")
+        self._dropping = False
+
+    def put(self, event: Event, trace: Mapping[str, str]) -> None:
+        """Take an event; never blocks."""
+        self.put_work(lambda: self._sender.send(event, trace=trace), event.key)
+
+    def put_work(self, work: Work, key: str) -> None:
+        """Take something else that sends, such as a dead letter; `key` names the line when it is dropped."""
+        try:
+            self._queue.put_nowait((work, key))
+            self._dropping = False
+        except asyncio.QueueFull:
+            if not self._dropping:
+                self._log.error(
+                    f"{BOUND} events wait for Kafka: new ones are dropped and counted; "
+                    "verdicts are still written"
+                )
+            self._dropping = True
+            self._on_drop(key)
+
+    async def __aenter__(self) -> "Outbox":
+        self._workers = [
+            asyncio.create_task(self._work(), name=f"outbox {number}") for number in range(IN_FLIGHT)
+        ]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            await asyncio.wait_for(self._queue.join(), FLUSH_S)
+        except TimeoutError:
+            self._log.error(f"{self._queue.qsize()} events could not be sent before the end")
+        for worker in self._workers:
+            worker.cancel()
+        for worker in self._workers:
+            with contextlib.suppress(asyncio.CancelledError):
+                await worker
+
+    async def _work(self) -> None:
+        while True:
+            work, key = await self._queue.get()
+            try:
+                await work()
+            except Exception:  # noqa: BLE001
+                # The loop's boundary: an event that cannot be sent must not end the sending of the others.
+                self._on_drop(key)
+                self._log.exception("an event could not be sent", extra={"fields": {"key": key}})
+            finally:
+                self._queue.task_done()

@@ -1,0 +1,162 @@
+"""Which verdicts belong to one part, and what they decide together. Pure.
+
+A part is released when every station passed it, rejected when one does not, and left to the PLC's fail-safe
+when a station is missing at the deadline. The first decision stands.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from neverblink.events import Decision, Verdict
+from neverblink.plc.contract import Code
+from neverblink.plc.word import NUMBERS, parts_behind
+
+MEMORY = 4096
+_AHEAD = NUMBERS // 2
+
+_CODES = {Decision.PASS: Code.PASS, Decision.REJECT: Code.REJECT, Decision.UNSCORED: Code.UNSURE}
+
+
+class Effect(StrEnum):
+    """What a verdict did."""
+
+    DECIDED = "decided"
+    WAITING = "waiting"
+    DUPLICATE = "duplicate"
+    SUPERSEDED = "superseded"
+    LATE = "late"
+    FOREIGN_STATION = "foreign-station"
+
+
+@dataclass(frozen=True, slots=True)
+class PartDecision:
+    """What is to be told about a part. `missing` names the stations that did not speak in time."""
+
+    epoch: int
+    number: int
+    part: str | None
+    decision: Decision
+    verdicts: tuple[str, ...]
+    deadline: float
+    triggered: float
+    trace: Mapping[str, str]
+    missing: tuple[str, ...] = ()
+
+    @property
+    def code(self) -> int:
+        """Return the code of the verdict word."""
+        return _CODES[self.decision]
+
+
+@dataclass(slots=True)
+class _Closed:
+    heard: set[str]
+    in_time: bool
+
+
+@dataclass(slots=True)
+class _Open:
+    triggered: float
+    deadline: float
+    stated: bool = False
+    part: str | None = None
+    trace: Mapping[str, str] = field(default_factory=dict)
+    spoke: dict[str, str] = field(default_factory=dict)
+
+
+class PartTracking:
+    """The parts between trigger and gate of one line. Times are seconds of one wall clock."""
+
+    def __init__(self, stations: Sequence[str], budget_s: float) -> None:
+        self._stations = tuple(stations)
+        self._budget_s = budget_s
+        self._open: dict[tuple[int, int], _Open] = {}
+        self._closed: OrderedDict[tuple[int, int], _Closed] = OrderedDict()
+        self._epoch: int | None = None
+        self._last: int = 0
+
+    @property
+    def open_parts(self) -> int:
+        """Return how many parts wait for a decision."""
+        return len(self._open)
+
+    def triggered(self, epoch: int, last: int, at: float, at_most: int) -> int:
+        """Open the parts that the PLC has triggered since the last call, at most so many.
+
+        The first call is the baseline. Returns how many were too many to open.
+        """
+        if self._epoch is None or not self._stations:
+            self._epoch, self._last = epoch, last
+            return 0
+        new = parts_behind(last, self._last)
+        if new >= _AHEAD:
+            new = last if epoch != self._epoch else 0
+        self._epoch, self._last = epoch, last
+        for back in range(min(new, at_most) - 1, -1, -1):
+            key = epoch, (last - back) % NUMBERS
+            if key not in self._open and key not in self._closed:
+                self._open[key] = _Open(at, at + self._budget_s)
+        return max(0, new - at_most)
+
+    def add(
+        self, verdict: Verdict, deadline: float, trace: Mapping[str, str]
+    ) -> tuple[Effect, PartDecision | None]:
+        """Take a station's verdict on a tracked part; `deadline` is when the PLC must have the word."""
+        assert verdict.tracking is not None
+        key = verdict.tracking.epoch, verdict.tracking.number
+        if verdict.station not in self._stations:
+            return Effect.FOREIGN_STATION, None
+        if (closed := self._closed.get(key)) is not None:
+            return _after_the_end(closed, verdict), None
+        captured = verdict.times.captured.timestamp()
+        part = self._open.setdefault(key, _Open(captured, deadline))
+        if verdict.station in part.spoke:
+            return Effect.DUPLICATE, None
+        # The PLC is polled, so its trigger is known late; the camera's instant is the truth.
+        part.deadline = min(part.deadline, deadline) if part.stated else deadline
+        part.triggered = min(part.triggered, captured)
+        part.stated, part.part = True, verdict.part
+        part.trace = part.trace or trace
+        part.spoke[verdict.station] = verdict.id
+        if verdict.decision is not Decision.PASS:
+            return Effect.DECIDED, self._close(key, verdict.decision)
+        if len(part.spoke) < len(self._stations):
+            return Effect.WAITING, None
+        return Effect.DECIDED, self._close(key, Decision.PASS)
+
+    def expire(self, now: float) -> list[PartDecision]:
+        """Close the parts whose deadline has passed with a station missing."""
+        due = [key for key, part in self._open.items() if part.deadline <= now]
+        return [self._close(key, Decision.UNSCORED, in_time=False) for key in due]
+
+    def abandon(self, *, but_epoch: int | None = None) -> Iterator[PartDecision]:
+        """Close all undecided parts, or those of every other epoch."""
+        for key in list(self._open):
+            if key[0] != but_epoch:
+                yield self._close(key, Decision.UNSCORED, in_time=False)
+
+    def _close(self, key: tuple[int, int], decision: Decision, *, in_time: bool = True) -> PartDecision:
+        part = self._open.pop(key)
+        self._closed[key] = _Closed(set(part.spoke.values()), in_time)
+        if len(self._closed) > MEMORY:
+            self._closed.popitem(last=False)
+        missing = () if in_time else tuple(name for name in self._stations if name not in part.spoke)
+        return PartDecision(
+            *key,
+            part.part,
+            decision,
+            tuple(part.spoke.values()),
+            part.deadline,
+            part.triggered,
+            part.trace,
+            missing,
+        )
+
+
+def _after_the_end(closed: _Closed, verdict: Verdict) -> Effect:
+    if verdict.id in closed.heard:
+        return Effect.DUPLICATE
+    closed.heard.add(verdict.id)
+    return Effect.SUPERSEDED if closed.in_time else Effect.LATE
