@@ -25,9 +25,7 @@ from neverblink.plc.contract import SLOT, DataType, node
 TIMEOUT_S = 1.0
 WATCHDOG_S = 0.5  # a half-open connection is found within twice this
 SECURITY_RETRY_S = 10.0  # PLCs lock out clients that keep knocking with a bad certificate or password
-READ_CHUNK = (
-    100  # attributes in one Read: PLCs bound MaxNodesPerRead, and big reads take seconds on small ones
-)
+READ_CHUNK = 100  # attributes in one Read: PLCs bound MaxNodesPerRead, and big reads take seconds on small ones
 
 # asyncua's type hints name NewTypes where its code takes plain values, so its protocol types are not checked.
 ua: Any = asyncua.ua
@@ -140,10 +138,7 @@ class PlcConnection:
             raise
         except (OSError, ua.UaError) as error:
             raise PlcUnreachableError(f"the write was not answered: {_words(error)}") from error
-        return {
-            name: None if status.is_good() else status.name
-            for name, status in zip(values, results, strict=True)
-        }
+        return {name: None if status.is_good() else status.name for name, status in zip(values, results, strict=True)}
 
     async def register(self, names: Iterable[str]) -> None:
         """Register nodes that are used again and again; a server that cannot is used without."""
@@ -164,9 +159,7 @@ class PlcConnection:
             ua.AttributeIds.Value,
         )
         found = await self._read([(self._id(name), kind) for name in names for kind in kinds])
-        return {
-            name: _attributes(found[i * len(kinds) : (i + 1) * len(kinds)]) for i, name in enumerate(names)
-        }
+        return {name: _attributes(found[i * len(kinds) : (i + 1) * len(kinds)]) for i, name in enumerate(names)}
 
     async def changes(self, names: Sequence[str], every_ms: float) -> AsyncGenerator[Change, None]:
         """Yield changes of nodes, the present values first; ends when the session is lost."""
@@ -198,8 +191,7 @@ class PlcConnection:
             for start in range(0, len(wanted), READ_CHUNK):
                 parameters = ua.ReadParameters()
                 parameters.NodesToRead = [
-                    ua.ReadValueId(node_id, attribute)
-                    for node_id, attribute in wanted[start : start + READ_CHUNK]
+                    ua.ReadValueId(node_id, attribute) for node_id, attribute in wanted[start : start + READ_CHUNK]
                 ]
                 found += await self._client.uaclient.read(parameters)
         except (TimeoutError, OSError, ua.UaError) as error:
@@ -276,9 +268,7 @@ async def _secure(client: Client, plc: Plc) -> None:
 def _files(security: OpcUaSecurity) -> tuple[CertProperties, CertProperties, CertProperties]:
     if security.certificate is None or security.key is None or security.plc_certificate is None:
         raise PlcRefusedError(f"policy {security.policy} needs certificate, key and plc_certificate")
-    ours, key, theirs = (
-        _material(path) for path in (security.certificate, security.key, security.plc_certificate)
-    )
+    ours, key, theirs = (_material(path) for path in (security.certificate, security.key, security.plc_certificate))
     return ours, key, theirs
 
 
@@ -293,9 +283,7 @@ def _material(path: Path) -> CertProperties:
 def _application_uri(certificate: CertProperties) -> str | None:
     """Return the URI in the certificate: the server compares it with the one that the session states."""
     content = bytes(certificate.path_or_content)  # type: ignore[arg-type]
-    load = (
-        x509.load_pem_x509_certificate if certificate.extension == "pem" else x509.load_der_x509_certificate
-    )
+    load = x509.load_pem_x509_certificate if certificate.extension == "pem" else x509.load_der_x509_certificate
     try:
         names = load(content).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, x509.ExtensionNotFound):
@@ -319,21 +307,11 @@ def _explained(error: Exception, plc: Plc) -> PlcError:
     if isinstance(error, ConnectionRefusedError):
         return PlcUnreachableError(f"{where} refuses the connection: is its OPC UA server switched on?")
     if isinstance(error, TimeoutError):
-        return PlcUnreachableError(
-            f"{where} does not answer within {TIMEOUT_S:g} s: is the PLC on and reachable?"
-        )
-    if isinstance(
-        error, (codes.BadUserAccessDenied, codes.BadIdentityTokenRejected, codes.BadIdentityTokenInvalid)
-    ):
-        who = (
-            f"user {user!r}: check username and the password file"
-            if user
-            else "an anonymous user: set username"
-        )
+        return PlcUnreachableError(f"{where} does not answer within {TIMEOUT_S:g} s: is the PLC on and reachable?")
+    if isinstance(error, (codes.BadUserAccessDenied, codes.BadIdentityTokenRejected, codes.BadIdentityTokenInvalid)):
+        who = f"user {user!r}: check username and the password file" if user else "an anonymous user: set username"
         return PlcRefusedError(f"{where} does not let in {who}")
-    if isinstance(
-        error, (codes.BadTooManySessions, codes.BadMaxConnectionsReached, codes.BadTcpNotEnoughResources)
-    ):
+    if isinstance(error, (codes.BadTooManySessions, codes.BadMaxConnectionsReached, codes.BadTcpNotEnoughResources)):
         full = PlcFullError(
             f"{where} has no free session: end one, raise the PLC's limit, or wait "
             f"{plc.session_timeout_s:g} s until an abandoned one ends"

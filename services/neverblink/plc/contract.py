@@ -120,14 +120,10 @@ NODES: tuple[Node, ...] = (
     Node("BridgeState", "UInt16", _B, "0 down, 1 starting, 2 ready, 3 degraded, 4 stopping."),
     Node("LateCount", "UInt32", _B, "Parts whose verdict was not with the PLC in time."),
     Node("LateLastPart", "UInt32", _B, "Number of the last such part."),
-    Node(
-        "AlarmWord", "UInt16", _B, "Bits: 1 late, 2 unknown, 4 refused part, 8 incident, 16 gate record lost."
-    ),
+    Node("AlarmWord", "UInt16", _B, "Bits: 1 late, 2 unknown, 4 refused part, 8 incident, 16 gate record lost."),
 )
 
-SLOT = Node(
-    "Verdict", "UInt32", _B, "One verdict word: bits 31–28 epoch mod 16, 27–8 part mod 2^20, 7–0 code."
-)
+SLOT = Node("Verdict", "UInt32", _B, "One verdict word: bits 31–28 epoch mod 16, 27–8 part mod 2^20, 7–0 code.")
 
 TRIGGER_NODES = ("Epoch", "LastTriggered")
 """All that a camera node needs of the table."""

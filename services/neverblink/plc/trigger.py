@@ -81,7 +81,7 @@ async def triggers(
     """Yield the line's parts for ever; the first value after the start is the baseline and yields nothing.
 
     Reconnects by itself. A part counted while the connection was away is yielded once, as missed.
-    `on_state` hears `connected` or `away` and a sentence.
+    `on_state` hears `connected` once the baseline is known, or `away`, each with a sentence.
     """
     counter = PartCounter()
     back_off = MIN_BACK_OFF_S
@@ -90,11 +90,13 @@ async def triggers(
         try:
             async with connect(plc, name) as connection:
                 await validate_nodes(connection, TRIGGER_NODES)
-                tell("connected", f"triggers come from {plc.endpoint}")
                 async with contextlib.aclosing(_session(connection, counter, poll_ms, clock)) as session:
                     async for trigger in session:
-                        back_off = MIN_BACK_OFF_S
-                        yield trigger
+                        if trigger is None:
+                            tell("connected", f"triggers come from {plc.endpoint}")
+                            back_off = MIN_BACK_OFF_S
+                        else:
+                            yield trigger
             tell("away", f"the connection to {plc.endpoint} broke: {connection.lost_because or 'closed'}")
             wait = back_off
         except PlcError as error:
@@ -106,7 +108,8 @@ async def triggers(
 
 async def _session(
     connection: PlcConnection, counter: PartCounter, poll_ms: float, clock: Callable[[], datetime]
-) -> AsyncGenerator[PlcTrigger, None]:
+) -> AsyncGenerator[PlcTrigger | None, None]:
+    """Yield one session's triggers; None says that its first values are known."""
     epoch = await _epoch(connection)
     first = True
     async with contextlib.aclosing(connection.changes(TRIGGER_NODES, poll_ms)) as changes:
@@ -125,7 +128,9 @@ async def _session(
                 if first
                 else counter.changed(epoch, number, _moment(change.source_time, now))
             )
-            first = False
+            if first:
+                first = False
+                yield None
             for trigger in found:
                 yield trigger
 

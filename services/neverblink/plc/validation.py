@@ -42,8 +42,7 @@ async def validate(connection: PlcConnection) -> Agreement:
         )
     if slots is None or not MIN_SLOTS <= slots <= MAX_SLOTS or slots & (slots - 1):
         raise ContractError(
-            f"{_where(connection, 'SlotCount')} says {slots}; it must be a power of two "
-            f"from {MIN_SLOTS} to {MAX_SLOTS}"
+            f"{_where(connection, 'SlotCount')} says {slots}; it must be a power of two from {MIN_SLOTS} to {MAX_SLOTS}"
         )
     await validate_nodes(connection, [slot_name(index) for index in range(slots)])
     return Agreement(slots, start["Epoch"] or 0, start["LastTriggered"] or 0)
