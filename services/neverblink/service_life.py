@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from neverblink import telemetry
 
@@ -50,3 +50,18 @@ async def wait_or_stop(stop: asyncio.Event, seconds: float) -> bool:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), seconds)
     return stop.is_set()
+
+
+async def until_all_or_stop(stop: asyncio.Event, events: Iterable[asyncio.Event]) -> bool:
+    """Wait until all events are set, or until `stop` is. Returns whether all events are set."""
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        for event in events:
+            waiting = asyncio.ensure_future(event.wait())
+            await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                waiting.cancel()
+                return False
+    finally:
+        stopping.cancel()
+    return True

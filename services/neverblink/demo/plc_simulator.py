@@ -284,9 +284,7 @@ class PlcSimulator:
         self._conveyor.trigger()
         decide_at = due + timing.lead_s - (timing.actuator_ms + timing.plc_cycle_ms) / 1000
         wall = time.time() - (self._clock() - due)
-        self._belt.append(
-            BeltPart(int(self._read("Epoch")), number, due, decide_at, due + timing.lead_s, wall)
-        )
+        self._belt.append(BeltPart(int(self._read("Epoch")), number, due, decide_at, due + timing.lead_s, wall))
         await self._put(slot_name(number % self.slots), 0)
         await self._put("LastTriggered", number, at=datetime.fromtimestamp(wall, UTC))
         if not self._conveyor.running:
@@ -446,9 +444,7 @@ class PlcSimulator:
         for node_id in writable:
             await server.get_node(node_id).set_writable()
         self._strict = _StrictAttributes(server.iserver.aspace, self.line.refuse_timestamps)
-        self._strict.verdicts = {
-            self._ids[slot_name(i)] for i in range(self.slots) if slot_name(i) in self._ids
-        }
+        self._strict.verdicts = {self._ids[slot_name(i)] for i in range(self.slots) if slot_name(i) in self._ids}
         self._strict.on_write = self._wake_for({self._ids[name] for name in _CONVEYOR})
         server.iserver.attribute_service = self._strict
 
@@ -531,7 +527,7 @@ class _StrictAttributes(AttributeService):
     def _refusal(self, item: Any) -> int | None:
         codes = ua.StatusCodes
         present = self._aspace.read_attribute_value(item.NodeId, ua.AttributeIds.Value)
-        if present.Value is None:
+        if present.Value is None or present.Value.Value is None:
             return int(codes.BadNodeIdUnknown)
         access: Any = self._aspace.read_attribute_value(item.NodeId, ua.AttributeIds.AccessLevel).Value
         if item.AttributeId != ua.AttributeIds.Value or not access.Value & 1 << ua.AccessLevel.CurrentWrite:
@@ -603,9 +599,7 @@ def simulated_lines(
     return found
 
 
-def _simulated(
-    line: Line, rate_per_s: float, parts: int, running: bool, jitter: float, seed: int
-) -> SimulatedLine:
+def _simulated(line: Line, rate_per_s: float, parts: int, running: bool, jitter: float, seed: int) -> SimulatedLine:
     assert line.plc is not None
     plc, place = line.plc, urlparse(line.plc.endpoint)
     if plc.security.policy != "None":

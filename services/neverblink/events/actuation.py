@@ -54,9 +54,7 @@ class Actuation(Event):
 
     @model_validator(mode="after")
     def _stage_says_what_it_is_for(self) -> Self:
-        if (self.stage == "told") != (self.outcome is not None) or (self.stage == "gate") != (
-            self.gate is not None
-        ):
+        if (self.stage == "told") != (self.outcome is not None) or (self.stage == "gate") != (self.gate is not None):
             raise ValueError("stage `told` carries an outcome and stage `gate` a gate action, never both")
         return self
 

@@ -186,13 +186,9 @@ def rfc3339(moment: datetime) -> str:
 def _envelope(found: Mapping[str, str], trace: dict[str, str]) -> Envelope:
     missing = [name for name in ("specversion", "id", "source", "type") if name not in found]
     if missing:
-        raise EventError(
-            f"the record has no CloudEvents header {', '.join(PREFIX + name for name in missing)}"
-        )
+        raise EventError(f"the record has no CloudEvents header {', '.join(PREFIX + name for name in missing)}")
     if found["specversion"] != SPEC_VERSION:
-        raise EventError(
-            f"CloudEvents version {found['specversion']!r} is not supported; expected {SPEC_VERSION}"
-        )
+        raise EventError(f"CloudEvents version {found['specversion']!r} is not supported; expected {SPEC_VERSION}")
     time = None
     if "time" in found:
         try:

@@ -9,6 +9,9 @@ from neverblink.events.envelope import BinaryEvent
 from neverblink.events.parts import Instant, Name
 
 
+EvidenceKind = Literal["overlay", "thumbnail"]
+
+
 class Evidence(BinaryEvent):
     """One picture: the anomaly map over the image (`overlay`) or the image in small (`thumbnail`)."""
 
@@ -20,7 +23,7 @@ class Evidence(BinaryEvent):
     line: Name
     station: Name
     part: str = Field(min_length=1, max_length=128)
-    kind: Literal["overlay", "thumbnail"]
+    kind: EvidenceKind
     captured: Instant
 
     @property

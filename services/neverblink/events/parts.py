@@ -63,9 +63,7 @@ class Quality(Part):
 
     brightness: float = Field(ge=0, le=1, description="Mean luma, 0 black to 1 white.")
     contrast: float = Field(ge=0, le=1, description="Standard deviation of luma, as a share of full scale.")
-    sharpness: float = Field(
-        ge=0, description="Variance of the Laplacian of luma; compare only within a station."
-    )
+    sharpness: float = Field(ge=0, description="Variance of the Laplacian of luma; compare only within a station.")
     saturation: float = Field(ge=0, le=1, description="Share of pixels clipped at full scale.")
 
 

@@ -1,7 +1,7 @@
 """What was decided about a part, and what was only computed."""
 
 from datetime import datetime
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -9,7 +9,7 @@ from neverblink.events.envelope import Event
 from neverblink.events.parts import ArtifactRef, Decision, Defect, Instant, Name, Quality, Times, Tracking
 
 
-class _Scored(Event):
+class ScoredEvent(Event):
     """The fields of everything that a scorer says about a frame."""
 
     frame_id: str
@@ -54,7 +54,7 @@ class _Scored(Event):
         return self
 
 
-class Verdict(_Scored):
+class Verdict(ScoredEvent):
     """The one decision about a frame; the bridge acts on it."""
 
     TYPE: ClassVar[str] = "neverblink.verdict.v1"
@@ -69,10 +69,13 @@ class Verdict(_Scored):
         return self
 
 
-class ShadowVerdict(_Scored):
+class ShadowVerdict(ScoredEvent):
     """A score that must not act: of a shadow model, or of a frame that was already too late."""
 
     TYPE: ClassVar[str] = "neverblink.shadow-verdict.v1"
     TOPIC: ClassVar[str] = "shadow-verdicts"
 
     cause: Literal["shadow-model", "late-frame"]
+
+
+Scored = TypeVar("Scored", bound=ScoredEvent)

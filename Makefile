@@ -1,0 +1,41 @@
+# make demo    installs what is missing and runs a whole plant on this machine (ARGS="--parts 200")
+# make test    installs what is missing and runs everything that can run here
+# make lint    ruff and mypy; make bench prints the benchmarks; make clean removes what make made
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+BIN := $(VENV)/bin
+# uv's cache and the environment may lie on different disks; then it copies, and need not warn about it.
+UV := UV_LINK_MODE=$${UV_LINK_MODE:-hardlink} $(BIN)/uv pip install --quiet --python $(BIN)/python
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint bench format clean
+demo: $(STAMP)
+	$(BIN)/neverblink demo $(ARGS)
+
+test: lint
+	$(BIN)/pytest $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	for file in bench/*.py; do $(BIN)/python $$file || exit 1; done
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "neverblink needs Python 3.11 or newer")'
+	@echo "installing into $(VENV): PyTorch brings several GB the first time"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
+	@$(UV) --constraint constraints.txt --group dev --editable '.[all]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

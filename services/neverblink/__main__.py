@@ -1,0 +1,5 @@
+"""`python -m neverblink`."""
+
+from neverblink.cli import main
+
+main()

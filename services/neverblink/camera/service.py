@@ -1,0 +1,255 @@
+"""The camera node: trigger → grab → judge the image → publish, and a verdict for what cannot be published."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+
+from opentelemetry.trace import SpanKind
+
+from neverblink import telemetry
+from neverblink.camera.frame_buffer import FrameBuffer
+from neverblink.camera.frozen import FrozenWatch
+from neverblink.camera.sources import Picture, Source, SourceError, open_source
+from neverblink.camera.triggers import Trigger, station_triggers
+from neverblink.events import Decision, Frame, Quality, Reason, Times, Verdict
+from neverblink.events.identity import frame_id, verdict_id
+from neverblink.kafka import EventProducer, KafkaError
+from neverblink.plant import Line, Station
+from neverblink.vision.quality import ImageQuality, judge, measure
+
+# Unpublishable frames tell the bridge at once; the time for that is small and must end.
+_VERDICT_TIMEOUT_S = 5.0
+
+
+class CameraNode:
+    """One station's node. Every trigger ends in one published frame or one `unscored` verdict."""
+
+    def __init__(
+        self,
+        line: Line,
+        station: Station,
+        producer: EventProducer,
+        *,
+        source: Source | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._line = line
+        self._station = station
+        self._producer = producer
+        self._clock = clock
+        self._source = source or open_source(station)
+        self._frozen = FrozenWatch(station.quality.frozen_after)
+        self._budget = timedelta(seconds=line.timing.budget_s)
+        self._buffer = FrameBuffer(station.buffer_frames)
+        self._traces: dict[str, dict[str, str]] = {}
+        self._seq = 0
+        self._open = 0  # triggers that have not ended in a frame or a verdict yet
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.listening = asyncio.Event()
+        self._log = telemetry.logger("camera")
+        self._tracer = telemetry.tracer("camera")
+        meter = telemetry.meter("camera")
+        self._labels = {"line": line.name, "station": station.name}
+        self._published = meter.create_counter("neverblink.camera.frames", unit="{frame}")
+        self._unscored = meter.create_counter("neverblink.camera.unscored", unit="{frame}")
+        self._to_publish = meter.create_histogram("neverblink.camera.trigger_to_published", unit="s")
+        # One named thread grabs: the driver blocks, the loop never does.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"acquire-{line.name}-{station.name}")
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set or the timer's parts are through, then publish what is buffered."""
+        publisher = asyncio.create_task(self._publish_all())
+        triggers = asyncio.create_task(self._take_all())
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({publisher, triggers, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (publisher, triggers):
+                if task.done():
+                    task.result()
+            await _cancelled(triggers)
+            finished = asyncio.create_task(self._idle.wait())
+            await asyncio.wait({publisher, finished}, return_when=asyncio.FIRST_COMPLETED)
+            finished.cancel()
+        finally:
+            await _cancelled(publisher, stopped)
+            self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _take_all(self) -> None:
+        async with contextlib.aclosing(station_triggers(self._line, self._station, self.listening)) as triggers:
+            async for trigger in triggers:
+                await self.take(trigger)
+
+    async def take(self, trigger: Trigger) -> None:
+        """Turn one trigger into a buffered frame, or into a verdict that says why not."""
+        self._seq += 1
+        self._open += 1
+        self._idle.clear()
+        seq = self._seq
+        with self._tracer.start_as_current_span(
+            f"acquire {self._line.name}/{self._station.name}",
+            kind=SpanKind.INTERNAL,
+            attributes={**self._labels, "part": trigger.part, "seq": seq},
+        ):
+            trace = telemetry.current_trace()
+            if trigger.missed:
+                sentence = "the PLC triggered this part while the camera node was not listening"
+                await self._unscorable(trigger, seq, Reason.NO_IMAGE, sentence, trace)
+                return
+            try:
+                picture, measured = await asyncio.get_running_loop().run_in_executor(
+                    self._thread, self._acquire, trigger.number
+                )
+            except SourceError as error:
+                await self._unscorable(trigger, seq, error.reason, str(error), trace)
+                return
+            quality = Quality.model_validate(asdict(measured))
+            fault = self._fault(picture, measured)
+            if fault is not None:
+                await self._unscorable(trigger, seq, *fault, trace, quality)
+                return
+            self._hold(self._frame(trigger, seq, picture, quality), trace)
+
+    def _acquire(self, number: int) -> tuple[Picture, ImageQuality]:
+        picture = self._source.grab(number)
+        return picture, measure(picture.pixels)
+
+    def _fault(self, picture: Picture, quality: ImageQuality) -> tuple[Reason, str] | None:
+        if self._frozen.is_frozen(picture.sha256):
+            count = self._station.quality.frozen_after
+            return Reason.FROZEN, f"the last {count} pictures are identical: the camera is frozen"
+        fault = judge(quality, self._station.quality)
+        if fault is not None:
+            seen = ", ".join(f"{name} {value:.3g}" for name, value in asdict(quality).items())
+            return Reason(fault), f"the picture is {fault.replace('-', ' ')} ({seen}); see the station's quality limits"
+        bound = self._station.payload.max_inline_bytes
+        if len(picture.body) > bound:
+            return (
+                Reason.IMAGE_TOO_LARGE,
+                f"the picture has {len(picture.body)} bytes and payload.max_inline_bytes is {bound}",
+            )
+        return None
+
+    def _frame(self, trigger: Trigger, seq: int, picture: Picture, quality: Quality) -> Frame:
+        return Frame(
+            id=frame_id(trigger.at),
+            line=self._line.name,
+            station=self._station.name,
+            product=self._station.product,
+            part=trigger.part,
+            seq=seq,
+            captured=trigger.at,
+            published=self._clock(),
+            deadline=trigger.at + self._budget,
+            epoch=trigger.tracking.epoch if trigger.tracking else None,
+            number=trigger.tracking.number if trigger.tracking else None,
+            sha256=picture.sha256,
+            size=len(picture.body),
+            content_type=picture.content_type,
+            body=picture.body,
+            **quality.model_dump(),
+        )
+
+    def _hold(self, frame: Frame, trace: dict[str, str]) -> None:
+        self._traces[frame.id] = trace
+        displaced = self._buffer.put(frame)
+        if displaced is not None:
+            bound = self._station.buffer_frames
+            sentence = f"{bound} frames wait for Kafka and this one had the least time left"
+            # The buffer must not wait for Kafka, which is what it waits for already.
+            task = asyncio.create_task(self._give_up(displaced, Reason.OVERLOAD, sentence))
+            task.add_done_callback(_log_fault(self))
+
+    async def _publish_all(self) -> None:
+        while True:
+            frame = await self._buffer.get()
+            await self._publish(frame)
+
+    async def _publish(self, frame: Frame) -> None:
+        left = (frame.deadline - self._clock()).total_seconds()
+        if left <= 0:
+            await self._give_up(frame, Reason.LATE, "the deadline passed before the frame could be published")
+            return
+        try:
+            await asyncio.wait_for(self._producer.send(frame, trace=self._traces.get(frame.id)), left)
+        except (TimeoutError, KafkaError) as error:
+            why = str(error) or f"Kafka did not take the frame within the {left:.2f} s that were left"
+            await self._give_up(frame, Reason.BROKER_AWAY, why)
+            return
+        self._traces.pop(frame.id, None)
+        self._ended()
+        self._published.add(1, self._labels)
+        self._to_publish.record((self._clock() - frame.captured).total_seconds(), self._labels)
+
+    async def _give_up(self, frame: Frame, reason: Reason, sentence: str) -> None:
+        trigger = Trigger(frame.part, frame.seq, frame.captured, frame.tracking)
+        trace = self._traces.pop(frame.id, {})
+        await self._unscorable(trigger, frame.seq, reason, sentence, trace, frame.quality, frame.id)
+
+    async def _unscorable(
+        self,
+        trigger: Trigger,
+        seq: int,
+        reason: Reason,
+        sentence: str,
+        trace: dict[str, str],
+        quality: Quality | None = None,
+        frame: str | None = None,
+    ) -> None:
+        frame = frame or frame_id(trigger.at)
+        now = self._clock()
+        deadline = trigger.at + self._budget
+        verdict = Verdict(
+            id=verdict_id(frame),
+            frame_id=frame,
+            line=self._line.name,
+            station=self._station.name,
+            product=self._station.product,
+            part=trigger.part,
+            seq=seq,
+            tracking=trigger.tracking,
+            decision=Decision.UNSCORED,
+            reason=reason,
+            detail=sentence[:1000],
+            quality=quality,
+            times=Times(captured=trigger.at, emitted=now),
+            deadline=deadline,
+            late=now > deadline,
+        )
+        self._unscored.add(1, {**self._labels, "reason": reason})
+        self._log.warning(
+            f"part {trigger.part} is not scored: {sentence}",
+            extra={"fields": {**self._labels, "reason": reason}},
+        )
+        try:
+            await asyncio.wait_for(self._producer.send(verdict, trace=trace), _VERDICT_TIMEOUT_S)
+        except (TimeoutError, KafkaError) as error:
+            # The PLC's own default, reject, is what protects the part now.
+            self._log.error(
+                f"the verdict of part {trigger.part} could not be sent either: {error or 'Kafka is away'}",
+                extra={"fields": {**self._labels, "verdict": verdict.id}},
+            )
+        finally:
+            self._ended()
+
+    def _ended(self) -> None:
+        self._open -= 1
+        if not self._open:
+            self._idle.set()
+
+
+def _log_fault(node: CameraNode) -> Callable[["asyncio.Task[None]"], None]:
+    def done(task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and task.exception() is not None:
+            node._log.error("a displaced frame got no verdict", exc_info=task.exception())
+
+    return done
+
+
+async def _cancelled(*tasks: "asyncio.Task[object]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,330 @@
+"""The command line: one command per service and job. Heavy libraries are imported by the command that needs them."""
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from neverblink import __version__, telemetry
+
+EXIT_BAD_INPUT = 2
+_PLANT = Annotated[
+    Path, typer.Option("--plant", "-p", help="The plant file.", envvar="NEVERBLINK_PLANT", show_default=True)
+]
+_DEFAULT_PLANT = Path("plant.yaml")
+
+app = typer.Typer(
+    name="neverblink",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="""Inline visual inspection: frames in, verdicts out, rejects at the PLC before the gate.
+
+First time here? `neverblink demo` runs a whole plant on this machine. Then: `neverblink plant example`
+prints a plant file, `neverblink fit` makes a model from pictures of good parts, and `camera`, `scorer`,
+`bridge`, `drift` and `ledger` are the services, one process each, all started with `--plant FILE`.
+
+Exit codes: 0 done, 1 done and the result is bad, 2 bad input or surroundings (one sentence says which).""",
+)
+plant_app = typer.Typer(no_args_is_help=True, help="Check, explain and start a plant file.")
+topics_app = typer.Typer(no_args_is_help=True, help="The Kafka topics.")
+schemas_app = typer.Typer(no_args_is_help=True, help="The contracts for the outside.")
+ledger_app = typer.Typer(no_args_is_help=True, help="Keeps every verdict and actuation, and answers.")
+artifact_app = typer.Typer(no_args_is_help=True, help="Look into fitted models.")
+for _name, _sub in (
+    ("plant", plant_app),
+    ("topics", topics_app),
+    ("schemas", schemas_app),
+    ("ledger", ledger_app),
+    ("artifact", artifact_app),
+):
+    app.add_typer(_sub, name=_name)
+
+
+def main() -> None:
+    """Run the command line. Errors of ours are one sentence each; a traceback is a bug of ours."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        sentence = sentence_of(error)
+        if sentence is None:
+            raise
+        typer.secho(f"neverblink: {sentence}", fg=typer.colors.RED, err=True)
+        sys.exit(EXIT_BAD_INPUT)
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """Return what an error says to a person, None when it is not one of ours.
+
+    Every error class of this package carries a sentence; a missing extra is told by its name.
+    """
+    if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        return sentence_of(error.exceptions[0])
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("neverblink"):
+        command = next((word for word in sys.argv[1:] if not word.startswith("-")), "all")
+        extra = command if command in {"camera", "scorer", "bridge", "drift", "ledger"} else "all"
+        return f"this command needs the package {error.name}: install neverblink[{extra}]"
+    return str(error) if type(error).__module__.startswith("neverblink.") else None
+
+
+def _serve(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(work)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+# The services
+
+
+@app.command()
+def camera(
+    plant: _PLANT = _DEFAULT_PLANT,
+    station: Annotated[
+        list[str] | None, typer.Option(help="LINE/STATION to run; may be given again. Default: all stations.")
+    ] = None,
+) -> None:
+    """Run camera nodes: trigger, grab, judge the image, publish the frame with its deadline."""
+    from neverblink.camera.commands import run
+    from neverblink.plant import load_plant
+
+    _serve(run(load_plant(plant), station or ()))
+
+
+@app.command()
+def scorer(
+    plant: _PLANT = _DEFAULT_PLANT,
+    instance: Annotated[
+        str | None,
+        typer.Option(help="This member's name in the group, stable over restarts. Default: the host."),
+    ] = None,
+) -> None:
+    """Run a scorer: frames of all lines in, verdicts out. Start more of them to share the stations."""
+    from neverblink.plant import load_plant
+    from neverblink.scorer.commands import run
+
+    _serve(run(load_plant(plant), instance))
+
+
+@app.command()
+def bridge(
+    plant: _PLANT = _DEFAULT_PLANT,
+    line: Annotated[
+        list[str] | None, typer.Option(help="Line to serve; may be given again. Default: all with a PLC.")
+    ] = None,
+) -> None:
+    """Run the OPC UA bridge: tells each line's PLC the verdict before the part reaches the gate."""
+    from neverblink.bridge.commands import run
+    from neverblink.plant import load_plant
+
+    _serve(run(load_plant(plant), line))
+
+
+@app.command()
+def drift(
+    plant: _PLANT = _DEFAULT_PLANT,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Keep the state on disk here. Default: memory, rebuilt from Kafka.")
+    ] = None,
+) -> None:
+    """Run the drift service: follows every station's distribution of pass scores and brightness."""
+    from neverblink.drift.commands import run
+    from neverblink.plant import load_plant
+
+    _serve(run(load_plant(plant), data_dir))
+
+
+@ledger_app.command("run")
+def ledger_run(plant: _PLANT = _DEFAULT_PLANT) -> None:
+    """Run the ledger service."""
+    from neverblink.ledger.commands import run
+    from neverblink.plant import load_plant
+
+    _serve(run(load_plant(plant)))
+
+
+@ledger_app.command("tail")
+def ledger_tail(
+    plant: _PLANT = _DEFAULT_PLANT,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing what arrives.")] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many of the latest verdicts.")] = 20,
+) -> None:
+    """Print the latest verdicts and what became of them at the gate."""
+    from neverblink.ledger.commands import tail
+    from neverblink.plant import load_plant
+
+    tail(load_plant(plant), follow, limit)
+
+
+@ledger_app.command("stats")
+def ledger_stats(
+    plant: _PLANT = _DEFAULT_PLANT,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Print yield, reasons, latencies and disagreements between gate and verdict."""
+    from neverblink.ledger.commands import stats
+    from neverblink.plant import load_plant
+
+    stats(load_plant(plant), as_json)
+
+
+# Brokers and PLCs for one machine
+
+
+@app.command()
+def broker(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 9092,
+) -> None:
+    """Run the development broker: Kafka's protocol in memory, on loopback only. Never for a plant."""
+    from neverblink.kafka.development_broker.commands import run
+
+    telemetry.setup("broker", "development")
+    _serve(run(port))
+
+
+@app.command("plc-sim")
+def plc_sim(
+    plant: _PLANT = _DEFAULT_PLANT,
+    line: Annotated[list[str] | None, typer.Option(help="Line to simulate; default: all with a PLC.")] = None,
+    rate: Annotated[float, typer.Option(min=0.01, max=100, help="Parts per second on each line.")] = 2.0,
+    parts: Annotated[int, typer.Option(min=0, help="Stop the conveyor after so many; 0 is endless.")] = 0,
+    standing: Annotated[
+        bool, typer.Option("--standing", help="Wait for Conveyor.Run before the conveyor starts.")
+    ] = False,
+    truth: Annotated[Path | None, typer.Option(help="Write one line of JSON per part at a gate.")] = None,
+) -> None:
+    """Simulate the plant's PLCs at their endpoints: conveyor, verdict table, gate, watchdog."""
+    from neverblink.demo.plc_simulator import run, simulated_lines
+    from neverblink.plant import load_plant
+    from neverblink.service_life import ready, run_service
+
+    description = load_plant(plant)
+    telemetry.setup("plc-sim", description.site)
+    lines = simulated_lines(description, line, rate_per_s=rate, parts=parts, running=not standing)
+
+    async def work(stop: asyncio.Event) -> None:
+        await run(lines, stop, truth=truth, ready=lambda found: ready("plc-sim", lines=[s.endpoint for s in found]))
+
+    _serve(run_service("plc-sim", work))
+
+
+@topics_app.command("create")
+def topics_create(plant: _PLANT = _DEFAULT_PLANT) -> None:
+    """Create the topics that are missing and check the size limits of those that exist."""
+    from neverblink.kafka import ensure_topics
+    from neverblink.plant import load_plant
+
+    created = asyncio.run(ensure_topics(load_plant(plant).kafka))
+    typer.echo("\n".join(f"created {name}" for name in created) or "all topics exist and fit")
+
+
+@topics_app.command("list")
+def topics_list() -> None:
+    """Print every topic: key, retention, who writes, who reads."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from neverblink.events import TOPICS
+
+    table = Table("topic", "key", "kept", "written by", "read by", "what")
+    for topic in TOPICS.values():
+        kept = "compacted" if topic.compacted else _span(topic.retention_ms)
+        table.add_row(topic.name, topic.key, kept, ", ".join(topic.writers), ", ".join(topic.readers), topic.about)
+    Console().print(table)
+
+
+def _span(milliseconds: int) -> str:
+    hours = milliseconds / 3_600_000
+    if milliseconds < 0:
+        return "for ever"
+    return f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} d"
+
+
+# Contracts
+
+
+@plant_app.command("check")
+def plant_check(file: Annotated[Path, typer.Argument(help="The plant file.")] = _DEFAULT_PLANT) -> None:
+    """Explain what is wrong with a plant file, or what it describes."""
+    from neverblink.plant import load_plant
+
+    plant = load_plant(file)
+    typer.echo(f"{file}: site {plant.site}, Kafka {plant.kafka.bootstrap}")
+    for line in plant.lines:
+        plc = line.plc.endpoint if line.plc else "no PLC: verdicts are published and not told"
+        typer.echo(
+            f"  {line.name}: {line.timing.lead_s:.2f} s from trigger to gate, "
+            f"{line.timing.budget_s:.2f} s of them for the verdict; {plc}"
+        )
+        for station in line.stations:
+            typer.echo(f"    {station.name}: product {station.product}, {station.source.kind}, {station.trigger.kind}")
+
+
+@plant_app.command("schema")
+def plant_schema() -> None:
+    """Print the plant file's JSON Schema, for editors."""
+    import orjson
+
+    from neverblink.plant import Plant
+
+    typer.echo(orjson.dumps(Plant.model_json_schema(), option=orjson.OPT_INDENT_2).decode())
+
+
+@plant_app.command("example")
+def plant_example() -> None:
+    """Print a plant file to start from."""
+    from neverblink.plant import EXAMPLE
+
+    typer.echo(EXAMPLE, nl=False)
+
+
+@schemas_app.command("export")
+def schemas_export(
+    folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path("schemas"),
+) -> None:
+    """Write JSON Schemas, asyncapi.yaml and one example of every event."""
+    from neverblink.events.schemas import export
+
+    for path in export(folder):
+        typer.echo(str(path))
+
+
+# The demonstration
+
+
+@app.command()
+def demo(
+    parts: Annotated[
+        int | None,
+        typer.Option(min=1, help="End by itself after so many parts (with --images: on each line)."),
+    ] = None,
+    kafka: Annotated[
+        str,
+        typer.Option(help="`development` (memory), `local` (Apache Kafka on this machine's JVM), or HOST:PORT."),
+    ] = "development",
+    images: Annotated[Path | None, typer.Option(help="Real images in MVTec layout instead of drawn parts.")] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="ResNet-18 weights (safetensors) for --images. Default: looked for beside the images."),
+    ] = None,
+    rate: Annotated[float, typer.Option(min=0.1, max=50, help="Parts per second on each line.")] = 2.0,
+    folder: Annotated[Path, typer.Option(help="Where plant file, models, logs and ledger go.")] = Path("runs/demo"),
+) -> None:
+    """Run a whole plant on this machine: two lines, their PLCs, and every service as a process."""
+    from rich.console import Console
+
+    from neverblink.demo.service import DemoSettings, run
+
+    settings = DemoSettings(parts=parts, kafka=kafka, images=images, weights=weights, rate_per_s=rate, folder=folder)
+    raise typer.Exit(asyncio.run(run(settings, Console())))

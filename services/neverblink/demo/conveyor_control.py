@@ -1,0 +1,25 @@
+"""Starts the simulated conveyors from outside, as a person at the line would."""
+
+from typing import Any
+
+import asyncua.ua
+from asyncua.client.client import Client
+
+from neverblink.plant import Plc
+
+# asyncua's type hints name NewTypes where its code takes plain values, so its protocol types are not checked.
+ua: Any = asyncua.ua
+
+
+async def start_conveyor(plc: Plc, rate_per_s: float, parts: int) -> None:
+    """Run a simulated line's conveyor at so many parts a second; `parts` 0 is endless."""
+    async with Client(plc.endpoint, timeout=5) as client:
+        namespace = await client.get_namespace_index(plc.namespace_uri)
+        wanted = (
+            ("Conveyor.Rate", rate_per_s, ua.VariantType.Double),
+            ("Conveyor.Parts", parts, ua.VariantType.UInt32),
+            ("Conveyor.Run", True, ua.VariantType.Boolean),
+        )
+        for name, value, kind in wanted:
+            node = client.get_node(ua.NodeId(name, namespace))
+            await node.write_value(ua.DataValue(ua.Variant(value, kind)))

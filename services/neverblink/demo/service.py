@@ -1,0 +1,229 @@
+"""The demonstration: fit, start everything, run the conveyors, watch, compare, stop everything."""
+
+import asyncio
+import contextlib
+import shutil
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+
+from neverblink.demo import summary
+from neverblink.demo.board import Board
+from neverblink.demo.conveyor_control import start_conveyor
+from neverblink.demo.fitting import fit_models, known_weights
+from neverblink.demo.plant_file import free_ports, write_plant
+from neverblink.demo.processes import ProcessError, Services
+from neverblink.demo.stream import Stream, folder_streams, simulated_streams
+from neverblink.kafka import EventConsumer, ensure_topics
+from neverblink.plant import Plant, PlantError
+
+_READY_TIMEOUT_S = 120.0
+_QUIET_LIMIT_S = 60.0
+_TEXT_EVERY_S = 10.0
+_BOARD_EVERY_S = 0.5
+_LAST_EVENTS_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSettings:
+    """What `neverblink demo` was asked for. `parts` None runs until Ctrl-C."""
+
+    parts: int | None = None
+    kafka: str = "development"
+    images: Path | None = None
+    weights: Path | None = None
+    rate_per_s: float = 2.0
+    folder: Path = Path("runs/demo")
+
+
+async def run(settings: DemoSettings, console: Console) -> int:
+    """Run the demonstration; return the exit code: 0 when every gate did what the verdicts say."""
+    weights_file = known_weights(settings.images, settings.weights)
+    streams = _streams(settings, weights_file)
+    folder = _fresh(settings.folder)
+    began = time.monotonic()
+    fit_began = datetime.now(UTC)
+    services = Services(folder / "logs")
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(services.stop)
+        bootstrap = await stack.enter_async_context(_kafka(settings.kafka, services, console))
+        weights = {s.product: weights_file for s in streams if weights_file and "resnet18" in s.product}
+        plant = write_plant(folder, streams, bootstrap, weights)
+        await asyncio.to_thread(fit_models, plant, streams, settings.images, weights, console)
+        await ensure_topics(plant.kafka)
+        await _start_services(services, plant, folder, console)
+        board = Board({stream.line: stream.title for stream in streams})
+        consumer = EventConsumer(plant.kafka, "verdicts", "actuations", "drift", client_id="demo-board")
+        await stack.enter_async_context(consumer)
+        parts = _parts_per_line(settings, streams)
+        for line in plant.lines:
+            assert line.plc is not None
+            await start_conveyor(line.plc, settings.rate_per_s, parts)
+        note = "Ctrl-C stops everything" if not parts else f"{parts} parts on each line"
+        await _watch(console, board, consumer, services, folder, parts * len(streams), note)
+        await services.stop()
+    return _conclude(console, board, streams, folder, fit_began, time.monotonic() - began)
+
+
+def _streams(settings: DemoSettings, weights: Path | None) -> list[Stream]:
+    if settings.images is None:
+        return simulated_streams()
+    backbones = ["efficientnet-lite0"] if weights is None else ["resnet18", "efficientnet-lite0"]
+    return folder_streams(settings.images.resolve(), backbones)
+
+
+def _parts_per_line(settings: DemoSettings, streams: list[Stream]) -> int:
+    if settings.parts is None:
+        return 0
+    # Real images: each line is shown all of them, so that its figures compare.
+    return settings.parts if settings.images else -(-settings.parts // len(streams))
+
+
+def _fresh(folder: Path) -> Path:
+    """Empty the run folder, only if it is one of ours."""
+    marker = folder / "plant.yaml"
+    if folder.exists() and any(folder.iterdir()) and not marker.exists():
+        raise PlantError(f"{folder} is not empty and is no earlier demonstration; choose another --folder")
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    return folder.resolve()
+
+
+@contextlib.asynccontextmanager
+async def _kafka(kind: str, services: Services, console: Console) -> AsyncIterator[str]:
+    """Yield the address of the brokers: our development broker, Apache Kafka started here, or a cluster."""
+    if kind == "development":
+        port = free_ports(1)[0]
+        await services.start("broker", "broker", "--port", str(port))
+        await services.until_ready(["broker"], _READY_TIMEOUT_S, lambda name: None)
+        console.print(f"development broker on 127.0.0.1:{port} (memory only)")
+        yield f"127.0.0.1:{port}"
+    elif kind == "local":
+        from neverblink.kafka.local_kafka import LocalKafka
+
+        console.print("starting Apache Kafka on the local JVM …")
+        async with LocalKafka() as kafka:
+            console.print(f"Apache Kafka on {kafka.bootstrap}")
+            yield kafka.bootstrap
+    else:
+        yield kind
+
+
+async def _start_services(services: Services, plant: Plant, folder: Path, console: Console) -> None:
+    file = str(folder / "plant.yaml")
+    commands = {
+        "plc-sim": ["plc-sim", "--plant", file, "--truth", str(folder / "gate.jsonl"), "--standing"],
+        "scorer": ["scorer", "--plant", file],
+        "bridge": ["bridge", "--plant", file],
+        "ledger": ["ledger", "run", "--plant", file],
+        "drift": ["drift", "--plant", file],
+        **{
+            f"camera-{line.name}": ["camera", "--plant", file, "--station", f"{line.name}/{station.name}"]
+            for line, station in plant.stations()
+        },
+    }
+    for name, arguments in commands.items():
+        await services.start(name, *arguments)
+    await services.until_ready(list(commands), _READY_TIMEOUT_S, lambda name: console.print(f"  {name} is ready"))
+
+
+async def _watch(
+    console: Console,
+    board: Board,
+    consumer: EventConsumer,
+    services: Services,
+    folder: Path,
+    parts: int,
+    note: str,
+) -> None:
+    """Follow the topics until `parts` have passed the gates (0: until Ctrl-C)."""
+    gate_log = folder / "gate.jsonl"
+    clock = asyncio.get_running_loop().time
+    watched = console.is_terminal
+    last_shown = last_change = clock()
+    gated = -1
+    stop = _interrupted()
+    with Live(board.table(note), console=console, auto_refresh=False) if watched else contextlib.nullcontext() as live:
+        while not stop.is_set():
+            for record in await consumer.poll(timeout_s=0.2):
+                board.take(record)
+            services.check()
+            if clock() - last_shown >= (_BOARD_EVERY_S if watched else _TEXT_EVERY_S):
+                last_shown = clock()
+                if live is not None:
+                    live.update(board.table(note), refresh=True)
+                else:
+                    console.print(board.line_of_text())
+            now_gated = len(summary.gate_entries(gate_log))
+            if now_gated != gated:
+                gated, last_change = now_gated, clock()
+            if parts and gated >= parts:
+                break
+            if parts and clock() - last_change > _QUIET_LIMIT_S:
+                raise ProcessError(f"no part reached a gate for {_QUIET_LIMIT_S:.0f} s; see {folder / 'logs'}")
+        # What the gates did last is still on its way.
+        until = clock() + _LAST_EVENTS_S
+        while parts and clock() < until:
+            for record in await consumer.poll(timeout_s=0.2):
+                board.take(record)
+        if live is not None:
+            live.update(board.table(), refresh=True)
+    if not watched:
+        console.print(board.table())
+
+
+def _interrupted() -> asyncio.Event:
+    """Return an event that the first Ctrl-C or SIGTERM sets; a second Ctrl-C interrupts at once."""
+    import signal
+
+    event = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        event.set()
+        loop.remove_signal_handler(signal.SIGINT)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    return event
+
+
+def _conclude(
+    console: Console,
+    board: Board,
+    streams: list[Stream],
+    folder: Path,
+    fit_began: datetime,
+    took_s: float,
+) -> int:
+    entries = summary.gate_entries(folder / "gate.jsonl")
+    outcomes = [summary.outcome_of(stream, entries, board.lines[stream.line]) for stream in streams]
+    summary.show(console, outcomes)
+    first = board.first_verdict
+    if first is not None:
+        wait = (first.occurred - fit_began).total_seconds()
+        console.print(f"first verdict {wait:.0f} s after the start of fitting; {took_s:.0f} s in all")
+    stages = summary.latency_of_stages([v for state in board.lines.values() for v in state.verdicts.values()])
+    shown = ", ".join(f"{name} {value:.0f} ms" for name, value in stages.items() if value is not None)
+    console.print(f"median of each stage: {shown}", style="dim")
+    console.print(f"plant file, models, logs and ledger are in {folder}", style="dim")
+    console.print(f"  neverblink ledger stats --plant {folder / 'plant.yaml'}", style="dim")
+    agree = sum(outcome.agree for outcome in outcomes)
+    parts = sum(outcome.parts for outcome in outcomes)
+    missing = sum(outcome.without_verdict for outcome in outcomes)
+    incidents = sum(state.incidents for state in board.lines.values())
+    good = parts > 0 and agree == parts and not missing and not incidents
+    style = "bold green" if good else "bold red"
+    console.print(
+        f"gate decisions equal to the verdicts: {agree} of {parts}; parts without verdict: {missing}",
+        style=style,
+    )
+    sys.stdout.flush()
+    return 0 if good else 1

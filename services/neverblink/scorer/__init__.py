@@ -1,0 +1,1 @@
+"""The scorer: batches frames of all lines through one backbone and says what it thinks of each part."""

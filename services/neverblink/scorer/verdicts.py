@@ -1,0 +1,129 @@
+"""From what was computed to what is said: pure functions from frame and score to events."""
+
+from datetime import datetime
+
+from neverblink.events import (
+    ArtifactRef,
+    Decision,
+    Defect,
+    Frame,
+    Reason,
+    ShadowVerdict,
+    Times,
+    Verdict,
+)
+from neverblink.events.identity import shadow_verdict_id, verdict_id
+from neverblink.events.verdict import Scored
+
+
+def about(frame: Frame) -> dict[str, object]:
+    """Return the fields that every verdict takes over from its frame."""
+    return {
+        "frame_id": frame.id,
+        "line": frame.line,
+        "station": frame.station,
+        "product": frame.product,
+        "part": frame.part,
+        "seq": frame.seq,
+        "tracking": frame.tracking,
+        "quality": frame.quality,
+        "deadline": frame.deadline,
+        "holdout": frame.holdout,
+        "challenge": frame.challenge,
+    }
+
+
+def scored(
+    kind: type[Scored],
+    frame: Frame,
+    *,
+    score: float,
+    threshold: float,
+    artifact: ArtifactRef,
+    defects: tuple[Defect, ...],
+    times: Times,
+    **more: object,
+) -> Scored:
+    """Return the verdict of a scored frame: reject above the threshold, pass up to it."""
+    reject = score > threshold
+    return kind.model_validate(
+        {
+            **about(frame),
+            "decision": Decision.REJECT if reject else Decision.PASS,
+            "reason": Reason.ANOMALY if reject else None,
+            "score": score,
+            "threshold": threshold,
+            "ratio": score / threshold,
+            "artifact": artifact,
+            "defects": defects,
+            "times": times,
+            **more,
+        }
+    )
+
+
+def in_time(frame: Frame, evidence: tuple[str, ...], **facts: object) -> Verdict:
+    """Return the verdict that acts."""
+    return scored(Verdict, frame, id=verdict_id(frame.id), evidence=evidence, **facts)  # type: ignore[arg-type]
+
+
+def for_statistics(frame: Frame, artifact: ArtifactRef, **facts: object) -> ShadowVerdict:
+    """Return the score of a frame that was too late to act on."""
+    cause = "late-frame"
+    return scored(
+        ShadowVerdict,
+        frame,
+        artifact=artifact,
+        id=shadow_verdict_id(frame.id, artifact.digest, cause),
+        cause=cause,
+        late=True,
+        **facts,  # type: ignore[arg-type]
+    )
+
+
+def unscored(frame: Frame, reason: Reason, detail: str, times: Times) -> Verdict:
+    """Return the verdict of a frame without a score: the part is not good."""
+    late = reason is Reason.LATE or (times.emitted is not None and times.emitted > frame.deadline)
+    return Verdict.model_validate(
+        {
+            **about(frame),
+            "id": verdict_id(frame.id),
+            "decision": Decision.UNSCORED,
+            "reason": reason,
+            "detail": detail[:1000],
+            "times": times,
+            "late": late,
+        }
+    )
+
+
+def unreadable(
+    identity: str, key: str, attributes: dict[str, str], reason: Reason, detail: str, now: datetime
+) -> Verdict | None:
+    """Return the verdict of a record that is no frame, from what can be read of it.
+
+    None when not even line and station are known: then only the PLC's own default protects the part.
+    """
+    line, _, station = key.partition("/")
+    number, epoch = attributes.get("number", ""), attributes.get("epoch", "")
+    tracked = number.isdigit() and epoch.isdigit()
+    try:
+        return Verdict.model_validate(
+            {
+                "id": verdict_id(identity),
+                "frame_id": identity,
+                "line": attributes.get("line", line),
+                "station": attributes.get("station", station),
+                "product": attributes.get("product", "unknown"),
+                "part": attributes.get("part", f"unknown/{identity}"),
+                "seq": int(attributes.get("seq", "0")),
+                "tracking": {"epoch": int(epoch), "number": int(number)} if tracked else None,
+                "decision": Decision.UNSCORED,
+                "reason": reason,
+                "detail": detail[:1000],
+                "times": {"captured": attributes.get("captured", now), "emitted": now},
+                "deadline": attributes.get("deadline", now),
+            }
+        )
+    except ValueError:
+        return None
