@@ -307,7 +307,15 @@ def _explained(error: Exception, plc: Plc) -> PlcError:
     if isinstance(error, ConnectionRefusedError):
         return PlcUnreachableError(f"{where} refuses the connection: is its OPC UA server switched on?")
     if isinstance(error, TimeoutError):
-        return PlcUnreachableError(f"{where} does not answer within {TIMEOUT_S:g} s: is the PLC on and reachable?")
+        also = ""
+        if plc.security.policy != "None":
+            # A server that cannot decrypt our first message may drop it without a word.
+            also = (
+                f", does it offer policy {plc.security.policy}, and is {plc.security.plc_certificate} its certificate"
+            )
+        return PlcUnreachableError(
+            f"{where} does not answer within {TIMEOUT_S:g} s: is the PLC on and reachable{also}?"
+        )
     if isinstance(error, (codes.BadUserAccessDenied, codes.BadIdentityTokenRejected, codes.BadIdentityTokenInvalid)):
         who = f"user {user!r}: check username and the password file" if user else "an anonymous user: set username"
         return PlcRefusedError(f"{where} does not let in {who}")
