@@ -1,0 +1,192 @@
+"""The ledger's database: opened, checked and written, with sentences for what goes wrong."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, insert, inspect, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import SQLAlchemyError as SqlFault
+from sqlalchemy.orm import Session
+
+from neverblink.events import Event, Verdict
+from neverblink.ledger.tables import SCHEMA_VERSION, DefectRow, LedgerVersion, Row, Table, defect_rows, row_of
+
+# SQLite binds at most 32 766 values in a statement (SQLITE_MAX_VARIABLE_NUMBER); a verdict has 33 columns.
+_ROWS_PER_STATEMENT = 500
+
+
+class LedgerError(RuntimeError):
+    """The ledger cannot be opened, read or written; the message says which one, why, and what to do."""
+
+
+class LedgerAbsent(LedgerError):  # noqa: N818
+    """There is no ledger at that place yet."""
+
+
+class UnkeepableError(ValueError):
+    """One event that the database refuses, whatever is tried again."""
+
+
+class Database:
+    """One ledger. Not for two threads at once.
+
+    `create` makes the tables where they are missing; without it a missing ledger is LedgerAbsent.
+    Raises LedgerError when it cannot be opened.
+    """
+
+    def __init__(self, url: str, *, create: bool) -> None:
+        self._url = _parsed(url)
+        self.name = self._url.render_as_string(hide_password=True)
+        if not create:
+            self._must_exist()
+        try:
+            self._engine = _engine(self._url)
+            if create:
+                self._create()
+            self._check_version()
+        except (SqlFault, ImportError, OSError) as fault:
+            raise self._explained(fault, "opened") from fault
+
+    def keep(self, events: Sequence[Event], recorded: datetime) -> int:
+        """Write events in one transaction and return how many were new; of one id the first stands.
+
+        Raises UnkeepableError when the database refuses a value of an event, LedgerError when the
+        database is at fault.
+        """
+        rows: dict[type[Table], dict[str, Row]] = {}
+        verdicts: dict[str, Verdict] = {}
+        for item in events:
+            table, row = row_of(item, recorded)
+            rows.setdefault(table, {}).setdefault(item.id, row)
+            if isinstance(item, Verdict):
+                verdicts.setdefault(item.id, item)
+        try:
+            with self._engine.begin() as connection:
+                new = {
+                    identity
+                    for table, by_id in rows.items()
+                    for identity in self._insert(connection, table, list(by_id.values()))
+                }
+                defects = [row for identity in new & verdicts.keys() for row in defect_rows(verdicts[identity])]
+                for some in _slices(defects):
+                    connection.execute(insert(DefectRow), some)
+        except (DataError, IntegrityError, ValueError, OverflowError) as fault:
+            raise UnkeepableError(_cause(fault)) from fault
+        except SqlFault as fault:
+            raise self._explained(fault, "written") from fault
+        return len(new)
+
+    def session(self) -> Session:
+        """Return a session for questions."""
+        return Session(self._engine)
+
+    def explained(self, fault: SqlFault) -> LedgerError:
+        """Return the sentence for a question that the database could not answer."""
+        return self._explained(fault, "read")
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    def _insert(self, connection: Connection, table: type[Table], rows: list[Row]) -> list[str]:
+        dialect = sqlite if self._engine.dialect.name == "sqlite" else postgresql
+        identity = table.__table__.c.id
+        new: list[str] = []
+        for some in _slices(rows):
+            statement = dialect.insert(table).on_conflict_do_nothing(index_elements=["id"])
+            new += connection.scalars(statement.values(some).returning(identity))
+        return new
+
+    def _must_exist(self) -> None:
+        file = self._url.database
+        if self._url.get_backend_name() == "sqlite" and not (file and Path(file).is_file()):
+            raise LedgerAbsent(
+                f"there is no ledger at {file} yet: `neverblink ledger run` writes one when verdicts arrive"
+            )
+
+    def _create(self) -> None:
+        Table.metadata.create_all(self._engine)
+        with Session(self._engine) as session, session.begin():
+            if session.scalar(select(LedgerVersion.version)) is None:
+                session.add(LedgerVersion(version=SCHEMA_VERSION))
+
+    def _check_version(self) -> None:
+        if not inspect(self._engine).has_table(LedgerVersion.__tablename__):
+            raise LedgerAbsent(f"{self.name} has no ledger in it yet: `neverblink ledger run` makes the tables")
+        with Session(self._engine) as session:
+            version = session.scalar(select(LedgerVersion.version))
+        if version != SCHEMA_VERSION:
+            raise LedgerError(
+                f"the ledger {self.name} has table layout {version} and this program writes layout "
+                f"{SCHEMA_VERSION}: use the program that made it, or name another database in storage.ledger"
+            )
+
+    def _explained(self, fault: Exception, done: str) -> LedgerError:
+        cause = _cause(fault)
+        for sign, advice in _ADVICE:
+            if sign in cause.lower():
+                return LedgerError(f"the ledger {self.name} cannot be {done}: {cause}; {advice}")
+        return LedgerError(f"the ledger {self.name} cannot be {done}: {cause}")
+
+
+# What drivers say, in lower case, and what helps.
+_ADVICE = (
+    ("unable to open database file", "does its folder exist, and may this user write there?"),
+    ("readonly database", "this user may not write the file or its folder"),
+    ("read-only", "this user may not write the file or its folder"),
+    ("database or disk is full", "free some space on its disk"),
+    ("no space left", "free some space on its disk"),
+    ("not a database", "the file is something else; name another one in storage.ledger"),
+    ("is locked", "another program holds it; the ledger has one writer per SQLite file"),
+    ("password authentication failed", "check user and password in storage.ledger"),
+    ("connection refused", "is PostgreSQL running there?"),
+    ("connection failed", "is PostgreSQL running there, and do user and database exist?"),
+    ("no module named", "install the driver: `pip install 'psycopg[binary]'`"),
+)
+
+
+def _parsed(text: str) -> URL:
+    try:
+        url = make_url(text)
+        backend = url.get_backend_name()
+    except ArgumentError as fault:
+        raise LedgerError(
+            f"storage.ledger is {text!r}, which is not a database URL; write sqlite:///ledger.db or "
+            "postgresql://user:password@host/database"
+        ) from fault
+    if backend not in {"sqlite", "postgresql"}:
+        raise LedgerError(f"storage.ledger names a {backend} database; the ledger writes sqlite and postgresql")
+    return url
+
+
+def _engine(url: URL) -> Engine:
+    try:
+        if url.get_backend_name() == "postgresql":
+            driver = url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+            return create_engine(driver, pool_pre_ping=True)
+        engine = create_engine(url)
+    except NoSuchModuleError as fault:
+        raise LedgerError(f"storage.ledger names an unknown driver: {url.drivername}") from fault
+    event.listen(engine, "connect", _set_up_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout=10000")
+    cursor.execute("PRAGMA journal_mode=WAL")  # readers do not stop the writer
+    cursor.execute("PRAGMA synchronous=FULL")  # Kafka's offset moves next: a commit must outlive a power cut
+    cursor.close()
+
+
+def _slices(rows: list[Row]) -> Iterable[list[Row]]:
+    return (rows[start : start + _ROWS_PER_STATEMENT] for start in range(0, len(rows), _ROWS_PER_STATEMENT))
+
+
+def _cause(fault: Exception) -> str:
+    original = fault.orig if isinstance(fault, DBAPIError) and fault.orig is not None else fault
+    return str(original).strip().splitlines()[0] if str(original).strip() else type(original).__name__

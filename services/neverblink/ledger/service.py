@@ -1,0 +1,140 @@
+"""The ledger's loop: poll, read, keep in SQL, then move the offsets."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+from neverblink import telemetry
+from neverblink.events import Event, EventError
+from neverblink.kafka import (
+    DeadLetters,
+    EventConsumer,
+    EventProducer,
+    KafkaError,
+    Partition,
+    Record,
+    ensure_topics,
+)
+from neverblink.ledger.database import Database, LedgerError, UnkeepableError
+from neverblink.ledger.tables import KEPT
+from neverblink.plant import Plant
+from neverblink.service_life import ready, wait_or_stop
+
+GROUP = "ledger"
+TOPICS_READ = tuple(kind.TOPIC for kind in KEPT)
+_RETRY_S = 5.0
+
+
+class Ledger:
+    """Keeps what arrives.
+
+    Offsets are committed after the SQL transaction, so a crash between the two makes the same events
+    arrive again; their ids are known by then, and the first one stands.
+    """
+
+    def __init__(
+        self, database: Database, consumer: EventConsumer, dead_letters: DeadLetters, stop: asyncio.Event
+    ) -> None:
+        self._database = database
+        self._consumer = consumer
+        self._dead_letters = dead_letters
+        self._stop = stop
+        self._log = telemetry.logger("ledger")
+        meter = telemetry.meter("ledger")
+        self._kept = meter.create_counter("neverblink.ledger.kept", unit="{event}", description="New events.")
+        # SQL blocks: it has one thread of its own, and one batch is in hand at any time.
+        self._sql = ThreadPoolExecutor(1, thread_name_prefix="ledger-sql")
+
+    async def run(self) -> None:
+        """Keep events until `stop` is set."""
+        while not self._stop.is_set():
+            records = await self._consumer.poll()
+            if records and await self._keep(records):
+                await self._commit(_next_offsets(records))
+
+    def close(self) -> None:
+        """End the SQL thread."""
+        self._sql.shutdown()
+
+    async def _commit(self, offsets: dict[Partition, int]) -> None:
+        try:
+            await self._consumer.commit(offsets)
+        except KafkaError as error:
+            # The next commit covers this one; what arrives again until then is known by its ids.
+            self._log.warning(f"{error}; the next commit tries again")
+
+    async def _keep(self, records: Sequence[Record]) -> bool:
+        """Keep a batch; returns False when told to stop while the database is away."""
+        readable: list[tuple[Record, Event]] = []
+        for record in records:
+            try:
+                readable.append((record, record.read(*KEPT)[0]))
+            except EventError as error:
+                await self._set_aside(record, str(error))
+        try:
+            return await self._write([event for _, event in readable])
+        except UnkeepableError:
+            return await self._keep_one_by_one(readable)
+
+    async def _keep_one_by_one(self, readable: Sequence[tuple[Record, Event]]) -> bool:
+        """Find what the database refuses, and set only that aside."""
+        for record, event in readable:
+            try:
+                if not await self._write([event]):
+                    return False
+            except UnkeepableError as error:
+                await self._set_aside(record, f"the ledger's database refuses it: {error}")
+        return True
+
+    async def _write(self, events: Sequence[Event]) -> bool:
+        """Write until the database takes it; while it is away the topics keep what arrives."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                new = await loop.run_in_executor(self._sql, self._database.keep, events, datetime.now(UTC))
+            except LedgerError as error:
+                self._log.error(f"{error}; trying again in {_RETRY_S:.0f} s")
+                if await wait_or_stop(self._stop, _RETRY_S):
+                    return False
+            else:
+                self._kept.add(new)
+                return True
+
+    async def _set_aside(self, record: Record, why: str) -> None:
+        if record.topic == "dead-letters":
+            # Answering an unreadable dead letter with another one would never end.
+            self._log.warning(f"a dead letter cannot be read and is skipped: {why}")
+            return
+        try:
+            await self._dead_letters.send(record, why)
+        except KafkaError as error:
+            self._log.error(
+                f"a record that cannot be kept could not be set aside either: {error}",
+                extra={"fields": {"topic": record.topic, "partition": record.partition, "offset": record.offset}},
+            )
+
+
+async def serve(plant: Plant, stop: asyncio.Event) -> None:
+    """Run the ledger until `stop` is set. Raises LedgerError or KafkaError when it cannot start."""
+    database = await asyncio.to_thread(Database, plant.storage.ledger, create=True)
+    try:
+        await ensure_topics(plant.kafka, TOPICS_READ)
+        producer = EventProducer(plant.kafka, source=f"/{plant.site}/ledger", client_id="neverblink-ledger")
+        consumer = EventConsumer(plant.kafka, *TOPICS_READ, client_id="neverblink-ledger", group=GROUP)
+        async with producer, consumer:
+            ledger = Ledger(database, consumer, DeadLetters(producer, "ledger"), stop)
+            ready("ledger", database=database.name)
+            try:
+                await ledger.run()
+            finally:
+                ledger.close()
+    finally:
+        database.close()
+
+
+def _next_offsets(records: Sequence[Record]) -> dict[Partition, int]:
+    offsets: dict[Partition, int] = {}
+    for record in records:
+        offsets[record.place] = max(offsets.get(record.place, 0), record.offset + 1)
+    return offsets

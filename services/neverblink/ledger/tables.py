@@ -1,0 +1,285 @@
+"""The ledger's tables, and how an event becomes rows of them."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, DateTime, Dialect, Index, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import BigInteger, TypeDecorator
+
+from neverblink.events import Actuation, DeadLetter, DriftReport, Event, Review, ShadowVerdict, Verdict
+from neverblink.events.parts import Quality, Tracking
+
+SCHEMA_VERSION = 1
+
+
+class Utc(TypeDecorator[datetime]):
+    """An instant with a time zone. SQLite has no zones, so there it is kept as UTC without one."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Turn an aware instant into what the database keeps."""
+        if value is None:
+            return None
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Turn what the database kept into an aware instant in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Table(DeclarativeBase):
+    """A table of the ledger."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: Utc,
+        str: Text,
+        int: BigInteger,
+        dict[str, Any]: JSON,
+        list[Any]: JSON,
+    }
+
+
+class LedgerVersion(Table):
+    """Which layout of the tables this database has: one row."""
+
+    __tablename__ = "ledger_version"
+
+    version: Mapped[int] = mapped_column(primary_key=True)
+
+
+class _ScoredRow:
+    """The columns of everything that a scorer says about a frame."""
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    frame_id: Mapped[str]
+    line: Mapped[str]
+    station: Mapped[str]
+    product: Mapped[str]
+    part: Mapped[str]
+    seq: Mapped[int]
+    epoch: Mapped[int | None]
+    number: Mapped[int | None]
+    decision: Mapped[str]
+    reason: Mapped[str | None]
+    detail: Mapped[str | None]
+    score: Mapped[float | None]
+    threshold: Mapped[float | None]
+    ratio: Mapped[float | None]
+    artifact_name: Mapped[str | None]
+    artifact_version: Mapped[str | None]
+    artifact_digest: Mapped[str | None]
+    brightness: Mapped[float | None]
+    contrast: Mapped[float | None]
+    sharpness: Mapped[float | None]
+    saturation: Mapped[float | None]
+    captured: Mapped[datetime]
+    published: Mapped[datetime | None]
+    received: Mapped[datetime | None]
+    batched: Mapped[datetime | None]
+    scored: Mapped[datetime | None]
+    emitted: Mapped[datetime | None]
+    deadline: Mapped[datetime]
+    late: Mapped[bool]
+    holdout: Mapped[bool]
+    challenge: Mapped[bool]
+    recorded: Mapped[datetime] = mapped_column(index=True)
+
+
+class VerdictRow(_ScoredRow, Table):
+    """The one decision about a frame."""
+
+    __tablename__ = "verdicts"
+    __table_args__ = (
+        Index("verdicts_line_captured", "line", "captured"),
+        Index("verdicts_tracking", "line", "epoch", "number"),
+    )
+
+    evidence: Mapped[list[Any]]
+
+
+class ShadowVerdictRow(_ScoredRow, Table):
+    """A score that did not act."""
+
+    __tablename__ = "shadow_verdicts"
+
+    cause: Mapped[str]
+    defects: Mapped[list[Any]]
+
+
+class DefectRow(Table):
+    """One region of a verdict that does not look right."""
+
+    __tablename__ = "defects"
+
+    verdict_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    type: Mapped[str]
+    taxonomy: Mapped[str | None]
+    x: Mapped[int]
+    y: Mapped[int]
+    width: Mapped[int]
+    height: Mapped[int]
+    area_px: Mapped[int]
+    area_mm2: Mapped[float | None]
+    confidence: Mapped[float | None]
+    peak: Mapped[float | None]
+
+
+class ActuationRow(Table):
+    """What the PLC was told about a part, or what its gate did with it."""
+
+    __tablename__ = "actuations"
+    __table_args__ = (
+        Index("actuations_tracking", "line", "epoch", "number", "stage"),
+        Index("actuations_line_at", "line", "at"),
+    )
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    line: Mapped[str]
+    part: Mapped[str | None]
+    epoch: Mapped[int]
+    number: Mapped[int]
+    stage: Mapped[str]
+    verdicts: Mapped[list[Any]]
+    decision: Mapped[str | None]
+    code: Mapped[int | None]
+    outcome: Mapped[str | None]
+    gate: Mapped[str | None]
+    at: Mapped[datetime]
+    deadline: Mapped[datetime | None]
+    slack_ms: Mapped[float | None]
+    trigger_to_told_ms: Mapped[float | None]
+    attempts: Mapped[int]
+    incident: Mapped[bool]
+    detail: Mapped[str | None]
+    recorded: Mapped[datetime]
+
+
+class ReviewRow(Table):
+    """A person's word on a verdict; the latest one counts."""
+
+    __tablename__ = "reviews"
+    __table_args__ = (Index("reviews_verdict_at", "verdict", "at"),)
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    verdict: Mapped[str]
+    frame_id: Mapped[str]
+    line: Mapped[str]
+    station: Mapped[str]
+    product: Mapped[str]
+    part: Mapped[str]
+    judgement: Mapped[str]
+    defect_type: Mapped[str | None]
+    regions: Mapped[list[Any]]
+    reviewer: Mapped[str]
+    comment: Mapped[str | None]
+    at: Mapped[datetime]
+    recorded: Mapped[datetime]
+
+
+class DriftReportRow(Table):
+    """One closed window of a station; `report` is the whole event."""
+
+    __tablename__ = "drift_reports"
+    __table_args__ = (Index("drift_reports_station_closed", "line", "station", "closed"),)
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    line: Mapped[str]
+    station: Mapped[str]
+    product: Mapped[str]
+    artifact: Mapped[str]
+    opened: Mapped[datetime]
+    closed: Mapped[datetime]
+    passed: Mapped[int]
+    rejected: Mapped[int]
+    state: Mapped[str]
+    report: Mapped[dict[str, Any]]
+    recorded: Mapped[datetime]
+
+
+class DeadLetterRow(Table):
+    """Where a poison record came from and why it could not be read. Its bytes stay on the topic."""
+
+    __tablename__ = "dead_letters"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    topic: Mapped[str]
+    partition: Mapped[int]
+    offset: Mapped[int]
+    record_key: Mapped[str]
+    service: Mapped[str]
+    why: Mapped[str]
+    at: Mapped[datetime]
+    recorded: Mapped[datetime]
+
+
+Row = dict[str, Any]
+
+KEPT: tuple[type[Event], ...] = (Verdict, ShadowVerdict, Actuation, Review, DriftReport, DeadLetter)
+"""The events that the ledger keeps."""
+
+
+def row_of(event: Event, recorded: datetime) -> tuple[type[Table], Row]:
+    """Return the table of an event and its row. Raises TypeError for an event that is not in KEPT."""
+    fields = event.model_dump()
+    match event:
+        case Verdict():
+            table: type[Table] = VerdictRow
+            fields |= _scored(event) | {"evidence": list(event.evidence)}
+        case ShadowVerdict():
+            table = ShadowVerdictRow
+            fields |= _scored(event) | {"defects": [defect.model_dump(mode="json") for defect in event.defects]}
+        case Actuation():
+            table = ActuationRow
+            fields |= _tracking(event.tracking) | {"verdicts": list(event.verdicts)}
+        case Review():
+            table = ReviewRow
+            fields |= {"regions": [box.model_dump(mode="json") for box in event.regions]}
+        case DriftReport():
+            table = DriftReportRow
+            fields |= {"report": event.model_dump(mode="json")}
+        case DeadLetter():
+            table = DeadLetterRow
+            fields |= {"record_key": event.recordkey}
+        case _:
+            raise TypeError(f"the ledger does not keep {type(event).__name__}")
+    fields["recorded"] = recorded
+    # An event's newer optional fields have no column until a new layout gives them one.
+    return table, {name: fields[name] for name in table.__table__.columns.keys()}  # noqa: SIM118
+
+
+def defect_rows(verdict: Verdict) -> Iterator[Row]:
+    """Yield a verdict's defects as rows, in their order."""
+    for position, defect in enumerate(verdict.defects):
+        yield {
+            "verdict_id": verdict.id,
+            "position": position,
+            **defect.model_dump(exclude={"bbox"}),
+            **defect.bbox.model_dump(),
+        }
+
+
+def _scored(event: Verdict | ShadowVerdict) -> Row:
+    artifact = event.artifact
+    return {
+        **_tracking(event.tracking),
+        "artifact_name": artifact.name if artifact else None,
+        "artifact_version": artifact.version if artifact else None,
+        "artifact_digest": artifact.digest if artifact else None,
+        **{name: getattr(event.quality, name, None) for name in Quality.model_fields},
+        **event.times.model_dump(),
+    }
+
+
+def _tracking(tracking: Tracking | None) -> Row:
+    return {
+        "epoch": tracking.epoch if tracking else None,
+        "number": tracking.number if tracking else None,
+    }
