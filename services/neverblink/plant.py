@@ -30,18 +30,14 @@ class KafkaSecurity(Section):
     protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         default="PLAINTEXT", description="Kafka's security.protocol."
     )
-    ca_file: Path | None = Field(
-        default=None, description="PEM file of the authority that signed the brokers."
-    )
+    ca_file: Path | None = Field(default=None, description="PEM file of the authority that signed the brokers.")
     cert_file: Path | None = Field(default=None, description="PEM file of the client's certificate.")
     key_file: Path | None = Field(default=None, description="PEM file of the client's key.")
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
         default="SCRAM-SHA-512", description="SASL mechanism."
     )
     username: str | None = Field(default=None, description="SASL user name.")
-    password_file: Path | None = Field(
-        default=None, description="File whose first line is the SASL password."
-    )
+    password_file: Path | None = Field(default=None, description="File whose first line is the SASL password.")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -79,9 +75,7 @@ class ScorerSettings(Section):
     """Batching, in Triton's terms, and where the model runs."""
 
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N.")
-    threads: int = Field(
-        default=0, ge=0, le=256, description="CPU threads of the model; 0 lets the library choose."
-    )
+    threads: int = Field(default=0, ge=0, le=256, description="CPU threads of the model; 0 lets the library choose.")
     max_batch: int = Field(default=8, ge=1, le=256, description="Frames in one forward pass at most.")
     max_queue_delay_ms: float = Field(
         default=5.0, ge=0, le=1000, description="How long the oldest frame may wait for company."
@@ -105,9 +99,7 @@ class Product(Section):
 
     name: Name
     artifact: Path = Field(description="Artifact folder; a relative one lies under storage.artifacts.")
-    weights: Path | None = Field(
-        default=None, description="Backbone weights file, when not the packaged ones."
-    )
+    weights: Path | None = Field(default=None, description="Backbone weights file, when not the packaged ones.")
     min_area_px: int = Field(default=1, ge=1, description="Smaller regions are not listed as defects.")
 
 
@@ -153,9 +145,7 @@ class QualityLimits(Section):
     max_brightness: float | None = Field(default=0.96, ge=0, le=1, description="Above: saturated.")
     max_saturation: float | None = Field(default=0.5, ge=0, le=1, description="Share of clipped pixels.")
     min_contrast: float | None = Field(default=0.01, ge=0, le=1, description="Below: low contrast.")
-    min_sharpness: float | None = Field(
-        default=None, ge=0, description="Below: blurred; learn it per station."
-    )
+    min_sharpness: float | None = Field(default=None, ge=0, description="Below: blurred; learn it per station.")
     frozen_after: int | None = Field(
         default=3, ge=2, le=1000, description="So many identical images in a row are a frozen camera."
     )
@@ -181,17 +171,13 @@ class Station(Section):
     quality: QualityLimits = QualityLimits()
     payload: Payload = Payload()
     mm_per_px: float | None = Field(default=None, gt=0, description="Scale of the image, for areas in mm².")
-    buffer_frames: int = Field(
-        default=16, ge=1, le=1024, description="Frames waiting to be published at most."
-    )
+    buffer_frames: int = Field(default=16, ge=1, le=1024, description="Frames waiting to be published at most.")
 
 
 class Timing(Section):
     """The line's geometry: how long a part takes from trigger to gate, and what of it is ours."""
 
-    distance_to_gate_m: float = Field(
-        gt=0, le=1000, description="Trigger to gate along the conveyor, metres."
-    )
+    distance_to_gate_m: float = Field(gt=0, le=1000, description="Trigger to gate along the conveyor, metres.")
     speed_m_s: float = Field(gt=0, le=100, description="Conveyor speed, metres per second.")
     actuator_ms: float = Field(default=150.0, ge=0, le=10000, description="Time the gate needs to move.")
     plc_cycle_ms: float = Field(default=20.0, ge=0, le=1000, description="Cycle time of the PLC task.")
@@ -227,9 +213,7 @@ class OpcUaSecurity(Section):
     plc_certificate: Path | None = Field(default=None, description="The PLC's certificate, pinned.")
     username: str | None = Field(default=None)
     password_file: Path | None = Field(default=None, description="File whose first line is the password.")
-    allow_insecure: bool = Field(
-        default=False, description="Accept policy None, for a test or a closed cell."
-    )
+    allow_insecure: bool = Field(default=False, description="Accept policy None, for a test or a closed cell.")
 
     @model_validator(mode="after")
     def _safe_by_default(self) -> Self:
@@ -291,9 +275,7 @@ class Line(Section):
         _unique("station", [station.name for station in self.stations])
         for station in self.stations:
             if station.trigger.kind == "plc" and self.plc is None:
-                raise ValueError(
-                    f"station {station.name} is triggered by the PLC, and the line has no plc section"
-                )
+                raise ValueError(f"station {station.name} is triggered by the PLC, and the line has no plc section")
         return self
 
     def station(self, name: str) -> Station:
@@ -382,9 +364,7 @@ def parse_plant(text: str, name: str = "plant.yaml") -> Plant:
             faults = [_fault(root, fault) for fault in causes or map(dict, error.errors())]
     if plant is None:
         faults.sort(key=lambda fault: (fault.line, fault.column))
-        raise PlantError(
-            "\n".join(f"{name}:{fault.line}:{fault.column}: {fault.sentence}" for fault in faults)
-        )
+        raise PlantError("\n".join(f"{name}:{fault.line}:{fault.column}: {fault.sentence}" for fault in faults))
     return plant
 
 
@@ -443,9 +423,7 @@ def _repeated_keys(node: yaml.Node) -> Iterator[_Fault]:
         for key, value in node.value:
             if key.value in seen:
                 mark = key.start_mark
-                yield _Fault(
-                    mark.line + 1, mark.column + 1, f"{key.value!r} stands twice in the same section"
-                )
+                yield _Fault(mark.line + 1, mark.column + 1, f"{key.value!r} stands twice in the same section")
             seen.add(key.value)
             yield from _repeated_keys(value)
     elif isinstance(node, yaml.SequenceNode):
@@ -495,9 +473,7 @@ def _named(what: str, name: str, items: tuple[N, ...]) -> N:
         if item.name == name:
             return item
     known = {item.name for item in items}
-    raise PlantError(
-        f"the plant has no {what} {name!r}{_suggestion(name, known)}; it has {', '.join(sorted(known))}"
-    )
+    raise PlantError(f"the plant has no {what} {name!r}{_suggestion(name, known)}; it has {', '.join(sorted(known))}")
 
 
 def _anchored(plant: Plant, folder: Path) -> Plant:
@@ -519,9 +495,7 @@ def _anchor_paths(section: T, folder: Path) -> T:
     elif isinstance(section, Section):
         # A product's artifact is anchored to storage.artifacts instead, by Plant.artifact_folder.
         names = type(section).model_fields.keys() - ({"artifact"} if isinstance(section, Product) else set())
-        anchored = section.model_copy(
-            update={name: _anchor_paths(getattr(section, name), folder) for name in names}
-        )
+        anchored = section.model_copy(update={name: _anchor_paths(getattr(section, name), folder) for name in names})
     elif isinstance(section, Path) and not section.is_absolute():
         anchored = folder / section
     return cast(T, anchored)

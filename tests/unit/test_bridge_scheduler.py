@@ -25,9 +25,7 @@ def scheduler(last_triggered: int = 1000, known_s: float | None = 0.001, slots: 
     return made
 
 
-def order(
-    number: int = 1000, deadline: float = 1.0, accepted: float = 0.0, epoch: int = 1, code: int = 1
-) -> Order:
+def order(number: int = 1000, deadline: float = 1.0, accepted: float = 0.0, epoch: int = 1, code: int = 1) -> Order:
     return Order(epoch, number, code, deadline, accepted)
 
 
@@ -179,9 +177,7 @@ class Plant:
                 took, end = answers[len(self.written) % len(answers)]
                 self.written += [(self.now, o) for o in write.orders]
                 late = took > write.timeout_s
-                self.under_way.append(
-                    (self.now + min(took, write.timeout_s), write, "unanswered" if late else end)
-                )
+                self.under_way.append((self.now + min(took, write.timeout_s), write, "unanswered" if late else end))
                 assert len(self.under_way) <= MAX_IN_FLIGHT
                 assert len(write.orders) <= MAX_BATCH
             due = [entry for entry in self.under_way if entry[0] <= to]

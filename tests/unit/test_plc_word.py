@@ -22,9 +22,7 @@ codes = st.integers(0, 255)
 
 
 @given(epochs, numbers, codes)
-def test_a_verdict_word_is_one_uint32_and_decodes_to_what_was_encoded(
-    epoch: int, number: int, code: int
-) -> None:
+def test_a_verdict_word_is_one_uint32_and_decodes_to_what_was_encoded(epoch: int, number: int, code: int) -> None:
     word = encode_verdict(epoch, number, code)
     said = decode_verdict(word)
     assert 0 <= word < NUMBERS
@@ -40,9 +38,7 @@ def test_a_pass_never_releases_another_part_within_a_million(epoch: int, number:
 
 
 @given(epochs, numbers, st.integers(1, EPOCHS - 1))
-def test_a_pass_never_releases_the_same_number_of_the_next_epochs(
-    epoch: int, number: int, later: int
-) -> None:
+def test_a_pass_never_releases_the_same_number_of_the_next_epochs(epoch: int, number: int, later: int) -> None:
     assert not decode_verdict(encode_verdict(epoch, number, 1)).releases(epoch + later, number)
 
 
@@ -57,9 +53,7 @@ def test_the_layout_is_the_one_that_plc_programmers_were_given() -> None:
 
 
 @given(epochs, numbers, st.sampled_from(GateCode), st.sampled_from(Confirm))
-def test_a_gate_entry_decodes_to_what_was_encoded(
-    epoch: int, number: int, action: GateCode, confirm: Confirm
-) -> None:
+def test_a_gate_entry_decodes_to_what_was_encoded(epoch: int, number: int, action: GateCode, confirm: Confirm) -> None:
     entry = decode_gate(encode_gate(epoch, number, action, confirm))
     assert (entry.part, entry.action, entry.confirm, entry.epoch) == (
         number % PARTS,

@@ -78,9 +78,7 @@ class GateFeedback:
             if number > latest and latest < PARTS:
                 continue  # from before the counter's start: an old entry that the PLC did not clear
             confirmed = _CONFIRMED.get(entry.confirm)
-            found.append(
-                (GateEvent(epoch, number, _ACTIONS[GateCode(entry.action)], confirmed), entry.confirm)
-            )
+            found.append((GateEvent(epoch, number, _ACTIONS[GateCode(entry.action)], confirmed), entry.confirm))
         return found
 
     def _is_final(self, event: GateEvent, confirm: int, now: float) -> bool:

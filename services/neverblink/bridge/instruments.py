@@ -59,9 +59,7 @@ def instruments() -> Instruments:
             unit="{part}",
             description="Parts by decision and outcome of telling the PLC.",
         ),
-        gate=meter.create_counter(
-            "neverblink.bridge.gate", unit="{part}", description="Parts by what the gate did."
-        ),
+        gate=meter.create_counter("neverblink.bridge.gate", unit="{part}", description="Parts by what the gate did."),
         verdicts=meter.create_counter(
             "neverblink.bridge.verdicts", unit="{verdict}", description="Verdicts by their effect."
         ),
@@ -87,9 +85,7 @@ def instruments() -> Instruments:
             "neverblink.bridge.state",
             description="0 down, 1 connecting, 2 validating, 3 ready, 4 degraded, 5 refused.",
         ),
-        waiting=meter.create_gauge(
-            "neverblink.bridge.waiting", unit="{part}", description="Orders not told yet."
-        ),
+        waiting=meter.create_gauge("neverblink.bridge.waiting", unit="{part}", description="Orders not told yet."),
         budget=meter.create_gauge(
             "neverblink.bridge.write_budget", unit="s", description="Time that a write must have left."
         ),

@@ -189,9 +189,7 @@ class LineSession:
             self._scheduler.give_up("the bridge stops", self._clock())
             self._publish_outcomes()
             for decision in self._tracking.abandon():
-                self._tell_incomplete(
-                    decision, Outcome.FAILED, "the bridge stopped before the part was decided"
-                )
+                self._tell_incomplete(decision, Outcome.FAILED, "the bridge stopped before the part was decided")
             self._enter(LinkState.DOWN, "the bridge stops")
 
     async def _serve(self, connection: PlcConnection, table: VerdictTable, stop: asyncio.Event) -> None:
@@ -278,9 +276,7 @@ class LineSession:
                 async with asyncio.timeout(STATE_TIMEOUT_S):
                     await table.state({"BridgeHb": self._heartbeat, **changed})
             except TimeoutError as error:
-                raise PlcUnreachableError(
-                    f"the PLC takes no heartbeat within {STATE_TIMEOUT_S:g} s"
-                ) from error
+                raise PlcUnreachableError(f"the PLC takes no heartbeat within {STATE_TIMEOUT_S:g} s") from error
             written |= changed
             # A late beat is not made up for: beats in a burst would tell the PLC nothing.
             due = max(due + period, time.monotonic())
@@ -319,9 +315,7 @@ class LineSession:
             self._tell_incomplete(decision, Outcome.FAILED, why)
         unseen = self._tracking.triggered(view.epoch, view.last_triggered, view.asked_at, view.slots)
         if unseen:
-            self._log.warning(
-                f"the PLC triggered {unseen} parts while we were away", extra={"fields": self._about}
-            )
+            self._log.warning(f"the PLC triggered {unseen} parts while we were away", extra={"fields": self._about})
         self._scheduler.look(view, now)
         self._publish_outcomes()
         events, lost = self._feedback.read(look.ring, view.epoch, view.last_triggered, now)
@@ -485,18 +479,14 @@ class LineSession:
         self._troubled_in_a_row += 1
         self._late_count += 1
         self._late_last = number
-        self._alarm(
-            {Outcome.LATE: Alarm.LATE, Outcome.UNKNOWN: Alarm.UNKNOWN}.get(outcome, Alarm.REFUSED_PART)
-        )
+        self._alarm({Outcome.LATE: Alarm.LATE, Outcome.UNKNOWN: Alarm.UNKNOWN}.get(outcome, Alarm.REFUSED_PART))
         if self._troubled_in_a_row >= DEGRADED_AFTER and self.state is LinkState.READY:
             self._enter(LinkState.DEGRADED, f"{self._troubled_in_a_row} parts in a row were not told in time")
 
     def _count_verdict(self, effect: str) -> None:
         self._instruments.verdicts.add(1, {**self._about, "effect": str(effect)})
 
-    def _span(
-        self, decision: PartDecision, told: Told, outcome: Outcome, detail: str | None
-    ) -> Mapping[str, str]:
+    def _span(self, decision: PartDecision, told: Told, outcome: Outcome, detail: str | None) -> Mapping[str, str]:
         """Record the way from verdict to PLC in the part's trace; return the trace to go on with."""
         span = self._tracer.start_span(
             "tell plc",

@@ -46,16 +46,13 @@ class Outbox:
         except asyncio.QueueFull:
             if not self._dropping:
                 self._log.error(
-                    f"{BOUND} events wait for Kafka: new ones are dropped and counted; "
-                    "verdicts are still written"
+                    f"{BOUND} events wait for Kafka: new ones are dropped and counted; verdicts are still written"
                 )
             self._dropping = True
             self._on_drop(key)
 
     async def __aenter__(self) -> "Outbox":
-        self._workers = [
-            asyncio.create_task(self._work(), name=f"outbox {number}") for number in range(IN_FLIGHT)
-        ]
+        self._workers = [asyncio.create_task(self._work(), name=f"outbox {number}") for number in range(IN_FLIGHT)]
         return self
 
     async def __aexit__(self, *_: object) -> None:

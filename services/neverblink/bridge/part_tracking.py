@@ -100,9 +100,7 @@ class PartTracking:
                 self._open[key] = _Open(at, at + self._budget_s)
         return max(0, new - at_most)
 
-    def add(
-        self, verdict: Verdict, deadline: float, trace: Mapping[str, str]
-    ) -> tuple[Effect, PartDecision | None]:
+    def add(self, verdict: Verdict, deadline: float, trace: Mapping[str, str]) -> tuple[Effect, PartDecision | None]:
         """Take a station's verdict on a tracked part; `deadline` is when the PLC must have the word."""
         assert verdict.tracking is not None
         key = verdict.tracking.epoch, verdict.tracking.number

@@ -112,8 +112,7 @@ class Scheduler:
     def wants_view(self) -> bool:
         """Return whether an order waits to learn if the PLC has triggered its part."""
         return self._view is not None and any(
-            not entry.in_flight and not self._known(entry.order, self._view)
-            for entry in self._entries.values()
+            not entry.in_flight and not self._known(entry.order, self._view) for entry in self._entries.values()
         )
 
     def next_write(self, now: float) -> Write | None:
@@ -182,9 +181,7 @@ class Scheduler:
     def next_event(self, now: float) -> float | None:
         """Return when something changes by itself: a pause ends or an order becomes hopeless."""
         times = [
-            max(entry.not_before, now)
-            if entry.not_before > now
-            else entry.order.deadline - self._budget.seconds
+            max(entry.not_before, now) if entry.not_before > now else entry.order.deadline - self._budget.seconds
             for entry in self._entries.values()
             if not entry.in_flight
         ]

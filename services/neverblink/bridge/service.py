@@ -83,9 +83,7 @@ async def _read_verdicts(
             _hand_over(record, sessions, dead, outbox)
 
 
-def _hand_over(
-    record: Record, sessions: Mapping[str, LineSession], dead: DeadLetters, outbox: Outbox
-) -> None:
+def _hand_over(record: Record, sessions: Mapping[str, LineSession], dead: DeadLetters, outbox: Outbox) -> None:
     """Give a verdict to its line; lines share partitions, so another bridge's lines come by as well."""
     if record.key not in sessions:
         return

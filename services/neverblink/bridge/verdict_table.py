@@ -60,9 +60,7 @@ class VerdictTable:
     async def state(self, values: Mapping[str, int]) -> None:
         """Write heartbeat and status. Raises PlcUnreachableError when the PLC does not take them."""
         refused = {
-            name: status
-            for name, status in (await self._connection.write(values)).items()
-            if status is not None
+            name: status for name, status in (await self._connection.write(values)).items() if status is not None
         }
         if refused:
             said = ", ".join(f"{name}: {status}" for name, status in refused.items())

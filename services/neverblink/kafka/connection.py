@@ -44,9 +44,7 @@ def explained(error: Exception, kafka: Kafka, doing: str) -> KafkaError:
     """Return the sentence that a person needs for a client's error."""
     if isinstance(error, SaslAuthenticationFailed):
         why = f"the user {kafka.security.username!r} or its password was refused"
-    elif isinstance(
-        error, (KafkaConnectionError, NodeNotReadyError, NoBrokersAvailable, KafkaTimeoutError, OSError)
-    ):
+    elif isinstance(error, (KafkaConnectionError, NodeNotReadyError, NoBrokersAvailable, KafkaTimeoutError, OSError)):
         why = "no broker answers there; is Kafka running, and is kafka.bootstrap right?"
     else:
         why = f"{type(error).__name__}: {error}"

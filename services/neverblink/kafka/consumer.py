@@ -147,9 +147,7 @@ class EventConsumer:
             first += await self._ready_now(max_records - 1, per_partition, skip)
         return first
 
-    async def _ready_now(
-        self, max_records: int, per_partition: int | None, skip: frozenset[Partition]
-    ) -> list[Record]:
+    async def _ready_now(self, max_records: int, per_partition: int | None, skip: frozenset[Partition]) -> list[Record]:
         found: list[Record] = []
         for partition in self._in_turn(skip):
             room = min(max_records - len(found), per_partition or max_records)
@@ -160,9 +158,7 @@ class EventConsumer:
 
     async def _take(self, partitions: list[TopicPartition], timeout_s: float, most: int) -> list[Record]:
         try:
-            batches = await self._client.getmany(
-                *partitions, timeout_ms=int(timeout_s * 1000), max_records=most
-            )
+            batches = await self._client.getmany(*partitions, timeout_ms=int(timeout_s * 1000), max_records=most)
         except IllegalStateError:
             return []  # a partition moved to another member meanwhile
         except CLIENT_FAULTS as error:
@@ -206,8 +202,7 @@ class EventConsumer:
     async def positions(self) -> dict[Partition, int]:
         """Return the next offset to read of each assigned partition."""
         return {
-            (self._short[tp.topic], tp.partition): await self._client.position(tp)
-            for tp in self._client.assignment()
+            (self._short[tp.topic], tp.partition): await self._client.position(tp) for tp in self._client.assignment()
         }
 
     @property
@@ -216,9 +211,7 @@ class EventConsumer:
         return {(self._short[tp.topic], tp.partition) for tp in self._client.assignment()}
 
     def _in_turn(self, skip: frozenset[Partition]) -> list[TopicPartition]:
-        partitions = sorted(
-            tp for tp in self._client.assignment() if (self._short[tp.topic], tp.partition) not in skip
-        )
+        partitions = sorted(tp for tp in self._client.assignment() if (self._short[tp.topic], tp.partition) not in skip)
         if not partitions:
             return []
         self._turn = (self._turn + 1) % len(partitions)

@@ -33,9 +33,7 @@ class DeadLetters:
             f"the record {place} is set aside: {why}", extra={"fields": {"key": record.key, "place": place}}
         )
         self._counter.add(1, {"topic": record.topic})
-        headers = orjson.dumps(
-            [[name, raw.decode(errors="replace")] for name, raw in record.headers]
-        ).decode()
+        headers = orjson.dumps([[name, raw.decode(errors="replace")] for name, raw in record.headers]).decode()
         await self._producer.send(
             DeadLetter(
                 id=derived_id("dead-letter", self._service, place),

@@ -120,14 +120,10 @@ class EventProducer:
                 meta = await pending
             except _SPENT as error:
                 if self._closed:
-                    raise KafkaError(
-                        f"the producer {self._client_id} is stopped; nothing was sent"
-                    ) from error
+                    raise KafkaError(f"the producer {self._client_id} is stopped; nothing was sent") from error
                 await self._replace(compression, client, error)
             except MessageSizeTooLargeError as error:
-                raise KafkaError(
-                    f"a record of {len(message.value)} bytes is larger than {topic} accepts"
-                ) from error
+                raise KafkaError(f"a record of {len(message.value)} bytes is larger than {topic} accepts") from error
             except CLIENT_FAULTS as error:
                 raise explained(error, self._kafka, f"write to {topic}") from error
             else:
@@ -154,9 +150,7 @@ class EventProducer:
         await spent.stop()
 
     async def _connect(self, compression: str | None) -> AIOKafkaProducer:
-        largest = max(
-            topic.max_message_bytes for topic in TOPICS.values() if topic.compression == compression
-        )
+        largest = max(topic.max_message_bytes for topic in TOPICS.values() if topic.compression == compression)
         client = AIOKafkaProducer(
             **connection_settings(self._kafka, self._client_id),
             acks="all",

@@ -47,9 +47,7 @@ async def ensure_topics(kafka: Kafka, names: Iterable[str] = TOPICS) -> list[str
                         f"the topic {full} cannot be created on Kafka at {kafka.bootstrap}: "
                         f"{message[0] if message and message[0] else error.__name__}"
                     )
-        await _check_sizes(
-            admin, {full: wanted[full].max_message_bytes for full in wanted if full in present}
-        )
+        await _check_sizes(admin, {full: wanted[full].max_message_bytes for full in wanted if full in present})
     except CLIENT_FAULTS as error:
         raise explained(error, kafka, "create topics") from error
     finally:

@@ -1,0 +1,1 @@
+"""Service: how every station's verdicts are distributed, window by window, in event time."""

@@ -1,0 +1,219 @@
+"""The Faust app: verdicts in, one table of station states, reports of closed windows out."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import faust
+from faust.types import TP, EventT
+
+from neverblink import telemetry
+from neverblink.drift.changelog import TABLE, Layout, app_id
+from neverblink.drift.statistics import StationKey, StationState, Window, Windowing, event_time, reports
+from neverblink.events import TOPICS, EventError, Verdict
+from neverblink.kafka import DeadLetters, EventProducer, KafkaError, Record
+from neverblink.kafka.connection import connection_settings
+from neverblink.plant import DriftSettings, Kafka
+
+
+class DriftApp:
+    """Counts verdicts into the table and reports windows as they close.
+
+    A report is sent before the table is changed: a crash between the two sends it once more with the same
+    id. Faust's windowed tables are not used, because their windows are lost or kept for ever after a
+    restart (faust-streaming issues 193 and 385).
+    """
+
+    def __init__(
+        self,
+        kafka: Kafka,
+        settings: DriftSettings,
+        layout: Layout,
+        producer: EventProducer,
+        dead_letters: DeadLetters,
+        *,
+        data_dir: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._windowing = Windowing(settings.window_s, settings.allowed_lateness_s)
+        self._producer = producer
+        self._dead_letters = dead_letters
+        self._clock = clock
+        self._log = telemetry.logger("drift")
+        meter = telemetry.meter("drift")
+        self._taken = meter.create_counter("neverblink.drift.verdicts", unit="{verdict}", description="Counted.")
+        self._late = meter.create_counter("neverblink.drift.late", unit="{verdict}", description="Window closed.")
+        # The states of this worker's partitions as objects; the table holds them as bytes. A window that the
+        # timer closed is gone here at once and in the table with the next verdict: Faust lets only an event
+        # write. After a crash in between it is reported again with the same id.
+        self._states: dict[bytes, StationState] = {}
+        self._heard: dict[bytes, float] = {}
+        self._processed: dict[int, int] = {}
+        self._stale = True
+        self._changing = asyncio.Lock()
+        self._topic = TOPICS["verdicts"].full_name(kafka.topic_prefix)
+        self.app = _faust_app(kafka, layout, data_dir)
+        self._table: Any = self.app.Table(
+            TABLE,
+            key_type=bytes,
+            value_type=bytes,
+            key_serializer="raw",
+            value_serializer="raw",
+            partitions=layout.partitions,
+        )
+        verdicts = self.app.topic(
+            self._topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+        )
+        self.app.agent(verdicts, name="count-verdicts")(self._count_verdicts)
+        self.app.on_partitions_revoked.connect(self._partitions_moved)
+        self.app.on_partitions_assigned.connect(self._partitions_moved)
+
+    @property
+    def is_recovered(self) -> bool:
+        """Say whether the table is whole and verdicts are being read."""
+        return not self.app.rebalancing and bool(self.app.tables.recovery.completed.is_set())
+
+    async def close_quiet_windows(self) -> None:
+        """Report windows of stations that have fallen silent. Call this every second or so."""
+        if not self.is_recovered:
+            return
+        async with self._changing:
+            if self._stale:
+                self._load()
+            for raw, state in list(self._states.items()):
+                if not await self._is_caught_up(state):
+                    continue
+                closed = state.close_quiet(self._clock() - self._heard[raw], self._windowing)
+                await self._report(StationKey.from_bytes(raw), state, closed)
+
+    async def _count_verdicts(self, stream: Any) -> None:
+        async for event in stream.events():
+            async with self._changing:
+                await self._count(event)
+
+    async def _count(self, event: EventT[Any]) -> None:
+        record = _record(event)
+        try:
+            verdict, _ = record.read(Verdict)
+        except EventError as error:
+            await self._set_aside(record, str(error))
+        else:
+            await self._take(verdict, record)
+        self._processed[record.partition] = record.offset
+
+    async def _take(self, verdict: Verdict, record: Record) -> None:
+        key = StationKey.of(verdict)
+        raw = key.to_bytes()
+        state = self._states.get(raw)
+        if state is None or self._stale:
+            state = StationState.from_bytes(self._table.get(raw))
+        if state.has_taken(record.partition, record.offset):
+            return
+        late = state.late
+        moment = event_time(verdict, record.time)
+        closed = state.take(verdict, (record.partition, record.offset), moment, self._windowing)
+        await self._report(key, state, closed)
+        self._table[raw] = state.to_bytes()
+        self._states[raw] = state
+        self._heard[raw] = self._clock()
+        self._taken.add(1, {"line": key.line})
+        self._late.add(state.late - late, {"line": key.line})
+
+    async def _report(self, key: StationKey, state: StationState, closed: list[Window]) -> None:
+        for report in reports(key, closed, state.drift):
+            try:
+                await self._producer.send(report)
+            except KafkaError as error:
+                # Faust would take an exception here as done with the verdict, uncounted.
+                self._log.error(f"a drift report of {key.line}/{key.station} is lost: {error}")
+
+    async def _set_aside(self, record: Record, why: str) -> None:
+        try:
+            await self._dead_letters.send(record, why)
+        except KafkaError as error:
+            self._log.error(f"a record that is no verdict could not be set aside either: {error}")
+
+    async def _is_caught_up(self, state: StationState) -> bool:
+        """Say whether everything that the broker has of this state's partition has been counted."""
+        for partition in state.marks:
+            place = TP(self._topic, partition)
+            if place not in self.app.consumer.assignment():
+                return False
+            end = self.app.consumer.highwater(place)
+            done = self._processed.get(partition)
+            reached = done + 1 if done is not None else await self.app.consumer.position(place)
+            if end is None or reached is None or reached < end:
+                return False
+        return True
+
+    def _load(self) -> None:
+        """Take the states of this worker's partitions from the recovered table."""
+        owned = {place.partition for place in self.app.consumer.assignment() if place.topic == self._topic}
+        found = {bytes(raw): StationState.from_bytes(value) for raw, value in self._table.items()}
+        self._states = {raw: state for raw, state in found.items() if owned.issuperset(state.marks)}
+        self._heard = dict.fromkeys(self._states, self._clock())
+        self._stale = False
+
+    async def _partitions_moved(self, *_: object, **__: object) -> None:
+        self._stale = True
+        self._states.clear()
+        self._heard.clear()
+        self._processed.clear()
+
+
+def _faust_app(kafka: Kafka, layout: Layout, data_dir: Path | None) -> Any:
+    settings: dict[str, Any] = {}
+    if data_dir is not None:
+        settings["datadir"] = str(data_dir)
+    return faust.App(
+        app_id(kafka),
+        broker=[f"kafka://{address}" for address in kafka.bootstrap.split(",")],
+        broker_credentials=_credentials(kafka),
+        broker_client_id="neverblink-drift",
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=2.0,
+        # What is not committed at a crash is read again; the marks make that harmless, and this makes it short.
+        broker_commit_interval=0.1,
+        consumer_auto_offset_reset="earliest",
+        processing_guarantee="at_least_once",
+        store="memory://" if data_dir is None else "rocksdb://",
+        topic_partitions=layout.partitions,
+        topic_replication_factor=layout.copies,
+        topic_disable_leader=True,
+        stream_wait_empty=False,
+        stream_recovery_delay=0.0,
+        autodiscover=False,
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+        **settings,
+    )
+
+
+def _credentials(kafka: Kafka) -> Any:
+    """Return the plant file's Kafka security as Faust wants it, None for PLAINTEXT."""
+    settings = connection_settings(kafka, "neverblink-drift")
+    context = settings.get("ssl_context")
+    if kafka.security.protocol.startswith("SASL"):
+        return faust.SASLCredentials(
+            username=settings["sasl_plain_username"],
+            password=settings["sasl_plain_password"],
+            mechanism=settings["sasl_mechanism"],
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context) if context is not None else None
+
+
+def _record(event: EventT[Any]) -> Record:
+    message = event.message
+    return Record(
+        topic="verdicts",
+        partition=message.partition,
+        offset=message.offset,
+        time=datetime.fromtimestamp(message.timestamp, UTC),
+        key=(event.key or b"").decode(errors="replace"),
+        value=event.value or b"",
+        headers=tuple((name, raw) for name, raw in message.headers or () if raw is not None),
+    )

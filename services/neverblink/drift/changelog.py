@@ -1,0 +1,57 @@
+"""What the drift table's changelog must look like on this cluster, asked before Faust makes it."""
+
+import asyncio
+from dataclasses import dataclass
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+from neverblink.events import TOPICS
+from neverblink.kafka.connection import CLIENT_FAULTS, connection_settings, explained
+from neverblink.plant import Kafka
+
+TABLE = "stations"
+_TIMEOUT_S = 10.0
+
+
+class DriftError(RuntimeError):
+    """The drift service cannot run; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Partitions of the verdict topic, which the table must share, and copies of each partition."""
+
+    partitions: int
+    copies: int
+
+
+def app_id(kafka: Kafka) -> str:
+    """Return the name of the Faust app: its consumer group, and the beginning of its topics' names."""
+    return f"{kafka.topic_prefix}-drift"
+
+
+async def layout(kafka: Kafka) -> Layout:
+    """Ask the cluster. Raises DriftError when an existing changelog does not fit the verdict topic.
+
+    Faust restarts its agent for ever on such a mismatch, so it is found before Faust starts.
+    """
+    verdicts = TOPICS["verdicts"].full_name(kafka.topic_prefix)
+    changelog = f"{app_id(kafka)}-{TABLE}-changelog"
+    admin = AIOKafkaAdminClient(**connection_settings(kafka, "neverblink-drift-layout"))
+    try:
+        await asyncio.wait_for(admin.start(), _TIMEOUT_S)
+        present = set(await admin.list_topics())
+        wanted = [name for name in (verdicts, changelog) if name in present]
+        found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(wanted)}
+        brokers = len((await admin.describe_cluster())["brokers"])
+    except CLIENT_FAULTS as error:
+        raise explained(error, kafka, "look up the verdict topic") from error
+    finally:
+        await admin.close()
+    partitions = found[verdicts]
+    if found.get(changelog, partitions) != partitions:
+        raise DriftError(
+            f"the topic {changelog} has {found[changelog]} partitions and {verdicts} has {partitions}: the state "
+            f"does not fit any more; delete {changelog} to count anew"
+        )
+    return Layout(partitions, kafka.replication if kafka.replication > 0 else min(3, brokers))

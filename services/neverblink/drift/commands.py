@@ -1,0 +1,80 @@
+"""`neverblink drift`: runs the drift service."""
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+from neverblink.drift.app import DriftApp
+from neverblink.drift.changelog import DriftError, layout
+from neverblink.kafka import DeadLetters, EventProducer, ensure_topics
+from neverblink.plant import Plant
+from neverblink.service_life import ready, run_service, wait_or_stop
+
+_TICK_S = 0.5
+_RECOVERY_TIMEOUT_S = 120.0
+
+
+async def run(plant: Plant, data_dir: Path | None) -> None:
+    """Count verdicts and report closed windows until SIGTERM.
+
+    The state is kept in memory, or on disk under `data_dir`, and in either case rebuilt from Kafka.
+    Raises DriftError when the state cannot be used, KafkaError when Kafka cannot be reached.
+    """
+
+    async def main(stop: asyncio.Event) -> None:
+        await serve(plant, data_dir, stop)
+
+    await run_service("drift", main)
+
+
+async def serve(plant: Plant, data_dir: Path | None, stop: asyncio.Event) -> None:
+    """Run the drift service until `stop` is set; open windows stay in the table for the next start."""
+    if data_dir is not None:
+        _check_writable(data_dir)
+    await ensure_topics(plant.kafka, ("verdicts", "drift", "dead-letters"))
+    found = await layout(plant.kafka)
+    source = f"/{plant.site}/drift"
+    async with EventProducer(plant.kafka, source=source, client_id="neverblink-drift-reports") as producer:
+        drift = DriftApp(plant.kafka, plant.drift, found, producer, DeadLetters(producer, "drift"), data_dir=data_dir)
+        try:
+            await drift.app.start()
+            if await _recovered(drift, stop):
+                ready("drift", partitions=found.partitions, store="memory" if data_dir is None else str(data_dir))
+                while not await wait_or_stop(stop, _TICK_S):
+                    _raise_if_crashed(drift)
+                    await drift.close_quiet_windows()
+        finally:
+            with contextlib.suppress(asyncio.CancelledError):
+                await drift.app.stop()
+
+
+async def _recovered(drift: DriftApp, stop: asyncio.Event) -> bool:
+    """Wait for the table; returns False when told to stop meanwhile."""
+    give_up = asyncio.get_running_loop().time() + _RECOVERY_TIMEOUT_S
+    while not drift.is_recovered:
+        _raise_if_crashed(drift)
+        if asyncio.get_running_loop().time() > give_up:
+            raise DriftError(
+                f"the drift state was not rebuilt from Kafka within {_RECOVERY_TIMEOUT_S:.0f} s; "
+                "are all brokers up? With --data-dir only the newest changes are read"
+            )
+        if await wait_or_stop(stop, 0.05):
+            return False
+    return True
+
+
+def _raise_if_crashed(drift: DriftApp) -> None:
+    if drift.app.crashed:
+        raise DriftError(f"the stream processor gave up: {drift.app.crash_reason!r}")
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise DriftError(
+            f"the state cannot be kept in {folder}: {error.strerror}; give --data-dir a folder that this user may write"
+        ) from error

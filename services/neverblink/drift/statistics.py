@@ -1,0 +1,308 @@
+"""What is counted about a station, in windows of event time. Pure: no clock, no Kafka, no Faust.
+
+A window closes when event time has passed its end by the allowed lateness. Event time of a state is the
+latest capture instant it has seen; while nothing arrives, it is assumed to run on at the pace of the wall
+clock (`close_quiet`), so the last window of a shift is reported too. What belongs to a closed window is late:
+it is counted as such and changes no report.
+
+Kafka delivers a record at least once. The state keeps the offset of the last record it has taken of each
+partition, so a record that comes again changes nothing, and the state that is restored after a crash is the
+one that would have been without it.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple, Self
+
+import orjson
+
+from neverblink.events import Decision, Distribution, DriftReport, DriftState, Verdict
+from neverblink.events.identity import derived_id
+
+NO_ARTIFACT = "none"
+
+# With so many passing parts the mean is known to a tenth of their standard deviation (1/√100).
+LEARNT_PARTS = 100
+
+_LAYOUT = 1
+
+
+class StationKey(NamedTuple):
+    """Whose state it is. All of a line's keys lie in one partition, because verdicts are keyed by line."""
+
+    line: str
+    station: str
+    product: str
+    artifact: str
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> Self:
+        """Return the key of a verdict."""
+        artifact = verdict.artifact.digest if verdict.artifact is not None else NO_ARTIFACT
+        return cls(verdict.line, verdict.station, verdict.product, artifact)
+
+    def to_bytes(self) -> bytes:
+        """Return the key as the table knows it. No part of it can hold a slash."""
+        return "/".join(self).encode()
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Self:
+        """Read a table's key."""
+        return cls(*raw.decode().split("/"))
+
+
+@dataclass(slots=True)
+class Moments:
+    """Count, mean, sum of squared deviations and extremes, updated one value at a time.
+
+    Source: B. P. Welford, Note on a Method for Calculating Corrected Sums of Squares and Products,
+    Technometrics 4(3), 1962.
+    """
+
+    count: int = 0
+    mean: float = 0.0
+    m2: float = 0.0
+    minimum: float = math.inf
+    maximum: float = -math.inf
+
+    def add(self, value: float) -> None:
+        """Take one value."""
+        self.count += 1
+        away = value - self.mean
+        self.mean += away / self.count
+        self.m2 += away * (value - self.mean)
+        self.minimum = min(self.minimum, value)
+        self.maximum = max(self.maximum, value)
+
+    def distribution(self) -> Distribution | None:
+        """Return what a report says of it, None when there was no value."""
+        if not self.count:
+            return None
+        deviation = math.sqrt(self.m2 / (self.count - 1)) if self.count > 1 else 0.0
+        return Distribution(
+            count=self.count,
+            mean=self.mean,
+            deviation=deviation,
+            minimum=self.minimum,
+            maximum=self.maximum,
+        )
+
+    def to_list(self) -> list[float]:
+        """Return the five numbers, or nothing when there was no value (JSON has no infinity)."""
+        return [self.count, self.mean, self.m2, self.minimum, self.maximum] if self.count else []
+
+    @classmethod
+    def from_list(cls, numbers: list[Any]) -> Self:
+        """Read what `to_list` wrote."""
+        return cls(*numbers)
+
+
+@dataclass(slots=True)
+class Window:
+    """What was seen between two instants of event time, in seconds since the epoch."""
+
+    opened: float
+    closed: float
+    passed: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    unscored: dict[str, int] = field(default_factory=dict)
+    pass_ratio: Moments = field(default_factory=Moments)
+    brightness: Moments = field(default_factory=Moments)
+
+    def add(self, verdict: Verdict) -> None:
+        """Count a verdict; only parts that passed say how good parts look."""
+        match verdict.decision:
+            case Decision.PASS:
+                self.passed += 1
+                if verdict.ratio is not None:
+                    self.pass_ratio.add(verdict.ratio)
+                if verdict.quality is not None:
+                    self.brightness.add(verdict.quality.brightness)
+            case Decision.REJECT:
+                _count(self.rejected, verdict.reason)
+            case Decision.UNSCORED:
+                _count(self.unscored, verdict.reason)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the window as JSON values."""
+        return {
+            "opened": self.opened,
+            "closed": self.closed,
+            "passed": self.passed,
+            "rejected": self.rejected,
+            "unscored": self.unscored,
+            "pass_ratio": self.pass_ratio.to_list(),
+            "brightness": self.brightness.to_list(),
+        }
+
+    @classmethod
+    def from_json(cls, found: dict[str, Any]) -> Self:
+        """Read what `to_json` wrote."""
+        moments = {name: Moments.from_list(found[name]) for name in ("pass_ratio", "brightness")}
+        return cls(**(found | moments))
+
+
+@dataclass(frozen=True, slots=True)
+class Windowing:
+    """How long a window is and how long it waits, in seconds."""
+
+    length_s: float
+    allowed_lateness_s: float
+
+    def window_of(self, moment: float) -> Window:
+        """Return the empty window that an instant falls into; windows begin at multiples of their length."""
+        number = math.floor(moment / self.length_s)
+        return Window(number * self.length_s, (number + 1) * self.length_s)
+
+    def is_over(self, window: Window, clock: float) -> bool:
+        """Say whether a window no longer waits at that event time."""
+        return clock >= window.closed + self.allowed_lateness_s
+
+
+@dataclass(slots=True)
+class StationState:
+    """The open windows of one station, product and artifact, and how far the stream has been taken."""
+
+    marks: dict[int, int] = field(default_factory=dict)
+    clock: float = -math.inf
+    closed_until: float = -math.inf
+    windows: list[Window] = field(default_factory=list)
+    learnt: int = 0
+    late: int = 0
+
+    def has_taken(self, partition: int, offset: int) -> bool:
+        """Say whether this record is counted already."""
+        return offset <= self.marks.get(partition, -1)
+
+    def take(self, verdict: Verdict, place: tuple[int, int], moment: float, windowing: Windowing) -> list[Window]:
+        """Count a verdict at `place` (partition, offset) and return the windows that close, oldest first.
+
+        `moment` is from `event_time`. A record that was taken before changes nothing.
+        """
+        partition, offset = place
+        if self.has_taken(partition, offset):
+            return []
+        self.marks[partition] = offset
+        self._count(verdict, moment, windowing)
+        self.clock = max(self.clock, moment)
+        return self._close([window for window in self.windows if windowing.is_over(window, self.clock)])
+
+    def close_quiet(self, silent_s: float, windowing: Windowing) -> list[Window]:
+        """Return the windows that close because nothing has arrived for so many seconds.
+
+        Event time itself does not move: a backlog that arrives later still finds the windows after these.
+        """
+        clock = self.clock + silent_s
+        return self._close([window for window in self.windows if windowing.is_over(window, clock)])
+
+    def _count(self, verdict: Verdict, moment: float, windowing: Windowing) -> None:
+        if verdict.challenge:
+            return  # a known part, sent on purpose, says nothing about production
+        window = self._window_at(moment, windowing)
+        if window is None:
+            self.late += 1
+        else:
+            window.add(verdict)
+
+    def _window_at(self, moment: float, windowing: Windowing) -> Window | None:
+        """Return the open window of an instant, None when it is closed already."""
+        for window in self.windows:
+            if window.opened <= moment < window.closed:
+                return window
+        window = windowing.window_of(moment)
+        if window.closed <= self.closed_until or windowing.is_over(window, self.clock):
+            return None
+        self.windows.append(window)
+        self.windows.sort(key=lambda other: other.opened)
+        return window
+
+    def _close(self, over: list[Window]) -> list[Window]:
+        for window in over:
+            self.windows.remove(window)
+            self.closed_until = max(self.closed_until, window.closed)
+            self.learnt = min(self.learnt + window.passed, LEARNT_PARTS)
+        return over
+
+    @property
+    def drift(self) -> DriftState:
+        """Return what can be said so far."""
+        return DriftState.STEADY if self.learnt >= LEARNT_PARTS else DriftState.LEARNING
+
+    def to_bytes(self) -> bytes:
+        """Return the state as JSON; floats are written so that they are read back to the last bit."""
+        return orjson.dumps(
+            {
+                "layout": _LAYOUT,
+                "marks": {str(partition): offset for partition, offset in self.marks.items()},
+                "clock": _finite(self.clock),
+                "closed_until": _finite(self.closed_until),
+                "windows": [window.to_json() for window in self.windows],
+                "learnt": self.learnt,
+                "late": self.late,
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, raw: bytes | None) -> Self:
+        """Read what `to_bytes` wrote; nothing is a new state. Raises ValueError for another layout."""
+        if raw is None:
+            return cls()
+        found = orjson.loads(raw)
+        if found["layout"] != _LAYOUT:
+            raise ValueError(f"the drift state has layout {found['layout']}; this program reads {_LAYOUT}")
+        return cls(
+            marks={int(partition): offset for partition, offset in found["marks"].items()},
+            clock=_or_never(found["clock"]),
+            closed_until=_or_never(found["closed_until"]),
+            windows=[Window.from_json(window) for window in found["windows"]],
+            learnt=found["learnt"],
+            late=found["late"],
+        )
+
+
+def event_time(verdict: Verdict, record_time: datetime) -> float:
+    """Return when the part was captured, in seconds since the epoch, but not after the record was written.
+
+    A camera clock that runs ahead would otherwise close every window before its parts arrive.
+    """
+    return min(verdict.times.captured, record_time).timestamp()
+
+
+def reports(key: StationKey, closed: list[Window], state: DriftState) -> Iterator[DriftReport]:
+    """Yield the report of each closed window. The same window of a station always has the same id."""
+    for window in closed:
+        opened, end = _instant(window.opened), _instant(window.closed)
+        yield DriftReport(
+            id=derived_id("drift-report", *key, opened.isoformat(), end.isoformat()),
+            **key._asdict(),
+            opened=opened,
+            closed=end,
+            passed=window.passed,
+            rejected=sum(window.rejected.values()),
+            unscored=window.unscored,
+            pass_ratio=window.pass_ratio.distribution(),
+            brightness=window.brightness.distribution(),
+            state=state,
+        )
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _instant(seconds: float) -> datetime:
+    return _EPOCH + timedelta(seconds=seconds)
+
+
+def _count(by_reason: dict[str, int], reason: str | None) -> None:
+    word = reason or "anomaly"
+    by_reason[word] = by_reason.get(word, 0) + 1
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def _or_never(number: float | None) -> float:
+    return -math.inf if number is None else number

@@ -1,0 +1,1 @@
+"""The models: arrays and files in, arrays and files out. No Kafka, no OPC UA, no clock."""
