@@ -46,6 +46,7 @@ ua: Any = asyncua.ua
 
 PLC_HEARTBEAT_S = 0.1
 MIN_SLOTS = 64
+ROOM_FOR_RATE = 16.0  # Conveyor.Rate may be raised while running; the slots are counted at the start
 # A free port may be taken again by the time the server restarts on it; give the old socket time to go.
 REBIND_TRIES = 20
 
@@ -137,7 +138,7 @@ class PlcSimulator:
     @property
     def slots(self) -> int:
         """Return the number of verdict slots: at least twice the parts in flight, and a power of two."""
-        in_flight = int(self.line.rate_per_s * self.line.timing.lead_s) + 2
+        in_flight = int(max(self.line.rate_per_s, ROOM_FOR_RATE) * self.line.timing.lead_s) + 2
         return self.line.slots or max(MIN_SLOTS, 1 << (2 * in_flight - 1).bit_length())
 
     @property
@@ -335,7 +336,8 @@ class PlcSimulator:
         await self._put("LineState", state if moving or state is LineState.HALTED else LineState.STOPPED)
 
     async def _obey_conveyor_nodes(self, now: float) -> None:
-        rate = float(self._read("Conveyor.Rate"))
+        # Twice the parts in flight must fit into the slots, or a part would lose its word to a newer one.
+        rate = min(float(self._read("Conveyor.Rate")), self.slots / (2 * self.line.timing.lead_s))
         if rate > 0 and rate != self._conveyor.rate_per_s:
             self._conveyor.set_rate(rate, now)
         wanted = bool(self._read("Conveyor.Run"))
@@ -621,8 +623,8 @@ def _simulated(line: Line, rate_per_s: float, parts: int, running: bool, jitter:
         node=plc.node,
         slot_node=plc.slot_node,
         nodes=dict(plc.nodes),
-        # Three heartbeats of the bridge, and never less than what a busy desktop may stall.
-        watchdog_ms=max(3 * plc.heartbeat_ms, 1000.0),
+        # Three heartbeats of the bridge; more where the belt leaves time for it, because a desktop stalls.
+        watchdog_ms=max(3 * plc.heartbeat_ms, min(2000.0, line.timing.lead_s * 500)),
         seed=seed,
         username=plc.security.username,
         password=password.read_text(encoding="utf-8").splitlines()[0].strip() if password else None,
