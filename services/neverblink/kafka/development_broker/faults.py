@@ -1,11 +1,11 @@
 """Faults on command: what a real broker does one bad night, a test asks for at once.
 
-    broker.faults.delay(Api.PRODUCE, 0.5)
-    broker.faults.drop(Api.PRODUCE, times=1, after=True)    # done, but the acknowledgement is lost
-    broker.faults.refuse("fetch", ErrorCode.NOT_LEADER_OR_FOLLOWER, times=3)
-    broker.faults.refuse_partition("neverblink.frames", 0)
-    broker.faults.freeze(); ...; broker.faults.unfreeze()
-    broker.faults.go_away(); ...; broker.faults.come_back()
+broker.faults.delay(Api.PRODUCE, 0.5)
+broker.faults.drop(Api.PRODUCE, times=1, after=True)    # done, but the acknowledgement is lost
+broker.faults.refuse("fetch", ErrorCode.NOT_LEADER_OR_FOLLOWER, times=3)
+broker.faults.refuse_partition("neverblink.frames", 0)
+broker.faults.freeze(); ...; broker.faults.unfreeze()
+broker.faults.go_away(); ...; broker.faults.come_back()
 """
 
 import asyncio
@@ -69,9 +69,7 @@ class Faults:
         if fault in self._faults:
             self._faults.remove(fault)
 
-    def refuse_partition(
-        self, topic: str, partition: int, code: ErrorCode = ErrorCode.NOT_LEADER_OR_FOLLOWER
-    ) -> None:
+    def refuse_partition(self, topic: str, partition: int, code: ErrorCode = ErrorCode.NOT_LEADER_OR_FOLLOWER) -> None:
         """Let producing to and reading from one partition fail, as when its leader is gone."""
         self._partitions[topic, partition] = code
 

@@ -255,14 +255,11 @@ class Group:
         else:
             self._add(member_id, request, answer, now)
 
-    def _add(
-        self, member_id: str, request: JoinRequest, answer: Callable[[JoinAnswer], None], now: float
-    ) -> None:
+    def _add(self, member_id: str, request: JoinRequest, answer: Callable[[JoinAnswer], None], now: float) -> None:
         self.protocol_type = request.protocol_type
         self.members[member_id] = Member(member_id, request, now, joining=answer)
         if self.state is not State.JOINING:
             self._begin_join(now)
-        self._deadline = max(self._deadline, now + request.rebalance_s)
         self._complete_if_all_joined(now)
 
     def _join_again(
@@ -299,8 +296,7 @@ class Group:
             old.syncing(SyncAnswer(ErrorCode.FENCED_INSTANCE_ID))
         new = Member(member_id, request, now, old.assignment)
         self.members = {
-            (member_id if one is old else name): (new if one is old else one)
-            for name, one in self.members.items()
+            (member_id if one is old else name): (new if one is old else one) for name, one in self.members.items()
         }
         leader = self.leader
         if leader == old.member_id:
@@ -371,16 +367,12 @@ class Group:
             for one in self.members.values()
             if member.member_id == self.leader
         )
-        return JoinAnswer(
-            ErrorCode.NONE, self.generation, self.protocol, self.leader, member.member_id, members
-        )
+        return JoinAnswer(ErrorCode.NONE, self.generation, self.protocol, self.leader, member.member_id, members)
 
     def _vote(self) -> str:
         members = list(self.members.values())
         shared = set.intersection(*({name for name, _ in one.request.protocols} for one in members))
-        votes = Counter(
-            next(name for name, _ in one.request.protocols if name in shared) for one in members
-        )
+        votes = Counter(next(name for name, _ in one.request.protocols if name in shared) for one in members)
         return votes.most_common(1)[0][0]
 
     def _assign(self, assignments: Mapping[str, bytes], now: float) -> None:

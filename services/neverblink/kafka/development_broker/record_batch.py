@@ -21,7 +21,7 @@ _FORMAT = 2
 NO_PRODUCER = -1
 
 
-class BatchRefused(Exception):
+class BatchRefused(Exception):  # noqa: N818
     """A batch that must not enter a log: Kafka's error code and a sentence."""
 
     def __init__(self, code: ErrorCode, why: str) -> None:

@@ -37,7 +37,7 @@ _ACCEPTED = frozenset(
 """Settings of Apache Kafka that mean nothing to one node in memory: taken and ignored."""
 
 
-class TopicRefused(Exception):
+class TopicRefused(Exception):  # noqa: N818
     """A topic that cannot be made as asked: Kafka's error code and a sentence."""
 
     def __init__(self, code: ErrorCode, why: str) -> None:
@@ -62,7 +62,7 @@ class Settings:
         if unknown:
             raise TopicRefused(
                 ErrorCode.INVALID_CONFIG,
-                f"the development broker does not know the topic setting {sorted(unknown)[0]}",
+                f"the development broker does not know the topic setting {min(unknown)}",
             )
         effective = {**HONOURED, **given}
         policies = {part.strip() for part in effective["cleanup.policy"].split(",")}
