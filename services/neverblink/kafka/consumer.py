@@ -106,7 +106,11 @@ class EventConsumer:
         if self._group is not None:
             self._client.subscribe(topics=list(self._short), listener=self._listener)
         else:
-            self._client.assign(await self._partitions())
+            try:
+                self._client.assign(await self._partitions())
+            except KafkaError:
+                await self._client.stop()
+                raise
 
     async def stop(self) -> None:
         """Leave the group and disconnect."""
@@ -228,7 +232,8 @@ class EventConsumer:
                         f"the topic {topic} does not exist on Kafka at {self._kafka.bootstrap}; "
                         "`neverblink topics create` makes it"
                     )
-                await self._client.topics()
+                # Only a topic that the client tracks enters its metadata; `topics()` would fill a copy.
+                await self._client._client.set_topics(list(self._short))
                 await asyncio.sleep(0.1)
             if self._keys is not None:
                 numbers = {partition_of(key, len(numbers)) for key in self._keys}
