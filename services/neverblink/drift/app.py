@@ -56,14 +56,7 @@ class DriftApp:
         self._changing = asyncio.Lock()
         self._topic = TOPICS["verdicts"].full_name(kafka.topic_prefix)
         self.app = _faust_app(kafka, layout, data_dir)
-        self._table: Any = self.app.Table(
-            TABLE,
-            key_type=bytes,
-            value_type=bytes,
-            key_serializer="raw",
-            value_serializer="raw",
-            partitions=layout.partitions,
-        )
+        self._table: Any = self.app.Table(TABLE, key_type=bytes, value_type=bytes, partitions=layout.partitions)
         verdicts = self.app.topic(
             self._topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
         )
@@ -108,7 +101,7 @@ class DriftApp:
         key = StationKey.of(verdict)
         raw = key.to_bytes()
         state = self._states.get(raw)
-        if state is None or self._stale:
+        if state is None:
             state = StationState.from_bytes(self._table.get(raw))
         if state.has_taken(record.partition, record.offset):
             return
@@ -208,6 +201,7 @@ def _credentials(kafka: Kafka) -> Any:
 
 def _record(event: EventT[Any]) -> Record:
     message = event.message
+    headers: Any = message.headers or ()
     return Record(
         topic="verdicts",
         partition=message.partition,
@@ -215,5 +209,5 @@ def _record(event: EventT[Any]) -> Record:
         time=datetime.fromtimestamp(message.timestamp, UTC),
         key=(event.key or b"").decode(errors="replace"),
         value=event.value or b"",
-        headers=tuple((name, raw) for name, raw in message.headers or () if raw is not None),
+        headers=tuple((name, raw) for name, raw in headers if raw is not None),
     )

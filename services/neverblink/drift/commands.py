@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from pathlib import Path
 
+from neverblink import telemetry
 from neverblink.drift.app import DriftApp
 from neverblink.drift.changelog import DriftError, layout
 from neverblink.kafka import DeadLetters, EventProducer, ensure_topics
@@ -24,6 +25,7 @@ async def run(plant: Plant, data_dir: Path | None) -> None:
     async def main(stop: asyncio.Event) -> None:
         await serve(plant, data_dir, stop)
 
+    telemetry.setup("drift", plant.site)
     await run_service("drift", main)
 
 

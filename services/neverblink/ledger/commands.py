@@ -14,6 +14,7 @@ from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from neverblink import telemetry
 from neverblink.events import Decision
 from neverblink.ledger import queries
 from neverblink.ledger.database import Database
@@ -39,6 +40,7 @@ async def run(plant: Plant) -> None:
     async def main(stop: asyncio.Event) -> None:
         await serve(plant, stop)
 
+    telemetry.setup("ledger", plant.site)
     await run_service("ledger", main)
 
 
