@@ -187,10 +187,10 @@ def broker(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 9092,
 ) -> None:
     """Run the development broker: Kafka's protocol in memory, on loopback only. Never for a plant."""
-    from neverblink.kafka.development_broker.commands import run
+    from neverblink.kafka.development_broker import run
 
     telemetry.setup("broker", "development")
-    _serve(run(port))
+    _serve(run(port=port))
 
 
 @app.command("plc-sim")
@@ -298,6 +298,78 @@ def schemas_export(
 
     for path in export(folder):
         typer.echo(str(path))
+
+
+# Jobs
+
+
+@app.command()
+def fit(
+    images: Annotated[Path, typer.Argument(help="Folder of good images, or one in MVTec layout.")],
+    product: Annotated[str, typer.Option(help="Name of the product, as in the plant file.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Artifact folder to write. Default: artifacts/PRODUCT.")
+    ] = None,
+    backbone: Annotated[
+        str, typer.Option(help="timm's name of the network; the default's weights come installed.")
+    ] = "tf_efficientnet_lite0",
+    weights: Annotated[Path | None, typer.Option(help="Weights file (safetensors) instead.")] = None,
+    size: Annotated[int, typer.Option(min=32, max=4096, help="Images are resized to this square.")] = 256,
+    crop: Annotated[int | None, typer.Option(min=32, max=4096, help="Then only the centre is kept.")] = None,
+    ratio: Annotated[float, typer.Option(min=0.0001, max=1, help="Share of patches in the memory bank.")] = 0.01,
+    false_reject: Annotated[
+        float | None,
+        typer.Option(min=0.0001, max=0.5, help="Promise. Default: 0.01, or the tightest that the images allow."),
+    ] = None,
+    version: Annotated[str, typer.Option("--model-version", help="Version to write into the artifact.")] = "1",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Fit a model to pictures of good parts; no defect is needed. The threshold comes with its promise."""
+    from rich.console import Console
+
+    from neverblink.trainer.commands import run_fit
+    from neverblink.trainer.fit import FitSettings
+
+    settings = FitSettings(
+        product=product,
+        name=product,
+        version=version,
+        model=backbone,
+        weights=weights,
+        size=size,
+        crop=crop,
+        ratio=ratio,
+        false_reject=false_reject,
+        seed=seed,
+    )
+    folder = out or Path("artifacts") / product
+    run_fit(images, folder, settings, Console())
+    typer.echo(str(folder))
+
+
+@app.command()
+def evaluate(
+    images: Annotated[Path, typer.Argument(help="Folder in MVTec layout.")],
+    artifact: Annotated[Path, typer.Option(help="Artifact folder.")],
+    weights: Annotated[Path | None, typer.Option(help="Weights file that the artifact was fitted with.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Judge a model on labelled images: AUROC, recall per defect type, false rejects at its threshold."""
+    from rich.console import Console
+
+    from neverblink.trainer.commands import run_evaluate
+
+    run_evaluate(images, artifact, weights, as_json, Console())
+
+
+@artifact_app.command("inspect")
+def artifact_inspect(folder: Annotated[Path, typer.Argument(help="Artifact folder.")]) -> None:
+    """Verify an artifact and print what it is."""
+    from rich.console import Console
+
+    from neverblink.trainer.commands import inspect
+
+    inspect(folder, Console())
 
 
 # The demonstration

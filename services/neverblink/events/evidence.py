@@ -8,7 +8,6 @@ from pydantic import Field
 from neverblink.events.envelope import BinaryEvent
 from neverblink.events.parts import Instant, Name
 
-
 EvidenceKind = Literal["overlay", "thumbnail"]
 
 

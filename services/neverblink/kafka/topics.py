@@ -64,7 +64,7 @@ async def _copies(admin: AIOKafkaAdminClient) -> int:
 async def _check_sizes(admin: AIOKafkaAdminClient, bounds: dict[str, int]) -> None:
     if not bounds:
         return
-    resources = [ConfigResource(ConfigResourceType.TOPIC, full, ["max.message.bytes"]) for full in bounds]
+    resources = [ConfigResource(ConfigResourceType.TOPIC, full, {"max.message.bytes": ""}) for full in bounds]
     for response in await admin.describe_configs(resources):
         for _, _, _, full, entries in response.resources:
             found = {entry[0]: entry[1] for entry in entries}.get("max.message.bytes")

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from neverblink.events import BoundingBox, Defect
 from neverblink.events.evidence import EvidenceKind
+from neverblink.vision.artifact import Artifact
 from neverblink.vision.overlay import overlay, regions
 from neverblink.vision.patchcore import Anomaly
 
@@ -17,13 +18,19 @@ _OVERLAY_SIDE = 1024
 _JPEG_QUALITY = 85
 
 
-def defects_of(pixels: NDArray[np.uint8], anomaly: Anomaly, threshold: float, min_area_px: int) -> tuple[Defect, ...]:
-    """Return the regions of a rejected image's anomaly map, largest peak first, in image pixels."""
-    if anomaly.score <= threshold:
+def defects_of(pixels: NDArray[np.uint8], anomaly: Anomaly, artifact: Artifact, min_area_px: int) -> tuple[Defect, ...]:
+    """Return where a rejected image is not normal, highest peak first, in image pixels; at least one place."""
+    if anomaly.score <= artifact.threshold:
         return ()
-    found = regions(anomaly.anomaly_map, threshold, pixels.shape[:2])
-    kept = [region for region in found if region.area_px >= min_area_px]
-    kept.sort(key=lambda region: region.peak, reverse=True)
+    height, width = pixels.shape[:2]
+    found = regions(
+        anomaly.anomaly_map,
+        artifact.map_threshold,
+        image_size=(width, height),
+        min_area_px=min_area_px,
+        at_least_one=True,
+        limit=_MAX_DEFECTS,
+    )
     return tuple(
         Defect(
             type="anomaly",
@@ -31,17 +38,17 @@ def defects_of(pixels: NDArray[np.uint8], anomaly: Anomaly, threshold: float, mi
             area_px=region.area_px,
             peak=region.peak,
         )
-        for region in kept[:_MAX_DEFECTS]
+        for region in found
     )
 
 
 def evidence_pictures(
-    pixels: NDArray[np.uint8], anomaly: Anomaly, threshold: float, kinds: Sequence[EvidenceKind]
+    pixels: NDArray[np.uint8], anomaly: Anomaly, artifact: Artifact, kinds: Sequence[EvidenceKind]
 ) -> dict[EvidenceKind, bytes]:
     """Return JPEG bytes per kind: `overlay`, the anomaly map over the image, and `thumbnail`."""
     pictures: dict[EvidenceKind, bytes] = {}
     if "overlay" in kinds:
-        drawn = overlay(_at_most(pixels, _OVERLAY_SIDE), anomaly.anomaly_map, threshold)
+        drawn = overlay(_at_most(pixels, _OVERLAY_SIDE), anomaly.anomaly_map, artifact.map_threshold)
         pictures["overlay"] = _jpeg(drawn)
     if "thumbnail" in kinds:
         pictures["thumbnail"] = _jpeg(_at_most(pixels, _THUMBNAIL_SIDE))

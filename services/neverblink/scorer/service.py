@@ -280,7 +280,7 @@ class Scorer:
             defects_of,
             work.pixels,
             anomaly,
-            model.artifact.threshold,
+            model.artifact,
             model.product.min_area_px,
         )
         facts: dict[str, object] = {
@@ -301,7 +301,7 @@ class Scorer:
         await self._send(verdict, work.trace)
         self._count(verdict.decision, frame, verdict.times)
         pictures = await loop.run_in_executor(
-            self._pictures, evidence_pictures, work.pixels, anomaly, model.artifact.threshold, kinds
+            self._pictures, evidence_pictures, work.pixels, anomaly, model.artifact, kinds
         )
         for kind, body in pictures.items():
             await self._send(
