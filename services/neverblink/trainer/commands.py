@@ -15,7 +15,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 
 from neverblink.trainer import evaluate as evaluation
 from neverblink.trainer.dataset import good_images, labelled_images
@@ -84,7 +84,7 @@ def inspect(folder: Path, console: Console) -> None:
     """Verify an artifact and print what it is."""
     artifact = load_artifact(folder)
     manifest = artifact.manifest
-    table = Table("field", "value", title=str(folder))
+    table = Table("field", Column("value", overflow="fold"), title=str(folder))
     bank = artifact.bank
     for name, value in (
         ("name, version", f"{artifact.name} {artifact.version}"),
