@@ -1,0 +1,240 @@
+"""One realistic example of every event: the story of one part on one line."""
+
+import hashlib
+from base64 import b64decode
+from datetime import UTC, datetime, timedelta
+
+from neverblink.events.actuation import Actuation, Outcome
+from neverblink.events.dead_letter import DeadLetter
+from neverblink.events.drift import Distribution, DriftReport, DriftState
+from neverblink.events.envelope import Event
+from neverblink.events.evidence import Evidence
+from neverblink.events.frame import Frame
+from neverblink.events.identity import actuation_id, derived_id, evidence_id, shadow_verdict_id, verdict_id
+from neverblink.events.model_slots import ModelSlots, Slot
+from neverblink.events.parts import ArtifactRef, BoundingBox, Decision, Defect, Quality, Times, Tracking
+from neverblink.events.review import Judgement, Review
+from neverblink.events.verdict import ShadowVerdict, Verdict
+
+TRACE = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+
+_CAPTURED = datetime(2026, 3, 2, 6, 14, 9, 250000, tzinfo=UTC)
+_DEADLINE = _CAPTURED + timedelta(milliseconds=1730)
+_FRAME = "019cad5d-4232-7c4b-9a50-5d1f0e2b7a31"
+_VERDICT = verdict_id(_FRAME)
+_PART = "3-48211"
+_TRACKING = Tracking(epoch=3, number=48211)
+_ACTIVE = ArtifactRef(name="pcb", version="3", digest="sha256:" + hashlib.sha256(b"pcb-3").hexdigest())
+_CHALLENGER = ArtifactRef(name="pcb", version="4", digest="sha256:" + hashlib.sha256(b"pcb-4").hexdigest())
+_QUALITY = Quality(brightness=0.41, contrast=0.17, sharpness=182.5, saturation=0.002)
+
+# One grey pixel: an image in 67 bytes.
+_PNG = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg==")
+
+
+def examples() -> tuple[Event, ...]:
+    """Return one example of every event, the same ones every time."""
+    return (
+        _frame(),
+        _verdict(),
+        _shadow_verdict(),
+        _evidence(),
+        _actuation(),
+        _review(),
+        _drift_report(),
+        _model_slots(),
+        _dead_letter(),
+    )
+
+
+def _after(milliseconds: float) -> datetime:
+    return _CAPTURED + timedelta(milliseconds=milliseconds)
+
+
+def _times(scored_ms: float, emitted_ms: float) -> Times:
+    return Times(
+        captured=_CAPTURED,
+        published=_after(9.4),
+        received=_after(21.8),
+        batched=_after(26.1),
+        scored=_after(scored_ms),
+        emitted=_after(emitted_ms),
+    )
+
+
+def _frame() -> Frame:
+    return Frame(
+        id=_FRAME,
+        content_type="image/png",
+        body=_PNG,
+        line="line-1",
+        station="top",
+        product="pcb",
+        part=_PART,
+        seq=48211,
+        captured=_CAPTURED,
+        published=_after(9.4),
+        deadline=_DEADLINE,
+        epoch=_TRACKING.epoch,
+        number=_TRACKING.number,
+        sha256=hashlib.sha256(_PNG).hexdigest(),
+        size=len(_PNG),
+        **_QUALITY.model_dump(),
+    )
+
+
+def _verdict() -> Verdict:
+    scratch = Defect(
+        type="anomaly",
+        taxonomy="surface",
+        bbox=BoundingBox(x=312, y=118, width=64, height=21),
+        area_px=655,
+        area_mm2=4.19,
+        peak=4.02,
+    )
+    return Verdict(
+        id=_VERDICT,
+        frame_id=_FRAME,
+        line="line-1",
+        station="top",
+        product="pcb",
+        part=_PART,
+        seq=48211,
+        tracking=_TRACKING,
+        decision=Decision.REJECT,
+        reason="anomaly",
+        detail="one region is unlike every good part",
+        score=4.02,
+        threshold=2.75,
+        ratio=1.4618,
+        artifact=_ACTIVE,
+        defects=(scratch,),
+        quality=_QUALITY,
+        times=_times(118.7, 120.3),
+        deadline=_DEADLINE,
+        evidence=(evidence_id(_FRAME, "overlay"),),
+    )
+
+
+def _shadow_verdict() -> ShadowVerdict:
+    return ShadowVerdict(
+        id=shadow_verdict_id(_FRAME, _CHALLENGER.digest, "shadow-model"),
+        frame_id=_FRAME,
+        line="line-1",
+        station="top",
+        product="pcb",
+        part=_PART,
+        seq=48211,
+        tracking=_TRACKING,
+        decision=Decision.REJECT,
+        reason="anomaly",
+        score=3.37,
+        threshold=2.6,
+        ratio=1.2962,
+        artifact=_CHALLENGER,
+        quality=_QUALITY,
+        times=_times(131.2, 133.0),
+        deadline=_DEADLINE,
+        cause="shadow-model",
+    )
+
+
+def _evidence() -> Evidence:
+    return Evidence(
+        id=evidence_id(_FRAME, "overlay"),
+        content_type="image/png",
+        body=_PNG,
+        frame=_FRAME,
+        verdict=_VERDICT,
+        line="line-1",
+        station="top",
+        part=_PART,
+        kind="overlay",
+        captured=_CAPTURED,
+    )
+
+
+def _actuation() -> Actuation:
+    return Actuation(
+        id=actuation_id("line-1", _TRACKING.epoch, _TRACKING.number, "told"),
+        line="line-1",
+        part=_PART,
+        tracking=_TRACKING,
+        stage="told",
+        verdicts=(_VERDICT,),
+        decision=Decision.REJECT,
+        code=2,
+        outcome=Outcome.CONFIRMED,
+        at=_after(141.9),
+        deadline=_DEADLINE,
+        slack_ms=1588.1,
+        trigger_to_told_ms=141.9,
+        attempts=1,
+    )
+
+
+def _review() -> Review:
+    return Review(
+        id=derived_id("review", _VERDICT, "m.okafor", 1),
+        verdict=_VERDICT,
+        frame_id=_FRAME,
+        line="line-1",
+        station="top",
+        product="pcb",
+        part=_PART,
+        judgement=Judgement.DEFECT,
+        defect_type="scratch",
+        regions=(BoundingBox(x=310, y=116, width=70, height=25),),
+        reviewer="m.okafor",
+        comment="scratch across two tracks",
+        at=_CAPTURED + timedelta(minutes=42),
+    )
+
+
+def _drift_report() -> DriftReport:
+    opened = _CAPTURED.replace(second=0, microsecond=0)
+    return DriftReport(
+        id=derived_id("drift-report", "line-1", "top", "pcb", _ACTIVE.digest, opened.isoformat()),
+        line="line-1",
+        station="top",
+        product="pcb",
+        artifact=_ACTIVE.digest,
+        opened=opened,
+        closed=opened + timedelta(minutes=1),
+        passed=57,
+        rejected=2,
+        unscored={"late": 1},
+        pass_ratio=Distribution(count=57, mean=0.548, deviation=0.061, minimum=0.431, maximum=0.812),
+        brightness=Distribution(count=57, mean=0.412, deviation=0.004, minimum=0.402, maximum=0.421),
+        state=DriftState.STEADY,
+    )
+
+
+def _model_slots() -> ModelSlots:
+    at = _CAPTURED - timedelta(days=2)
+    return ModelSlots(
+        id=derived_id("model-slots", "line-1", "top", at.isoformat()),
+        line="line-1",
+        station="top",
+        product="pcb",
+        active=Slot(artifact=_ACTIVE, location="artifacts/pcb-3"),
+        shadow=Slot(artifact=_CHALLENGER, location="artifacts/pcb-4", threshold=2.6),
+        by="r.lindqvist",
+        why="retrained on four weeks of confirmed normals",
+        at=at,
+    )
+
+
+def _dead_letter() -> DeadLetter:
+    return DeadLetter(
+        id=derived_id("dead-letter", "scorer", "frames[17]@90412"),
+        body=b"not an image",
+        topic="frames",
+        partition=17,
+        offset=90412,
+        recordkey="line-1/top",
+        recordheaders='[["content-type","image/png"]]',
+        service="scorer",
+        why="the record has no CloudEvents header ce_specversion, ce_id, ce_source, ce_type",
+        at=_after(30.5),
+    )
