@@ -35,7 +35,7 @@ instants = st.datetimes(
 )
 def test_a_frame_comes_back_as_it_was_sent(captured: datetime, body: bytes, **fields: Any) -> None:
     frame = Frame.model_validate(
-        {**frame.model_dump(), **fields, "captured": captured, "body": body, "size": len(body)}
+        {**FRAME.model_dump(), **fields, "captured": captured, "body": body, "size": len(body)}
     )
     message = encode(frame, source="/plant-1/camera")
     again, envelope = decode(message.headers, message.value, Frame)
