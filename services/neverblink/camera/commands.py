@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from neverblink import telemetry
 from neverblink.camera.service import CameraNode
 from neverblink.kafka import EventProducer, ensure_topics
 from neverblink.plant import Line, Plant, PlantError, Station
@@ -26,6 +27,8 @@ def chosen_stations(plant: Plant, names: Sequence[str]) -> list[tuple[Line, Stat
 async def run(plant: Plant, names: Sequence[str] = ()) -> None:
     """Run the nodes until SIGTERM, or until every timer's parts are through."""
     stations = chosen_stations(plant, names)
+
+    telemetry.setup("camera", plant.site)
 
     async def main(stop: asyncio.Event) -> None:
         await ensure_topics(plant.kafka, ("frames", "verdicts"))

@@ -17,6 +17,8 @@ async def run(plant: Plant, instance: str | None = None) -> None:
     """Run one scorer until SIGTERM. `instance` names it among the group's members, the host by default."""
     name = instance or socket.gethostname()
 
+    telemetry.setup("scorer", plant.site)
+
     async def main(stop: asyncio.Event) -> None:
         telemetry.logger("scorer").info("loading models")
         # Before joining: a member that holds partitions must be able to score at once.
