@@ -1,0 +1,142 @@
+"""Who may import whom: DESIGN's walls, read from the source, and what each service loads when it starts."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "services" / "neverblink"
+
+SERVICES = ("camera", "scorer", "bridge", "drift", "ledger", "trainer")
+OPEN_TO_SERVICES = {"events", "kafka", "plant", "telemetry", "service_life", "plc"}
+
+# Room to the rooms it may import besides itself. `cli`, `__main__` and `demo` may import everything.
+MAY_IMPORT: dict[str, set[str]] = {
+    "vision": set(),
+    "events": set(),
+    "plant": {"events"},
+    "plc": {"events", "plant"},
+    "kafka": {"events", "plant", "telemetry"},
+    "telemetry": {"events", "plant"},
+    "service_life": {"telemetry"},
+    **dict.fromkeys(SERVICES, OPEN_TO_SERVICES),
+}
+MAY_IMPORT["scorer"] = MAY_IMPORT["trainer"] = OPEN_TO_SERVICES | {"vision"}
+EVERYTHING = {"demo", "cli", "__main__", "__init__"}
+
+# The one door in a wall: modules of another room that a room may import.
+DOORS = {"camera": {"neverblink.vision.quality"}}
+
+HEAVY = {"torch", "torchvision", "timm", "faiss", "faust", "mode", "asyncua", "sqlalchemy", "cv2", "sklearn"}
+
+
+def room_of(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def source_files() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield line and full name of everything that a module imports, wherever in the module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: imports are absolute in this package"
+            for alias in node.names:
+                yield node.lineno, f"{node.module}.{alias.name}"
+
+
+def faults_of(path: Path, source: str) -> list[str]:
+    room = room_of(path)
+    if room in EVERYTHING:
+        return []
+    if room not in MAY_IMPORT:
+        return [f"{path}: the room {room} has no import rule; add it to MAY_IMPORT"]
+    faults = []
+    for line, name in imported(ast.parse(source)):
+        parts = name.split(".")
+        if parts[0] != "neverblink" or len(parts) < 2 or parts[1] == "__version__":
+            continue
+        allowed = MAY_IMPORT[room] | {room}
+        door = any(name == opened or name.startswith(f"{opened}.") for opened in DOORS.get(room, ()))
+        if parts[1] not in allowed and not door:
+            faults.append(f"{path}:{line}: {room} must not import {name}")
+    return faults
+
+
+def test_no_room_imports_what_design_forbids() -> None:
+    faults = [fault for path in source_files() for fault in faults_of(path, path.read_text())]
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize(
+    ("room", "source", "is_fault"),
+    [
+        ("camera", "from neverblink.vision.quality import measure", False),
+        ("camera", "from neverblink.vision.patchcore import PatchCore", True),
+        ("camera", "from neverblink.vision import quality, patchcore", True),
+        ("bridge", "def later():\n    from neverblink.scorer.service import Scorer", True),
+        ("bridge", "import neverblink.ledger.tables", True),
+        ("vision", "from neverblink.events import Verdict", True),
+        ("events", "from neverblink import plant", True),
+        ("plc", "from neverblink.kafka import EventProducer", True),
+        ("scorer", "from neverblink.vision.patchcore import PatchCore", False),
+        ("drift", "from neverblink import __version__, telemetry", False),
+        ("attic", "x = 1", True),
+    ],
+)
+def test_the_rule_finds_what_it_is_for(room: str, source: str, is_fault: bool) -> None:
+    assert bool(faults_of(PACKAGE / room / "module.py", source)) is is_fault
+
+
+def test_every_room_with_a_rule_exists() -> None:
+    rooms = {room_of(path) for path in source_files()}
+    assert MAY_IMPORT.keys() - rooms == set()
+
+
+def modules_of(room: str) -> list[str]:
+    files = sorted((PACKAGE / room).rglob("*.py"))
+    names = [".".join(("neverblink", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in files]
+    return [name.removesuffix(".__init__") for name in names]
+
+
+def loaded_by(modules: list[str]) -> set[str]:
+    """Return the heavy packages that a fresh interpreter has loaded after importing these."""
+    program = "\n".join(
+        [f"import {module}" for module in modules]
+        + ["import sys", f"print(*sorted(name for name in {sorted(HEAVY)!r} if name in sys.modules))"]
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("room", "may_load"),
+    [
+        ("camera", {"cv2"}),
+        ("bridge", {"asyncua"}),
+        ("drift", {"faust", "mode"}),
+        ("ledger", {"sqlalchemy"}),
+        ("kafka", set()),
+        ("plc", {"asyncua"}),
+        ("events", set()),
+    ],
+)
+def test_a_room_loads_only_the_heavy_packages_it_needs(room: str, may_load: set[str]) -> None:
+    assert loaded_by(modules_of(room)) <= may_load
+
+
+def test_the_command_line_starts_without_any_heavy_package() -> None:
+    assert loaded_by(["neverblink.cli"]) == set()
+
+
+def test_image_statistics_need_no_torch() -> None:
+    assert loaded_by(["neverblink.vision.quality"]) <= {"cv2"}
