@@ -1,5 +1,6 @@
 """Bytes from a camera or a stranger become pixels, or one sentence; never a crash, never gigabytes."""
 
+import contextlib
 import struct
 import zlib
 from pathlib import Path
@@ -113,10 +114,8 @@ def test_a_png_with_one_changed_byte_is_refused(place: float, flip: int) -> None
 
 @given(start=st.sampled_from([b"", PNG, b"\xff\xd8\xff", b"BM"]), rest=st.binary(max_size=200))
 def test_no_bytes_raise_anything_but_an_image_error(start: bytes, rest: bytes) -> None:
-    try:
+    with contextlib.suppress(ImageError):
         image_size(start + rest)
-    except ImageError as error:
-        assert str(error)
 
 
 def test_a_text_file_named_png_is_told_by_its_path(tmp_path: Path) -> None:

@@ -1,0 +1,120 @@
+"""The coreset is the greedy one, and the neighbours are the nearest: tricks change the time, not the answer."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neverblink.vision.coreset import greedy_k_center, project
+from neverblink.vision.neighbours import AugmentedGemm, FaissFlat, neighbour_index, neighbour_table
+
+
+def cloud(count: int, dimension: int, seed: int = 0) -> torch.Tensor:
+    """Points in clumps of very different size, as patches of an image are."""
+    random = np.random.default_rng(seed)
+    clumps = random.normal(0, 3, (12, dimension))
+    chosen = clumps[random.integers(0, 12, count)]
+    return torch.from_numpy((chosen + random.normal(0, 1, chosen.shape)).astype(np.float32))
+
+
+def naive_greedy(points: np.ndarray, count: int, first: int) -> list[int]:
+    selected = [first]
+    nearest = ((points - points[first]) ** 2).sum(axis=1)
+    while len(selected) < count:
+        selected.append(int(nearest.argmax()))
+        nearest = np.minimum(nearest, ((points - points[selected[-1]]) ** 2).sum(axis=1))
+    return selected
+
+
+# 4,096 is the pool's size: below it nothing is lazy, above it the pool is refilled many times.
+@pytest.mark.parametrize(("count", "wanted"), [(500, 60), (4096, 100), (9000, 400)])
+def test_the_lazy_choice_is_the_greedy_choice(count: int, wanted: int) -> None:
+    points = cloud(count, 16)
+    found = greedy_k_center(points, wanted, seed=4).tolist()
+    assert found == naive_greedy(points.double().numpy(), wanted, found[0])
+
+
+def test_the_same_seed_selects_the_same_and_another_starts_elsewhere() -> None:
+    points = cloud(5000, 8)
+    assert torch.equal(greedy_k_center(points, 50, seed=1), greedy_k_center(points, 50, seed=1))
+    assert greedy_k_center(points, 50, seed=1)[0] != greedy_k_center(points, 50, seed=2)[0]
+
+
+def test_duplicates_are_never_selected_twice() -> None:
+    distinct = cloud(30, 6)
+    found = greedy_k_center(distinct.repeat(200, 1), 100, seed=0)
+    assert sorted((found % 30).tolist()) == list(range(30))
+
+
+@settings(deadline=None, max_examples=30)
+@given(count=st.integers(1, 300), wanted=st.integers(1, 400), seed=st.integers(0, 9))
+def test_every_point_is_within_reach_of_the_selected(count: int, wanted: int, seed: int) -> None:
+    points = cloud(count, 5, seed)
+    found = greedy_k_center(points, wanted, seed=seed)
+    assert len(set(found.tolist())) == len(found) <= min(count, wanted)
+    # Greedy's guarantee: nothing lies farther away than the last one that was worth selecting.
+    between = torch.cdist(points.double(), points[found].double())
+    if len(found) > 1:
+        last = between[found[-1], :-1].min()
+        assert between.min(dim=1).values.max() <= last * (1 + 1e-5)
+
+
+def test_progress_ends_at_the_count() -> None:
+    seen: list[tuple[int, int]] = []
+    greedy_k_center(cloud(6000, 8), 300, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (300, 300)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_the_projection_keeps_distances_and_leaves_narrow_vectors_alone() -> None:
+    wide = torch.randn(200, 1024, generator=torch.Generator().manual_seed(0))
+    ratio = torch.pdist(project(wide, 128, seed=0)) / torch.pdist(wide)
+    assert 0.9 < ratio.mean() < 1.1
+    assert 0.6 < ratio.min() < ratio.max() < 1.4
+    narrow = cloud(10, 152)
+    assert project(narrow, 128, seed=0) is narrow
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    bank=st.integers(1, 3000),
+    queries=st.integers(1, 50),
+    dimension=st.integers(1, 40),
+    offset=st.sampled_from([0.0, 100.0]),
+    seed=st.integers(0, 99),
+)
+def test_both_searches_find_the_nearest(bank: int, queries: int, dimension: int, offset: float, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    vectors = torch.from_numpy((random.normal(size=(bank, dimension)) + offset).astype(np.float32))
+    asked = torch.from_numpy((random.normal(size=(queries, dimension)) + offset).astype(np.float32))
+    true = torch.cdist(asked.double(), vectors.double(), compute_mode="donot_use_mm_for_euclid_dist").amin(dim=1)
+    for index in (AugmentedGemm(vectors), FaissFlat(vectors)):
+        found = index.nearest(asked)
+        torch.testing.assert_close(found.distance.double(), true, rtol=1e-4, atol=1e-4 * max(1, offset / 10))
+        torch.testing.assert_close((asked - vectors[found.index]).norm(dim=1), found.distance, rtol=1e-5, atol=1e-6)
+
+
+def test_gemm_and_faiss_agree_on_a_bank_of_real_size() -> None:
+    vectors, asked = cloud(8000, 152, 1), cloud(1024, 152, 2)
+    one, other = neighbour_index(vectors, "gemm").nearest(asked), neighbour_index(vectors, "faiss").nearest(asked)
+    torch.testing.assert_close(one.distance, other.distance, rtol=1e-4, atol=0)
+
+
+def test_a_vector_of_the_bank_is_at_distance_zero_from_it() -> None:
+    vectors = cloud(2000, 152) + 50
+    for method in ("gemm", "faiss"):
+        found = neighbour_index(vectors, method).nearest(vectors)
+        assert found.distance.max() == 0
+        assert torch.equal(found.index, torch.arange(2000))
+
+
+def test_the_neighbour_table_begins_with_the_vector_itself_and_is_sorted() -> None:
+    vectors = cloud(1500, 12)
+    table = neighbour_table(vectors, 9)
+    assert table.shape == (1500, 9)
+    between = torch.cdist(vectors.double(), vectors.double())
+    assert torch.equal(table[:, 0], torch.arange(1500, dtype=torch.int32))
+    chosen = between.gather(1, table.long())
+    torch.testing.assert_close(chosen, between.topk(9, largest=False).values, rtol=1e-4, atol=1e-3)
+    assert neighbour_table(vectors[:3], 9).shape == (3, 3)
