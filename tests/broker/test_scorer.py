@@ -1,0 +1,181 @@
+"""The scorer on a broker: every frame ends in exactly one verdict, whatever happens to it or to the scorer."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import jsonschema
+import orjson
+import pytest
+import yaml
+from aiokafka import AIOKafkaProducer
+from confluent_kafka import Consumer
+from scored_line import ScoredLine, fit_striped, sent
+
+from neverblink.events import DeadLetter, Decision, Evidence, Reason, ShadowVerdict, Verdict
+from neverblink.events.identity import verdict_id
+from neverblink.kafka import EventConsumer, EventProducer, ensure_topics
+from neverblink.kafka.broker import Broker
+from neverblink.scorer.models import Models
+from neverblink.scorer.service import Scorer
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+
+
+@pytest.fixture(scope="session")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of striped parts."""
+    return fit_striped(tmp_path_factory.mktemp("striped"))
+
+
+@pytest.fixture
+async def line(broker: Broker, artifacts: Path) -> ScoredLine:
+    """Topics of their own on the broker under test."""
+    found = ScoredLine(broker.bootstrap, artifacts)
+    await ensure_topics(found.kafka)
+    return found
+
+
+@contextlib.asynccontextmanager
+async def scoring(line: ScoredLine) -> AsyncIterator[Scorer]:
+    """Run a scorer in this process for the length of a test."""
+    stop = asyncio.Event()
+    consumer = EventConsumer(line.kafka, "frames", client_id="scorer", group=f"{line.kafka.topic_prefix}-scorer")
+    producer = EventProducer(line.kafka, source="/test/scorer", client_id="scorer")
+    async with producer, consumer:
+        scorer = Scorer(consumer, producer, Models.load(line.plant), line.plant.scorer)
+        work = asyncio.create_task(scorer.run(stop))
+        try:
+            yield scorer
+        finally:
+            stop.set()
+            await work
+
+
+async def test_each_frame_of_two_lines_gets_its_verdict_and_its_evidence(line: ScoredLine) -> None:
+    frames = [line.frame(number, line=name) for number in range(1, 21) for name in ("line-1", "line-2")]
+    async with line.producer() as producer, scoring(line):
+        await sent(producer, *frames)
+        verdicts = await line.read(Verdict, lambda found: len(found) >= 40)
+        evidence = await line.read(Evidence, lambda found: len(found) >= 48)
+    assert {verdict.id for verdict in verdicts} == {verdict_id(frame.id) for frame in frames}
+    for verdict in verdicts:
+        defective = verdict.seq % 5 == 0
+        assert verdict.decision is (Decision.REJECT if defective else Decision.PASS), verdict
+        assert bool(verdict.defects) is defective
+        assert verdict.tracking is not None
+        assert verdict.tracking.number == verdict.seq
+        assert verdict.times.emitted is not None
+        assert verdict.times.emitted < verdict.deadline
+    told = {identity for verdict in verdicts for identity in verdict.evidence}
+    assert {picture.id for picture in evidence} == told
+    assert all(picture.body.startswith(b"\xff\xd8") for picture in evidence)
+
+
+async def test_a_poison_record_gets_a_dead_letter_and_a_verdict_and_stops_nothing(line: ScoredLine) -> None:
+    broken = {
+        Reason.CORRUPT_IMAGE: line.frame(1, body=b"\x89PNG\r\n\x1a\n and then nothing"),
+        Reason.WRONG_TYPE: line.frame(2, body=b"this is a text file named .png"),
+        Reason.DIGEST_MISMATCH: line.frame(3, sha256="0" * 64),
+        Reason.NO_MODEL: line.frame(4, product="unknown"),
+    }
+    async with line.producer() as producer, scoring(line):
+        await sent(producer, *broken.values())
+        raw = AIOKafkaProducer(bootstrap_servers=line.kafka.bootstrap)
+        await raw.start()
+        await raw.send_and_wait(f"{line.kafka.topic_prefix}.frames", b"no headers at all", key=b"line-1/top")
+        await raw.send_and_wait(f"{line.kafka.topic_prefix}.frames", None, key=b"line-1/top")
+        await raw.stop()
+        await sent(producer, line.frame(6))
+        verdicts = await line.read(Verdict, lambda found: len(found) >= 7)
+        letters = await line.read(DeadLetter, lambda found: len(found) >= 5)
+    by_reason = {verdict.reason: verdict for verdict in verdicts}
+    for reason, frame in broken.items():
+        assert by_reason[reason].id == verdict_id(frame.id)
+        assert by_reason[reason].decision is Decision.UNSCORED
+        assert by_reason[reason].detail
+    assert sum(verdict.reason == Reason.BAD_EVENT for verdict in verdicts) == 2
+    assert by_reason[None].decision is Decision.PASS
+    assert b"no headers at all" in {letter.body for letter in letters}
+    assert all(letter.why and letter.service == "scorer" for letter in letters)
+
+
+async def test_a_late_frame_is_told_as_late_and_its_score_only_goes_to_statistics(line: ScoredLine) -> None:
+    late = line.frame(1, left_s=-1)
+    async with line.producer() as producer, scoring(line):
+        await sent(producer, late)
+        (verdict,) = await line.read(Verdict, lambda found: len(found) >= 1)
+        (shadow,) = await line.read(ShadowVerdict, lambda found: len(found) >= 1)
+    assert (verdict.decision, verdict.reason, verdict.late) == (Decision.UNSCORED, Reason.LATE, True)
+    assert verdict.score is None
+    assert shadow.frame_id == late.id
+    assert shadow.cause == "late-frame"
+    assert shadow.id != verdict.id
+    assert shadow.score is not None
+
+
+async def test_a_scorer_killed_in_mid_stream_loses_no_frame(line: ScoredLine, tmp_path: Path) -> None:
+    file = tmp_path / "plant.yaml"
+    file.write_text(yaml.safe_dump(orjson.loads(line.plant.model_dump_json())))
+    frames = [line.frame(number, line=f"line-{1 + number % 2}") for number in range(1, 81)]
+    expected = {verdict_id(frame.id) for frame in frames}
+
+    async def start(instance: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "neverblink", "scorer", "--plant", str(file), "--instance", instance,
+            stderr=asyncio.subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+
+    async with line.producer() as producer:
+        first = await start("one")
+        try:
+            await sent(producer, *frames[:40])
+            before = await line.read(Verdict, lambda found: len(found) >= 8)
+            sending = asyncio.gather(*(producer.send(frame) for frame in frames[40:]))
+            first.send_signal(signal.SIGKILL)
+            await first.wait()
+            assert {verdict.id for verdict in before} < expected
+            await sending
+        finally:
+            if first.returncode is None:
+                first.kill()
+        second = await start("one")
+        try:
+            verdicts = await line.read(Verdict, lambda found: {v.id for v in found} >= expected, within_s=90)
+        finally:
+            second.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(second.wait(), 30) == 0
+    assert {verdict.id for verdict in verdicts} == expected
+    # A frame that was scored twice was decided alike twice.
+    decided = {verdict.id: verdict.decision for verdict in verdicts}
+    assert all(decided[verdict.id] is verdict.decision for verdict in verdicts)
+
+
+async def test_a_reader_that_is_not_ours_finds_verdicts_that_fit_the_published_schema(line: ScoredLine) -> None:
+    async with line.producer() as producer, scoring(line):
+        await sent(producer, *(line.frame(number) for number in range(1, 6)))
+        await line.read(Verdict, lambda found: len(found) >= 5)
+    schema = orjson.loads((SCHEMAS / "verdict.v1.json").read_bytes())
+
+    def read_as_a_mes() -> list[tuple[dict[str, str], bytes]]:
+        consumer = Consumer(
+            {"bootstrap.servers": line.kafka.bootstrap, "group.id": "mes", "auto.offset.reset": "earliest"}
+        )
+        consumer.subscribe([f"{line.kafka.topic_prefix}.verdicts"])
+        found = []
+        while len(found) < 5:
+            message = consumer.poll(1.0)
+            if message is not None and message.error() is None:
+                found.append(({name: raw.decode() for name, raw in message.headers()}, message.value()))
+        consumer.close()
+        return found
+
+    for headers, value in await asyncio.wait_for(asyncio.to_thread(read_as_a_mes), 60):
+        assert headers["ce_type"] == "neverblink.verdict.v1"
+        assert headers["ce_specversion"] == "1.0"
+        assert headers["content-type"] == "application/json"
+        jsonschema.validate(orjson.loads(value), schema)
