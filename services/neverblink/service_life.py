@@ -2,17 +2,29 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 
 from neverblink import telemetry
 
 READY = "ready"
 
+# A file that is there and younger than a few beats says that the service takes work and its loop turns:
+# what a container's health check can see. Without the variable there is none.
+READY_FILE = "NEVERBLINK_READY_FILE"
+_BEAT_S = 5.0
+
 
 def ready(service: str, **fields: object) -> None:
     """Log the record that says this service takes work; whoever started it may wait for it."""
     telemetry.logger(service).info(f"{service} is ready", extra={"fields": {"state": READY, **fields}})
+    if (file := _ready_file()) is not None:
+        try:
+            file.touch()
+        except OSError as error:
+            telemetry.logger(service).warning(f"{READY_FILE} names {file}, which cannot be written: {error.strerror}")
 
 
 async def run_service(service: str, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
@@ -20,8 +32,11 @@ async def run_service(service: str, main: Callable[[asyncio.Event], Awaitable[No
 
     `main` finishes its work in hand when `stop` is set. Whatever it raises goes to the caller.
     """
+    if (file := _ready_file()) is not None:
+        file.unlink(missing_ok=True)  # a killed predecessor's
     stop = asyncio.Event()
     work = asyncio.ensure_future(main(stop))
+    beat = asyncio.ensure_future(_keep_fresh(file))
     log = telemetry.logger(service)
 
     def on_signal() -> None:
@@ -41,6 +56,9 @@ async def run_service(service: str, main: Callable[[asyncio.Event], Awaitable[No
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+        beat.cancel()
+        if file is not None:
+            file.unlink(missing_ok=True)
         log.info("stopped", extra={"fields": {"state": "stopped"}})
         telemetry.flush()
 
@@ -65,3 +83,21 @@ async def until_all_or_stop(stop: asyncio.Event, events: Iterable[asyncio.Event]
     finally:
         stopping.cancel()
     return True
+
+
+def _ready_file() -> Path | None:
+    named = os.environ.get(READY_FILE)
+    return Path(named) if named else None
+
+
+async def _keep_fresh(file: Path | None) -> None:
+    """Touch the file for as long as the loop turns, once `ready` has made it."""
+    while file is not None:
+        await asyncio.sleep(_BEAT_S)
+        _touch_existing(file)
+
+
+def _touch_existing(file: Path) -> None:
+    # Open without creating: after the service has stopped, the file must not come back.
+    with contextlib.suppress(OSError):
+        os.utime(file)
