@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,14 @@ from neverblink.events import TOPICS, EventError, Verdict
 from neverblink.kafka import DeadLetters, EventProducer, KafkaError, Record
 from neverblink.kafka.connection import connection_settings
 from neverblink.plant import DriftSettings, Kafka
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Faust's folder, and whether the table lies in it or in memory."""
+
+    folder: Path
+    on_disk: bool
 
 
 class DriftApp:
@@ -34,8 +43,8 @@ class DriftApp:
         layout: Layout,
         producer: EventProducer,
         dead_letters: DeadLetters,
+        store: Store,
         *,
-        data_dir: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._windowing = Windowing(settings.window_s, settings.allowed_lateness_s)
@@ -55,7 +64,7 @@ class DriftApp:
         self._stale = True
         self._changing = asyncio.Lock()
         self._topic = TOPICS["verdicts"].full_name(kafka.topic_prefix)
-        self.app = _faust_app(kafka, layout, data_dir)
+        self.app = _faust_app(kafka, layout, store)
         self._table: Any = self.app.Table(TABLE, key_type=bytes, value_type=bytes, partitions=layout.partitions)
         verdicts = self.app.topic(
             self._topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
@@ -157,10 +166,7 @@ class DriftApp:
         self._processed.clear()
 
 
-def _faust_app(kafka: Kafka, layout: Layout, data_dir: Path | None) -> Any:
-    settings: dict[str, Any] = {}
-    if data_dir is not None:
-        settings["datadir"] = str(data_dir)
+def _faust_app(kafka: Kafka, layout: Layout, store: Store) -> Any:
     return faust.App(
         app_id(kafka),
         broker=[f"kafka://{address}" for address in kafka.bootstrap.split(",")],
@@ -172,7 +178,8 @@ def _faust_app(kafka: Kafka, layout: Layout, data_dir: Path | None) -> Any:
         broker_commit_interval=0.1,
         consumer_auto_offset_reset="earliest",
         processing_guarantee="at_least_once",
-        store="memory://" if data_dir is None else "rocksdb://",
+        store="rocksdb://" if store.on_disk else "memory://",
+        datadir=str(store.folder),
         topic_partitions=layout.partitions,
         topic_replication_factor=layout.copies,
         topic_disable_leader=True,
@@ -181,7 +188,6 @@ def _faust_app(kafka: Kafka, layout: Layout, data_dir: Path | None) -> Any:
         autodiscover=False,
         web_enabled=False,
         worker_redirect_stdouts=False,
-        **settings,
     )
 
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import tempfile
 from pathlib import Path
 
 from neverblink import telemetry
-from neverblink.drift.app import DriftApp
+from neverblink.drift.app import DriftApp, Store
 from neverblink.drift.changelog import DriftError, layout
 from neverblink.kafka import DeadLetters, EventProducer, ensure_topics
 from neverblink.plant import Plant
@@ -36,18 +37,28 @@ async def serve(plant: Plant, data_dir: Path | None, stop: asyncio.Event) -> Non
     await ensure_topics(plant.kafka, ("verdicts", "drift", "dead-letters"))
     found = await layout(plant.kafka)
     source = f"/{plant.site}/drift"
-    async with EventProducer(plant.kafka, source=source, client_id="neverblink-drift-reports") as producer:
-        drift = DriftApp(plant.kafka, plant.drift, found, producer, DeadLetters(producer, "drift"), data_dir=data_dir)
-        try:
-            await drift.app.start()
-            if await _recovered(drift, stop):
-                ready("drift", partitions=found.partitions, store="memory" if data_dir is None else str(data_dir))
-                while not await wait_or_stop(stop, _TICK_S):
-                    _raise_if_crashed(drift)
-                    await drift.close_quiet_windows()
-        finally:
-            with contextlib.suppress(asyncio.CancelledError):
-                await drift.app.stop()
+    producer = EventProducer(plant.kafka, source=source, client_id="neverblink-drift-reports")
+    # Faust makes its folders even when the state is in memory; these go with the service.
+    with tempfile.TemporaryDirectory(prefix="neverblink-drift-") as scratch:
+        async with producer:
+            letters = DeadLetters(producer, "drift")
+            store = Store(data_dir or Path(scratch), on_disk=data_dir is not None)
+            drift = DriftApp(plant.kafka, plant.drift, found, producer, letters, store)
+            try:
+                await drift.app.start()
+                if await _recovered(drift, stop):
+                    ready("drift", partitions=found.partitions, store=str(data_dir or "memory"))
+                    await _watch(drift, stop)
+            finally:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await drift.app.stop()
+
+
+async def _watch(drift: DriftApp, stop: asyncio.Event) -> None:
+    """Close the windows of silent stations, and notice when Faust gives up."""
+    while not await wait_or_stop(stop, _TICK_S):
+        _raise_if_crashed(drift)
+        await drift.close_quiet_windows()
 
 
 async def _recovered(drift: DriftApp, stop: asyncio.Event) -> bool:
