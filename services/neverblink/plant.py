@@ -345,11 +345,14 @@ def parse_plant(text: str, name: str = "plant.yaml") -> Plant:
         raise PlantError(f"{name} is larger than {MAX_PLANT_BYTES} bytes, the bound for a plant file")
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
         raise PlantError(f"{place}: this is not valid YAML: {error.problem or error.context}") from error
-    except yaml.YAMLError as error:
+    except RecursionError as error:
+        raise PlantError(f"{name}: sections are nested deeper than any plant is") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-99-99
         raise PlantError(f"{name}: this is not valid YAML: {error}") from error
     if not isinstance(root, yaml.MappingNode):
         raise PlantError(f"{name}:1:1: a plant file is a mapping that starts with `site:`")
@@ -357,7 +360,7 @@ def parse_plant(text: str, name: str = "plant.yaml") -> Plant:
     plant: Plant | None = None
     if not faults:
         try:
-            plant = Plant.model_validate(yaml.safe_load(text))
+            plant = Plant.model_validate(values)
         except ValidationError as error:
             # A list whose only item is faulty is also reported as too short: the item's own fault says it.
             causes = [dict(fault) for fault in error.errors() if fault["type"] != "too_short"]
@@ -417,7 +420,11 @@ def _walk(root: yaml.Node, location: list[Any]) -> tuple[list[Any], yaml.Node, y
     return steps, node, key_node
 
 
-def _repeated_keys(node: yaml.Node) -> Iterator[_Fault]:
+def _repeated_keys(node: yaml.Node, visited: set[int] | None = None) -> Iterator[_Fault]:
+    visited = set() if visited is None else visited
+    if id(node) in visited:
+        return  # an alias: a few lines of aliases of aliases would else be walked for hours
+    visited.add(id(node))
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
@@ -425,10 +432,10 @@ def _repeated_keys(node: yaml.Node) -> Iterator[_Fault]:
                 mark = key.start_mark
                 yield _Fault(mark.line + 1, mark.column + 1, f"{key.value!r} stands twice in the same section")
             seen.add(key.value)
-            yield from _repeated_keys(value)
+            yield from _repeated_keys(value, visited)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
-            yield from _repeated_keys(value)
+            yield from _repeated_keys(value, visited)
 
 
 def _known_fields(steps: list[Any]) -> set[str]:

@@ -80,8 +80,10 @@ MISTAKES = {
     ),
     "a line with no time for a verdict": (
         ("speed_m_s: 1.0", "speed_m_s: 20.0"),
-        "a part reaches the gate 100 ms after its trigger, and actuator, PLC cycle and margin need 220 ms: "
-        "no time is left for a verdict; move the gate or slow the line",
+        (
+            "a part reaches the gate 100 ms after its trigger, and actuator, PLC cycle and margin need 220 ms: "
+            "no time is left for a verdict; move the gate or slow the line"
+        ),
     ),
     "an unsigned PLC connection that nobody accepted": (
         ("policy: None, allow_insecure: true", "policy: None"),
@@ -101,19 +103,25 @@ MISTAKES = {
     ),
     "no stations": (
         (
-            "    stations:\n      - name: top\n        product: pcb\n"
-            "        source: {kind: folder, path: pictures}\n        trigger: {kind: timer}\n",
+            (
+                "    stations:\n      - name: top\n        product: pcb\n"
+                "        source: {kind: folder, path: pictures}\n        trigger: {kind: timer}\n"
+            ),
             "    stations: []\n",
         ),
         "plant.yaml:13:5: lines[0].stations",
     ),
     "a PLC trigger without a PLC": (
         (
-            "    plc:\n      endpoint: opc.tcp://127.0.0.1:4840\n"
-            "      security: {policy: None, allow_insecure: true}\n    stations:\n      - name: top\n"
-            "        product: pcb\n        source: {kind: folder, path: pictures}\n        trigger: {kind: timer}\n",
-            "    stations:\n      - name: top\n        product: pcb\n"
-            "        source: {kind: folder, path: pictures}\n        trigger: {kind: plc}\n",
+            (
+                "    plc:\n      endpoint: opc.tcp://127.0.0.1:4840\n"
+                "      security: {policy: None, allow_insecure: true}\n    stations:\n      - name: top\n"
+                "        product: pcb\n        source: {kind: folder, path: pictures}\n        trigger: {kind: timer}\n"
+            ),
+            (
+                "    stations:\n      - name: top\n        product: pcb\n"
+                "        source: {kind: folder, path: pictures}\n        trigger: {kind: plc}\n"
+            ),
         ),
         "station top is triggered by the PLC, and the line has no plc section",
     ),
@@ -174,6 +182,11 @@ def test_a_huge_file_is_refused_before_it_is_parsed() -> None:
 def test_tags_that_make_objects_are_refused() -> None:
     message = told("site: !!python/object/apply:os.system ['true']\n" + MINIMAL.partition("\n")[2])
     assert message.startswith("plant.yaml:1:7: ")
+
+
+def test_a_date_that_does_not_exist_and_sections_without_end_are_refused() -> None:
+    assert "this is not valid YAML: month must be in 1..12" in told("site: 2026-99-99\n")
+    assert "nested deeper than any plant is" in told("site: " + "[" * 5000)
 
 
 def test_aliases_that_grow_without_bound_are_refused_or_harmless() -> None:
