@@ -399,4 +399,6 @@ def demo(
     from neverblink.demo.service import DemoSettings, run
 
     settings = DemoSettings(parts=parts, kafka=kafka, images=images, weights=weights, rate_per_s=rate, folder=folder)
-    raise typer.Exit(asyncio.run(run(settings, Console())))
+    # Where no terminal tells its width, the tables need more than the usual 80 columns.
+    console = Console() if sys.stdout.isatty() else Console(width=140)
+    raise typer.Exit(asyncio.run(run(settings, console)))

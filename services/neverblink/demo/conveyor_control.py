@@ -10,10 +10,14 @@ from neverblink.plant import Plc
 # asyncua's type hints name NewTypes where its code takes plain values, so its protocol types are not checked.
 ua: Any = asyncua.ua
 
+_SESSION_TIMEOUT_MS = 30_000
+
 
 async def start_conveyor(plc: Plc, rate_per_s: float, parts: int) -> None:
     """Run a simulated line's conveyor at so many parts a second; `parts` 0 is endless."""
-    async with Client(plc.endpoint, timeout=5) as client:
+    client = Client(plc.endpoint, timeout=5)
+    client.session_timeout = _SESSION_TIMEOUT_MS
+    async with client:
         namespace = await client.get_namespace_index(plc.namespace_uri)
         wanted = (
             ("Conveyor.Rate", rate_per_s, ua.VariantType.Double),

@@ -59,15 +59,13 @@ async def run(settings: DemoSettings, console: Console) -> int:
         await ensure_topics(plant.kafka)
         await _start_services(services, plant, folder, console)
         board = Board({stream.line: stream.title for stream in streams})
-        consumer = EventConsumer(plant.kafka, "verdicts", "actuations", "drift", client_id="demo-board")
-        await stack.enter_async_context(consumer)
         parts = _parts_per_line(settings, streams)
-        for line in plant.lines:
-            assert line.plc is not None
-            await start_conveyor(line.plc, settings.rate_per_s, parts)
         note = "Ctrl-C stops everything" if not parts else f"{parts} parts on each line"
-        await _watch(console, board, consumer, services, folder, parts * len(streams), note)
-        await services.stop()
+        async with EventConsumer(plant.kafka, "verdicts", "actuations", "drift", client_id="demo-board") as consumer:
+            for line in plant.lines:
+                assert line.plc is not None
+                await start_conveyor(line.plc, settings.rate_per_s, parts)
+            await _watch(console, board, consumer, services, folder, parts * len(streams), note)
     return _conclude(console, board, streams, folder, fit_began, time.monotonic() - began)
 
 

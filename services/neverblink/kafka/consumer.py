@@ -114,7 +114,13 @@ class EventConsumer:
 
     async def stop(self) -> None:
         """Leave the group and disconnect."""
-        await self._client.stop()
+        try:
+            await self._client.stop()
+        except asyncio.CancelledError:
+            # While the cluster is away aiokafka lets the cancellation of its own fetches through to its caller.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
 
     async def __aenter__(self) -> Self:
         await self.start()
