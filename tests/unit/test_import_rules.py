@@ -28,7 +28,8 @@ MAY_IMPORT["scorer"] = MAY_IMPORT["trainer"] = OPEN_TO_SERVICES | {"vision"}
 EVERYTHING = {"demo", "cli", "__main__", "__init__"}
 
 # The one door in a wall: modules of another room that a room may import.
-DOORS = {"camera": {"neverblink.vision.quality"}}
+# Both know no torch: the image that is judged is decoded and measured by the code that scores it.
+DOORS = {"camera": {"neverblink.vision.quality", "neverblink.vision.decode"}}
 
 HEAVY = {"torch", "torchvision", "timm", "faiss", "faust", "mode", "asyncua", "sqlalchemy", "cv2", "sklearn"}
 
