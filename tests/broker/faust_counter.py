@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from typing import Any
 
 import faust
 
@@ -27,7 +28,7 @@ async def _main(bootstrap: str, topic: str, expected: int) -> None:
     marks = app.Table("marks", default=lambda: -1, key_type=str, partitions=2)
 
     @app.agent(source)
-    async def count(stream: "faust.Stream[bytes]") -> None:
+    async def count(stream: Any) -> None:
         async for event in stream.events():
             mark = str(event.message.partition)
             if event.message.offset > marks[mark]:

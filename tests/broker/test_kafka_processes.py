@@ -24,7 +24,7 @@ async def test_three_nodes_lose_one_and_no_acknowledged_record(apache: LocalKafk
             bootstrap_servers=kafka.bootstrap, acks="all", enable_idempotence=True, metadata_max_age_ms=2000
         )
         await producer.start()
-        acknowledged = []
+        acknowledged: list[bytes] = []
 
         async def send(count: int) -> None:
             for _ in range(count):

@@ -94,7 +94,7 @@ async def test_a_kafka_that_cannot_start_is_quoted_and_its_folder_removed(
     kafka = LocalKafka()
     with pytest.raises(BrokerError, match=r"(?s)ended while starting:.*Address already in use"):
         await kafka.start()
-    assert not any(scratch.glob("*"))  # noqa: ASYNC240
+    assert not any(scratch.glob("*"))
     assert kafka.bootstrap == ""
 
 

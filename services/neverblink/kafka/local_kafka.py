@@ -166,7 +166,8 @@ class LocalKafka:
         )
         if done.returncode != 0:
             raise BrokerError(
-                f"Kafka's storage in {node.folder} cannot be prepared: {_tail(done.stdout.decode(errors='replace'))}"
+                f"Kafka's storage in {node.folder} cannot be prepared (exit code {done.returncode}): "
+                f"{_tail(done.stdout.decode(errors='replace'))}"
             )
 
     def _launch(self, node: _Node) -> None:

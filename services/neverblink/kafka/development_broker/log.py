@@ -123,8 +123,8 @@ class PartitionLog:
         for index in range(self._head, len(self._batches)):
             batch = self._batches[index]
             if batch.max_timestamp >= timestamp_ms:
-                found = first_at_or_after(batch.data, timestamp_ms)
-                if found is not None and found[0] >= self.start_offset:
+                found = first_at_or_after(batch.data, timestamp_ms, self.start_offset)
+                if found is not None:
                     return found
         return None
 

@@ -14,7 +14,7 @@ from struct import error as PackingError  # noqa: N812
 from typing import Any
 
 from aiokafka.protocol import admin, commit, coordination, fetch, group, metadata, offset, produce, transaction
-from aiokafka.protocol.types import Array, Schema
+from aiokafka.protocol.types import Array, Bytes, Schema
 
 
 class Api(IntEnum):
@@ -279,9 +279,10 @@ def read_call(frame: bytes, client_host: str) -> Call:
 
 def write_answer(call: Call, answer: Mapping[str, Any]) -> bytes:
     """Return the response frame with its length prefix; `answer` may carry fields of other versions."""
-    schema = _SHAPES[call.api][call.version].response.SCHEMA
-    body = schema.encode(_arranged(schema, answer))
-    return b"".join((_LENGTH.pack(len(body) + _CORRELATION.size), _CORRELATION.pack(call.correlation), body))
+    pieces = [b"", _CORRELATION.pack(call.correlation)]
+    _write(_SHAPES[call.api][call.version].response.SCHEMA, answer, pieces)
+    pieces[0] = _LENGTH.pack(sum(map(len, pieces)))
+    return b"".join(pieces)
 
 
 def _client_id(frame: bytes, at: int) -> tuple[str, int]:
@@ -308,11 +309,16 @@ def _named_field(field: Any, value: Any) -> Any:
     return value
 
 
-def _arranged(schema: Schema, answer: Mapping[str, Any]) -> list[Any]:
-    return [_arranged_field(field, answer[name]) for name, field in zip(schema.names, schema.fields, strict=True)]
-
-
-def _arranged_field(field: Any, value: Any) -> Any:
-    if isinstance(field, Array) and isinstance(field.array_of, Schema) and value is not None:
-        return [_arranged(field.array_of, item) for item in value]
-    return value
+def _write(kind: Any, value: Any, pieces: list[bytes]) -> None:
+    """Append the encoding of `value`; records are appended as they are, so that a fetch copies them once."""
+    if isinstance(kind, Schema):
+        for name, field in zip(kind.names, kind.fields, strict=True):
+            _write(field, value[name], pieces)
+    elif isinstance(kind, Array):
+        pieces.append(_LENGTH.pack(-1 if value is None else len(value)))
+        for item in value or ():
+            _write(kind.array_of, item, pieces)
+    elif kind is Bytes and value is not None:
+        pieces += (_LENGTH.pack(len(value)), value)
+    else:
+        pieces.append(kind.encode(value))

@@ -81,9 +81,12 @@ def placed(batch: bytes, header: BatchHeader, base_offset: int) -> bytes:
     return b"".join((_PLACE.pack(base_offset, header.length, 0), memoryview(batch)[_PLACE.size :]))
 
 
-def first_at_or_after(batch: bytes, timestamp_ms: int) -> tuple[int, int] | None:
-    """Return (offset, timestamp) of the first record of a stored batch that is not older, or None."""
+def first_at_or_after(batch: bytes, timestamp_ms: int, from_offset: int) -> tuple[int, int] | None:
+    """Return (offset, timestamp) of the first record of a stored batch that is not older, or None.
+
+    Records before `from_offset` are passed over: they are deleted though their batch is still here.
+    """
     for record in DefaultRecordBatch(batch):
-        if record.timestamp >= timestamp_ms:
+        if record.offset >= from_offset and record.timestamp >= timestamp_ms:
             return record.offset, record.timestamp
     return None
