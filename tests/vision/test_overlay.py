@@ -1,0 +1,70 @@
+"""A person sees where the model looked, in the pixels of the image that the camera took."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neverblink.vision.overlay import overlay, regions
+
+
+def flat(value: float = 1.0) -> np.ndarray:
+    return np.full((64, 64), value, np.float32)
+
+
+def with_patch(y: int, x: int, height: int, width: int, value: float) -> np.ndarray:
+    found = flat()
+    found[y : y + height, x : x + width] = value
+    return found
+
+
+def test_a_region_is_told_in_image_pixels() -> None:
+    (region,) = regions(with_patch(8, 16, 4, 8, 5.0), 2.0, image_size=(640, 320))
+    assert region.bbox == (160, 40, 80, 20)
+    assert (region.area_px, region.peak) == (1600, 5.0)
+
+
+def test_separate_regions_come_highest_first_and_small_ones_are_left_out() -> None:
+    found = with_patch(2, 2, 4, 4, 3.0)
+    found[40:50, 40:50] = 7.0
+    found[60, 60] = 9.0
+    assert [region.peak for region in regions(found, 2.0, image_size=(64, 64), min_area_px=4)] == [7.0, 3.0]
+    assert len(regions(found, 2.0, image_size=(64, 64), limit=1)) == 1
+
+
+def test_a_rejected_part_always_shows_where_to_look() -> None:
+    quiet = with_patch(30, 30, 6, 6, 1.9)
+    assert regions(quiet, 2.0, image_size=(64, 64)) == []
+    (region,) = regions(quiet, 2.0, image_size=(64, 64), at_least_one=True)
+    assert region.bbox == (30, 30, 6, 6)
+
+
+@given(
+    seed=st.integers(0, 1000),
+    threshold=st.floats(0.1, 2),
+    width=st.integers(1, 900),
+    height=st.integers(1, 900),
+)
+def test_every_region_lies_inside_the_image(seed: int, threshold: float, width: int, height: int) -> None:
+    noise = np.random.default_rng(seed).random((24, 24)).astype(np.float32)
+    for region in regions(noise, threshold, image_size=(width, height), at_least_one=True):
+        assert region.width >= 1
+        assert region.height >= 1
+        assert 0 <= region.x <= region.x + region.width <= width
+        assert 0 <= region.y <= region.y + region.height <= height
+        assert region.area_px >= 1
+
+
+def test_the_overlay_colours_the_defect_and_leaves_the_rest_as_it_is() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    before = image.copy()
+    drawn = overlay(image, with_patch(20, 20, 10, 10, 4.0), 3.0)
+    assert drawn.dtype == np.uint8
+    np.testing.assert_array_equal(image, before)
+    np.testing.assert_array_equal(drawn[80:], image[80:])
+    assert np.abs(drawn[45:55, 45:55].astype(int) - image[45:55, 45:55]).mean() > 20
+
+
+@pytest.mark.parametrize("shape", [(17, 90), (600, 32)])
+def test_the_overlay_fits_any_image(shape: tuple[int, int]) -> None:
+    assert overlay(np.zeros((*shape, 3), np.uint8), flat(), 1.0).shape == (*shape, 3)
