@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neverblink.vision import neighbours
 from neverblink.vision.coreset import greedy_k_center, project
 from neverblink.vision.neighbours import AugmentedGemm, FaissFlat, neighbour_index, neighbour_table
 
@@ -99,6 +100,17 @@ def test_gemm_and_faiss_agree_on_a_bank_of_real_size() -> None:
     vectors, asked = cloud(8000, 152, 1), cloud(1024, 152, 2)
     one, other = neighbour_index(vectors, "gemm").nearest(asked), neighbour_index(vectors, "faiss").nearest(asked)
     torch.testing.assert_close(one.distance, other.distance, rtol=1e-4, atol=0)
+
+
+def test_auto_keeps_the_faster_of_the_two_and_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, asked = cloud(900, 24, 1), cloud(64, 24, 2)
+    for slow, kept in ((AugmentedGemm, FaissFlat), (FaissFlat, AugmentedGemm)):
+        monkeypatch.setattr(neighbours, "_seconds", lambda index, _, slow=slow: float(isinstance(index, slow)))
+        chosen = neighbour_index(vectors)
+        assert type(chosen) is kept
+        torch.testing.assert_close(
+            chosen.nearest(asked).distance, slow(vectors).nearest(asked).distance, rtol=1e-4, atol=0
+        )
 
 
 def test_a_vector_of_the_bank_is_at_distance_zero_from_it() -> None:
