@@ -52,7 +52,7 @@ def scratch(
 
     What stands higher than `below` is not touched.
     """
-    width = rng.uniform(0.9, 1.6)
+    width = rng.uniform(1.2, 1.9)
     patch = copy_around(surface, points, 4)
     distance = path(patch, points)
     start, end = points[0], points[-1]
@@ -87,7 +87,7 @@ def stain(
     patch.turned *= 1 - 0.6 * alpha
     patch.rough += alpha * (0.9 - patch.rough) * np.float32(0.7)
     if film is not None:
-        patch.paint(alpha * np.float32(0.7), film)
+        patch.paint(alpha * np.float32(0.85), film)
     return patch
 
 
@@ -163,7 +163,7 @@ def hair(surface: Surface, rng: np.random.Generator, where: Point, colour: tuple
     xs, ys = xs - xs.mean() + where[0], ys - ys.mean() + where[1]
     points = list(zip(xs.tolist(), ys.tolist(), strict=True))
     patch = copy_around(surface, points, 4)
-    cover = inside(path(patch, points) - np.float32(rng.uniform(0.65, 0.95)))
+    cover = inside(path(patch, points) - np.float32(rng.uniform(0.75, 1.05)))
     patch.height += 2.2 * cover
     patch.paint(cover, Material(colour, rough=0.5))
     return patch
@@ -180,7 +180,7 @@ def swarf(surface: Surface, rng: np.random.Generator, where: Point, size: float,
     ys = where[1] + along * np.sin(heading) + aside * np.cos(heading)
     points = list(zip(xs.tolist(), ys.tolist(), strict=True))
     patch = copy_around(surface, points, 5)
-    half = np.float32(rng.uniform(1.1, 1.6))
+    half = np.float32(rng.uniform(1.4, 1.9))
     distance = path(patch, points)
     cover = inside(distance - half)
     arch = np.sqrt(np.clip(1 - (distance / half) ** 2, 0, 1))
@@ -189,14 +189,16 @@ def swarf(surface: Surface, rng: np.random.Generator, where: Point, size: float,
     return patch
 
 
-def plug(surface: Surface, rng: np.random.Generator, where: Point, radius: float, top: float) -> Surface:
-    """Fill a hole with debris up to just below the height `top`."""
+def plug(
+    surface: Surface, rng: np.random.Generator, where: Point, radius: float, top: float, filling: Material
+) -> Surface:
+    """Fill a hole with lumps of some `filling` up to just below the height `top`."""
     patch = copy_around(surface, [where], radius + 3)
     u, v = patch.turned_to(where[0], where[1], 0)
     cover = inside(disc(u, v, radius + 0.6))
     lumps = clouds(rng, patch.height.shape, radius * 0.5, 1.6)
-    patch.level(cover, top - 1.6 + 0.9 * lumps)
-    grey = float(rng.uniform(0.34, 0.5))
-    patch.paint(cover, Material((grey, grey * 0.96, grey * 0.88), metal=0.3, rough=0.85))
-    patch.tint(cover * np.clip(0.5 + 0.4 * lumps, 0, 1).astype(np.float32), (0.6, 0.58, 0.55))
+    patch.level(cover, top - 1.6 + 0.6 * lumps)
+    patch.paint(cover, filling)
+    shade = float(rng.uniform(0.55, 0.8))
+    patch.tint(cover * np.clip(0.5 + 0.4 * lumps, 0, 1), (shade, shade, shade))
     return patch

@@ -34,6 +34,7 @@ CUT = Material((0.86, 0.86, 0.86), metal=1.0, rough=0.3)
 MARK = Material((0.12, 0.115, 0.11), rough=0.8)
 GASH = Material((0.97, 0.97, 0.95), metal=0.8, rough=0.7)
 DEEP = Material((0.03, 0.03, 0.03), rough=1.0)
+DEBRIS = Material((0.52, 0.49, 0.43), metal=0.2, rough=0.85)
 CAST = Material((0.33, 0.32, 0.31), metal=0.25, rough=0.9)
 
 
@@ -124,7 +125,7 @@ def _stain(clean: Surface, rng: np.random.Generator) -> Surface:
 
 
 def _dent(clean: Surface, rng: np.random.Generator) -> Surface:
-    return defects.dent(clean, rng, _on_face(rng, 6), rng.uniform(5.5, 9.5))
+    return defects.dent(clean, rng, _on_ring(rng, HAT + 16, OUTER - 16), rng.uniform(8.0, 12.0))
 
 
 def _crack(clean: Surface, rng: np.random.Generator) -> Surface:
@@ -142,7 +143,7 @@ def _chip(clean: Surface, rng: np.random.Generator) -> Surface:
 
 def _blocked(clean: Surface, rng: np.random.Generator) -> Surface:
     where = BOLTS[rng.integers(len(BOLTS))]
-    return defects.plug(clean, rng, where, BOLT_RADIUS, HAT_HEIGHT)
+    return defects.plug(clean, rng, where, BOLT_RADIUS, HAT_HEIGHT, DEBRIS)
 
 
 def _fibre(clean: Surface, rng: np.random.Generator) -> Surface:
@@ -160,6 +161,8 @@ def _swarf(clean: Surface, rng: np.random.Generator) -> Surface:
 DISC = ProductDrawing(
     name="disc",
     title="Machined brake disc, turned and cross-drilled, on a conveyor",
+    shift_px=2.5,
+    turn_degrees=0.8,
     build=build,
     defects=(
         DefectType("scratch", "surface", "a scratch across the tool marks", _scratch),

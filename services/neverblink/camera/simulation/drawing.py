@@ -31,10 +31,15 @@ class DefectType:
 
 @dataclass(frozen=True)
 class ProductDrawing:
-    """One simulated product: how to build a good part's matter, and its defect types."""
+    """One simulated product: how to build a good part's matter, and its defect types.
+
+    A good part lies up to `shift_px` image pixels and `turn_degrees` off its nominal place, either way.
+    """
 
     name: str
     title: str
+    shift_px: float
+    turn_degrees: float
     build: Callable[[], Surface]
     defects: tuple[DefectType, ...]
 

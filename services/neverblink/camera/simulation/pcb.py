@@ -29,6 +29,7 @@ COVERED = Material((0.075, 0.37, 0.155), rough=0.55)
 SILK = Material((0.80, 0.81, 0.78), rough=0.9)
 TIN = Material((0.90, 0.90, 0.88), metal=1.0, rough=0.12)
 PLATED = Material((0.90, 0.89, 0.84), metal=1.0, rough=0.5)
+GOLD = Material((0.96, 0.70, 0.30), metal=0.9, rough=0.5)
 COPPER = Material((0.93, 0.56, 0.33), metal=0.85, rough=0.5)
 EPOXY = Material((0.050, 0.050, 0.054), rough=0.62)
 CERAMIC = Material((0.60, 0.45, 0.29), rough=0.6)
@@ -37,8 +38,10 @@ CAN = Material((0.80, 0.81, 0.83), metal=1.0, rough=0.35)
 LENS = Material((0.85, 0.80, 0.42), rough=0.2)
 HOUSING = Material((0.86, 0.85, 0.80), rough=0.7)
 FIBREGLASS = Material((0.62, 0.60, 0.40), rough=0.95)
+GLUE = Material((0.86, 0.50, 0.14), rough=0.35)
 GAP = Material((0.015, 0.02, 0.015), rough=1.0)
-HOLES: tuple[Point, ...] = tuple((x, y) for x in (-137.0, 137.0) for y in (-117.0, 117.0))
+HOLE_RADIUS = 9.0
+HOLES: tuple[Point, ...] = tuple((x, y) for x in (-135.5, 135.5) for y in (-115.5, 115.5))
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ _BARE: list[Surface] = []
 
 
 def _bare() -> Surface:
-    """Return the board before assembly: printed, with tinned pads. Drawn once."""
+    """Return the board before assembly: printed, with gold pads. Drawn once."""
     if not _BARE:
         _BARE.append(_draw_bare())
     return _BARE[0]
@@ -126,8 +129,7 @@ def _draw_bare() -> Surface:
     for points, width in _traces():
         np.maximum(copper, inside(path(surface, points) - width), out=copper)
     for pour in (box(u - 95, v - 16, 50, 96, 4), box(u + 40, v - 96, 78, 24, 4)):
-        grid = np.abs((u + v + 400) % 8 - 4) < 1.6
-        np.maximum(copper, inside(pour) * (0.75 * ~grid), out=copper)
+        np.maximum(copper, inside(pour) * np.float32(0.35), out=copper)
     copper = copper * coated
     surface.paint(copper * 0.85, COVERED)
     surface.height += 0.7 * copper
@@ -143,10 +145,10 @@ def _draw_bare() -> Surface:
     for x, y in HOLES:
         local = surface.around(x, y, 20)
         at = local.turned_to(x, y, 0)
-        local.paint(inside(disc(*at, 12.5)), PLATED)
-        local.level(inside(disc(*at, 12.5)), THICK + 0.6)
-        local.paint(inside(disc(*at, 7.5)), BELT)
-        local.level(inside(disc(*at, 7.5)), 0.0)
+        local.paint(inside(disc(*at, 13.5)), PLATED)
+        local.level(inside(disc(*at, 13.5)), THICK + 0.6)
+        local.paint(inside(disc(*at, HOLE_RADIUS)), BELT)
+        local.level(inside(disc(*at, HOLE_RADIUS)), 0.0)
     for x, y in ((-106.0, 118.0), (108.0, -118.0)):
         local = surface.around(x, y, 10)
         local.paint(inside(disc(*local.turned_to(x, y, 0), 7)), MASK)
@@ -232,7 +234,7 @@ def _print(surface: Surface) -> None:
             elif part.kind == "led" or part.y < -60:
                 text(part.ref, part.x, part.y + 14.5, 5.0)
     text("NB-CTL4 REV C", -44, -122, 6.5)
-    text("J1", -118, -106, 6.0)
+    text("J1", -104, -106, 6.0)
     text("U2", 92, -118, 6.0)
     text("Y1", 14, 39, 5.5)
     surface.paint(marks * np.float32(0.95), SILK)
@@ -250,7 +252,7 @@ def _pins(kind: str) -> list[Point]:
 
 
 def _pads(surface: Surface, part: Component) -> None:
-    """Tin the pads of a part that is not placed yet."""
+    """Gild the pads of a part that is not placed yet."""
     local = surface.around(part.x, part.y, 60)
     u, v = local.turned_to(part.x, part.y, part.degrees)
     pads: list[Field]
@@ -272,7 +274,7 @@ def _pads(surface: Surface, part: Component) -> None:
             pads = [box(u - x, v, 5.2, 6.2, 1) for x in (-10.0, 10.0)]
     for pad in pads:
         cover = inside(pad)
-        local.paint(cover, PLATED)
+        local.paint(cover, GOLD)
         local.level(cover, THICK + 0.5 + 0.9 * np.clip(-pad / 3, 0, 1))
 
 
@@ -407,9 +409,9 @@ def _missing_component(clean: Surface, rng: np.random.Generator) -> Surface:
 
 def _misplaced_component(clean: Surface, rng: np.random.Generator) -> Surface:
     part = _pick(rng, "resistor", "capacitor", "led", "crystal")
-    patch = _without(clean, part, max(HALF_SIZE[part.kind]) + 6)
+    patch = _without(clean, part, max(HALF_SIZE[part.kind]) + 8)
     sign = rng.choice((-1.0, 1.0))
-    turn, shift = (rng.uniform(20, 50), 2.0) if rng.random() < 0.6 else (rng.uniform(4, 10), 6.0)
+    turn, shift = (rng.uniform(25, 60), 3.0) if rng.random() < 0.6 else (rng.uniform(8, 15), 7.5)
     place(
         patch,
         replace(
@@ -430,7 +432,7 @@ def _solder_bridge(clean: Surface, rng: np.random.Generator) -> Surface:
     if rng.random() < 0.5:
         first = PARTS[rng.integers(20)]
         ends = [(first.x, first.y), (first.x, first.y + 17)]
-        half = rng.uniform(3.6, 4.8)
+        half = rng.uniform(5.4, 6.8)
     else:
         chip = _pick(rng, "soic8", "soic16")
         pins = _pins(chip.kind)
@@ -438,10 +440,10 @@ def _solder_bridge(clean: Surface, rng: np.random.Generator) -> Surface:
         i -= (i + 1) % (len(pins) // 2) == 0
         out = np.sign(pins[i][0]) * 3.0
         ends = [(chip.x + x + out, chip.y + y) for x, y in pins[i : i + 2]]
-        half = rng.uniform(4.2, 5.2)
-    patch = defects.copy_around(clean, ends, 7)
-    waist = path(patch, ends) + 0.6 * clouds(rng, patch.height.shape, 6.0)
-    _solder(patch, waist - np.float32(half), 3.2, half)
+        half = rng.uniform(5.6, 7.0)
+    patch = defects.copy_around(clean, ends, 9)
+    waist = path(patch, ends) + 0.5 * clouds(rng, patch.height.shape, 6.0)
+    _solder(patch, waist - np.float32(half), 4.2, half)
     return patch
 
 
@@ -454,18 +456,28 @@ def _anywhere(rng: np.random.Generator, inset: float) -> Point:
 
 
 def _scratch(clean: Surface, rng: np.random.Generator) -> Surface:
-    x, y = _anywhere(rng, 45)
-    heading, length = rng.uniform(0, 2 * np.pi), rng.uniform(35, 75)
-    start = (x - 0.5 * length * float(np.cos(heading)), y - 0.5 * length * float(np.sin(heading)))
-    points = defects.wander(rng, start, heading, length, rng.uniform(-0.5, 0.5), 0.05)
+    """Scratch the board where it is most open, of some places: what stands on it is not touched."""
+    tries = [_straight(rng) for _ in range(6)]
+    points = min(tries, key=lambda line: sum(_height_at(clean, point) > BOARD_TOP for point in line))
     return defects.scratch(clean, rng, points, (COPPER, FIBREGLASS)[rng.integers(2)], BOARD_TOP)
 
 
+def _straight(rng: np.random.Generator) -> list[Point]:
+    x, y = _anywhere(rng, 45)
+    heading, length = rng.uniform(0, 2 * np.pi), rng.uniform(50, 90)
+    start = (x - 0.5 * length * float(np.cos(heading)), y - 0.5 * length * float(np.sin(heading)))
+    return defects.wander(rng, start, heading, length, rng.uniform(-0.5, 0.5), 0.05)
+
+
+def _height_at(surface: Surface, point: Point) -> float:
+    return float(surface.around(*point, 0.5).height[0, 0])
+
+
 def _stain(clean: Surface, rng: np.random.Generator) -> Surface:
-    flux = Material((0.55, 0.53, 0.42), rough=0.8)
-    burnt = Material((0.10, 0.065, 0.03), rough=0.8)
+    flux = Material((0.78, 0.74, 0.56), rough=0.7)
+    burnt = Material((0.30, 0.16, 0.06), rough=0.6)
     film = (flux, burnt)[rng.integers(2)]
-    return defects.stain(clean, rng, _anywhere(rng, 25), rng.uniform(10, 17), (0.9, 0.85, 0.7), film)
+    return defects.stain(clean, rng, _anywhere(rng, 25), rng.uniform(13, 20), (0.9, 0.85, 0.7), film)
 
 
 def _on_border(rng: np.random.Generator) -> tuple[Point, float]:
@@ -494,21 +506,23 @@ def _chipped_edge(clean: Surface, rng: np.random.Generator) -> Surface:
 
 
 def _blocked_hole(clean: Surface, rng: np.random.Generator) -> Surface:
-    return defects.plug(clean, rng, HOLES[rng.integers(4)], 7.5, THICK + 1.0)
+    return defects.plug(clean, rng, HOLES[rng.integers(4)], HOLE_RADIUS, THICK + 2.5, GLUE)
 
 
 def _hair(clean: Surface, rng: np.random.Generator) -> Surface:
-    colour = ((0.03, 0.025, 0.02), (0.75, 0.75, 0.72), (0.65, 0.12, 0.08))[rng.integers(3)]
+    colour = ((0.90, 0.72, 0.38), (0.85, 0.85, 0.82), (0.90, 0.14, 0.10))[rng.integers(3)]
     return defects.hair(clean, rng, _anywhere(rng, 40), colour)
 
 
 def _metal_chip(clean: Surface, rng: np.random.Generator) -> Surface:
-    return defects.swarf(clean, rng, _anywhere(rng, 30), rng.uniform(14, 21), (TIN, COPPER)[rng.integers(2)])
+    return defects.swarf(clean, rng, _anywhere(rng, 30), rng.uniform(18, 26), (TIN, COPPER)[rng.integers(2)])
 
 
 PCB = ProductDrawing(
     name="pcb",
-    title="Small controller board, assembled and soldered",
+    title="Small controller board, assembled and soldered, in a fixture",
+    shift_px=1.2,
+    turn_degrees=0.3,
     build=build,
     defects=(
         DefectType("missing_component", "assembly", "a component is not there", _missing_component),

@@ -24,24 +24,22 @@ PRODUCTS: Mapping[str, ProductDrawing] = MappingProxyType({drawing.name: drawing
 SIZE = 2 * HALF
 """Height and width of every image, pixels."""
 
-SHIFT_PX, TURN_DEGREES = 2.5, 0.8
-"""How far a good part may lie off its nominal place, either way."""
 EXPOSURE_SPREAD, TILT_SPREAD = 0.022, 0.012
 """How far the light level, and its fall from one image border to the centre, may differ, either way."""
 
 VISIBLE_CHANGE = 0.05
 """A pixel belongs to the defect's mask when the defect changes its light by this share of full scale."""
-MIN_AREA_PX, MIN_CONTRAST = 45, 0.11
+MIN_AREA_PX, MIN_CONTRAST = 120, 0.13
 """What a careful person surely sees: a defect below this area or mean change is drawn again."""
 _TRIES = 8
 
-_WHITE_NOISE, _READ_NOISE = 0.014, 0.0035
+_WHITE_NOISE, _READ_NOISE = 0.010, 0.002
 """Shot noise at full scale and noise in the dark, standard deviation as a share of full scale."""
 _OPTICS_BLUR = 0.9
 """Blur of the lens before sampling, drawing pixels (standard deviation)."""
 _EXPOSURE = 1.3
 """Lens and shutter together: light of the drawing to share of full scale."""
-_WEAVE, _TURNING = 0.030, 0.060
+_WEAVE, _TURNING = 0.014, 0.045
 """Contrast of the conveyor's weave (of full scale) and of the tool marks (of the metal's light)."""
 
 
@@ -123,7 +121,7 @@ class Simulation:
 
     def _expose(self, number: int, rng: np.random.Generator, kind: DefectType | None) -> SimulatedPart:
         scene = _scene(self.product)
-        pose = _pose(rng)
+        pose = _pose(rng, self.drawing)
         exposure = _exposure(rng) * np.float32(self.brightness)
         weave = _weave()
         row, column = rng.integers(0, weave.shape[0] - SIZE, 2)
@@ -236,9 +234,9 @@ def _change(scene: _Scene, patch: Surface) -> _Change:
     return _Change(place, lit, _texture(patch)[inner], closed.astype(np.float32))
 
 
-def _pose(rng: np.random.Generator) -> _Pose:
-    x, y = rng.uniform(-SHIFT_PX, SHIFT_PX, 2)
-    turn = np.radians(rng.uniform(-TURN_DEGREES, TURN_DEGREES))
+def _pose(rng: np.random.Generator, drawing: ProductDrawing) -> _Pose:
+    x, y = rng.uniform(-drawing.shift_px, drawing.shift_px, 2)
+    turn = np.radians(rng.uniform(-drawing.turn_degrees, drawing.turn_degrees))
     rotation = SCALE * np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
     first = rotation @ (0.5 - HALF - np.array([x, y]))
     offset = first + SCALE * (HALF + MARGIN) - 0.5
@@ -277,7 +275,7 @@ def _weave() -> Field:
     rng = np.random.default_rng(30)
     y, x = np.mgrid[0:size, 0:size].astype(np.float32)
     threads = np.sin(x * np.float32(1.15)) * np.sin(y * np.float32(1.15))
-    wear = clouds(rng, (size, size), 0.5, 3.0, 20.0)
+    wear = clouds(rng, (size, size), 2.0, 12.0, 40.0)
     weave: Field = np.float32(_WEAVE) * (0.28 * threads + 0.22 * wear)
     return weave
 
