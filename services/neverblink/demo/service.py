@@ -23,6 +23,7 @@ from neverblink.demo.stream import Stream, folder_streams, simulated_streams
 from neverblink.kafka import EventConsumer, ensure_topics
 from neverblink.plant import Plant, PlantError
 
+EXIT_INTERRUPTED = 130
 _READY_TIMEOUT_S = 120.0
 _QUIET_LIMIT_S = 60.0
 _TEXT_EVERY_S = 10.0
@@ -43,7 +44,7 @@ class DemoSettings:
 
 
 async def run(settings: DemoSettings, console: Console) -> int:
-    """Run the demonstration; return the exit code: 0 when every gate did what the verdicts say."""
+    """Run the demonstration; return 0 when every gate did what the verdicts say, 1 when not, 130 interrupted."""
     weights_file = known_weights(settings.images, settings.weights)
     streams = _streams(settings, weights_file)
     folder = _fresh(settings.folder)
@@ -65,8 +66,12 @@ async def run(settings: DemoSettings, console: Console) -> int:
             for line in plant.lines:
                 assert line.plc is not None
                 await start_conveyor(line.plc, settings.rate_per_s, parts)
-            await _watch(console, board, consumer, services, folder, parts * len(streams), note)
-    return _conclude(console, board, streams, folder, fit_began, time.monotonic() - began)
+            finished = await _watch(console, board, consumer, services, folder, parts * len(streams), note)
+    code = _conclude(console, board, streams, folder, fit_began, time.monotonic() - began)
+    if not finished:
+        console.print("interrupted: parts that were between camera and gate are counted as they stood", style="dim")
+        return EXIT_INTERRUPTED
+    return code
 
 
 def _streams(settings: DemoSettings, weights: Path | None) -> list[Stream]:
@@ -140,8 +145,8 @@ async def _watch(
     folder: Path,
     parts: int,
     note: str,
-) -> None:
-    """Follow the topics until `parts` have passed the gates (0: until Ctrl-C)."""
+) -> bool:
+    """Follow the topics until `parts` have passed the gates; False when Ctrl-C or SIGTERM came first."""
     gate_log = folder / "gate.jsonl"
     clock = asyncio.get_running_loop().time
     watched = console.is_terminal
@@ -175,6 +180,7 @@ async def _watch(
             live.update(board.table(), refresh=True)
     if not watched:
         console.print(board.table())
+    return not stop.is_set()
 
 
 def _interrupted() -> asyncio.Event:
