@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -104,17 +105,9 @@ def build() -> Surface:
     return surface
 
 
-_BARE: list[Surface] = []
-
-
+@cache
 def _bare() -> Surface:
-    """Return the board before assembly: printed, with gold pads. Drawn once."""
-    if not _BARE:
-        _BARE.append(_draw_bare())
-    return _BARE[0]
-
-
-def _draw_bare() -> Surface:
+    """Return the board before assembly: printed, with gold pads. Drawn once; never drawn on."""
     rng = np.random.default_rng(10)
     surface = Surface.blank(HALF + MARGIN, HALF + MARGIN, BELT)
     u, v = surface.turned_to(0, 0, 0)
