@@ -23,7 +23,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 bench: $(STAMP)
-	for file in bench/*.py; do $(BIN)/python $$file || exit 1; done
+	for file in $(wildcard bench/*.py); do $(BIN)/python $$file || exit 1; done
 
 format: $(STAMP)
 	$(BIN)/ruff format .
