@@ -52,7 +52,7 @@ def scratch(
 
     What stands higher than `below` is not touched.
     """
-    width = rng.uniform(1.2, 1.9)
+    width = rng.uniform(1.5, 2.1)
     patch = copy_around(surface, points, 4)
     distance = path(patch, points)
     start, end = points[0], points[-1]

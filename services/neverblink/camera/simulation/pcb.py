@@ -38,7 +38,7 @@ PRINT = Material((0.52, 0.52, 0.50), rough=0.9)
 CAN = Material((0.80, 0.81, 0.83), metal=1.0, rough=0.35)
 LENS = Material((0.85, 0.80, 0.42), rough=0.2)
 HOUSING = Material((0.86, 0.85, 0.80), rough=0.7)
-FIBREGLASS = Material((0.62, 0.60, 0.40), rough=0.95)
+FIBREGLASS = Material((0.74, 0.70, 0.48), rough=0.95)
 GLUE = Material((0.86, 0.50, 0.14), rough=0.35)
 GAP = Material((0.015, 0.02, 0.015), rough=1.0)
 HOLE_RADIUS = 9.0
