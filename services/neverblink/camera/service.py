@@ -81,7 +81,8 @@ class CameraNode:
     async def _take_all(self) -> None:
         async with contextlib.aclosing(station_triggers(self._line, self._station, self.listening)) as triggers:
             async for trigger in triggers:
-                await self.take(trigger)
+                # A trigger in hand ends in a frame or a verdict even when the node is told to stop meanwhile.
+                await asyncio.shield(self.take(trigger))
 
     async def take(self, trigger: Trigger) -> None:
         """Turn one trigger into a buffered frame, or into a verdict that says why not."""

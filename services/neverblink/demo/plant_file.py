@@ -1,22 +1,19 @@
 """Writes the demonstration's plant file: what a person would write for two short lines."""
 
-import random
-import socket
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from neverblink.demo.stream import Stream
+from neverblink.kafka.local_kafka import free_port
 from neverblink.plant import Plant, load_plant
-
-# Below the range from which operating systems draw ports for outgoing connections.
-_PORTS = range(20_000, 32_000)
 
 
 def write_plant(folder: Path, streams: list[Stream], bootstrap: str, weights: dict[str, Path]) -> Plant:
     """Write `plant.yaml` into the folder and return it, read back as every service reads it."""
-    ports = free_ports(len(streams))
+    taken: set[int] = set()
+    ports = [free_port(taken) for _ in streams]
     document: dict[str, Any] = {
         "site": "demo",
         "kafka": {"bootstrap": bootstrap, "partitions": 4},
@@ -53,14 +50,3 @@ def write_plant(folder: Path, streams: list[Stream], bootstrap: str, weights: di
     path = folder / "plant.yaml"
     path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     return load_plant(path)
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports of the loopback interface that nothing listens on now."""
-    found: list[int] = []
-    while len(found) < count:
-        port = random.choice(_PORTS)
-        with socket.socket() as probe:
-            if port not in found and probe.connect_ex(("127.0.0.1", port)) != 0:
-                found.append(port)
-    return found

@@ -17,10 +17,11 @@ from neverblink.demo import summary
 from neverblink.demo.board import Board
 from neverblink.demo.conveyor_control import start_conveyor
 from neverblink.demo.fitting import fit_models, known_weights
-from neverblink.demo.plant_file import free_ports, write_plant
+from neverblink.demo.plant_file import write_plant
 from neverblink.demo.processes import ProcessError, Services
 from neverblink.demo.stream import Stream, folder_streams, simulated_streams
 from neverblink.kafka import EventConsumer, ensure_topics
+from neverblink.kafka.local_kafka import free_port
 from neverblink.plant import Plant, PlantError
 
 EXIT_INTERRUPTED = 130
@@ -103,7 +104,7 @@ def _fresh(folder: Path) -> Path:
 async def _kafka(kind: str, services: Services, console: Console) -> AsyncIterator[str]:
     """Yield the address of the brokers: our development broker, Apache Kafka started here, or a cluster."""
     if kind == "development":
-        port = free_ports(1)[0]
+        port = free_port()
         await services.start("broker", "broker", "--port", str(port))
         await services.until_ready(["broker"], _READY_TIMEOUT_S, lambda name: None)
         console.print(f"development broker on 127.0.0.1:{port} (memory only)")

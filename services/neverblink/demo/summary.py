@@ -105,11 +105,6 @@ def show(console: Console, outcomes: list[Outcome]) -> None:
             console.print(f"{outcome.title}: escaped {words}", style="dim")
 
 
-def speeds(state: LineState) -> tuple[float | None, float | None, float | None]:
-    """Return p50 and p99 of trigger to told, and the least slack, in milliseconds."""
-    return quantile(state.told_ms, 0.5), quantile(state.told_ms, 0.99), min(state.slack_ms, default=None)
-
-
 def latency_of_stages(verdicts: list[Verdict]) -> dict[str, float | None]:
     """Return the median milliseconds of each stage from capture to emission."""
     names = ("captured", "published", "received", "batched", "scored", "emitted")

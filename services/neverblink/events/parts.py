@@ -1,6 +1,6 @@
 """Values that several events share: decisions, reasons, times, defects."""
 
-from datetime import UTC, datetime
+from datetime import UTC
 from enum import StrEnum
 from typing import Annotated
 
@@ -107,8 +107,3 @@ class Times(Part):
     batched: Instant | None = None
     scored: Instant | None = None
     emitted: Instant | None = None
-
-
-def seconds_between(start: datetime | None, end: datetime | None) -> float | None:
-    """Return the seconds from `start` to `end`, None when either is unknown. Negative means clock skew."""
-    return None if start is None or end is None else (end - start).total_seconds()
