@@ -66,7 +66,8 @@ async def run_service(service: str, main: Callable[[asyncio.Event], Awaitable[No
 async def wait_or_stop(stop: asyncio.Event, seconds: float) -> bool:
     """Wait that long, or until `stop` is set. Returns whether it is set."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await stop.wait()
     return stop.is_set()
 
 

@@ -273,6 +273,21 @@ async def test_parts_that_came_while_the_camera_was_away_are_missed_not_forgotte
     assert "away" in listener.states
 
 
+async def test_a_camera_told_to_stop_stops_even_as_parts_come_in() -> None:
+    async with PlcSimulator(simulated(rate_per_s=100.0)) as simulator:
+        await simulator.run_conveyor()
+        told: list[asyncio.Task[None]] = []
+        for round_ in range(4):
+            cameras = [asyncio.create_task(Listener().listen(plc(simulator.endpoint))) for _ in range(8)]
+            for number, camera in enumerate(cameras):
+                # From while it connects to well into its session.
+                await asyncio.sleep(0.02 * (round_ + number % 3))
+                camera.cancel()
+            told += cameras
+        _, going_on = await asyncio.wait(told, timeout=5)
+        assert not going_on
+
+
 async def test_a_restarted_plc_counts_from_one_in_its_new_epoch() -> None:
     async with PlcSimulator(simulated()) as simulator, listening(plc(simulator.endpoint)) as listener:
         await simulator.run_conveyor(5)

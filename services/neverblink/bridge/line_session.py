@@ -183,7 +183,8 @@ class LineSession:
                     wait = MAX_BACK_OFF_S
                 if not stop.is_set():
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(stop.wait(), wait * random.uniform(0.8, 1.2))
+                        async with asyncio.timeout(wait * random.uniform(0.8, 1.2)):
+                            await stop.wait()
         finally:
             ticking.cancel()
             self._scheduler.give_up("the bridge stops", self._clock())
@@ -241,7 +242,8 @@ class LineSession:
                 continue
             due = self._scheduler.next_event(now)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), None if due is None else max(0.001, due - now))
+                async with asyncio.timeout(None if due is None else max(0.001, due - now)):
+                    await self._wake.wait()
 
     async def _write(self, table: VerdictTable, write: Write) -> None:
         began = time.perf_counter()
@@ -301,7 +303,8 @@ class LineSession:
     async def _keep_looking(self, table: VerdictTable) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._look_now.wait(), LOOK_EVERY_S)
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._look_now.wait()
             self._look_now.clear()
             self._take_look(await table.look(self._clock()))
 

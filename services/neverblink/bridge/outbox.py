@@ -57,7 +57,8 @@ class Outbox:
 
     async def __aexit__(self, *_: object) -> None:
         try:
-            await asyncio.wait_for(self._queue.join(), FLUSH_S)
+            async with asyncio.timeout(FLUSH_S):
+                await self._queue.join()
         except TimeoutError:
             self._log.error(f"{self._queue.qsize()} events could not be sent before the end")
         for worker in self._workers:

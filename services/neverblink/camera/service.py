@@ -175,7 +175,8 @@ class CameraNode:
             await self._give_up(frame, Reason.LATE, "the deadline passed before the frame could be published")
             return
         try:
-            await asyncio.wait_for(self._producer.send(frame, trace=self._traces.get(frame.id)), left)
+            async with asyncio.timeout(left):
+                await self._producer.send(frame, trace=self._traces.get(frame.id))
         except (TimeoutError, KafkaError) as error:
             why = str(error) or f"Kafka did not take the frame within the {left:.2f} s that were left"
             await self._give_up(frame, Reason.BROKER_AWAY, why)
@@ -226,7 +227,8 @@ class CameraNode:
             extra={"fields": {**self._labels, "reason": reason}},
         )
         try:
-            await asyncio.wait_for(self._producer.send(verdict, trace=trace), _VERDICT_TIMEOUT_S)
+            async with asyncio.timeout(_VERDICT_TIMEOUT_S):
+                await self._producer.send(verdict, trace=trace)
         except (TimeoutError, KafkaError) as error:
             # The PLC's own default, reject, is what protects the part now.
             self._log.error(

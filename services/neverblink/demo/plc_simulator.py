@@ -251,7 +251,8 @@ class PlcSimulator:
         self._next_heartbeat = self._clock()
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), max(0.0, self._next_event() - self._clock()))
+                async with asyncio.timeout(max(0.0, self._next_event() - self._clock())):
+                    await self._wake.wait()
             self._wake.clear()
             now = self._clock()
             if self._server is None:

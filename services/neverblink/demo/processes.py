@@ -77,7 +77,8 @@ class Services:
                 with contextlib.suppress(ProcessLookupError):
                     child.send_signal(signal.SIGTERM)
                 try:
-                    await asyncio.wait_for(child.wait(), _TERM_S)
+                    async with asyncio.timeout(_TERM_S):
+                        await child.wait()
                 except TimeoutError:
                     with contextlib.suppress(ProcessLookupError):
                         child.kill()

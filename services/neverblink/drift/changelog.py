@@ -39,7 +39,8 @@ async def layout(kafka: Kafka) -> Layout:
     changelog = f"{app_id(kafka)}-{TABLE}-changelog"
     admin = AIOKafkaAdminClient(**connection_settings(kafka, "neverblink-drift-layout"))
     try:
-        await asyncio.wait_for(admin.start(), _TIMEOUT_S)
+        async with asyncio.timeout(_TIMEOUT_S):
+            await admin.start()
         present = set(await admin.list_topics())
         wanted = [name for name in (verdicts, changelog) if name in present]
         found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(wanted)}

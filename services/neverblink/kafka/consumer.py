@@ -99,7 +99,8 @@ class EventConsumer:
     async def start(self) -> None:
         """Connect and join the group, or take the partitions by hand. Raises KafkaError."""
         try:
-            await asyncio.wait_for(self._client.start(), _START_TIMEOUT_S)
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                await self._client.start()
         except CLIENT_FAULTS as error:
             await self._client.stop()
             raise explained(error, self._kafka, f"read {', '.join(self._topics)}") from error

@@ -162,7 +162,8 @@ class EventProducer:
             request_timeout_ms=10_000,
         )
         try:
-            await asyncio.wait_for(client.start(), _START_TIMEOUT_S)
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                await client.start()
         except CLIENT_FAULTS as error:
             await client.stop()
             raise explained(error, self._kafka, "send events") from error

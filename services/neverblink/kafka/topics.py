@@ -26,7 +26,8 @@ async def ensure_topics(kafka: Kafka, names: Iterable[str] = TOPICS) -> list[str
         **connection_settings(kafka, "neverblink-topics"), request_timeout_ms=int(_TIMEOUT_S * 1000)
     )
     try:
-        await asyncio.wait_for(admin.start(), _TIMEOUT_S)
+        async with asyncio.timeout(_TIMEOUT_S):
+            await admin.start()
         present = set(await admin.list_topics())
         missing = [
             NewTopic(

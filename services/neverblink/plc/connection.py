@@ -166,7 +166,15 @@ class PlcConnection:
         subscription = await self._subscribe(names, every_ms)
         by_id = {self._id(name): name for name in names}
         while not self.lost.is_set():
-            event = await subscription.next_event(timeout=WATCHDOG_S)
+            try:
+                # Not next_event's own timeout: that is asyncio.wait_for, which before Python 3.12 swallows a
+                # cancellation that meets an event, and a camera node told to stop would go on for ever.
+                async with asyncio.timeout(WATCHDOG_S):
+                    event = await subscription.next_event()
+            except TimeoutError:
+                continue
+            except StopAsyncIteration:
+                return
             if isinstance(event, StatusChangeEvent):
                 return
             if isinstance(event, DataChangeEvent):
@@ -217,14 +225,25 @@ async def connect(plc: Plc, name: str) -> AsyncIterator[PlcConnection]:
         await client.connect()
     # The library lets AssertionError, ValueError and more through here; each becomes a sentence.
     except Exception as error:
+        _heed_cancellation()
         raise _explained(error, plc) from error
     try:
+        _heed_cancellation()
         connection = PlcConnection(client, plc, await _namespace(client, plc))
         client.connection_lost_callback = connection._on_lost
         yield connection
     finally:
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(client.disconnect(), 2 * TIMEOUT_S)
+            async with asyncio.timeout(2 * TIMEOUT_S):
+                await client.disconnect()
+        _heed_cancellation()
+
+
+def _heed_cancellation() -> None:
+    """Raise the CancelledError that the library has swallowed while it connected or disconnected."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def parse_node_id(text: str, namespace: int) -> Any:

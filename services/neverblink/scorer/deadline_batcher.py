@@ -110,7 +110,8 @@ class DeadlineBatcher(Generic[T]):
                 return [self._late.popleft() for _ in range(min(self._max_batch, len(self._late)))]
             self._changed.clear()
             try:
-                await asyncio.wait_for(self._changed.wait(), max(wait, _SLICE_S) if self._heap else None)
+                async with asyncio.timeout(max(wait, _SLICE_S) if self._heap else None):
+                    await self._changed.wait()
             except TimeoutError:
                 continue
 
