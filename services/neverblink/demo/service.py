@@ -57,8 +57,9 @@ async def run(settings: DemoSettings, console: Console) -> int:
         bootstrap = await stack.enter_async_context(_kafka(settings.kafka, services, console))
         weights = {s.product: weights_file for s in streams if weights_file and "resnet18" in s.product}
         plant = write_plant(folder, streams, bootstrap, weights)
-        await asyncio.to_thread(fit_models, plant, streams, settings.images, weights, console)
+        # Before the minutes of fitting: a cluster that nobody answers at is told at once.
         await ensure_topics(plant.kafka)
+        await asyncio.to_thread(fit_models, plant, streams, settings.images, weights, console)
         await _start_services(services, plant, folder, console)
         board = Board({stream.line: stream.title for stream in streams})
         parts = _parts_per_line(settings, streams)

@@ -5,11 +5,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import faust
-from faust.types import TP, EventT
+from faust.types import TP, EventT, FutureMessage
+from mode.utils.queues import FlowControlEvent
 
 from neverblink import telemetry
 from neverblink.drift.changelog import TABLE, Layout, app_id
@@ -28,12 +30,48 @@ class Store:
     on_disk: bool
 
 
+class _FlowControl(FlowControlEvent):
+    """Empties the streams' queues at a rebalance only.
+
+    Faust also empties them when a recovery ends. By then they hold verdicts, which would be counted by nobody.
+    """
+
+    def clear(self) -> None:
+        if not self.is_active():
+            super().clear()
+
+
+class _App(faust.App):
+    @cached_property
+    def flow_control(self) -> FlowControlEvent:
+        return _FlowControl(loop=self.loop)
+
+
+class _StationTable(faust.Table[bytes, bytes]):
+    """A plain table that hands out the promise of its newest changelog record."""
+
+    newest: FutureMessage | None = None
+
+    def send_changelog(
+        self,
+        partition: int | None,
+        key: Any,
+        value: Any,
+        key_serializer: Any = None,
+        value_serializer: Any = None,
+    ) -> FutureMessage:
+        self.newest = super().send_changelog(partition, key, value, key_serializer, value_serializer)
+        return self.newest
+
+
 class DriftApp:
     """Counts verdicts into the table and reports windows as they close.
 
     A report is sent before the table is changed: a crash between the two sends it once more with the same
-    id. Faust's windowed tables are not used, because their windows are lost or kept for ever after a
-    restart (faust-streaming issues 193 and 385).
+    id. A verdict is acknowledged once its change is in the table's changelog: Faust by itself commits the
+    offset without waiting for that, and a killed worker's last verdicts would be counted by nobody. Faust's
+    windowed tables are not used, because their windows are lost or kept for ever after a restart
+    (faust-streaming issues 193 and 385).
     """
 
     def __init__(
@@ -55,12 +93,14 @@ class DriftApp:
         meter = telemetry.meter("drift")
         self._taken = meter.create_counter("neverblink.drift.verdicts", unit="{verdict}", description="Counted.")
         self._late = meter.create_counter("neverblink.drift.late", unit="{verdict}", description="Window closed.")
+        self._skipped = meter.create_counter("neverblink.drift.skipped", unit="{record}", description="Never arrived.")
         # The states of this worker's partitions as objects; the table holds them as bytes. A window that the
         # timer closed is gone here at once and in the table with the next verdict: Faust lets only an event
         # write. After a crash in between it is reported again with the same id.
         self._states: dict[bytes, StationState] = {}
         self._heard: dict[bytes, float] = {}
         self._processed: dict[int, int] = {}
+        self.fault: BaseException | None = None
         self._stale = True
         self._changing = asyncio.Lock()
         self._topic = TOPICS["verdicts"].full_name(kafka.topic_prefix)
@@ -92,28 +132,46 @@ class DriftApp:
                 await self._report(StationKey.from_bytes(raw), state, closed)
 
     async def _count_verdicts(self, stream: Any) -> None:
-        async for event in stream.events():
+        async for event in stream.noack().events():
             async with self._changing:
-                await self._count(event)
+                change = await self._count(event)
+            if change is None:
+                event.ack()
+            else:
+                change.add_done_callback(partial(self._changed, event))
 
-    async def _count(self, event: EventT[Any]) -> None:
+    def _changed(self, event: EventT[Any], change: FutureMessage) -> None:
+        if change.cancelled():
+            return
+        self.fault = self.fault or change.exception()
+        if self.fault is None:
+            event.ack()
+
+    async def _count(self, event: EventT[Any]) -> FutureMessage | None:
+        """Count one record; returns the promise that the table's change is kept, None when nothing changed."""
         record = _record(event)
+        change = None
+        expected = self._processed.get(record.partition, record.offset - 1) + 1
+        if record.offset > expected:
+            self._skipped.add(record.offset - expected)
+            self._log.error(f"records {expected} to {record.offset - 1} of partition {record.partition} never arrived")
         try:
             verdict, _ = record.read(Verdict)
         except EventError as error:
             await self._set_aside(record, str(error))
         else:
-            await self._take(verdict, record)
+            change = await self._take(verdict, record)
         self._processed[record.partition] = record.offset
+        return change
 
-    async def _take(self, verdict: Verdict, record: Record) -> None:
+    async def _take(self, verdict: Verdict, record: Record) -> FutureMessage | None:
         key = StationKey.of(verdict)
         raw = key.to_bytes()
         state = self._states.get(raw)
         if state is None:
             state = StationState.from_bytes(self._table.get(raw))
         if state.has_taken(record.partition, record.offset):
-            return
+            return None
         late = state.late
         moment = event_time(verdict, record.time)
         closed = state.take(verdict, (record.partition, record.offset), moment, self._windowing)
@@ -123,6 +181,8 @@ class DriftApp:
         self._heard[raw] = self._clock()
         self._taken.add(1, {"line": key.line})
         self._late.add(state.late - late, {"line": key.line})
+        change: FutureMessage | None = self._table.newest
+        return change
 
     async def _report(self, key: StationKey, state: StationState, closed: list[Window]) -> None:
         for report in reports(key, closed, state.drift):
@@ -167,7 +227,7 @@ class DriftApp:
 
 
 def _faust_app(kafka: Kafka, layout: Layout, store: Store) -> Any:
-    return faust.App(
+    return _App(
         app_id(kafka),
         broker=[f"kafka://{address}" for address in kafka.bootstrap.split(",")],
         broker_credentials=_credentials(kafka),
@@ -188,6 +248,7 @@ def _faust_app(kafka: Kafka, layout: Layout, store: Store) -> Any:
         autodiscover=False,
         web_enabled=False,
         worker_redirect_stdouts=False,
+        Table=_StationTable,
     )
 
 

@@ -79,6 +79,8 @@ async def _recovered(drift: DriftApp, stop: asyncio.Event) -> bool:
 def _raise_if_crashed(drift: DriftApp) -> None:
     if drift.app.crashed:
         raise DriftError(f"the stream processor gave up: {drift.app.crash_reason!r}")
+    if drift.fault is not None:
+        raise DriftError(f"the drift state could not be written to Kafka: {drift.fault!r}")
 
 
 def _check_writable(folder: Path) -> None:

@@ -61,7 +61,9 @@ def _tls(security: KafkaSecurity) -> ssl.SSLContext:
         if security.cert_file is not None:
             context.load_cert_chain(security.cert_file, security.key_file)
     except (OSError, ssl.SSLError) as error:
-        raise KafkaError(f"the TLS files of kafka.security cannot be used: {error}") from error
+        files = ", ".join(str(file) for file in (security.ca_file, security.cert_file, security.key_file) if file)
+        why = error.strerror or error
+        raise KafkaError(f"the TLS files of kafka.security ({files}) cannot be used: {why}") from error
     return context
 
 

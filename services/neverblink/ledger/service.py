@@ -21,7 +21,6 @@ from neverblink.ledger.tables import KEPT
 from neverblink.plant import Plant
 from neverblink.service_life import ready, wait_or_stop
 
-GROUP = "ledger"
 TOPICS_READ = tuple(kind.TOPIC for kind in KEPT)
 _RETRY_S = 5.0
 
@@ -121,7 +120,9 @@ async def serve(plant: Plant, stop: asyncio.Event) -> None:
     try:
         await ensure_topics(plant.kafka, TOPICS_READ)
         producer = EventProducer(plant.kafka, source=f"/{plant.site}/ledger", client_id="neverblink-ledger")
-        consumer = EventConsumer(plant.kafka, *TOPICS_READ, client_id="neverblink-ledger", group=GROUP)
+        consumer = EventConsumer(
+            plant.kafka, *TOPICS_READ, client_id="neverblink-ledger", group=f"{plant.kafka.topic_prefix}-ledger"
+        )
         async with producer, consumer:
             ledger = Ledger(database, consumer, DeadLetters(producer, "ledger"), stop)
             ready("ledger", database=database.name)
