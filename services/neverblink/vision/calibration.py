@@ -5,11 +5,12 @@ images were drawn like the parts of tomorrow (Wilks 1941; what moves after that 
 """
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
+from scipy.stats import beta
 
 from neverblink.vision.errors import VisionError
 
@@ -33,7 +34,19 @@ class Calibration(BaseModel):
     false_reject: float = Field(gt=0, lt=1, description="At most this share of good parts is rejected,")
     confidence: float = Field(gt=0, lt=1, description="with this confidence.")
     normals: int = Field(ge=1, description="Good images whose held-out scores were used.")
-    rank: int = Field(ge=1, description="The threshold is the rank-th smallest of their scores.")
+    rank: int = Field(ge=1, description="How many of their scores do not exceed the threshold.")
+    method: Literal["bound", "cost", "given"] = Field(
+        default="bound",
+        description="bound: the threshold was chosen to keep the promise; cost: for the least cost on labelled"
+        " images; given: by a person. The promise is that of the threshold in any case.",
+    )
+    unsure_from: float | None = Field(
+        default=None, gt=0, description="From here up to the threshold a part passes and a person should look."
+    )
+
+    def is_unsure(self, score: float) -> bool:
+        """Say whether a score lies in the unsure band below the threshold."""
+        return self.unsure_from is not None and self.unsure_from < score <= self.threshold
 
     def statement(self) -> str:
         """Return the promise as a sentence."""
@@ -41,7 +54,7 @@ class Calibration(BaseModel):
             f"at most {_percent(self.false_reject)} of good parts are rejected, with"
             f" {_percent(self.confidence)} confidence, from {self.normals} good images"
         )
-        if self.rank == self.normals:
+        if self.method == "bound" and self.rank == self.normals:
             needed = normals_needed(DEFAULT_FALSE_REJECT, self.confidence)
             if self.false_reject > DEFAULT_FALSE_REJECT and needed > self.normals:
                 said += f"; {needed} good images would promise {_percent(DEFAULT_FALSE_REJECT)}"
@@ -54,10 +67,12 @@ def calibrate(
     *,
     false_reject: float | Literal["auto"] = "auto",
     confidence: float = CONFIDENCE,
+    unsure: float | None = None,
 ) -> Calibration:
     """Choose the thresholds from held-out good images: (m,) image scores and (m,) highest map values.
 
-    `auto` promises 1 % where there are enough images, else the tightest rate that can be promised.
+    `auto` promises 1 % where there are enough images, else the tightest rate that can be promised. `unsure`
+    opens the band that people look at: at most this share of good parts lies above its lower edge.
     Raises CalibrationError, naming the number of images needed, when a given rate cannot be promised.
     """
     count = len(scores)
@@ -76,7 +91,80 @@ def calibrate(
         confidence=confidence,
         normals=count,
         rank=rank,
+        unsure_from=_unsure_from(scores, unsure, rate, confidence),
     )
+
+
+def calibrate_at(
+    threshold: float,
+    scores: npt.NDArray[np.floating],
+    peaks: npt.NDArray[np.floating],
+    *,
+    method: Literal["cost", "given"],
+    confidence: float = CONFIDENCE,
+    unsure: float | None = None,
+) -> Calibration:
+    """Return what a threshold from elsewhere promises, by held-out good images that did not choose it.
+
+    The promise is the upper confidence bound of the share above the threshold (C. J. Clopper and E. S. Pearson,
+    Biometrika 26, 1934). The map threshold is the same quantile of the highest map values.
+    Raises CalibrationError when every good image would be rejected.
+    """
+    count = len(scores)
+    rank = int((np.asarray(scores) <= threshold).sum())
+    if not rank:
+        raise CalibrationError(f"a threshold of {threshold:.4g} rejects all {count} held-out good images")
+    rate = float(beta.ppf(confidence, count - rank + 1, rank))
+    return Calibration(
+        threshold=threshold,
+        map_threshold=_order_statistic(peaks, rank),
+        false_reject=rate,
+        confidence=confidence,
+        normals=count,
+        rank=rank,
+        method=method,
+        unsure_from=_unsure_from(scores, unsure, rate, confidence),
+    )
+
+
+class CostThreshold(NamedTuple):
+    """The cheapest threshold on labelled images, its cost, and what it does to them."""
+
+    threshold: float
+    cost: float
+    false_rejects: int
+    missed: int
+
+
+def threshold_by_cost(
+    good_scores: npt.NDArray[np.floating],
+    defect_scores: npt.NDArray[np.floating],
+    *,
+    false_reject_cost: float = 1.0,
+    miss_cost: float = 50.0,
+) -> CostThreshold:
+    """Return the threshold of least `false_rejects * false_reject_cost + missed * miss_cost`.
+
+    Exact over all thresholds: the cost changes at a score only, so one sort and two running sums hold every
+    case, O(n log n). Of equal ones the lowest is taken, and the threshold lies midway to the next score.
+    Raises CalibrationError without good or defective scores, or for costs below zero.
+    """
+    if len(good_scores) == 0 or len(defect_scores) == 0:
+        raise CalibrationError("a threshold by cost needs scores of good and of defective parts")
+    if false_reject_cost < 0 or miss_cost < 0:
+        raise CalibrationError(f"costs are not below zero: {false_reject_cost} and {miss_cost}")
+    scores = np.concatenate([good_scores, defect_scores]).astype(np.float64)
+    order = np.argsort(scores, kind="stable")
+    defective = order >= len(good_scores)
+    levels, last = np.unique(scores[order][::-1], return_index=True)
+    last = len(scores) - last  # how many scores do not exceed each level
+    missed = np.concatenate([[0], np.cumsum(defective)[last - 1]])
+    false_rejects = np.concatenate([[len(good_scores)], len(good_scores) - np.cumsum(~defective)[last - 1]])
+    costs = false_rejects * false_reject_cost + missed * miss_cost
+    best = int(costs.argmin())
+    edges = np.concatenate([[0.0], levels, levels[-1:]])
+    threshold = max(float(edges[best] + edges[best + 1]) / 2, float(np.finfo(np.float32).tiny))
+    return CostThreshold(threshold, float(costs[best]), int(false_rejects[best]), int(missed[best]))
 
 
 def threshold_rank(count: int, false_reject: float, confidence: float = CONFIDENCE) -> int:
@@ -132,6 +220,19 @@ def folds(count: int, wanted: int, *, seed: int) -> npt.NDArray[np.int64]:
     assigned = np.empty(count, dtype=np.int64)
     assigned[order] = np.arange(count) % min(wanted, count)
     return assigned
+
+
+def _unsure_from(
+    scores: npt.NDArray[np.floating], unsure: float | None, rate: float, confidence: float
+) -> float | None:
+    if unsure is None:
+        return None
+    if unsure <= rate:
+        raise CalibrationError(
+            f"the unsure band holds a larger share of good parts than the {_percent(rate)} that may be rejected,"
+            f" not {_percent(unsure)}"
+        )
+    return _order_statistic(scores, threshold_rank(len(scores), unsure, confidence))
 
 
 def _order_statistic(values: npt.NDArray[np.floating], rank: int) -> float:
