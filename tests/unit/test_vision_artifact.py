@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from datasketches import kll_floats_sketch
 from safetensors.numpy import save
 
 from neverblink.vision.artifact import (
@@ -19,8 +20,10 @@ from neverblink.vision.artifact import (
     Description,
     Manifest,
     Provenance,
+    Quantised,
     _sha256,
     load_artifact,
+    recalibrated,
     save_artifact,
 )
 from neverblink.vision.backbone_spec import BackboneSpec
@@ -87,6 +90,35 @@ def test_what_was_saved_is_what_is_loaded(tmp_path: Path) -> None:
     assert (read.name, read.version, read.product, read.threshold) == ("pcb", "1", "pcb", 2.5)
     for name, array in tensors().items():
         np.testing.assert_array_equal(getattr(read, name), array)
+
+
+def test_the_sketch_of_the_calibration_travels_and_any_reader_of_datasketches_reads_it(tmp_path: Path) -> None:
+    sketch = kll_floats_sketch.deserialize(saved(tmp_path / "pcb-1").sketch)
+    assert (sketch.n, sketch.get_max_value()) == (4, 1.0)  # scores as a share of the threshold 2.5
+    assert sketch.get_quantile(0.25, True) == pytest.approx(0.4)
+
+
+def test_region_and_int8_network_travel_with_the_bank(tmp_path: Path) -> None:
+    region = np.eye(4, dtype=np.bool_)
+    graph, weights = np.arange(9, dtype=np.uint8), np.arange(20, dtype=np.uint8)
+    made = description(region=True, engine="openvino-int8", quantised=Quantised(graph_bytes=9, weights_bytes=20))
+    save_artifact(tmp_path / "pcb", made, **tensors(), region=region, graph=graph, weights=weights)
+    read = load_artifact(tmp_path / "pcb")
+    for found, written in ((read.region, region), (read.graph, graph), (read.weights, weights)):
+        np.testing.assert_array_equal(found, written)
+    with pytest.raises(ArtifactError, match="region is uint8"):
+        save_artifact(tmp_path / "odd", made, **tensors(), region=region[:2], graph=graph, weights=weights)
+    with pytest.raises(ArtifactError, match="holds no patch"):
+        save_artifact(tmp_path / "odd", made, **tensors(), region=region & False, graph=graph, weights=weights)
+
+
+def test_another_calibration_makes_another_artifact_with_the_same_bank(tmp_path: Path) -> None:
+    before = saved(tmp_path / "pcb")
+    calibration = before.manifest.calibration.model_copy(update={"threshold": 2.25, "rank": 3, "method": "given"})
+    after = recalibrated(tmp_path / "pcb", calibration, out=tmp_path / "pcb-2")
+    assert after.threshold == 2.25
+    assert after.digest != before.digest
+    np.testing.assert_array_equal(load_artifact(tmp_path / "pcb-2").bank, before.bank)
 
 
 def test_identity_is_the_content_and_nothing_else(tmp_path: Path) -> None:
@@ -215,12 +247,13 @@ def test_a_pickle_in_disguise_is_refused_and_never_run(tmp_path: Path) -> None:
         ({"neighbours": np.full((5, 2), 5, np.int32)}, "points outside the bank"),
         ({"neighbours": np.full((5, 2), -1, np.int32)}, "points outside the bank"),
         ({"extra": np.zeros(1, np.float32)}, "holds the tensors"),
+        ({"sketch": np.zeros((2, 2), np.uint8)}, "sketch"),
     ],
 )
 def test_tensors_that_disagree_with_the_manifest_are_refused(
     tmp_path: Path, changes: dict[str, np.ndarray], sentence: str
 ) -> None:
-    sealed(tmp_path / "odd", save(tensors() | changes))
+    sealed(tmp_path / "odd", save(tensors() | {"sketch": np.zeros(8, np.uint8)} | changes))
     with pytest.raises(ArtifactError, match=sentence):
         load_artifact(tmp_path / "odd")
 

@@ -195,6 +195,22 @@ def test_a_cropped_model_says_nothing_outside_the_crop() -> None:
     assert anomaly.anomaly_map.sum() == pytest.approx(anomaly.anomaly_map[16:48, 16:48].sum())
 
 
+@pytest.mark.parametrize("neighbours", [0, 3])
+def test_only_patches_inside_the_region_are_judged(neighbours: int) -> None:
+    random = torch.Generator().manual_seed(0)
+    bank, features = torch.randn(30, 6, generator=random), torch.randn(2, 5, 4, 6, generator=random)
+    features[0, 0, 0] += 100  # the defect that nobody asked about
+    region = np.ones((5, 4), np.bool_)
+    region[0] = False
+    table = neighbour_table(bank, neighbours) if neighbours else None
+    judged = PatchCore(bank, neighbours=table, region=region, smoothing=0, preprocess=Preprocess(resize=40))
+    inside = PatchCore(bank, neighbours=table, smoothing=0).score(features[:, 1:])
+    for anomaly, expected in zip(judged.score(features), inside, strict=True):
+        assert anomaly.score == pytest.approx(expected.score, rel=1e-6)
+        assert anomaly.anomaly_map[:4].max() == 0
+        assert anomaly.anomaly_map[16:].max() > 0
+
+
 def test_features_of_another_backbone_are_refused_and_nothing_scores_to_nothing() -> None:
     model = PatchCore(torch.zeros(2, 3))
     with pytest.raises(VisionError, match="another backbone"):

@@ -20,10 +20,12 @@ from safetensors.numpy import save as save_tensors
 from neverblink.vision.backbone_spec import SHA256, BackboneSpec
 from neverblink.vision.calibration import Calibration
 from neverblink.vision.errors import VisionError
+from neverblink.vision.sketch import ratio_sketch
 
 Plain = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Digest = Annotated[str, StringConstraints(pattern=SHA256)]
 Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
 
 MANIFEST = "manifest.json"
 TENSORS: Final = "tensors.safetensors"
@@ -51,7 +53,25 @@ class Provenance(_Strict):
     projection: int = Field(ge=1, description="Dimensions in which the coreset was chosen.")
     seed: int = Field(ge=0)
     folds: int = Field(ge=2, description="Folds of the calibration.")
+    brightness: tuple[float, ...] = Field(
+        default=(), max_length=16, description="Factors of the brightened copies that went into the bank too."
+    )
     software: dict[str, str] = Field(default={}, description="Versions of what computed it.")
+
+
+class ValidatedEngine(_Strict):
+    """An engine that was run on training images beside the one that made the bank."""
+
+    name: Plain
+    difference: float = Field(ge=0, description="Largest relative difference of an image score.")
+    images: int = Field(ge=1, description="Over so many images.")
+
+
+class Quantised(_Strict):
+    """Sizes of the int8 network that travels with the bank, an OpenVINO graph and its weights."""
+
+    graph_bytes: int = Field(ge=1, le=64 * 1024**2)
+    weights_bytes: int = Field(ge=1, le=1024**3)
 
 
 class Description(_Strict):
@@ -70,6 +90,10 @@ class Description(_Strict):
         default=0, ge=0, le=64, description="Columns of the neighbour table of eq. 7; 0: score is the plain maximum."
     )
     smoothing: float = Field(default=4.0, ge=0, le=64, description="Sigma of the map's Gaussian in pixels.")
+    region: bool = Field(default=False, description="Only patches inside a region are judged.")
+    engine: Plain = Field(default="torch", description="The engine that computed bank and threshold.")
+    engines: tuple[ValidatedEngine, ...] = Field(default=(), max_length=16, description="Others that agree with it.")
+    quantised: Quantised | None = Field(default=None, description="The int8 network, when the engine is one.")
     calibration: Calibration
     provenance: Provenance
 
@@ -101,7 +125,8 @@ class _Sealed(_Strict):
 @dataclass(frozen=True)
 class Artifact:
     """A loaded model. `bank` (M, C) float32, `neighbours` (M, b) int32 or None, `scores` and `peaks` (m,)
-    float32: image scores and highest map values of the held-out good images, sorted.
+    float32: image scores and highest map values of the held-out good images, sorted. `sketch` is the KLL sketch
+    of scores / threshold; `region` (h, w) bool or None; `graph` and `weights` (n,) uint8 are the int8 network.
     """
 
     manifest: Manifest
@@ -110,6 +135,10 @@ class Artifact:
     neighbours: npt.NDArray[np.int32] | None
     scores: Floats
     peaks: Floats
+    sketch: bytes
+    region: npt.NDArray[np.bool_] | None
+    graph: Bytes | None
+    weights: Bytes | None
 
     @property
     def name(self) -> str:
@@ -150,9 +179,12 @@ def save_artifact(
     scores: Floats,
     peaks: Floats,
     neighbours: npt.NDArray[np.int32] | None = None,
+    region: npt.NDArray[np.bool_] | None = None,
+    graph: Bytes | None = None,
+    weights: Bytes | None = None,
     overwrite: bool = False,
 ) -> Artifact:
-    """Write an artifact folder; it appears whole or not at all.
+    """Write an artifact folder; it appears whole or not at all. The arrays are those of `Artifact`.
 
     Raises ArtifactError when the folder exists and `overwrite` is not set, or cannot be written.
     """
@@ -160,9 +192,14 @@ def save_artifact(
         "bank": np.ascontiguousarray(bank, dtype=np.float32),
         "scores": np.sort(scores).astype(np.float32),
         "peaks": np.sort(peaks).astype(np.float32),
+        "sketch": np.frombuffer(ratio_sketch(scores, description.calibration.threshold), dtype=np.uint8),
     }
     if neighbours is not None:
         tensors["neighbours"] = np.ascontiguousarray(neighbours, dtype=np.int32)
+    if region is not None:
+        tensors["region"] = region.astype(np.uint8)
+    if graph is not None and weights is not None:
+        tensors |= {"graph": graph, "weights": weights}
     content = save_tensors(tensors)
     manifest = Manifest(
         # The nested models are handed over as they are: they were checked when they were made.
@@ -178,6 +215,24 @@ def save_artifact(
     except OSError as error:
         raise ArtifactError(f"the artifact {path} cannot be written: {error.strerror}") from error
     return artifact
+
+
+def recalibrated(path: Path, calibration: Calibration, *, out: Path, overwrite: bool = False) -> Artifact:
+    """Write the artifact at `path` to `out` with another calibration. Raises ArtifactError."""
+    found = load_artifact(path)
+    described = {name: getattr(found.manifest, name) for name in Description.model_fields}
+    return save_artifact(
+        out,
+        Description(**described | {"calibration": calibration}),
+        bank=found.bank,
+        scores=found.scores,
+        peaks=found.peaks,
+        neighbours=found.neighbours,
+        region=found.region,
+        graph=found.graph,
+        weights=found.weights,
+        overwrite=overwrite,
+    )
 
 
 def load_artifact(path: Path, *, digest: str | None = None) -> Artifact:
@@ -208,18 +263,25 @@ def load_artifact(path: Path, *, digest: str | None = None) -> Artifact:
 def _assemble(path: Path, manifest: Manifest, digest: str, tensors: Mapping[str, npt.NDArray[np.generic]]) -> Artifact:
     """Check that the tensors are what the manifest says they are."""
     count = manifest.calibration.normals
-    wanted: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
+    wanted: dict[str, tuple[type[np.generic], tuple[int | None, ...]]] = {
         "bank": (np.float32, (manifest.vectors, manifest.dimension)),
         "scores": (np.float32, (count,)),
         "peaks": (np.float32, (count,)),
+        "sketch": (np.uint8, (None,)),
     }
     if manifest.neighbours:
         wanted["neighbours"] = (np.int32, (manifest.vectors, manifest.neighbours))
+    if manifest.region:
+        wanted["region"] = (np.uint8, manifest.grid)
+    if manifest.quantised is not None:
+        wanted["graph"] = (np.uint8, (manifest.quantised.graph_bytes,))
+        wanted["weights"] = (np.uint8, (manifest.quantised.weights_bytes,))
     if tensors.keys() != wanted.keys():
         raise ArtifactError(f"{path} holds the tensors {sorted(tensors)}, expected {sorted(wanted)}")
     for name, (dtype, shape) in wanted.items():
         array = tensors[name]
-        if array.dtype != dtype or array.shape != shape:
+        fits = len(array.shape) == len(shape) and all(b in (a, None) for a, b in zip(array.shape, shape, strict=True))
+        if array.dtype != dtype or not fits:
             raise ArtifactError(
                 f"{path}: {name} is {array.dtype} {array.shape}, the manifest says {np.dtype(dtype)} {shape}"
             )
@@ -229,6 +291,10 @@ def _assemble(path: Path, manifest: Manifest, digest: str, tensors: Mapping[str,
     table = None if neighbours is None else neighbours.astype(np.int32, copy=False)
     if table is not None and (table.min() < 0 or table.max() >= manifest.vectors):
         raise ArtifactError(f"{path}: neighbours points outside the bank of {manifest.vectors} vectors")
+    region = tensors.get("region")
+    if region is not None and not region.any():
+        raise ArtifactError(f"{path}: the region holds no patch, so nothing would ever be judged")
+    graph, weights = tensors.get("graph"), tensors.get("weights")
     return Artifact(
         manifest=manifest,
         digest=digest,
@@ -236,6 +302,10 @@ def _assemble(path: Path, manifest: Manifest, digest: str, tensors: Mapping[str,
         neighbours=table,
         scores=tensors["scores"].astype(np.float32, copy=False),
         peaks=tensors["peaks"].astype(np.float32, copy=False),
+        sketch=tensors["sketch"].tobytes(),
+        region=None if region is None else region.astype(np.bool_),
+        graph=None if graph is None else graph.astype(np.uint8, copy=False),
+        weights=None if weights is None else weights.astype(np.uint8, copy=False),
     )
 
 

@@ -71,12 +71,16 @@ class PatchCore:
         bank: Tensor,
         *,
         neighbours: Tensor | None = None,
+        region: npt.NDArray[np.bool_] | None = None,
         preprocess: Preprocess | None = None,
         smoothing: float = 4.0,
         search: Method = "auto",
     ) -> None:
-        """`bank` (M, C) float32; `neighbours` (M, b) turns on the re-weighting of eq. 7."""
+        """`bank` (M, C) float32; `neighbours` (M, b) turns on the re-weighting of eq. 7; `region` (h, w) bool
+        says which patches are judged, None all.
+        """
         self._bank = bank
+        self._inside = None if region is None else torch.from_numpy(region.reshape(-1)).to(bank.device)
         self._neighbours = None if neighbours is None else neighbours.long()
         self._preprocess = preprocess or Preprocess()
         self._smoothing = smoothing
@@ -89,6 +93,7 @@ class PatchCore:
         return cls(
             torch.from_numpy(artifact.bank).to(device),
             neighbours=None if table is None else torch.from_numpy(table).to(device),
+            region=artifact.region,
             preprocess=artifact.backbone.preprocess,
             smoothing=artifact.manifest.smoothing,
             search=search,
@@ -104,15 +109,22 @@ class PatchCore:
             )
         if count == 0:
             return []
-        found = self._index.nearest(features.reshape(-1, dimension))
-        distances = found.distance.view(count, high * wide)
+        patches = features.reshape(count, high * wide, dimension)
+        if self._inside is not None:
+            patches = patches[:, self._inside]
+        found = self._index.nearest(patches.reshape(-1, dimension))
+        distances = found.distance.view(count, -1)
         highest = distances.max(dim=1)
         scores = highest.values
         if self._neighbours is not None:
             rows = torch.arange(count, device=features.device)
-            patches = features.reshape(count, high * wide, dimension)[rows, highest.indices]
-            nearest = found.index.view(count, high * wide)[rows, highest.indices]
-            scores = scores * self._weights(patches, nearest, self._neighbours)
+            nearest = found.index.view(count, -1)[rows, highest.indices]
+            scores = scores * self._weights(patches[rows, highest.indices], nearest, self._neighbours)
+        if self._inside is not None:
+            # What is not judged is as normal as can be.
+            everywhere = distances.new_zeros((count, high * wide))
+            everywhere[:, self._inside] = distances
+            distances = everywhere
         maps = self._maps(distances.view(count, high, wide))
         return [
             Anomaly(score=score, anomaly_map=self._preprocess.uncrop(anomaly_map))
