@@ -1,113 +1,480 @@
 """How well a model tells good parts from defects, on images it has not seen."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import reduce
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import binom
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from neverblink.trainer.dataset import LabelledImage
+from neverblink.trainer.dataset import DatasetError, LabelledImage
 from neverblink.trainer.fit import Progress
-from neverblink.vision.artifact import load_artifact
-from neverblink.vision.decode import read_image
-from neverblink.vision.patchcore import FeatureExtractor, PatchCore
+from neverblink.vision.artifact import Manifest, load_artifact
+from neverblink.vision.calibration import Calibration
+from neverblink.vision.decode import Image, read_image
+from neverblink.vision.patchcore import Anomaly, FeatureExtractor, PatchCore
+
+PRO_LIMIT = 0.3
+"""AU-PRO is the mean overlap while at most this share of good pixels is flagged, as MVTec AD defines it."""
+
+EXAMPLES = 12
+"""So many of the lowest defects and of the highest good parts keep their maps, to be looked at."""
 
 _BATCH = 8
 _PIXEL_SIDE = 256
+_TIMED = 60
+_WARM_UP = 3
+
+Floats = npt.NDArray[np.float64]
+Truth = npt.NDArray[np.bool_]
+Clock = Callable[[], float]
 
 
-@dataclass(slots=True)
-class Evaluation:
-    """Ranking quality, and what happens at the artifact's threshold. `recall` is per defect type."""
+@dataclass(frozen=True, slots=True)
+class ScoredImage:
+    """One test image and what the model said; `defect` is None for a good part."""
 
+    path: Path
+    defect: str | None
+    score: float
+    rejected: bool
+
+    @property
+    def wrong(self) -> bool:
+        """Say whether the verdict contradicts the label."""
+        return self.rejected is (self.defect is None)
+
+
+class Example(NamedTuple):
+    """A test image to be looked at, with its (S, S) float32 map over the whole image."""
+
+    image: ScoredImage
+    anomaly_map: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class DefectClass:
+    """One kind of defect against all good parts; pixel figures are None where no mask has a defect pixel."""
+
+    name: str
     images: int
+    missed: int
+    auroc: float
+    pixel_auroc: float | None
+    au_pro: float | None
+
+    @property
+    def recall(self) -> float:
+        """Return the share that was rejected."""
+        return 1 - self.missed / self.images
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFigures:
+    """Localisation over good images and those with a mask; the rest is counted and left out."""
+
+    auroc: float | None
+    au_pro: float | None
+    masks: int
+    regions: int
+    empty_masks: int
+    without_mask: int
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds from decoded pixels to score and map one at a time, and images per second in batches."""
+
+    p50_ms: float
+    p99_ms: float
+    timed: int
+    batch: int
+    images_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class BestF1:
+    """The best F1 of all thresholds. It is chosen on the test images, so no plant will see it: a ceiling."""
+
+    f1: float
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Ranking quality, and what happens at the artifact's threshold.
+
+    `scored` holds every image in the order given; `lowest_defects` and `highest_good` at most `EXAMPLES` each,
+    the most wrong first.
+    """
+
+    manifest: Manifest
+    digest: str
     image_auroc: float
     average_precision: float
-    pixel_auroc: float | None
-    threshold: float
-    false_rejects: int
-    good: int
-    missed: int
-    defective: int
-    recall: dict[str, float] = field(default_factory=dict)
+    best_f1: BestF1
+    pixels: PixelFigures
+    classes: tuple[DefectClass, ...]
+    latency: Latency
+    scored: tuple[ScoredImage, ...]
+    lowest_defects: tuple[Example, ...]
+    highest_good: tuple[Example, ...]
+
+    @property
+    def calibration(self) -> Calibration:
+        """Return the threshold that judged, and its promise."""
+        return self.manifest.calibration
+
+    @property
+    def threshold(self) -> float:
+        """Return the image score above which a part was rejected."""
+        return self.calibration.threshold
+
+    @property
+    def images(self) -> int:
+        """Return how many images were judged."""
+        return len(self.scored)
+
+    @property
+    def good(self) -> int:
+        """Return how many of them show good parts."""
+        return sum(image.defect is None for image in self.scored)
+
+    @property
+    def defective(self) -> int:
+        """Return how many of them show a defect."""
+        return self.images - self.good
+
+    @property
+    def false_rejects(self) -> int:
+        """Return how many good parts were rejected."""
+        return sum(image.wrong for image in self.scored if image.defect is None)
+
+    @property
+    def missed(self) -> int:
+        """Return how many defective parts passed."""
+        return sum(image.wrong for image in self.scored if image.defect is not None)
+
+    @property
+    def found(self) -> float:
+        """Return the recall at the threshold: the share of defective parts that was rejected."""
+        return 1 - self.missed / self.defective
+
+    @property
+    def precision(self) -> float | None:
+        """Return the share of rejected parts that is defective, None when nothing was rejected."""
+        rejected = sum(image.rejected for image in self.scored)
+        return (self.defective - self.missed) / rejected if rejected else None
+
+    @property
+    def f1(self) -> float:
+        """Return the harmonic mean of precision and recall at the threshold."""
+        hits = self.defective - self.missed
+        return 2 * hits / (2 * hits + self.missed + self.false_rejects)
+
+    @property
+    def false_reject_rate(self) -> float:
+        """Return the share of good parts that was rejected."""
+        return self.false_rejects / self.good
+
+    @property
+    def chance_of_false_rejects(self) -> float:
+        """Return how likely at least so many false rejects are while the promised rate holds.
+
+        Below 5 %: the good parts of this test are not like those that the model was calibrated on.
+        """
+        return float(binom.sf(self.false_rejects - 1, self.good, self.calibration.false_reject))
+
+    @property
+    def unsure(self) -> tuple[int, int]:
+        """Return how many good and defective parts lie in the unsure band; all of them pass."""
+        inside = [image.defect for image in self.scored if self.calibration.is_unsure(image.score)]
+        return inside.count(None), len(inside) - inside.count(None)
+
+    @property
+    def recall(self) -> dict[str, float]:
+        """Return the recall per defect type."""
+        return {found.name: found.recall for found in self.classes}
+
+    @property
+    def pixel_auroc(self) -> float | None:
+        """Return the pixel AUROC, None without masks."""
+        return self.pixels.auroc
 
     def as_dict(self) -> dict[str, object]:
-        """Return plain values, for JSON."""
-        return asdict(self)
+        """Return plain values, for JSON: all figures, the model's identity, and every image's score."""
+        manifest = self.manifest
+        unsure_good, unsure_defective = self.unsure
+        return {
+            "model": {
+                "name": manifest.name,
+                "version": manifest.version,
+                "product": manifest.product,
+                "digest": self.digest,
+                "backbone": manifest.backbone.model,
+                "weights": manifest.backbone.weights,
+                "engine": manifest.engine,
+                "bank": [manifest.vectors, manifest.dimension],
+                "promise": self.calibration.statement(),
+                "calibration": self.calibration.model_dump(mode="json"),
+            },
+            "images": self.images,
+            "good": self.good,
+            "defective": self.defective,
+            "image_auroc": self.image_auroc,
+            "average_precision": self.average_precision,
+            "best_f1": asdict(self.best_f1) | {"chosen_on": "these test images"},
+            "threshold": self.threshold,
+            "false_rejects": self.false_rejects,
+            "false_reject_rate": self.false_reject_rate,
+            "chance_of_false_rejects": self.chance_of_false_rejects,
+            "missed": self.missed,
+            "found": self.found,
+            "precision": self.precision,
+            "f1": self.f1,
+            "unsure": {"good": unsure_good, "defective": unsure_defective},
+            "pixel_auroc": self.pixels.auroc,
+            "au_pro": self.pixels.au_pro,
+            "pixels": asdict(self.pixels) | {"au_pro_limit": PRO_LIMIT, "side": _PIXEL_SIDE},
+            "recall": self.recall,
+            "classes": [asdict(found) | {"recall": found.recall} for found in self.classes],
+            "latency": asdict(self.latency),
+            "worst_misses": [_plain(example.image) for example in self.lowest_defects if example.image.wrong],
+            "worst_false_alarms": [_plain(example.image) for example in self.highest_good if example.image.wrong],
+            "scores": [_plain(image) for image in self.scored],
+        }
 
 
 def evaluate(
-    images: Sequence[LabelledImage], folder: Path, weights: Path | None = None, progress: Progress = lambda *_: None
+    images: Sequence[LabelledImage],
+    folder: Path,
+    weights: Path | None = None,
+    progress: Progress = lambda *_: None,
+    *,
+    clock: Clock = time.perf_counter,
 ) -> Evaluation:
-    """Score labelled images with an artifact. Masks without a defect pixel are left out of the pixel figures.
+    """Score labelled images with an artifact and measure ranking, localisation and time.
 
-    Pixel AUROC is taken over images with a mask and good ones, at 256 × 256 pixels each.
+    Pixel figures are taken over images with a mask and good ones, at 256 × 256 pixels each; masks without a
+    defect pixel are left out and counted. Raises VisionError: an image, mask or artifact that cannot be used.
     """
+    labels = np.array([image.defect is not None for image in images])
+    if labels.all() or not labels.any():
+        raise DatasetError(
+            f"{int(labels.sum())} of {len(images)} test images show a defect: both good and defective ones are needed"
+        )
     artifact = load_artifact(folder)
     extractor = FeatureExtractor.from_spec(artifact.backbone, weights=weights)
     model = PatchCore.from_artifact(artifact)
-    scores: list[float] = []
-    pixels = _PixelRanking()
+
+    def judge(pictures: Sequence[Image]) -> list[Anomaly]:
+        return model.score(extractor.extract(pictures))
+
+    scored: list[ScoredImage] = []
+    lowest, highest = _Extremes(lowest=True), _Extremes(lowest=False)
+    rankings: dict[str | None, _PixelRanking] = {None: _PixelRanking()}
+    masks = _MaskCount()
+    batch_times: list[tuple[int, float]] = []
     for start in range(0, len(images), _BATCH):
         batch = images[start : start + _BATCH]
-        for image, anomaly in zip(
-            batch, model.score(extractor.extract([read_image(image.path) for image in batch])), strict=True
-        ):
-            scores.append(anomaly.score)
-            truth = _truth(image)
+        pictures = [read_image(image.path) for image in batch]
+        truths = [masks.truth(image, picture) for image, picture in zip(batch, pictures, strict=True)]
+        began = clock()
+        anomalies = judge(pictures)
+        batch_times.append((len(batch), clock() - began))
+        for image, anomaly, truth in zip(batch, anomalies, truths, strict=True):
+            found = ScoredImage(image.path, image.defect, anomaly.score, anomaly.score > artifact.threshold)
+            scored.append(found)
+            (highest if image.defect is None else lowest).offer(Example(found, anomaly.anomaly_map))
             if truth is not None:
                 small = cv2.resize(anomaly.anomaly_map, (_PIXEL_SIDE, _PIXEL_SIDE))
-                pixels.add(np.asarray(small, dtype=np.float32), truth)
-        progress("scoring", min(start + _BATCH, len(images)), len(images))
-    defective = np.array([image.defect is not None for image in images])
-    rejected = np.array(scores) > artifact.threshold
-    by_type = {
-        name: float(rejected[[i for i, image in enumerate(images) if image.defect == name]].mean())
-        for name in sorted({image.defect for image in images if image.defect})
-    }
+                rankings.setdefault(image.defect, _PixelRanking()).add(np.asarray(small, dtype=np.float32), truth)
+        progress("scoring", len(scored), len(images))
+    scores = np.array([image.score for image in scored])
+    joined = reduce(_PixelRanking.joined, rankings.values())
     return Evaluation(
-        images=len(images),
-        image_auroc=float(roc_auc_score(defective, scores)),
-        average_precision=float(average_precision_score(defective, scores)),
-        pixel_auroc=pixels.auroc(),
-        threshold=artifact.threshold,
-        false_rejects=int((rejected & ~defective).sum()),
-        good=int((~defective).sum()),
-        missed=int((~rejected & defective).sum()),
-        defective=int(defective.sum()),
-        recall=by_type,
+        manifest=artifact.manifest,
+        digest=artifact.digest,
+        image_auroc=float(roc_auc_score(labels, scores)),
+        average_precision=float(average_precision_score(labels, scores)),
+        best_f1=best_f1(scores, labels),
+        pixels=PixelFigures(
+            auroc=joined.auroc(),
+            au_pro=joined.au_pro(),
+            masks=masks.used,
+            regions=joined.regions,
+            empty_masks=masks.empty,
+            without_mask=masks.absent,
+        ),
+        classes=tuple(_classes(scored, rankings)),
+        latency=_latency(images, judge, batch_times, progress, clock),
+        scored=tuple(scored),
+        lowest_defects=tuple(lowest.kept),
+        highest_good=tuple(highest.kept),
     )
 
 
+def best_f1(scores: Floats, defective: Truth) -> BestF1:
+    """Return the best F1 over every cut between (n,) scores; the threshold lies midway to the next lower score."""
+    order = np.argsort(-scores)
+    descending, hits = scores[order], np.cumsum(defective[order])
+    ends = np.flatnonzero(np.append(np.diff(descending) != 0, True))
+    f1 = 2 * hits[ends] / (ends + 1 + defective.sum())
+    best = int(f1.argmax())
+    below = descending[ends[best] + 1] if ends[best] + 1 < len(scores) else 0.0
+    return BestF1(float(f1[best]), float((descending[ends[best]] + below) / 2))
+
+
 class _PixelRanking:
-    """Pixel AUROC of any number of maps in 1 MB: half-precision bits of positive numbers sort as they do."""
+    """Pixel AUROC and AU-PRO of any number of maps in 0.8 MB: half-precision bits of positive numbers sort as
+    they do, so three histograms over them hold both curves.
+    """
+
+    _CODES = 1 << 15
 
     def __init__(self) -> None:
-        self._counts = np.zeros((2, 1 << 16), dtype=np.int64)
+        self.regions = 0
+        self._good = np.zeros(self._CODES)
+        self._defect = np.zeros(self._CODES)
+        # Each pixel of a region counts one over the region's area: a sum is the sum of the regions' overlaps.
+        self._overlap = np.zeros(self._CODES)
 
-    def add(self, anomaly_map: npt.NDArray[np.float32], truth: npt.NDArray[np.bool_]) -> None:
+    def add(self, anomaly_map: npt.NDArray[np.float32], truth: Truth) -> None:
         """Count one map's pixels; values are rounded to half precision, 0.05 % apart."""
-        codes = np.clip(anomaly_map, 0, 65504).astype(np.float16).view(np.uint16)
-        for row, chosen in enumerate((~truth, truth)):
-            self._counts[row] += np.bincount(codes[chosen], minlength=1 << 16)
+        codes = np.clip(anomaly_map, 0, 65504).astype(np.float16).view(np.uint16) & (self._CODES - 1)
+        self._good += np.bincount(codes[~truth], minlength=self._CODES)
+        if truth.any():
+            count, labels = cv2.connectedComponents(truth.astype(np.uint8), connectivity=8)
+            areas = np.bincount(labels.ravel())
+            inside = codes[truth]
+            self._defect += np.bincount(inside, minlength=self._CODES)
+            self._overlap += np.bincount(inside, weights=1 / areas[labels[truth]], minlength=self._CODES)
+            self.regions += count - 1
+
+    def joined(self, other: Self) -> Self:
+        """Return the ranking of both sets of maps."""
+        both = type(self)()
+        both.regions = self.regions + other.regions
+        both._good = self._good + other._good
+        both._defect = self._defect + other._defect
+        both._overlap = self._overlap + other._overlap
+        return both
 
     def auroc(self) -> float | None:
         """Return the share of (defect, good) pixel pairs in the right order, None without defect pixels."""
-        good, defect = self._counts.astype(np.float64)
-        if not defect.any() or not good.any():
+        if not self._defect.any() or not self._good.any():
             return None
-        below = np.cumsum(good) - good
-        return float((defect * (below + good / 2)).sum() / (defect.sum() * good.sum()))
+        below = np.cumsum(self._good) - self._good
+        return float((self._defect * (below + self._good / 2)).sum() / (self._defect.sum() * self._good.sum()))
+
+    def au_pro(self, limit: float = PRO_LIMIT) -> float | None:
+        """Return the mean overlap per region while at most `limit` of the good pixels is flagged, 0 to 1.
+
+        P. Bergmann et al., The MVTec Anomaly Detection Dataset, IJCV 129 (2021), section 5. Regions are
+        8-connected and weigh the same, whatever their area. None without regions or good pixels.
+        """
+        if not self.regions or not self._good.any():
+            return None
+        flagged = np.concatenate([[0.0], np.cumsum(self._good[::-1]) / self._good.sum()])
+        overlap = np.concatenate([[0.0], np.cumsum(self._overlap[::-1]) / self.regions])
+        inside = flagged <= limit
+        across = np.append(flagged[inside], limit)
+        up = np.append(overlap[inside], np.interp(limit, flagged, overlap))
+        return float(np.trapezoid(up, across) / limit)
 
 
-def _truth(image: LabelledImage) -> npt.NDArray[np.bool_] | None:
-    if image.defect is None:
-        return np.zeros((_PIXEL_SIDE, _PIXEL_SIDE), dtype=np.bool_)
-    if image.mask is None:
-        return None
-    mask = read_image(image.mask)[..., 0]
-    small = cv2.resize(mask, (_PIXEL_SIDE, _PIXEL_SIDE), interpolation=cv2.INTER_AREA) >= 128
-    return np.asarray(small, dtype=np.bool_) if small.any() else None
+class _Extremes:
+    """The `EXAMPLES` images whose score is furthest on the wrong side, with their maps; the rest is let go."""
+
+    def __init__(self, *, lowest: bool) -> None:
+        self.kept: list[Example] = []
+        self._sign = 1 if lowest else -1
+
+    def offer(self, example: Example) -> None:
+        self.kept = sorted([*self.kept, example], key=lambda kept: self._sign * kept.image.score)[:EXAMPLES]
+
+
+class _MaskCount:
+    """Reads masks and counts what became of them."""
+
+    def __init__(self) -> None:
+        self.used = self.empty = self.absent = 0
+
+    def truth(self, image: LabelledImage, picture: Image) -> Truth | None:
+        """Return (256, 256) bool defect pixels, None where they are not known."""
+        if image.defect is None:
+            return np.zeros((_PIXEL_SIDE, _PIXEL_SIDE), dtype=np.bool_)
+        if image.mask is None:
+            self.absent += 1
+            return None
+        mask = read_image(image.mask)[..., 0]
+        if mask.shape != picture.shape[:2]:
+            raise DatasetError(
+                f"the mask {image.mask} is {mask.shape[1]} × {mask.shape[0]} pixels and its image {image.path}"
+                f" {picture.shape[1]} × {picture.shape[0]}: a mask has the size of its image"
+            )
+        # Some tools mark defects with 255, others with 1; what lies between belongs to the nearer end.
+        marked = np.where(mask > int(mask.max()) / 2, np.uint8(255), np.uint8(0))
+        small = np.asarray(cv2.resize(marked, (_PIXEL_SIDE, _PIXEL_SIDE), interpolation=cv2.INTER_AREA))
+        truth: Truth = small >= 128
+        if not truth.any():
+            # Hair-fine defects fill half of no pixel of a small grid: what they touch counts.
+            truth = small > 0
+        if not truth.any():
+            self.empty += 1
+            return None
+        self.used += 1
+        return truth
+
+
+def _classes(scored: Sequence[ScoredImage], rankings: dict[str | None, _PixelRanking]) -> Iterable[DefectClass]:
+    good = [image.score for image in scored if image.defect is None]
+    for name in sorted({image.defect for image in scored if image.defect is not None}):
+        own = [image for image in scored if image.defect == name]
+        pixels = rankings[None].joined(rankings[name]) if name in rankings else None
+        yield DefectClass(
+            name=name,
+            images=len(own),
+            missed=sum(image.wrong for image in own),
+            auroc=float(roc_auc_score([False] * len(good) + [True] * len(own), good + [image.score for image in own])),
+            pixel_auroc=None if pixels is None else pixels.auroc(),
+            au_pro=None if pixels is None else pixels.au_pro(),
+        )
+
+
+def _latency(
+    images: Sequence[LabelledImage],
+    judge: Callable[[Sequence[Image]], list[Anomaly]],
+    batch_times: Sequence[tuple[int, float]],
+    progress: Progress,
+    clock: Clock,
+) -> Latency:
+    """Time single images from all over the set; whole batches were timed while scoring, the first is warm-up."""
+    chosen = images[:: -(-len(images) // _TIMED)]
+    for image in chosen[:_WARM_UP]:
+        judge([read_image(image.path)])
+    times: list[float] = []
+    for image in chosen:
+        picture = read_image(image.path)
+        began = clock()
+        judge([picture])
+        times.append(1000 * (clock() - began))
+        progress("timing single images", len(times), len(chosen))
+    steady = batch_times[1:] or batch_times
+    return Latency(
+        p50_ms=float(np.percentile(times, 50)),
+        p99_ms=float(np.percentile(times, 99)),
+        timed=len(times),
+        batch=_BATCH,
+        images_per_s=sum(count for count, _ in steady) / max(sum(took for _, took in steady), 1e-9),
+    )
+
+
+def _plain(image: ScoredImage) -> dict[str, object]:
+    return asdict(image) | {"path": str(image.path)}
