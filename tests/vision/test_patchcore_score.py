@@ -200,8 +200,8 @@ def test_only_patches_inside_the_region_are_judged(neighbours: int) -> None:
     random = torch.Generator().manual_seed(0)
     bank, features = torch.randn(30, 6, generator=random), torch.randn(2, 5, 4, 6, generator=random)
     features[0, 0, 0] += 100  # the defect that nobody asked about
-    region = np.ones((5, 4), np.bool_)
-    region[0] = False
+    region = np.ones((1, 5, 4), np.bool_)
+    region[0, 0] = False
     table = neighbour_table(bank, neighbours) if neighbours else None
     judged = PatchCore(bank, neighbours=table, region=region, smoothing=0, preprocess=Preprocess(resize=40))
     inside = PatchCore(bank, neighbours=table, smoothing=0).score(features[:, 1:])
@@ -209,6 +209,16 @@ def test_only_patches_inside_the_region_are_judged(neighbours: int) -> None:
         assert anomaly.score == pytest.approx(expected.score, rel=1e-6)
         assert anomaly.anomaly_map[:4].max() == 0
         assert anomaly.anomaly_map[16:].max() > 0
+
+
+def test_each_tile_of_an_image_has_a_region_of_its_own() -> None:
+    bank, features = torch.zeros(3, 6), torch.ones(4, 2, 2, 6)
+    region = np.zeros((2, 2, 2), np.bool_)
+    region[1, 0, 1] = True
+    model = PatchCore(bank, region=region, smoothing=0, preprocess=Preprocess(resize=32))
+    assert [anomaly.score > 0 for anomaly in model.score(features)] == [False, True, False, True]
+    with pytest.raises(VisionError, match="3 tiles do not fit"):
+        model.score(features[:3])
 
 
 def test_features_of_another_backbone_are_refused_and_nothing_scores_to_nothing() -> None:

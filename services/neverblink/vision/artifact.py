@@ -90,7 +90,9 @@ class Description(_Strict):
         default=0, ge=0, le=64, description="Columns of the neighbour table of eq. 7; 0: score is the plain maximum."
     )
     smoothing: float = Field(default=4.0, ge=0, le=64, description="Sigma of the map's Gaussian in pixels.")
-    region: bool = Field(default=False, description="Only patches inside a region are judged.")
+    regions: int = Field(
+        default=0, ge=0, le=4096, description="1: only patches inside a region are judged; more: one a tile; 0: all."
+    )
     engine: Plain = Field(default="torch", description="The engine that computed bank and threshold.")
     engines: tuple[ValidatedEngine, ...] = Field(default=(), max_length=16, description="Others that agree with it.")
     quantised: Quantised | None = Field(default=None, description="The int8 network, when the engine is one.")
@@ -126,7 +128,7 @@ class _Sealed(_Strict):
 class Artifact:
     """A loaded model. `bank` (M, C) float32, `neighbours` (M, b) int32 or None, `scores` and `peaks` (m,)
     float32: image scores and highest map values of the held-out good images, sorted. `sketch` is the KLL sketch
-    of scores / threshold; `region` (h, w) bool or None; `graph` and `weights` (n,) uint8 are the int8 network.
+    of scores / threshold; `region` (R, h, w) bool or None; `graph` and `weights` (n,) uint8 are the int8 network.
     """
 
     manifest: Manifest
@@ -271,8 +273,8 @@ def _assemble(path: Path, manifest: Manifest, digest: str, tensors: Mapping[str,
     }
     if manifest.neighbours:
         wanted["neighbours"] = (np.int32, (manifest.vectors, manifest.neighbours))
-    if manifest.region:
-        wanted["region"] = (np.uint8, manifest.grid)
+    if manifest.regions:
+        wanted["region"] = (np.uint8, (manifest.regions, *manifest.grid))
     if manifest.quantised is not None:
         wanted["graph"] = (np.uint8, (manifest.quantised.graph_bytes,))
         wanted["weights"] = (np.uint8, (manifest.quantised.weights_bytes,))

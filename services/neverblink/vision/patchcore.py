@@ -76,11 +76,11 @@ class PatchCore:
         smoothing: float = 4.0,
         search: Method = "auto",
     ) -> None:
-        """`bank` (M, C) float32; `neighbours` (M, b) turns on the re-weighting of eq. 7; `region` (h, w) bool
-        says which patches are judged, None all.
+        """`bank` (M, C) float32; `neighbours` (M, b) turns on the re-weighting of eq. 7; `region` (R, h, w) bool
+        says which patches are judged, None all: R is 1, or the number of tiles of an image.
         """
         self._bank = bank
-        self._inside = None if region is None else torch.from_numpy(region.reshape(-1)).to(bank.device)
+        self._region = None if region is None else torch.from_numpy(region.reshape(len(region), -1)).to(bank.device)
         self._neighbours = None if neighbours is None else neighbours.long()
         self._preprocess = preprocess or Preprocess()
         self._smoothing = smoothing
@@ -110,26 +110,34 @@ class PatchCore:
         if count == 0:
             return []
         patches = features.reshape(count, high * wide, dimension)
-        if self._inside is not None:
-            patches = patches[:, self._inside]
-        found = self._index.nearest(patches.reshape(-1, dimension))
-        distances = found.distance.view(count, -1)
+        distances, nearest = self._nearest(patches)
         highest = distances.max(dim=1)
         scores = highest.values
         if self._neighbours is not None:
             rows = torch.arange(count, device=features.device)
-            nearest = found.index.view(count, -1)[rows, highest.indices]
-            scores = scores * self._weights(patches[rows, highest.indices], nearest, self._neighbours)
-        if self._inside is not None:
-            # What is not judged is as normal as can be.
-            everywhere = distances.new_zeros((count, high * wide))
-            everywhere[:, self._inside] = distances
-            distances = everywhere
+            top = highest.indices
+            scores = scores * self._weights(patches[rows, top], nearest[rows, top], self._neighbours)
         maps = self._maps(distances.view(count, high, wide))
         return [
             Anomaly(score=score, anomaly_map=self._preprocess.uncrop(anomaly_map))
             for score, anomaly_map in zip(scores.tolist(), maps, strict=True)
         ]
+
+    def _nearest(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (N, P) distances and bank indices of (N, P, C) patches; what is not judged is at distance 0."""
+        count, places, dimension = patches.shape
+        if self._region is None:
+            found = self._index.nearest(patches.reshape(-1, dimension))
+            return found.distance.view(count, places), found.index.view(count, places)
+        if count % len(self._region):
+            raise VisionError(f"{count} tiles do not fit a region of {len(self._region)} tiles an image")
+        inside = self._region.repeat(count // len(self._region), 1)
+        distances = patches.new_zeros((count, places))
+        nearest = torch.zeros((count, places), dtype=torch.int64, device=patches.device)
+        if inside.any():
+            found = self._index.nearest(patches[inside])
+            distances[inside], nearest[inside] = found.distance, found.index
+        return distances, nearest
 
     def _weights(self, patches: Tensor, nearest: Tensor, table: Tensor) -> Tensor:
         """Eq. 7: one minus the nearest vector's share in the softmax over its own bank neighbours."""
