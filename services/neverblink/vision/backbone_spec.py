@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from neverblink.vision.preprocess import Preprocess
 
@@ -21,14 +21,32 @@ class BackboneSpec(BaseModel):
 
     model: str = Field(pattern=r"^[A-Za-z0-9_.]{1,64}$", description="timm's name of the network.")
     levels: tuple[int, ...] = Field(
-        min_length=1, max_length=4, description="timm's feature levels, finest first: level n has stride 2^(n+1)."
+        min_length=1,
+        max_length=4,
+        description="timm's feature levels, finest first: level n has stride 2^(n+1). Of a vision transformer: blocks,"
+        " counted from 0.",
     )
     source: WeightsSource = Field(description="Where the weights came from.")
     weights: str = Field(pattern=SHA256, description="Digest of the parameters up to the last level.")
     mean: tuple[float, float, float] = Field(description="Subtracted from RGB values of 0 to 255.")
     deviation: tuple[float, float, float] = Field(description="Then divided by this.")
     pooling: int = Field(default=3, ge=1, le=9, description="Side of the local average around each patch.")
+    dimension: int | None = Field(
+        default=None,
+        ge=8,
+        le=4096,
+        description="Numbers a patch vector is pooled to by adaptive averages, as the official code's 1024. Not set:"
+        " the channels of all levels, one after another.",
+    )
     preprocess: Preprocess = Preprocess()
+
+    @model_serializer(mode="wrap")
+    def _without_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Keys and artifact digests made before the field existed must stay what they are.
+        fields: dict[str, Any] = handler(self)
+        if self.dimension is None:
+            del fields["dimension"]
+        return fields
 
     @property
     def key(self) -> str:
