@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from neverblink.trainer.dataset import good_images
@@ -98,7 +99,9 @@ def plot(curves: list[Curve], folder: Path, title: str) -> list[Path]:
         axes.minorticks_off()
         axes.grid(visible=True, alpha=0.3)
         path = folder / f"growth-{curve.axis.split()[0]}.svg"
-        figure.savefig(path, metadata={"Date": None})
+        # The same figures give the same file.
+        with rc_context({"svg.hashsalt": "growth"}):
+            figure.savefig(path, metadata={"Date": None})
         written.append(path)
     return written
 
@@ -118,7 +121,7 @@ def main() -> None:
     weights = weights_of(given.backbone, data)
     extractor = FeatureExtractor(load_backbone(given.backbone, weights=weights, preprocess=Preprocess(resize=SIDE)))
     per_image = extractor.grid[0] * extractor.grid[1]
-    paths = good_images(data / "magnetic-tile")[: -(-given.largest // per_image) + 1]
+    paths = good_images(data / "magnetic-tile")[: -(-max(given.largest, 2 * USUAL_BANK) // per_image) + 1]
     image = read_all(paths[:1])[0]
     features = [extractor.extract(read_all([path])).cpu().flatten(0, 2) for path in paths[1:]]
     patches = torch.cat(features)

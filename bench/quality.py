@@ -35,6 +35,8 @@ VARIANTS = (
     "tf_efficientnet_lite0@320",
     "resnet18@256c224",
     "tf_efficientnet_lite0@256c224",
+    "tf_efficientnet_lite1@256",
+    "tf_efficientnet_lite2@256",
 )
 BATCH = 8
 PROJECTION = 64
