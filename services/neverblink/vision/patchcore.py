@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from neverblink.vision.artifact import Artifact
 from neverblink.vision.backbone_spec import BackboneSpec
 from neverblink.vision.backbones import Backbone, reload_backbone
 from neverblink.vision.embedding import PatchEmbedding
-from neverblink.vision.engines import EagerEngine, Engine
+from neverblink.vision.engines import Engine, EngineName, QuantisedNetwork, open_engine
 from neverblink.vision.errors import VisionError
 from neverblink.vision.neighbours import Method, neighbour_index
 from neverblink.vision.preprocess import Preprocess
@@ -34,19 +34,42 @@ class Anomaly:
 class FeatureExtractor:
     """One backbone; its features serve every product whose artifact has the same `backbone.key`."""
 
-    def __init__(self, backbone: Backbone, *, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        device: str = "cpu",
+        engine: EngineName | Literal["auto"] = "auto",
+        quantised: QuantisedNetwork | None = None,
+    ) -> None:
+        """Open the engine; `quantised` is what openvino-int8 runs, and its features fit only banks made with it."""
         self.spec: BackboneSpec = backbone.spec
         self._preprocess = backbone.spec.preprocess
-        self._engine: Engine = EagerEngine(PatchEmbedding(backbone), side=self._preprocess.side, device=device)
         side = self._preprocess.side
+        self._engine: Engine = open_engine(
+            engine, PatchEmbedding(backbone), side=side, device=device, quantised=quantised
+        )
         probe = self._engine.embed(torch.zeros((1, side, side, 3), dtype=torch.uint8))
         self.grid: tuple[int, int] = (probe.shape[1], probe.shape[2])
         self.dimension: int = probe.shape[3]
 
     @classmethod
-    def from_spec(cls, spec: BackboneSpec, *, weights: Path | None = None, device: str = "cpu") -> Self:
+    def from_spec(
+        cls,
+        spec: BackboneSpec,
+        *,
+        weights: Path | None = None,
+        device: str = "cpu",
+        engine: EngineName | Literal["auto"] = "auto",
+        quantised: QuantisedNetwork | None = None,
+    ) -> Self:
         """Load the backbone of an artifact. Raises WeightsError when the weights are missing or others."""
-        return cls(reload_backbone(spec, weights=weights), device=device)
+        return cls(reload_backbone(spec, weights=weights), device=device, engine=engine, quantised=quantised)
+
+    @property
+    def engine_name(self) -> EngineName:
+        """Return the engine that computes the features."""
+        return self._engine.name
 
     def prepare(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Resize and crop an (H, W, 3) uint8 RGB image to the network's input; safe in a decoding thread."""

@@ -1,6 +1,17 @@
 """Engines run a patch embedding: the same features from each, within the stated tolerance."""
 
-from neverblink.vision.engines.eager import EagerEngine
-from neverblink.vision.engines.engine import Engine
+from neverblink.vision.engines.agreement import EngineCheck, check_shift, compare_engines
+from neverblink.vision.engines.engine import Engine, EngineName
+from neverblink.vision.engines.quantisation import QuantisedNetwork, quantise
+from neverblink.vision.engines.selection import open_engine
 
-__all__ = ["EagerEngine", "Engine"]
+__all__ = [
+    "Engine",
+    "EngineCheck",
+    "EngineName",
+    "QuantisedNetwork",
+    "check_shift",
+    "compare_engines",
+    "open_engine",
+    "quantise",
+]

@@ -4,14 +4,15 @@ import torch
 from torch import Tensor
 
 from neverblink.vision.embedding import PatchEmbedding
-from neverblink.vision.engines.fusion import fuse_batch_norms
+from neverblink.vision.engines.engine import EngineName
+from neverblink.vision.engines.fusion import fused_embedding
 from neverblink.vision.errors import VisionError
 
 
 class EagerEngine:
     """Runs the embedding eagerly in fp32; 1.3 to 1.7 times the speed of the unfused network on a CPU."""
 
-    name = "torch-eager"
+    name: EngineName = "torch"
 
     def __init__(self, embedding: PatchEmbedding, *, side: int, device: str = "cpu") -> None:
         try:
@@ -19,8 +20,8 @@ class EagerEngine:
             probe = torch.zeros((1, side, side, 3), dtype=torch.uint8, device=self._device)
         except (RuntimeError, AssertionError) as error:
             raise VisionError(f"the device {device} cannot be used: {str(error).splitlines()[0]}") from error
-        embedding.network = fuse_batch_norms(embedding.network, side=side)
-        self._embedding = embedding.eval().to(self._device).to(memory_format=torch.channels_last)
+        embedding = fused_embedding(embedding, side=side)
+        self._embedding = embedding.to(self._device).to(memory_format=torch.channels_last)
         self.embed(probe)
 
     @torch.inference_mode()

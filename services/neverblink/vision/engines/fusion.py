@@ -6,7 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from neverblink.vision.embedding import PatchEmbedding
+
 _TOLERANCE = 1e-4
+
+
+def fused_embedding(embedding: PatchEmbedding, *, side: int) -> PatchEmbedding:
+    """Return a copy in evaluation mode whose network has its batch norms folded in; the original stays as it is."""
+    copied = copy.deepcopy(embedding).eval()
+    copied.network = fuse_batch_norms(copied.network, side=side)
+    return copied
 
 
 @torch.no_grad()

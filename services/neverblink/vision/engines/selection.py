@@ -1,0 +1,48 @@
+"""Which engine runs an embedding: by its name, or the fastest for the device."""
+
+from typing import Literal
+
+from neverblink.vision.embedding import PatchEmbedding
+from neverblink.vision.engines.cuda_graphs import CudaGraphEngine
+from neverblink.vision.engines.eager import EagerEngine
+from neverblink.vision.engines.engine import Engine, EngineName
+from neverblink.vision.engines.intel import openvino_is_installed
+from neverblink.vision.engines.openvino_graph import OpenvinoEngine, convert
+from neverblink.vision.engines.quantisation import QuantisedNetwork
+from neverblink.vision.errors import VisionError
+
+
+def open_engine(
+    name: EngineName | Literal["auto"],
+    embedding: PatchEmbedding,
+    *,
+    side: int,
+    device: str = "cpu",
+    quantised: QuantisedNetwork | None = None,
+) -> Engine:
+    """Make an engine for (N, side, side, 3) images; the embedding itself is left as it is.
+
+    `auto` is torch-cuda on a CUDA device, openvino on a CPU where it is installed, else torch; it never is
+    int8, whose features need a bank of their own. Raises VisionError when the engine cannot run here.
+    """
+    if name == "auto":
+        name = _fastest(device)
+    if quantised is not None and name != "openvino-int8":
+        raise VisionError(f"an int8 network was given, and the engine {name} cannot run it; choose openvino-int8")
+    if name == "torch":
+        return EagerEngine(embedding, side=side, device=device)
+    if name == "torch-cuda":
+        return CudaGraphEngine(embedding, side=side, device=device)
+    if device != "cpu":
+        raise VisionError(f"the engine {name} runs on the CPU only, not on {device}; choose torch-cuda or torch")
+    if name == "openvino":
+        return OpenvinoEngine(convert(embedding, side=side), name)
+    if quantised is None:
+        raise VisionError("the engine openvino-int8 needs the int8 network of its model; fit the model with int8")
+    return OpenvinoEngine(quantised.open(embedding, side=side), name)
+
+
+def _fastest(device: str) -> EngineName:
+    if device.startswith("cuda"):
+        return "torch-cuda"
+    return "openvino" if device == "cpu" and openvino_is_installed() else "torch"
