@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 
 from neverblink.vision import neighbours
 from neverblink.vision.coreset import greedy_k_center, project
-from neverblink.vision.neighbours import AugmentedGemm, FaissFlat, neighbour_index, neighbour_table
+from neverblink.vision.neighbours import (
+    ApproximateIndex,
+    AugmentedGemm,
+    FaissFlat,
+    NeighbourIndex,
+    PrunedGemm,
+    neighbour_index,
+    neighbour_table,
+)
+
+EXACT = (AugmentedGemm, FaissFlat, PrunedGemm)
 
 
 def cloud(count: int, dimension: int, seed: int = 0) -> torch.Tensor:
@@ -19,27 +29,41 @@ def cloud(count: int, dimension: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy((chosen + random.normal(0, 1, chosen.shape)).astype(np.float32))
 
 
-def naive_greedy(points: np.ndarray, count: int, first: int) -> list[int]:
-    selected = [first]
-    nearest = ((points - points[first]) ** 2).sum(axis=1)
-    while len(selected) < count:
-        selected.append(int(nearest.argmax()))
-        nearest = np.minimum(nearest, ((points - points[selected[-1]]) ** 2).sum(axis=1))
-    return selected
+def low_dimensional(count: int, dimension: int, seed: int) -> torch.Tensor:
+    """Points whose variance falls off as that of patches does: what pruning lives on."""
+    return cloud(count, dimension, seed) * torch.arange(1, dimension + 1).pow(-1.0)
 
 
-# 4,096 is the pool's size: below it nothing is lazy, above it the pool is refilled many times.
-@pytest.mark.parametrize(("count", "wanted"), [(500, 60), (4096, 100), (9000, 400)])
+# The pools hold 512 and 4,096: below nothing is lazy, above they are refilled many times.
+@pytest.mark.parametrize(("count", "wanted"), [(500, 60), (4096, 100), (9000, 400), (9000, 1200)])
 def test_the_lazy_choice_is_the_greedy_choice(count: int, wanted: int) -> None:
     points = cloud(count, 16)
     found = greedy_k_center(points, wanted, seed=4).tolist()
-    assert found == naive_greedy(points.double().numpy(), wanted, found[0])
+    assert len(set(found)) == wanted
+    exact = points.double().numpy()
+    nearest = np.linalg.norm(exact - exact[found[0]], axis=1)
+    for selected in found[1:]:
+        # Two that are equally far within rounding may change places.
+        assert nearest[selected] >= nearest.max() * (1 - 1e-5)
+        nearest = np.minimum(nearest, np.linalg.norm(exact - exact[selected], axis=1))
 
 
 def test_the_same_seed_selects_the_same_and_another_starts_elsewhere() -> None:
     points = cloud(5000, 8)
     assert torch.equal(greedy_k_center(points, 50, seed=1), greedy_k_center(points, 50, seed=1))
     assert greedy_k_center(points, 50, seed=1)[0] != greedy_k_center(points, 50, seed=2)[0]
+
+
+@pytest.mark.parametrize("count", [400, 9000])
+def test_several_starts_begin_at_their_mean_distance_as_the_official_code_does(count: int) -> None:
+    points = cloud(count, 16)
+    found = greedy_k_center(points, 150, seed=3, starts=10).tolist()
+    exact = points.double().numpy()
+    drawn = torch.randperm(count, generator=torch.Generator().manual_seed(3))[:10].numpy()
+    nearest = np.linalg.norm(exact[:, None] - exact[drawn], axis=2).mean(axis=1)
+    for selected in found:
+        assert nearest[selected] >= nearest.max() * (1 - 1e-5)
+        nearest = np.minimum(nearest, np.linalg.norm(exact - exact[selected], axis=1))
 
 
 def test_duplicates_are_never_selected_twice() -> None:
@@ -85,38 +109,78 @@ def test_the_projection_keeps_distances_and_leaves_narrow_vectors_alone() -> Non
     offset=st.sampled_from([0.0, 100.0]),
     seed=st.integers(0, 99),
 )
-def test_both_searches_find_the_nearest(bank: int, queries: int, dimension: int, offset: float, seed: int) -> None:
+def test_every_exact_search_finds_the_nearest(
+    bank: int, queries: int, dimension: int, offset: float, seed: int
+) -> None:
     random = np.random.default_rng(seed)
     vectors = torch.from_numpy((random.normal(size=(bank, dimension)) + offset).astype(np.float32))
     asked = torch.from_numpy((random.normal(size=(queries, dimension)) + offset).astype(np.float32))
     true = torch.cdist(asked.double(), vectors.double(), compute_mode="donot_use_mm_for_euclid_dist").amin(dim=1)
-    for index in (AugmentedGemm(vectors), FaissFlat(vectors)):
+    for index in (kind(vectors) for kind in EXACT):
         found = index.nearest(asked)
         torch.testing.assert_close(found.distance.double(), true, rtol=1e-4, atol=1e-4 * max(1, offset / 10))
         torch.testing.assert_close((asked - vectors[found.index]).norm(dim=1), found.distance, rtol=1e-5, atol=1e-6)
 
 
-def test_gemm_and_faiss_agree_on_a_bank_of_real_size() -> None:
-    vectors, asked = cloud(8000, 152, 1), cloud(1024, 152, 2)
-    one, other = neighbour_index(vectors, "gemm").nearest(asked), neighbour_index(vectors, "faiss").nearest(asked)
-    torch.testing.assert_close(one.distance, other.distance, rtol=1e-4, atol=0)
+def test_the_exact_searches_agree_on_a_bank_of_real_size() -> None:
+    vectors, asked = low_dimensional(8000, 152, 1), low_dimensional(1024, 152, 2)
+    gemm, faiss, pruned = (kind(vectors).nearest(asked).distance for kind in EXACT)
+    torch.testing.assert_close(gemm, faiss, rtol=1e-4, atol=0)
+    torch.testing.assert_close(pruned, faiss, rtol=1e-4, atol=0)
 
 
-def test_auto_keeps_the_faster_of_the_two_and_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pruning_computes_few_exact_distances_and_finds_the_same_minimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, asked = low_dimensional(6000, 96, 1), low_dimensional(300, 96, 2)
+    counted: list[int] = []
+    real = PrunedGemm._squared_distance
+    monkeypatch.setattr(
+        PrunedGemm,
+        "_squared_distance",
+        lambda self, queries, index: counted.append(len(index)) or real(self, queries, index),
+    )
+    found = PrunedGemm(vectors).nearest(asked)
+    true = torch.cdist(asked.double(), vectors.double(), compute_mode="donot_use_mm_for_euclid_dist").amin(dim=1)
+    torch.testing.assert_close(found.distance.double(), true, rtol=1e-5, atol=0)
+    assert sum(counted) < 0.05 * 6000 * 300
+
+
+@pytest.mark.parametrize("kind", EXACT)
+def test_a_distance_does_not_depend_on_its_company(kind: type[NeighbourIndex]) -> None:
+    vectors, asked = low_dimensional(3001, 96, 1), low_dimensional(257, 96, 2)
+    index = kind(vectors)
+    together = index.nearest(asked).distance
+    for size in (1, 7, 100):
+        alone = torch.cat([index.nearest(part).distance for part in asked.split(size)])
+        torch.testing.assert_close(alone, together, rtol=1e-5, atol=0)
+    assert index.nearest(asked[:0]).distance.shape == (0,)
+
+
+def test_the_approximate_search_states_its_recall_and_never_comes_too_near() -> None:
+    vectors, asked = low_dimensional(6000, 32, 1).split((5000, 1000))
+    exact = FaissFlat(vectors).nearest(asked).distance
+    index = neighbour_index(vectors, "approximate")
+    assert isinstance(index, ApproximateIndex)
+    assert index.recall >= 0.99
+    found = index.nearest(asked).distance
+    assert (found >= exact * (1 - 1e-5)).all()
+    assert (found <= exact * (1 + 1e-4)).float().mean() == pytest.approx(index.recall, abs=0.03)
+    assert ApproximateIndex(vectors, wanted=0.5).recall < 1
+
+
+def test_auto_keeps_the_fastest_and_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, asked = cloud(900, 24, 1), cloud(64, 24, 2)
-    for slow, kept in ((AugmentedGemm, FaissFlat), (FaissFlat, AugmentedGemm)):
-        monkeypatch.setattr(neighbours, "_seconds", lambda index, _, slow=slow: float(isinstance(index, slow)))
+    true = FaissFlat(vectors).nearest(asked).distance
+    for kept in EXACT:
+        monkeypatch.setattr(neighbours, "_seconds", lambda index, _, kept=kept: float(not isinstance(index, kept)))
         chosen = neighbour_index(vectors)
         assert type(chosen) is kept
-        torch.testing.assert_close(
-            chosen.nearest(asked).distance, slow(vectors).nearest(asked).distance, rtol=1e-4, atol=0
-        )
+        torch.testing.assert_close(chosen.nearest(asked).distance, true, rtol=1e-4, atol=0)
 
 
 def test_a_vector_of_the_bank_is_at_distance_zero_from_it() -> None:
     vectors = cloud(2000, 152) + 50
-    for method in ("gemm", "faiss"):
-        found = neighbour_index(vectors, method).nearest(vectors)
+    for kind in EXACT:
+        found = kind(vectors).nearest(vectors)
         assert found.distance.max() == 0
         assert torch.equal(found.index, torch.arange(2000))
 
