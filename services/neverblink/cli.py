@@ -4,12 +4,13 @@ import asyncio
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from neverblink import __version__, telemetry
 
+EXIT_BAD_RESULT = 1
 EXIT_BAD_INPUT = 2
 _PLANT = Annotated[
     Path, typer.Option("--plant", "-p", help="The plant file.", envvar="NEVERBLINK_PLANT", show_default=True)
@@ -24,8 +25,9 @@ app = typer.Typer(
     help="""Inline visual inspection: frames in, verdicts out, rejects at the PLC before the gate.
 
 First time here? `neverblink demo` runs a whole plant on this machine. Then: `neverblink plant example`
-prints a plant file, `neverblink fit` makes a model from pictures of good parts, and `camera`, `scorer`,
-`bridge`, `drift` and `ledger` are the services, one process each, all started with `--plant FILE`.
+prints a plant file, `neverblink fit` makes a model from pictures of good parts, `evaluate` tells what it
+finds and misses, and `camera`, `scorer`, `bridge`, `drift` and `ledger` are the services, one process each,
+all started with `--plant FILE`.
 
 Exit codes: 0 done, 1 done and the result is bad, 2 bad input or surroundings (one sentence says which).""",
 )
@@ -33,7 +35,7 @@ plant_app = typer.Typer(no_args_is_help=True, help="Check, explain and start a p
 topics_app = typer.Typer(no_args_is_help=True, help="The Kafka topics.")
 schemas_app = typer.Typer(no_args_is_help=True, help="The contracts for the outside.")
 ledger_app = typer.Typer(no_args_is_help=True, help="Keeps every verdict and actuation, and answers.")
-artifact_app = typer.Typer(no_args_is_help=True, help="Look into fitted models.")
+artifact_app = typer.Typer(no_args_is_help=True, help="Look into fitted models, check them, send them.")
 for _name, _sub in (
     ("plant", plant_app),
     ("topics", topics_app),
@@ -311,7 +313,7 @@ def fit(
         Path | None, typer.Option("--out", "-o", help="Artifact folder to write. Default: artifacts/PRODUCT.")
     ] = None,
     backbone: Annotated[
-        str, typer.Option(help="timm's name of the network; the default's weights come installed.")
+        str, typer.Option(help="timm's name of the network; `neverblink backbones` lists what was tried.")
     ] = "tf_efficientnet_lite0",
     weights: Annotated[Path | None, typer.Option(help="Weights file (safetensors) instead.")] = None,
     size: Annotated[int, typer.Option(min=32, max=4096, help="Images are resized to this square.")] = 256,
@@ -324,7 +326,10 @@ def fit(
     version: Annotated[str, typer.Option("--model-version", help="Version to write into the artifact.")] = "1",
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
-    """Fit a model to pictures of good parts; no defect is needed. The threshold comes with its promise."""
+    """Fit a model to pictures of good parts; no defect is needed. The threshold comes with its promise.
+
+    `neverblink fit pictures/pcb --product pcb`
+    """
     from rich.console import Console
 
     from neverblink.trainer.commands import run_fit
@@ -348,18 +353,133 @@ def fit(
 
 
 @app.command()
+def calibrate(
+    artifact: Annotated[Path, typer.Argument(help="Artifact folder; it stays as it is.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the recalibrated artifact.")],
+    false_reject: Annotated[
+        float | None,
+        typer.Option(min=0.0001, max=0.5, help="Promise: at most this share of good parts is rejected, 95 % sure."),
+    ] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FP:FN", help="Cost of a false reject and of a missed defect, such as 1:50. Needs --images."
+        ),
+    ] = None,
+    threshold: Annotated[float | None, typer.Option(min=0, help="A threshold of your own.")] = None,
+    unsure: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0001, max=0.9, help="Also open a band below the threshold: at most this share of good parts above it."
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder in MVTec layout: also tells how many of its images change side.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights file that the artifact was fitted with.")] = None,
+) -> None:
+    """Choose another threshold for a model that stays as it is.
+
+    A false-reject target needs no images: the artifact carries the scores of good images that its bank had not
+    seen. Costs need labelled ones. However it was chosen, the new threshold comes with its promise.
+
+    `neverblink calibrate artifacts/pcb --false-reject 0.05 --out artifacts/pcb-5`
+
+    `neverblink calibrate artifacts/pcb --cost 1:50 --images pcb-labelled --out artifacts/pcb-cost`
+    """
+    from rich.console import Console
+
+    from neverblink.trainer.commands import run_calibrate
+    from neverblink.trainer.recalibrate import Cost, Wish
+
+    wish = Wish(
+        false_reject=false_reject,
+        cost=None if cost is None else Cost.parse(cost),
+        threshold=threshold,
+        unsure=unsure,
+    )
+    run_calibrate(artifact, out, wish, images, weights, Console())
+    typer.echo(str(out))
+
+
+@app.command()
 def evaluate(
     images: Annotated[Path, typer.Argument(help="Folder in MVTec layout.")],
     artifact: Annotated[Path, typer.Option(help="Artifact folder.")],
     weights: Annotated[Path | None, typer.Option(help="Weights file that the artifact was fitted with.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.html", help="Write a page with plots and the worst images, and FILE.json beside it."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, every image's score in it.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    engine: Annotated[
+        Literal["auto", "torch", "torch-cuda", "openvino"],
+        typer.Option(help="What runs the backbone; auto: torch-cuda on a GPU, openvino on a CPU."),
+    ] = "auto",
 ) -> None:
-    """Judge a model on labelled images: AUROC, recall per defect type, false rejects at its threshold."""
+    """Judge a model on labelled images: ranking, localisation, and what its threshold finds and misses.
+
+    The folder has `test/good`, one `test/DEFECT` per kind of defect, and masks in
+    `ground_truth/DEFECT/NAME_mask.png` where there are any. The report is one file that opens without a network.
+
+    `neverblink evaluate pcb --artifact artifacts/pcb --report pcb.html`
+    """
     from rich.console import Console
 
     from neverblink.trainer.commands import run_evaluate
 
-    run_evaluate(images, artifact, weights, as_json, Console())
+    run_evaluate(images, artifact, weights, as_json, Console(), report, device=device, engine=engine)
+
+
+@app.command()
+def compare(
+    images: Annotated[Path | None, typer.Argument(help="Folder in MVTec layout.", show_default=False)] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="YAML list of configurations; --example prints one.")
+    ] = None,
+    folder: Annotated[Path, typer.Option(help="Models and comparison.json go here, and are found again.")] = Path(
+        "runs/compare"
+    ),
+    product: Annotated[str | None, typer.Option(help="Name of the product. Default: the image folder's.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+    example: Annotated[bool, typer.Option("--example", help="Print a list to start from and stop.")] = False,
+) -> None:
+    """Fit and judge several configurations on the same images, in one table.
+
+    Each item of the list says what differs from the defaults of `neverblink fit`. A model that is already in
+    the folder, from the same images and settings, is not fitted again. Exit code 1: one of them failed.
+
+    `neverblink compare --example > candidates.yaml`
+
+    `neverblink compare pcb --config candidates.yaml`
+    """
+    from rich.console import Console
+
+    from neverblink.trainer.commands import run_compare
+    from neverblink.trainer.compare import EXAMPLE
+
+    if example:
+        typer.echo(EXAMPLE, nl=False)
+        return
+    if images is None or config is None:
+        raise typer.BadParameter("name a folder of images and --config FILE.yaml; --example prints such a file")
+    # Where no terminal tells its width, the table needs more than the usual 80 columns.
+    console = Console() if sys.stdout.isatty() else Console(width=140)
+    if not run_compare(images, config, folder, product, as_json, console):
+        raise typer.Exit(EXIT_BAD_RESULT)
+
+
+@app.command()
+def backbones() -> None:
+    """Print the networks that features can come from, and which come with their weights."""
+    from rich.console import Console
+
+    from neverblink.trainer.commands import list_backbones
+
+    list_backbones(Console() if sys.stdout.isatty() else Console(width=140))
 
 
 @artifact_app.command("inspect")
@@ -370,6 +490,59 @@ def artifact_inspect(folder: Annotated[Path, typer.Argument(help="Artifact folde
     from neverblink.trainer.commands import inspect
 
     inspect(folder, Console())
+
+
+@artifact_app.command("verify")
+def artifact_verify(
+    folder: Annotated[Path, typer.Argument(help="Artifact folder.")],
+    digest: Annotated[str | None, typer.Option(help="The identity it must have.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights file that it was fitted with.")] = None,
+) -> None:
+    """Check every digest, size and shape of an artifact, and that its backbone's weights are the right ones.
+
+    Exit code 1: it is not whole, or not the one asked for; 2: there is no artifact.
+    """
+    from rich.console import Console
+
+    from neverblink.trainer.commands import is_artifact_folder, verify
+    from neverblink.vision.errors import VisionError
+
+    try:
+        verify(folder, digest, weights, Console())
+    except VisionError as error:
+        if not is_artifact_folder(folder):
+            raise
+        typer.secho(f"neverblink: {error}", fg=typer.colors.RED, err=True)
+        raise typer.Exit(EXIT_BAD_RESULT) from error
+
+
+@artifact_app.command("export")
+def artifact_export(
+    folder: Annotated[Path, typer.Argument(help="Artifact folder.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE.zip", help="File to write; an older one is replaced.")
+    ],
+) -> None:
+    """Write an artifact as one zip file: the same bytes for the same model, read back and verified."""
+    from rich.console import Console
+
+    from neverblink.trainer.commands import export
+
+    export(folder, out, Console())
+
+
+@artifact_app.command("import")
+def artifact_import(
+    file: Annotated[Path, typer.Argument(help="File that `artifact export` wrote.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Artifact folder to make.")],
+    digest: Annotated[str | None, typer.Option(help="The identity it must have, as `export` printed it.")] = None,
+) -> None:
+    """Make an artifact folder from an exported file; what is not whole, or another model, is refused."""
+    from rich.console import Console
+
+    from neverblink.trainer.commands import import_
+
+    import_(file, out, digest, Console())
 
 
 # The demonstration

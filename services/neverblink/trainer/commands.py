@@ -1,11 +1,13 @@
-"""`neverblink fit`, `evaluate` and `artifact inspect`, with their progress bars."""
+"""The jobs that make and judge models, as commands: progress bars, tables, JSON."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import orjson
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,16 +19,28 @@ from rich.progress import (
 )
 from rich.table import Column, Table
 
-from neverblink.trainer import evaluate as evaluation
+from neverblink.trainer import archive, report
+from neverblink.trainer.compare import RESULTS, Row, compare, product_of, read_configurations
 from neverblink.trainer.dataset import good_images, labelled_images
+from neverblink.trainer.evaluate import PRO_LIMIT, Evaluation, evaluate
 from neverblink.trainer.fit import FitSettings, Fitted, fit
 from neverblink.trainer.fit import Progress as Report
-from neverblink.vision.artifact import load_artifact
+from neverblink.trainer.recalibrate import Labelled, Wish, recalibrate
+from neverblink.vision.artifact import MANIFEST, load_artifact
+from neverblink.vision.backbones import known_backbones, reload_backbone
+from neverblink.vision.engines import EngineName
 
 
 @contextmanager
 def progress_bar(console: Console, title: str) -> Iterator[Report]:
     """Show one bar per stage of a job, with what is left of it."""
+    with progress_bars(console) as titled:
+        yield titled(title)
+
+
+@contextmanager
+def progress_bars(console: Console) -> Iterator[Callable[[str], Report]]:
+    """Show one bar per stage of each of several jobs; called with a title, it gives that job's progress."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -36,21 +50,25 @@ def progress_bar(console: Console, title: str) -> Iterator[Report]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as progress:
-        tasks: dict[str, TaskID] = {}
 
-        def report(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = progress.add_task(f"{title}: {stage}", total=total)
-            progress.update(tasks[stage], completed=done, total=total)
+        def titled(title: str) -> Report:
+            tasks: dict[str, TaskID] = {}
 
-        yield report
+            def stage_done(stage: str, done: int, total: int) -> None:
+                if stage not in tasks:
+                    tasks[stage] = progress.add_task(escape(f"{title}: {stage}"), total=total)
+                progress.update(tasks[stage], completed=done, total=total)
+
+            return stage_done
+
+        yield titled
 
 
 def run_fit(images: Path, folder: Path, settings: FitSettings, console: Console) -> Fitted:
     """Fit with a progress bar, and say what the threshold promises."""
     found = good_images(images)
-    with progress_bar(console, settings.product) as report:
-        fitted = fit(found, folder, settings, report)
+    with progress_bar(console, settings.product) as progress:
+        fitted = fit(found, folder, settings, progress)
     bank = fitted.artifact.bank
     console.print(
         f"{settings.product}: {fitted.images} images, memory bank {bank.shape[0]} × {bank.shape[1]}, "
@@ -59,45 +77,224 @@ def run_fit(images: Path, folder: Path, settings: FitSettings, console: Console)
     return fitted
 
 
-def run_evaluate(images: Path, artifact: Path, weights: Path | None, as_json: bool, console: Console) -> None:
-    """Evaluate on the test part of an MVTec layout and print the figures."""
+def run_evaluate(
+    images: Path,
+    artifact: Path,
+    weights: Path | None,
+    as_json: bool,
+    console: Console,
+    place: Path | None = None,
+    *,
+    device: str = "cpu",
+    engine: EngineName | Literal["auto"] = "auto",
+) -> None:
+    """Evaluate on the test part of an MVTec layout, print the figures, and write a report to `place`."""
     found = labelled_images(images)
+    if place is not None:
+        # A report that cannot be written is told before the images are scored, not after.
+        report.check_place(place)
     # Nothing but the JSON goes to standard output, so that it can be piped.
     shown = Console(stderr=True) if as_json else console
-    with progress_bar(shown, artifact.name) as report:
-        result = evaluation.evaluate(found, artifact, weights, report)
+    with progress_bar(shown, artifact.name) as progress:
+        result = evaluate(found, artifact, weights, progress, device=device, engine=engine)
+    if place is not None:
+        written = report.write_report(result, place, subject=images.resolve().name)
+        _say(shown, f"report: {written.html}, figures: {written.json}")
     if as_json:
         console.print_json(orjson.dumps(result.as_dict()).decode())
         return
-    table = Table("figure", "value", title=f"{artifact.name} on {images.name}")
-    table.add_row("image AUROC", f"{result.image_auroc:.4f}")
-    table.add_row("average precision", f"{result.average_precision:.4f}")
-    table.add_row("pixel AUROC", "no masks" if result.pixel_auroc is None else f"{result.pixel_auroc:.4f}")
-    table.add_row("false rejects", f"{result.false_rejects} of {result.good}")
-    table.add_row("missed defects", f"{result.missed} of {result.defective}")
-    for name, recall in result.recall.items():
-        table.add_row(f"recall: {name}", f"{recall:.3f}")
+    console.print(_figures(result, f"{artifact.name} on {images.name}"))
+    console.print(_classes(result))
+
+
+def run_calibrate(
+    folder: Path, out: Path, wish: Wish, images: Path | None, weights: Path | None, console: Console
+) -> None:
+    """Recalibrate an artifact and print the promise before and after, and what changes for labelled images."""
+    labelled = () if images is None else labelled_images(images)
+    with progress_bar(console, folder.name) as progress:
+        done = recalibrate(folder, out, wish, images=labelled, weights=weights, progress=progress)
+    table = Table("", "before", "after")
+    before, after = done.before, done.after
+    table.add_row("threshold", f"{before.threshold:.4f}", f"{after.threshold:.4f}")
+    table.add_row("chosen by", before.method, after.method)
+    table.add_row(
+        "unsure from", *("–" if one.unsure_from is None else f"{one.unsure_from:.4f}" for one in (before, after))
+    )
+    table.add_row("promise", before.statement(), after.statement())
+    if done.labelled is not None:
+        _add_labelled(table, done.labelled)
     console.print(table)
+    if done.labelled is not None:
+        changed = done.labelled.good_changed + done.labelled.defective_changed
+        _say(
+            console,
+            f"{changed} of {done.labelled.good + done.labelled.defective} labelled images change side:"
+            f" {done.labelled.good_changed} good, {done.labelled.defective_changed} defective",
+        )
+
+
+def run_compare(
+    images: Path, configurations: Path, folder: Path, product: str | None, as_json: bool, console: Console
+) -> bool:
+    """Compare configurations and print one table; False when one of them failed."""
+    chosen = read_configurations(configurations, product or product_of(images))
+    shown = Console(stderr=True) if as_json else console
+    with progress_bars(shown) as titled:
+        rows = compare(images, chosen, folder, titled)
+    if as_json:
+        console.print_json(orjson.dumps([row.as_dict() for row in rows]).decode())
+    else:
+        console.print(_comparison(rows, f"{len(rows)} configurations on {images.name}"))
+        for row in rows:
+            if row.fault is not None:
+                console.print(escape(f"{row.label} failed: {row.fault}"), style="red", soft_wrap=True)
+        _say(console, f"figures: {folder / RESULTS}")
+    return all(row.fault is None for row in rows)
 
 
 def inspect(folder: Path, console: Console) -> None:
     """Verify an artifact and print what it is."""
     artifact = load_artifact(folder)
     manifest = artifact.manifest
-    table = Table("field", Column("value", overflow="fold"), title=str(folder))
+    calibration = manifest.calibration
     bank = artifact.bank
+    table = Table("field", Column("value", overflow="fold"), title=escape(str(folder)))
     for name, value in (
         ("name, version", f"{artifact.name} {artifact.version}"),
         ("product", artifact.product),
         ("digest", artifact.digest),
         ("backbone", f"{artifact.backbone.model}, levels {artifact.backbone.levels}"),
         ("weights", f"{artifact.backbone.weights} ({artifact.backbone.source})"),
-        ("input", f"{artifact.backbone.preprocess.side} px"),
+        ("input", f"{artifact.backbone.preprocess.side} px{'' if manifest.tiling is None else ', in tiles'}"),
+        ("engine", manifest.engine),
+        *((f"also runs on {one.name}", f"scores differ by at most {one.difference:.1e}") for one in manifest.engines),
         ("memory bank", f"{bank.shape[0]} × {bank.shape[1]}, {manifest.provenance.coreset_ratio:.1%} of all patches"),
-        ("threshold", f"{artifact.threshold:.4f}"),
-        ("promise", manifest.calibration.statement()),
+        ("threshold", f"{artifact.threshold:.4f}, chosen by {calibration.method}"),
+        ("unsure from", "–" if calibration.unsure_from is None else f"{calibration.unsure_from:.4f}"),
+        ("promise", calibration.statement()),
         ("training images", str(len(manifest.provenance.images))),
         ("made", f"{manifest.created:%Y-%m-%d %H:%M} UTC"),
     ):
-        table.add_row(name, value)
+        table.add_row(name, escape(value))
     console.print(table)
+
+
+def verify(folder: Path, digest: str | None, weights: Path | None, console: Console) -> None:
+    """Check everything that an artifact says about itself, and its backbone's weights where they are at hand.
+
+    Raises ArtifactError or WeightsError with the first thing that is not as it should be.
+    """
+    artifact = load_artifact(folder, digest=digest)
+    if artifact.backbone.source == "file" and weights is None:
+        said = "its weights come from a file; name it with --weights to have them checked too"
+    else:
+        reload_backbone(artifact.backbone, weights=weights)
+        said = "its weights are the right ones"
+    _say(console, f"{folder} is whole: {artifact.name} {artifact.version}, {artifact.digest}; {said}")
+
+
+def is_artifact_folder(folder: Path) -> bool:
+    """Say whether there is anything to verify."""
+    return (folder / MANIFEST).is_file()
+
+
+def export(folder: Path, path: Path, console: Console) -> None:
+    """Write an artifact as one zip file and print its identity."""
+    artifact = archive.export_artifact(folder, path)
+    _say(console, f"{path}: {artifact.name} {artifact.version}, {artifact.digest}")
+
+
+def import_(path: Path, folder: Path, digest: str | None, console: Console) -> None:
+    """Make an artifact folder from an exported zip file and print its identity."""
+    artifact = archive.import_artifact(path, folder, digest=digest)
+    _say(console, f"{folder}: {artifact.name} {artifact.version}, {artifact.digest}")
+
+
+def list_backbones(console: Console) -> None:
+    """Print the networks that features can come from."""
+    table = Table("name", "weights installed", "levels", "pooling", "numbers per patch", Column("what", ratio=1))
+    for known in known_backbones():
+        table.add_row(
+            known.name,
+            "yes" if known.packaged else "no",
+            ", ".join(map(str, known.levels)),
+            str(known.pooling),
+            str(known.dimension),
+            known.about,
+        )
+    console.print(table)
+    console.print("Any other network of timm works by its name too.")
+
+
+def _figures(result: Evaluation, title: str) -> Table:
+    table = Table("figure", "value", title=escape(title))
+    latency, unsure = result.latency, result.unsure
+    table.add_row("image AUROC", f"{result.image_auroc:.4f}")
+    table.add_row("average precision", f"{result.average_precision:.4f}")
+    table.add_row("pixel AUROC", _or_dash(result.pixels.auroc))
+    table.add_row(f"AU-PRO up to {PRO_LIMIT:.0%}", _or_dash(result.pixels.au_pro))
+    table.add_row("false rejects", f"{result.false_rejects} of {result.good} ({result.false_reject_rate:.1%})")
+    table.add_row("missed defects", f"{result.missed} of {result.defective} ({1 - result.found:.1%})")
+    table.add_row("precision, F1", f"{_or_dash(result.precision)}, {result.f1:.4f}")
+    table.add_row("best F1, chosen on this test", f"{result.best_f1.f1:.4f} at {result.best_f1.threshold:.4f}")
+    if result.calibration.unsure_from is not None:
+        table.add_row("unsure", f"{unsure[0]} good, {unsure[1]} defective")
+    table.add_row(f"one image ({result.engine})", f"{latency.p50_ms:.1f} ms, p99 {latency.p99_ms:.1f} ms")
+    table.add_row(f"in batches of {latency.batch}", f"{latency.images_per_s:.1f} images/s")
+    pixels = result.pixels
+    if pixels.empty_masks or pixels.without_mask:
+        table.add_row("left out of pixel figures", f"{pixels.empty_masks} empty masks, {pixels.without_mask} without")
+    return table
+
+
+def _classes(result: Evaluation) -> Table:
+    table = Table("defect", "images", "missed", "recall", "AUROC", "pixel AUROC", "AU-PRO")
+    for kind in result.classes:
+        table.add_row(
+            escape(kind.name),
+            str(kind.images),
+            str(kind.missed),
+            f"{kind.recall:.3f}",
+            f"{kind.auroc:.4f}",
+            _or_dash(kind.pixel_auroc),
+            _or_dash(kind.au_pro),
+        )
+    return table
+
+
+def _add_labelled(table: Table, labelled: Labelled) -> None:
+    table.add_section()
+    table.add_row("false rejects", *(f"{count} of {labelled.good}" for count in labelled.false_rejects))
+    table.add_row("missed defects", *(f"{count} of {labelled.defective}" for count in labelled.missed))
+
+
+def _comparison(rows: list[Row], title: str) -> Table:
+    names = ("AUROC", "pixel AUROC", "AU-PRO", "recall", "false rejects", "promised", "ms/image", "bank MB", "fit s")
+    table = Table("configuration", *(Column(name, justify="right") for name in names), title=escape(title))
+    for row in rows:
+        if row.fault is not None:
+            table.add_row(escape(row.label), *("–" for _ in names))
+            continue
+        table.add_row(
+            escape(row.label),
+            _or_dash(row.image_auroc),
+            _or_dash(row.pixel_auroc),
+            _or_dash(row.au_pro),
+            f"{row.recall:.1%}",
+            f"{row.false_rejects} of {row.good}",
+            f"≤ {100 * (row.promised_false_reject or 0):.3g} %",
+            f"{row.p50_ms:.1f}",
+            f"{row.bank_mb:.1f}",
+            f"{row.fit_seconds:.1f}{' (kept)' if row.fitted_before else ''}",
+        )
+    return table
+
+
+def _or_dash(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _say(console: Console, sentence: str) -> None:
+    """Print a sentence as it is: paths and digests neither break at the terminal's edge nor count as markup."""
+    console.print(escape(sentence), soft_wrap=True, highlight=False)
