@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -18,7 +18,9 @@ from neverblink.trainer.fit import Progress
 from neverblink.vision.artifact import Manifest, load_artifact
 from neverblink.vision.calibration import Calibration
 from neverblink.vision.decode import Image, read_image
-from neverblink.vision.patchcore import Anomaly, FeatureExtractor, PatchCore
+from neverblink.vision.engines import EngineName
+from neverblink.vision.inspector import Inspector, extractor_of, inspect
+from neverblink.vision.patchcore import Anomaly
 
 PRO_LIMIT = 0.3
 """AU-PRO is the mean overlap while at most this share of good pixels is flagged, as MVTec AD defines it."""
@@ -52,10 +54,11 @@ class ScoredImage:
 
 
 class Example(NamedTuple):
-    """A test image to be looked at, with its (S, S) float32 map over the whole image."""
+    """A test image to be looked at, with its (S, S) float32 map over the whole image, and its mask's file."""
 
     image: ScoredImage
     anomaly_map: npt.NDArray[np.float32]
+    mask: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ class Evaluation:
 
     manifest: Manifest
     digest: str
+    engine: str
     image_auroc: float
     average_precision: float
     best_f1: BestF1
@@ -219,7 +223,8 @@ class Evaluation:
                 "digest": self.digest,
                 "backbone": manifest.backbone.model,
                 "weights": manifest.backbone.weights,
-                "engine": manifest.engine,
+                "engine": self.engine,
+                "fitted_with_engine": manifest.engine,
                 "bank": [manifest.vectors, manifest.dimension],
                 "promise": self.calibration.statement(),
                 "calibration": self.calibration.model_dump(mode="json"),
@@ -257,6 +262,8 @@ def evaluate(
     weights: Path | None = None,
     progress: Progress = lambda *_: None,
     *,
+    device: str = "cpu",
+    engine: EngineName | Literal["auto"] = "auto",
     clock: Clock = time.perf_counter,
 ) -> Evaluation:
     """Score labelled images with an artifact and measure ranking, localisation and time.
@@ -270,11 +277,11 @@ def evaluate(
             f"{int(labels.sum())} of {len(images)} test images show a defect: both good and defective ones are needed"
         )
     artifact = load_artifact(folder)
-    extractor = FeatureExtractor.from_spec(artifact.backbone, weights=weights)
-    model = PatchCore.from_artifact(artifact)
+    extractor = extractor_of(artifact, weights=weights, device=device, engine=engine)
+    inspector = Inspector(artifact, extractor, device=device)
 
     def judge(pictures: Sequence[Image]) -> list[Anomaly]:
-        return model.score(extractor.extract(pictures))
+        return inspect([(inspector, picture) for picture in pictures])
 
     scored: list[ScoredImage] = []
     lowest, highest = _Extremes(lowest=True), _Extremes(lowest=False)
@@ -291,7 +298,7 @@ def evaluate(
         for image, anomaly, truth in zip(batch, anomalies, truths, strict=True):
             found = ScoredImage(image.path, image.defect, anomaly.score, anomaly.score > artifact.threshold)
             scored.append(found)
-            (highest if image.defect is None else lowest).offer(Example(found, anomaly.anomaly_map))
+            (highest if image.defect is None else lowest).offer(Example(found, anomaly.anomaly_map, image.mask))
             if truth is not None:
                 small = cv2.resize(anomaly.anomaly_map, (_PIXEL_SIDE, _PIXEL_SIDE))
                 rankings.setdefault(image.defect, _PixelRanking()).add(np.asarray(small, dtype=np.float32), truth)
@@ -301,6 +308,7 @@ def evaluate(
     return Evaluation(
         manifest=artifact.manifest,
         digest=artifact.digest,
+        engine=f"{extractor.engine_name} on {device}",
         image_auroc=float(roc_auc_score(labels, scores)),
         average_precision=float(average_precision_score(labels, scores)),
         best_f1=best_f1(scores, labels),

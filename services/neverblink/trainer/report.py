@@ -21,6 +21,7 @@ _SUFFIXES = (".html", ".htm")
 
 _PICTURE_SIDE = 320
 _JPEG_QUALITY = 82
+_OUTLINE = (255, 196, 0)
 _CURVE_POINTS = 400
 _BINS = 44
 
@@ -137,14 +138,16 @@ def _shown(examples: tuple[Example, ...]) -> list[Example]:
 def _picture(example: Example, evaluation: Evaluation) -> _Picture:
     image = _small(read_image(example.image.path))
     path = example.image.path
+    # A map that stays below its threshold would show nothing: then its own peak is the measure.
+    measure = min(evaluation.calibration.map_threshold, float(example.anomaly_map.max()))
     return _Picture(
         name=f"{path.parent.name}/{path.name}",
         label=example.image.defect or "good",
         score=example.image.score,
         of_threshold=example.image.score / evaluation.threshold,
         wrong=example.image.wrong,
-        image=_data_url(image),
-        heat=_data_url(overlay(image, example.anomaly_map, evaluation.calibration.map_threshold)),
+        image=_data_url(image if example.mask is None else _outlined(image, example.mask)),
+        heat=_data_url(overlay(image, example.anomaly_map, measure)),
     )
 
 
@@ -153,6 +156,14 @@ def _small(image: Image) -> Image:
     scale = min(1.0, _PICTURE_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _outlined(image: Image, mask: Path) -> Image:
+    """Return a copy on which the mask's regions have an outline."""
+    height, width = image.shape[:2]
+    marked = cv2.resize(read_image(mask)[..., 0], (width, height), interpolation=cv2.INTER_AREA)
+    outlines, _ = cv2.findContours((marked > 0).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return np.asarray(cv2.drawContours(image.copy(), outlines, -1, _OUTLINE, 1, cv2.LINE_AA), dtype=np.uint8)
 
 
 def _data_url(image: Image) -> str:
