@@ -75,6 +75,11 @@ class ScorerSettings(Section):
     """Batching, in Triton's terms, and where the model runs."""
 
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N.")
+    engine: Literal["auto", "torch", "torch-cuda", "openvino"] = Field(
+        default="auto",
+        description="What runs the backbone; auto: torch-cuda on a GPU, openvino on a CPU. A model fitted with int8"
+        " runs on the engine that it was fitted with.",
+    )
     threads: int = Field(default=0, ge=0, le=256, description="CPU threads of the model; 0 lets the library choose.")
     max_batch: int = Field(default=8, ge=1, le=256, description="Frames in one forward pass at most.")
     max_queue_delay_ms: float = Field(

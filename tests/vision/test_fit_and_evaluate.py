@@ -121,17 +121,6 @@ def test_a_text_file_named_png_stops_the_fit_with_its_name(tmp_path: Path) -> No
         fit(good_images(folder), tmp_path / "plate-1", settings())
 
 
-def test_many_features_go_to_a_file_and_are_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    images = good_images(plates(tmp_path / "plates", good=6, test=1))
-    small = fit(images, tmp_path / "memory", settings()).artifact
-    monkeypatch.setattr("neverblink.trainer.fit._FEATURES_IN_MEMORY", 1000)
-    made: list[str] = []
-    real = np.memmap
-    monkeypatch.setattr(np, "memmap", lambda *given, **named: made.append("file") or real(*given, **named))
-    np.testing.assert_array_equal(fit(images, tmp_path / "file", settings()).artifact.bank, small.bank)
-    assert made == ["file"]
-
-
 def test_pixel_auroc_in_constant_memory_is_the_one_of_scikit_learn() -> None:
     random = np.random.default_rng(0)
     maps = random.gamma(2, 1, (6, 64, 64)).astype(np.float32)

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from neverblink import telemetry
 from neverblink.events import ArtifactRef
-from neverblink.plant import Plant, Product
+from neverblink.plant import Plant, Product, ScorerSettings
 from neverblink.vision.artifact import Artifact, load_artifact
-from neverblink.vision.patchcore import Anomaly, FeatureExtractor, PatchCore
+from neverblink.vision.inspector import Inspector, extractor_of, features_key, inspect
+from neverblink.vision.patchcore import Anomaly, FeatureExtractor
 
 
 class ModelError(RuntimeError):
@@ -24,9 +25,12 @@ class Model:
     """One product's model, ready to score."""
 
     product: Product
-    artifact: Artifact
-    patchcore: PatchCore
-    extractor: FeatureExtractor
+    inspector: Inspector
+
+    @property
+    def artifact(self) -> Artifact:
+        """Return the artifact that it was loaded from."""
+        return self.inspector.artifact
 
     @property
     def reference(self) -> ArtifactRef:
@@ -57,12 +61,13 @@ class Models:
         for product in (product for product in plant.products if product.name in wanted):
             folder = plant.artifact_folder(product)
             try:
-                model = _load(product, folder, plant.scorer.device, extractors)
+                model = _load(product, folder, plant.scorer, extractors)
             except ValueError as error:
                 faults.append(f"product {product.name}: {error}")
                 log.error(f"product {product.name} has no model: {error}")
                 continue
-            _warm_up(model, plant.scorer.max_batch)
+            for size in {1, plant.scorer.max_batch}:
+                model.inspector.warm_up(size)
             models.append(model)
             log.info(
                 f"product {product.name} is scored by {model.artifact.name} {model.artifact.version}",
@@ -84,30 +89,14 @@ class Models:
 
         Returns one Anomaly per picture, in order.
         """
-        found: dict[int, Anomaly] = {}
-        backbones: dict[int, list[int]] = {}
-        for index, (product, _) in enumerate(pictures):
-            backbones.setdefault(id(self._models[product].extractor), []).append(index)
-        for indices in backbones.values():
-            extractor = self._models[pictures[indices[0]][0]].extractor
-            features = extractor.extract([pictures[index][1] for index in indices])
-            for product in dict.fromkeys(pictures[index][0] for index in indices):
-                rows = [row for row, index in enumerate(indices) if pictures[index][0] == product]
-                scored = self._models[product].patchcore.score(features[rows])
-                found |= {indices[row]: anomaly for row, anomaly in zip(rows, scored, strict=True)}
-        return [found[index] for index in range(len(pictures))]
+        return inspect([(self._models[product].inspector, pixels) for product, pixels in pictures])
 
 
-def _load(product: Product, folder: Path, device: str, extractors: dict[str, FeatureExtractor]) -> Model:
+def _load(product: Product, folder: Path, settings: ScorerSettings, extractors: dict[str, FeatureExtractor]) -> Model:
     artifact = load_artifact(folder)
-    key = artifact.backbone.key
+    key = features_key(artifact)
     if key not in extractors:
-        extractors[key] = FeatureExtractor.from_spec(artifact.backbone, weights=product.weights, device=device)
-    return Model(product, artifact, PatchCore.from_artifact(artifact, device=device), extractors[key])
-
-
-def _warm_up(model: Model, max_batch: int) -> None:
-    """Run the sizes that will occur once, so that the first part does not pay for lazy set-up."""
-    grey = np.full((64, 64, 3), 128, dtype=np.uint8)
-    for size in {1, max_batch}:
-        model.patchcore.score(model.extractor.extract([grey] * size))
+        extractors[key] = extractor_of(
+            artifact, weights=product.weights, device=settings.device, engine=settings.engine
+        )
+    return Model(product, Inspector(artifact, extractors[key], device=settings.device))

@@ -1,10 +1,11 @@
 """From pictures of good parts to a calibrated artifact."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,17 +14,30 @@ import torch
 from torch import Tensor
 
 from neverblink import __version__
-from neverblink.trainer.dataset import DatasetError
+from neverblink.trainer.dataset import DatasetError, LabelledImage
 from neverblink.trainer.feature_store import FeatureStore
-from neverblink.vision.artifact import Artifact, Description, Provenance, save_artifact
+from neverblink.vision.artifact import (
+    Artifact,
+    Description,
+    Provenance,
+    Quantised,
+    ValidatedEngine,
+    save_artifact,
+)
+from neverblink.vision.augmentation import Lighting
 from neverblink.vision.backbone_spec import DEFAULT_MODEL
-from neverblink.vision.backbones import load_backbone
-from neverblink.vision.calibration import calibrate, folds, threshold_rank
+from neverblink.vision.backbones import Backbone, load_backbone
+from neverblink.vision.calibration import Calibration, calibrate, folds, threshold_rank
 from neverblink.vision.coreset import Condensed, condense, greedy_k_center, project
 from neverblink.vision.decode import read_image
+from neverblink.vision.embedding import PatchEmbedding
+from neverblink.vision.engines import EngineName, QuantisedNetwork, check_shift, quantise
+from neverblink.vision.inspector import Image, embedded, joined, prepared
 from neverblink.vision.neighbours import neighbour_table
-from neverblink.vision.patchcore import FeatureExtractor, PatchCore
-from neverblink.vision.preprocess import Preprocess
+from neverblink.vision.patchcore import Anomaly, FeatureExtractor, PatchCore
+from neverblink.vision.preprocess import Clahe, Preprocess
+from neverblink.vision.region import Mask, RegionOfInterest, patch_region, read_mask, tiled_patch_region
+from neverblink.vision.tiling import TilePlan
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage's name, how much is done, and of how much."""
@@ -42,6 +56,12 @@ _KEPT = 2.0
 """Times its share that each fold keeps: on magnetic tiles 1.5, 2 and 5 end at 1.08 to 1.11 of the greedy radius."""
 
 
+_QUANTISED_WITH = 128
+"""Inputs that int8 finds its ranges with; NNCF's own default is 300."""
+
+_VALIDATED_WITH = 8
+
+
 @dataclass(frozen=True, slots=True)
 class FitSettings:
     """What a model is made with; the defaults are what `neverblink fit` uses."""
@@ -51,12 +71,27 @@ class FitSettings:
     version: str = "1"
     model: str = DEFAULT_MODEL
     weights: Path | None = None
+    levels: tuple[int, ...] | None = None
+    """Feature levels; None: what suits the network."""
+    dimension: int | None = None
+    """Numbers per patch after pooling, 1024 in the official code; None: the channels of all levels."""
     size: int = 256
     crop: int | None = None
+    keep_aspect: bool = False
+    """Pad the images to a square instead of stretching them; their aspect is the first training image's."""
+    white_balance: tuple[float, float, float] | None = None
+    clahe: Clahe | None = None
+    tiling: TilePlan | None = None
+    region: RegionOfInterest | Path | None = None
+    """What is judged: polygons, or a mask image over the camera's image."""
+    brightness: tuple[float, ...] = (1.0,)
+    """Each training image goes into the bank once a factor."""
     ratio: float = 0.01
     projection: int = 64
     """On magnetic tiles 64 dimensions give the AUROC of all 152 (0.872, 0.873) in 0.4 of the coreset's time."""
     neighbours: int = 0
+    top: int = 1
+    """An image's score is the mean of so many highest patches; 1 is the paper's maximum."""
     folds: int = 5
     false_reject: float | None = None
     seed: int = 0
@@ -66,6 +101,9 @@ class FitSettings:
     """What the job may hold in memory; features beyond that go to a file in `scratch`."""
     scratch: Path | None = None
     device: str = "cpu"
+    engine: EngineName | Literal["auto"] = "auto"
+    labelled: Sequence[LabelledImage] = ()
+    """Images that int8 is tried on; without them only the scores of good images are compared."""
 
     @property
     def room(self) -> int:
@@ -92,30 +130,36 @@ def fit(images: Sequence[Path], folder: Path, settings: FitSettings, progress: P
     built without it (`folds` banks of all but one fold each). On magnetic tiles those scores have the median
     of fresh images; leaving only an image's own vectors out of the one bank puts it 2.5 % higher.
     `neighbours` above 0 turns on the re-weighting of eq. 7. Memory stays below `memory_gib`: what does not fit
-    is in a file, and many patches are condensed fold by fold, which serves all banks. Raises VisionError.
+    is in a file, and many patches are condensed fold by fold, which serves all banks.
+
+    With the engine openvino-int8 the model is fitted twice, in fp32 and in int8, and refused when the int8 one
+    ranks worse or scores good parts otherwise. Raises VisionError.
     """
     if len(images) < 2:
         raise DatasetError(f"{len(images)} image is not enough to know what is normal; give dozens, better hundreds")
-    # What cannot be done is refused before the work, not after it.
-    room = settings.room
     if settings.false_reject is not None:
+        # A promise that cannot be kept is refused before the work, not after it.
         threshold_rank(len(images), settings.false_reject)
     backbone = load_backbone(
         settings.model,
         weights=settings.weights,
-        preprocess=Preprocess(resize=settings.size, crop=settings.crop),
+        levels=settings.levels,
+        dimension=settings.dimension,
+        preprocess=_preprocess(images, settings),
     )
-    extractor = FeatureExtractor(backbone, device=settings.device)
-    shape = (len(images), extractor.grid[0] * extractor.grid[1], extractor.dimension)
-    with FeatureStore(*shape, in_memory=room // 3, scratch=settings.scratch) as features:
-        digests = _extract(images, extractor, features, progress)
-        with _projected(features, settings) as projected:
-            banks = _Banks(features, projected, settings)
-            bank = banks.all_images(lambda done, total: progress("choosing the memory bank", done, total))
-            scores, peaks = _cross_fitted(banks, extractor.grid, backbone.spec.preprocess, settings, progress)
-    calibration = calibrate(
-        scores, peaks, false_reject="auto" if settings.false_reject is None else settings.false_reject
-    )
+    int8 = settings.engine == "openvino-int8"
+    extractor = FeatureExtractor(backbone, device=settings.device, engine="auto" if int8 else settings.engine)
+    views = _Views(images, extractor, settings)
+    model, digests = _model(views, extractor, settings, progress)
+    network: QuantisedNetwork | None = None
+    if int8:
+        reference, reference_extractor = model, extractor
+        network = quantise(
+            PatchEmbedding(backbone), side=backbone.spec.preprocess.side, images=views.some(_QUANTISED_WITH)
+        )
+        extractor = FeatureExtractor(backbone, engine="openvino-int8", quantised=network)
+        model, _ = _model(views, extractor, settings, progress)
+        _check_int8((reference, reference_extractor), (model, extractor), views, settings.labelled)
     description = Description(
         name=settings.name,
         version=settings.version,
@@ -124,36 +168,212 @@ def fit(images: Sequence[Path], folder: Path, settings: FitSettings, progress: P
         backbone=backbone.spec,
         grid=extractor.grid,
         dimension=extractor.dimension,
-        vectors=len(bank),
-        neighbours=min(settings.neighbours, len(bank)),
-        calibration=calibration,
+        vectors=len(model.bank),
+        neighbours=min(settings.neighbours, len(model.bank)),
+        top=settings.top,
+        regions=0 if views.region is None else len(views.region),
+        tiling=settings.tiling,
+        engine=extractor.engine_name,
+        engines=() if int8 else _validated(backbone, model, extractor, views),
+        quantised=None
+        if network is None
+        else Quantised(graph_bytes=network.graph.size, weights_bytes=network.weights.size),
+        calibration=model.calibration,
         provenance=Provenance(
             images=digests,
             coreset_ratio=settings.ratio,
             projection=settings.projection,
             seed=settings.seed,
             folds=min(settings.folds, len(images)),
+            brightness=() if settings.brightness == (1.0,) else settings.brightness,
             software={"neverblink": __version__, "torch": torch.__version__, "timm": timm.__version__},
         ),
     )
-    table = neighbour_table(bank, settings.neighbours).numpy() if settings.neighbours else None
     artifact = save_artifact(
-        folder, description, bank=bank.numpy(), neighbours=table, scores=scores, peaks=peaks, overwrite=True
+        folder,
+        description,
+        bank=model.bank.numpy(),
+        neighbours=None if model.table is None else model.table.numpy(),
+        scores=model.scores,
+        peaks=model.peaks,
+        region=views.region,
+        graph=None if network is None else network.graph,
+        weights=None if network is None else network.weights,
+        overwrite=True,
     )
     return Fitted(artifact, len(images))
 
 
-def _extract(
-    images: Sequence[Path], extractor: FeatureExtractor, features: FeatureStore, progress: Progress
-) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """What one engine's features give: bank (M, C), eq. 7's table, held-out scores and map peaks (m,)."""
+
+    bank: Tensor
+    table: Tensor | None
+    scores: npt.NDArray[np.float32]
+    peaks: npt.NDArray[np.float32]
+    calibration: Calibration
+    patchcore: PatchCore
+
+
+class _Views:
+    """The network inputs of the training images: each once a brightness, and in tiles where images are cut.
+
+    Inputs of one image follow one another, tiles within brightness. `region` (R, h, w) bool is what is judged.
+    """
+
+    def __init__(self, images: Sequence[Path], extractor: FeatureExtractor, settings: FitSettings) -> None:
+        first = read_image(images[0])
+        self.images = images
+        self.size: tuple[int, int] = first.shape[:2]
+        self.plan = settings.tiling
+        self._extractor = extractor
+        self._lighting = Lighting(brightness=settings.brightness)
+        self.tiles = 1 if self.plan is None else len(self.plan.tiles(*self.size))
+        self.an_image = self.tiles * len(settings.brightness)
+        self._as_it_is = self.tiles * settings.brightness.index(1.0)
+        self.region = _region(settings, extractor, self.size)
+
+    def of(self, path: Path) -> list[Image]:
+        """Return an image's inputs. Raises DatasetError when it is cut and has another size than the first."""
+        image = read_image(path)
+        if self.plan is not None and image.shape[:2] != self.size:
+            (height, width), (first_height, first_width) = image.shape[:2], self.size
+            raise DatasetError(
+                f"{path} has {width} × {height} pixels and {self.images[0]} has {first_width} × {first_height}: images"
+                " that are cut into tiles must be of one size"
+            )
+        variants = self._lighting.variants(image)
+        return [part for variant in variants for part in prepared(variant, self._extractor, self.plan)]
+
+    def judged(self, image: int) -> range:
+        """Return the rows of an image as it is: what its score comes from."""
+        start = image * self.an_image + self._as_it_is
+        return range(start, start + self.tiles)
+
+    def some(self, count: int) -> list[Image]:
+        """Return at most `count` inputs from images spread over all, as they are."""
+        paths = self.images[:: max(1, len(self.images) * self.tiles // count)]
+        found = [part for path in paths for part in prepared(read_image(path), self._extractor, self.plan)]
+        return found[:count]
+
+    def anomaly(self, tiles: Sequence[Anomaly]) -> Anomaly:
+        """Return an image's anomaly from those of its inputs."""
+        return tiles[0] if self.plan is None else joined(tiles, self.plan, self.size)
+
+
+def _preprocess(images: Sequence[Path], settings: FitSettings) -> Preprocess:
+    aspect: float | None = None
+    if settings.keep_aspect:
+        height, width = (
+            read_image(images[0]).shape[:2] if settings.tiling is None else (settings.tiling.tile, settings.tiling.tile)
+        )
+        aspect = width / height
+    return Preprocess(
+        resize=settings.size,
+        crop=settings.crop,
+        aspect=aspect,
+        white_balance=settings.white_balance,
+        clahe=settings.clahe,
+    )
+
+
+def _region(settings: FitSettings, extractor: FeatureExtractor, size: tuple[int, int]) -> Mask | None:
+    """Return the (R, h, w) patches that are judged, None for all; what was padded never is."""
+    preprocess = extractor.spec.preprocess
+    if settings.region is None and preprocess.aspect is None:
+        return None
+    if isinstance(settings.region, Path):
+        mask = read_mask(settings.region)
+    else:
+        mask = (settings.region or RegionOfInterest()).mask(*size)
+    if settings.tiling is None:
+        return patch_region(mask, preprocess, extractor.grid)[None]
+    if mask.shape != size:
+        raise DatasetError(
+            f"the region mask has {mask.shape[1]} × {mask.shape[0]} pixels and the images have {size[1]} × {size[0]}:"
+            " with tiles they must be of one size"
+        )
+    return tiled_patch_region(mask, settings.tiling, preprocess, extractor.grid)
+
+
+def _model(
+    views: _Views, extractor: FeatureExtractor, settings: FitSettings, progress: Progress
+) -> tuple[_Model, tuple[str, ...]]:
+    """Fit with one engine's features; also returns the digest of each image file."""
+    rows = len(views.images) * views.an_image
+    patches = extractor.grid[0] * extractor.grid[1]
+    room = settings.room
+    with FeatureStore(rows, patches, extractor.dimension, in_memory=room // 3, scratch=settings.scratch) as features:
+        digests = _extract(views, extractor, features, progress)
+        with _projected(features, settings) as projected:
+            banks = _Banks(features, projected, views, settings)
+            bank = banks.all_images(lambda done, total: progress("choosing the memory bank", done, total))
+            scores, peaks = _cross_fitted(banks, views, extractor, settings, progress)
+    calibration = calibrate(
+        scores, peaks, false_reject="auto" if settings.false_reject is None else settings.false_reject
+    )
+    table, patchcore = _patchcore(bank, views, extractor, settings)
+    return _Model(bank, table, scores, peaks, calibration, patchcore), digests
+
+
+def _patchcore(
+    bank: Tensor, views: _Views, extractor: FeatureExtractor, settings: FitSettings
+) -> tuple[Tensor | None, PatchCore]:
+    table = neighbour_table(bank, settings.neighbours) if settings.neighbours else None
+    return table, PatchCore(
+        bank, neighbours=table, region=views.region, preprocess=extractor.spec.preprocess, top=settings.top
+    )
+
+
+def _extract(views: _Views, extractor: FeatureExtractor, features: FeatureStore, progress: Progress) -> tuple[str, ...]:
     """Append the features of all images, and return the digest of each file."""
     digests: list[str] = []
+    images = views.images
     for start in range(0, len(images), _BATCH):
         paths = images[start : start + _BATCH]
-        features.append(extractor.extract([read_image(path) for path in paths]))
+        features.append(embedded(extractor, [part for path in paths for part in views.of(path)]).cpu())
         digests += ["sha256:" + hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
         progress("extracting features", start + len(paths), len(images))
     return tuple(digests)
+
+
+def _validated(
+    backbone: Backbone, model: _Model, extractor: FeatureExtractor, views: _Views
+) -> tuple[ValidatedEngine, ...]:
+    """Score a few training images with PyTorch's features too: the model must not depend on its engine."""
+    if extractor.engine_name == "torch":
+        return ()
+    inputs = views.some(_VALIDATED_WITH)
+    inputs = inputs[: max(1, len(inputs) // views.tiles) * views.tiles]
+    plain = FeatureExtractor(backbone, engine="torch")
+    here, there = (
+        np.array([anomaly.score for anomaly in model.patchcore.score(embedded(one, inputs).cpu())])
+        for one in (extractor, plain)
+    )
+    furthest = float(np.max(np.abs(here - there) / np.maximum(here, model.calibration.threshold)))
+    return (ValidatedEngine(name="torch", difference=furthest, images=len(inputs)),)
+
+
+def _check_int8(
+    reference: tuple[_Model, FeatureExtractor],
+    candidate: tuple[_Model, FeatureExtractor],
+    views: _Views,
+    labelled: Sequence[LabelledImage],
+) -> None:
+    """Raise VisionError when the int8 model is not as good as the fp32 one."""
+    ratios = [model.scores / model.calibration.threshold for model, _ in (reference, candidate)]
+    check_shift(*ratios)
+    if not labelled:
+        return
+    scores: list[npt.NDArray[np.float64]] = []
+    for model, extractor in (reference, candidate):
+        found = []
+        for image in labelled:
+            features = embedded(extractor, prepared(read_image(image.path), extractor, views.plan)).cpu()
+            found.append(views.anomaly(model.patchcore.score(features)).score / model.calibration.threshold)
+        scores.append(np.array(found))
+    check_shift(*scores, labels=np.array([image.defect is not None for image in labelled]))
 
 
 def _projected(features: FeatureStore, settings: FitSettings) -> FeatureStore:
@@ -174,14 +394,19 @@ class _Banks:
     and each bank from what its folds kept: six banks for less than the work of one.
     """
 
-    def __init__(self, features: FeatureStore, projected: FeatureStore, settings: FitSettings) -> None:
-        self.fold_of = torch.from_numpy(folds(len(features), settings.folds, seed=settings.seed))
+    def __init__(self, features: FeatureStore, projected: FeatureStore, views: _Views, settings: FitSettings) -> None:
+        images = len(views.images)
+        self.fold_of = torch.from_numpy(folds(images, settings.folds, seed=settings.seed))
         self.features = features
         self._projected = projected
         self._settings = settings
         self._patches = features.patches
+        # All inputs of an image are in its fold: no bank may know an image by a brighter copy of it.
+        self._fold_of_row = self.fold_of.repeat_interleave(views.an_image)
+        region = torch.ones((1, self._patches), dtype=torch.bool) if views.region is None else _flat(views.region)
+        self._inside = region.repeat(len(self._fold_of_row) // len(region), 1) if len(region) > 1 else region
         size = 4 * self._patches * projected.dimension
-        self._images_at_once = max(1, settings.room // 6 // size)
+        self._rows_at_once = max(1, settings.room // 6 // size)
         self._at_once = len(features) * self._patches <= _CHOSEN_AT_ONCE and not projected.on_disk
         self._condensed: list[Condensed] = []
 
@@ -190,9 +415,10 @@ class _Banks:
         every = torch.arange(len(self.features))
         if self._at_once:
             return self._chosen_at_once(every, progress)
-        wanted = self._wanted(len(every))
+        wanted = self._wanted(every)
         total = round(_KEPT * wanted) + wanted
         kept = 0
+        progress(0, total)
         for fold in range(int(self.fold_of.max()) + 1):
             self._condensed.append(self._condense(fold))
             kept += len(self._condensed[-1].positions)
@@ -201,42 +427,48 @@ class _Banks:
 
     def without(self, fold: int) -> Tensor:
         """Return the (M, C) bank of all images but those of a fold; after `all_images`."""
-        others = torch.nonzero(self.fold_of != fold).flatten()
+        others = torch.nonzero(self._fold_of_row != fold).flatten()
         if self._at_once:
             return self._chosen_at_once(others)
         condensed = [kept for other, kept in enumerate(self._condensed) if other != fold]
-        return self._chosen_from(condensed, self._wanted(len(others)))
+        return self._chosen_from(condensed, self._wanted(others))
 
-    def _wanted(self, images: int) -> int:
-        return max(1, round(self._settings.ratio * images * self._patches))
+    def _wanted(self, rows: Tensor) -> int:
+        return max(1, round(self._settings.ratio * len(self._positions(rows))))
 
-    def _chosen_at_once(self, images: Tensor, progress: Callable[[int, int], None] | None = None) -> Tensor:
+    def _positions(self, rows: Tensor) -> Tensor:
+        """Return which patches of some rows are judged, counted over the patches of all rows."""
+        every = rows.unsqueeze(1) * self._patches + torch.arange(self._patches)
+        return every[self._inside_of(rows)]
+
+    def _inside_of(self, rows: Tensor) -> Tensor:
+        return self._inside[rows] if len(self._inside) > 1 else self._inside.expand(len(rows), -1)
+
+    def _vectors(self, rows: Tensor) -> Tensor:
+        """Return the projected patches of some rows that are judged, in the order of `_positions`."""
+        return self._projected.images(rows)[self._inside_of(rows)]
+
+    def _chosen_at_once(self, rows: Tensor, progress: Callable[[int, int], None] | None = None) -> Tensor:
         chosen = greedy_k_center(
-            self._projected.images(images).flatten(0, 1),
-            self._wanted(len(images)),
+            self._vectors(rows),
+            self._wanted(rows),
             seed=self._settings.seed,
             starts=self._settings.starts,
             progress=progress,
         )
-        return self.features.gather(images[chosen // self._patches] * self._patches + chosen % self._patches)
+        return self.features.gather(self._positions(rows)[chosen])
 
     def _condense(self, fold: int) -> Condensed:
-        """Return what a fold keeps; positions count over the patches of all images."""
-        images = torch.nonzero(self.fold_of == fold).flatten()
+        """Return what a fold keeps; positions count over the patches of all rows."""
+        rows = torch.nonzero(self._fold_of_row == fold).flatten()
         settings = self._settings
         kept = condense(
-            self._chunks(images),
+            (self._vectors(some) for some in torch.split(rows, self._rows_at_once)),
             min(1.0, _KEPT * settings.ratio),
             seed=settings.seed,
             starts=settings.starts,
         )
-        return Condensed(
-            kept.vectors, images[kept.positions // self._patches] * self._patches + kept.positions % self._patches
-        )
-
-    def _chunks(self, images: Tensor) -> Iterator[Tensor]:
-        for start in range(0, len(images), self._images_at_once):
-            yield self._projected.images(images[start : start + self._images_at_once]).flatten(0, 1)
+        return Condensed(kept.vectors, self._positions(rows)[kept.positions])
 
     def _chosen_from(
         self, condensed: Sequence[Condensed], wanted: int, progress: Callable[[int, int], None] | None = None
@@ -252,23 +484,26 @@ class _Banks:
         return self.features.gather(positions[chosen])
 
 
+def _flat(region: Mask) -> Tensor:
+    return torch.from_numpy(region.reshape(len(region), -1))
+
+
 def _cross_fitted(
-    banks: _Banks, grid: tuple[int, int], preprocess: Preprocess, settings: FitSettings, progress: Progress
+    banks: _Banks, views: _Views, extractor: FeatureExtractor, settings: FitSettings, progress: Progress
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Return each image's score and highest map value against a bank of the other folds."""
-    features, fold_of = banks.features, banks.fold_of
-    count = len(features)
+    count = len(views.images)
     scores = np.empty(count, dtype=np.float32)
     peaks = np.empty(count, dtype=np.float32)
     done = 0
     progress("calibrating", done, count)
-    for fold in range(int(fold_of.max()) + 1):
-        bank = banks.without(fold)
-        table = neighbour_table(bank, settings.neighbours) if settings.neighbours else None
-        model = PatchCore(bank, neighbours=table, preprocess=preprocess)
-        for index in torch.nonzero(fold_of == fold).flatten().tolist():
-            (anomaly,) = model.score(features.image(index).view(1, *grid, -1))
-            scores[index], peaks[index] = anomaly.score, anomaly.anomaly_map.max()
+    for fold in range(int(banks.fold_of.max()) + 1):
+        _, model = _patchcore(banks.without(fold), views, extractor, settings)
+        for image in torch.nonzero(banks.fold_of == fold).flatten().tolist():
+            rows = torch.tensor(views.judged(image))
+            features = banks.features.images(rows).view(len(rows), *extractor.grid, -1)
+            anomaly = views.anomaly(model.score(features))
+            scores[image], peaks[image] = anomaly.score, anomaly.anomaly_map.max()
             done += 1
             progress("calibrating", done, count)
     return scores, peaks

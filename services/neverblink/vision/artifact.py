@@ -21,6 +21,7 @@ from neverblink.vision.backbone_spec import SHA256, BackboneSpec
 from neverblink.vision.calibration import Calibration
 from neverblink.vision.errors import VisionError
 from neverblink.vision.sketch import ratio_sketch
+from neverblink.vision.tiling import TilePlan
 
 Plain = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Digest = Annotated[str, StringConstraints(pattern=SHA256)]
@@ -89,7 +90,9 @@ class Description(_Strict):
     neighbours: int = Field(
         default=0, ge=0, le=64, description="Columns of the neighbour table of eq. 7; 0: score is the plain maximum."
     )
+    top: int = Field(default=1, ge=1, le=4096, description="The score is the mean of so many highest patches.")
     smoothing: float = Field(default=4.0, ge=0, le=64, description="Sigma of the map's Gaussian in pixels.")
+    tiling: TilePlan | None = Field(default=None, description="How large images are cut, when they are.")
     regions: int = Field(
         default=0, ge=0, le=4096, description="1: only patches inside a region are judged; more: one a tile; 0: all."
     )

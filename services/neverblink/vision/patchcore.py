@@ -97,16 +97,19 @@ class PatchCore:
         region: npt.NDArray[np.bool_] | None = None,
         preprocess: Preprocess | None = None,
         smoothing: float = 4.0,
+        top: int = 1,
         search: Method = "auto",
     ) -> None:
         """`bank` (M, C) float32; `neighbours` (M, b) turns on the re-weighting of eq. 7; `region` (R, h, w) bool
         says which patches are judged, None all: R is 1, or the number of tiles of an image.
+        The score is the mean of the `top` highest patch distances, the paper's maximum for 1.
         """
         self._bank = bank
         self._region = None if region is None else torch.from_numpy(region.reshape(len(region), -1)).to(bank.device)
         self._neighbours = None if neighbours is None else neighbours.long()
         self._preprocess = preprocess or Preprocess()
         self._smoothing = smoothing
+        self._top = top
         self._index = neighbour_index(bank, search)
 
     @classmethod
@@ -119,6 +122,7 @@ class PatchCore:
             region=artifact.region,
             preprocess=artifact.backbone.preprocess,
             smoothing=artifact.manifest.smoothing,
+            top=artifact.manifest.top,
             search=search,
         )
 
@@ -134,11 +138,11 @@ class PatchCore:
             return []
         patches = features.reshape(count, high * wide, dimension)
         distances, nearest = self._nearest(patches)
-        highest = distances.max(dim=1)
-        scores = highest.values
+        highest = distances.topk(min(self._top, distances.shape[1]), dim=1)
+        scores = highest.values.mean(dim=1)
         if self._neighbours is not None:
             rows = torch.arange(count, device=features.device)
-            top = highest.indices
+            top = highest.indices[:, 0]
             scores = scores * self._weights(patches[rows, top], nearest[rows, top], self._neighbours)
         maps = self._maps(distances.view(count, high, wide))
         return [

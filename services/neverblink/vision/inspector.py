@@ -1,0 +1,149 @@
+"""One product's model as jobs and services use it: an image in, an anomaly out, in tiles where it is large."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from neverblink.vision.artifact import Artifact
+from neverblink.vision.engines import EngineName, QuantisedNetwork
+from neverblink.vision.errors import VisionError
+from neverblink.vision.neighbours import Method
+from neverblink.vision.patchcore import Anomaly, FeatureExtractor, PatchCore
+from neverblink.vision.tiling import TilePlan, cut, merge
+
+Image = npt.NDArray[np.uint8]
+
+_AT_ONCE = 32
+"""Network inputs in one forward pass at most: a tiled image must not need more memory than a full batch."""
+
+
+class Inspector:
+    """Judges images of one product. Its extractor may be shared by every product with the same backbone."""
+
+    def __init__(
+        self, artifact: Artifact, extractor: FeatureExtractor, *, device: str = "cpu", search: Method = "auto"
+    ) -> None:
+        self.artifact = artifact
+        self.extractor = extractor
+        self._patchcore = PatchCore.from_artifact(artifact, device=device, search=search)
+        self._plan = artifact.manifest.tiling
+        self._regions = artifact.manifest.regions
+
+    def prepare(self, image: Image) -> list[Image]:
+        """Return the (side, side, 3) uint8 network inputs of an (H, W, 3) uint8 RGB image: one, or one a tile."""
+        return prepared(image, self.extractor, self._plan)
+
+    def warm_up(self, batch: int) -> None:
+        """Run a batch size that will occur, so that the first part does not pay for what is set up lazily."""
+        side = self.extractor.spec.preprocess.side
+        grey = np.full((side, side, 3), 128, dtype=np.uint8)
+        self._patchcore.score(self.extractor.embed([grey] * (batch * max(1, self._regions))))
+
+    def judge(self, features: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Anomaly]:
+        """Score the (T, h, w, C) features of images whose `prepare` gave T inputs in all.
+
+        `sizes` are the images' (height, width). Returns one Anomaly an image, in order. Raises VisionError when
+        an image is cut into other tiles than its region was drawn for.
+        """
+        if self._plan is None:
+            return self._patchcore.score(features)
+        counts = [len(self._plan.tiles(height, width)) for height, width in sizes]
+        for (height, width), count in zip(sizes, counts, strict=True):
+            if self._regions > 1 and count != self._regions:
+                raise VisionError(
+                    f"an image of {width} × {height} pixels has {count} tiles and the region was drawn for "
+                    f"{self._regions}: the region belongs to images of another size"
+                )
+        tiles = iter(self._patchcore.score(features))
+        return [
+            joined([next(tiles) for _ in range(count)], self._plan, size)
+            for size, count in zip(sizes, counts, strict=True)
+        ]
+
+
+def features_key(artifact: Artifact) -> str:
+    """Return what two artifacts must have in common to share one extractor."""
+    network = _int8_network(artifact)
+    return artifact.backbone.key if network is None else f"{artifact.backbone.key} {network.digest}"
+
+
+def extractor_of(
+    artifact: Artifact,
+    *,
+    weights: Path | None = None,
+    device: str = "cpu",
+    engine: EngineName | Literal["auto"] = "auto",
+) -> FeatureExtractor:
+    """Open an artifact's backbone. An int8 model runs on the engine that made its bank, whatever `engine` says.
+
+    Raises VisionError when the weights are missing or others, or the engine cannot run here.
+    """
+    network = _int8_network(artifact)
+    return FeatureExtractor.from_spec(
+        artifact.backbone,
+        weights=weights,
+        device=device if network is None else "cpu",
+        engine=engine if network is None else "openvino-int8",
+        quantised=network,
+    )
+
+
+def _int8_network(artifact: Artifact) -> QuantisedNetwork | None:
+    if artifact.graph is None or artifact.weights is None:
+        return None
+    return QuantisedNetwork(artifact.graph, artifact.weights)
+
+
+def prepared(image: Image, extractor: FeatureExtractor, plan: TilePlan | None) -> list[Image]:
+    """Return an image's network inputs: the image itself, or its tiles, through the extractor's preprocessing."""
+    return [extractor.prepare(part) for part in ([image] if plan is None else cut(image, plan))]
+
+
+def joined(tiles: Sequence[Anomaly], plan: TilePlan, size: tuple[int, int]) -> Anomaly:
+    """Return the anomaly of an image of `size` (height, width) from those of its tiles: the highest score decides."""
+    height, width = size
+    maps = [tile.anomaly_map for tile in tiles]
+    return Anomaly(max(tile.score for tile in tiles), merge(maps, plan, image_size=(width, height)))
+
+
+def embedded(extractor: FeatureExtractor, inputs: Sequence[Image]) -> Tensor:
+    """Return the (T, h, w, C) features of any number of network inputs, a bounded number at a time."""
+    if len(inputs) <= _AT_ONCE:
+        return extractor.embed(inputs)
+    return torch.cat([extractor.embed(inputs[start : start + _AT_ONCE]) for start in range(0, len(inputs), _AT_ONCE)])
+
+
+def inspect(work: Sequence[tuple[Inspector, Image]]) -> list[Anomaly]:
+    """Judge images of any products: each backbone runs once for all of them, then each product's search.
+
+    Returns one Anomaly an image, in order; an image's anomaly does not depend on its company.
+    """
+    found: dict[int, Anomaly] = {}
+    inputs = [inspector.prepare(image) for inspector, image in work]
+    by_extractor: dict[int, list[int]] = {}
+    for index, (inspector, _) in enumerate(work):
+        by_extractor.setdefault(id(inspector.extractor), []).append(index)
+    for indices in by_extractor.values():
+        features = embedded(work[indices[0]][0].extractor, [part for index in indices for part in inputs[index]])
+        rows = _rows(indices, inputs)
+        for inspector in {id(work[index][0]): work[index][0] for index in indices}.values():
+            own = [index for index in indices if work[index][0] is inspector]
+            chosen = features[[row for index in own for row in rows[index]]]
+            anomalies = inspector.judge(chosen, [work[index][1].shape[:2] for index in own])
+            found |= dict(zip(own, anomalies, strict=True))
+    return [found[index] for index in range(len(work))]
+
+
+def _rows(indices: Sequence[int], inputs: Sequence[Sequence[Image]]) -> dict[int, range]:
+    """Return where each image's inputs lie in the features of all."""
+    rows: dict[int, range] = {}
+    start = 0
+    for index in indices:
+        rows[index] = range(start, start + len(inputs[index]))
+        start += len(inputs[index])
+    return rows

@@ -1,0 +1,109 @@
+"""An image in, an anomaly out: products share a backbone, large images are cut, and company changes nothing."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neverblink.vision.artifact import Artifact, Description, Provenance, save_artifact
+from neverblink.vision.backbones import load_backbone
+from neverblink.vision.calibration import Calibration
+from neverblink.vision.errors import VisionError
+from neverblink.vision.inspector import Inspector, extractor_of, features_key, inspect
+from neverblink.vision.patchcore import FeatureExtractor
+from neverblink.vision.preprocess import Preprocess
+from neverblink.vision.tiling import TilePlan
+
+SIDE = 64
+PLAN = TilePlan(tile=64, overlap=0.25, map_side=200)
+
+
+@pytest.fixture(scope="module")
+def extractor() -> FeatureExtractor:
+    return FeatureExtractor(load_backbone(preprocess=Preprocess(resize=SIDE)))
+
+
+def textured(height: int, width: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(120, 8, (height, width, 3)).clip(0, 255).astype(np.uint8)
+
+
+def blotted(image: np.ndarray, top: int, left: int) -> np.ndarray:
+    image = image.copy()
+    image[top : top + 14, left : left + 14] = (250, 20, 20)
+    return image
+
+
+def artifact(
+    folder: Path,
+    extractor: FeatureExtractor,
+    seed: int,
+    plan: TilePlan | None = None,
+    region: np.ndarray | None = None,
+) -> Artifact:
+    """A bank of texture patches, not calibrated."""
+    bank = extractor.extract([textured(SIDE, SIDE, seed + n) for n in range(4)]).flatten(0, 2).numpy()
+    scores = np.array([1, 2], np.float32)
+    made = Description(
+        name="texture",
+        version="1",
+        product="texture",
+        created=datetime(2026, 1, 1, tzinfo=UTC),
+        backbone=extractor.spec,
+        grid=extractor.grid,
+        dimension=extractor.dimension,
+        vectors=len(bank),
+        tiling=plan,
+        regions=0 if region is None else len(region),
+        calibration=Calibration(threshold=2, map_threshold=1, false_reject=0.1, confidence=0.95, normals=2, rank=2),
+        provenance=Provenance(images=(), coreset_ratio=1, projection=64, seed=0, folds=2),
+    )
+    return save_artifact(folder / f"texture-{seed}", made, bank=bank, scores=scores, peaks=scores, region=region)
+
+
+def test_products_with_one_backbone_are_judged_together_as_they_are_alone(
+    tmp_path: Path, extractor: FeatureExtractor
+) -> None:
+    one = Inspector(artifact(tmp_path, extractor, 0), extractor)
+    large = Inspector(artifact(tmp_path, extractor, 10, PLAN), extractor)
+    assert features_key(one.artifact) == features_key(large.artifact)
+    work = [
+        (large, textured(150, 90, 5)),
+        (one, textured(SIDE, SIDE, 6)),
+        (large, blotted(textured(64, 200, 7), 20, 150)),
+        (one, blotted(textured(80, 70, 8), 30, 30)),
+    ]
+    for together, alone in zip(inspect(work), (inspect([each])[0] for each in work), strict=True):
+        assert together.score == pytest.approx(alone.score, rel=1e-5)
+        np.testing.assert_allclose(together.anomaly_map, alone.anomaly_map, rtol=1e-4, atol=1e-5)
+
+
+def test_a_defect_of_a_large_image_is_found_where_it_lies(tmp_path: Path, extractor: FeatureExtractor) -> None:
+    inspector = Inspector(artifact(tmp_path, extractor, 0, PLAN), extractor)
+    good, bad = textured(160, 400, 50), blotted(textured(160, 400, 50), 100, 300)
+    calm, loud = inspect([(inspector, good), (inspector, bad)])
+    assert loud.score > 1.5 * calm.score
+    assert loud.anomaly_map.shape == calm.anomaly_map.shape == (80, 200)
+    row, column = np.unravel_index(loud.anomaly_map.argmax(), loud.anomaly_map.shape)
+    assert (row * 2, column * 2) == (pytest.approx(107, abs=12), pytest.approx(307, abs=12))
+
+
+def test_a_region_belongs_to_images_of_the_size_it_was_drawn_for(tmp_path: Path, extractor: FeatureExtractor) -> None:
+    region = np.zeros((len(PLAN.tiles(64, 160)), *extractor.grid), np.bool_)
+    region[0] = True
+    inspector = Inspector(artifact(tmp_path, extractor, 0, PLAN, region), extractor)
+    inspector.warm_up(2)
+    inside, outside = inspect(
+        [(inspector, blotted(textured(64, 160, 1), 20, place)) for place in (10, 130)],
+    )
+    assert inside.score > outside.score
+    with pytest.raises(VisionError, match="images of another size"):
+        inspect([(inspector, textured(64, 64 * len(region) * 2, 1))])
+
+
+def test_an_extractor_of_an_artifact_computes_the_features_that_made_it(
+    tmp_path: Path, extractor: FeatureExtractor
+) -> None:
+    found = extractor_of(artifact(tmp_path, extractor, 0))
+    image = textured(SIDE, SIDE, 3)
+    np.testing.assert_array_equal(found.extract([image]).numpy(), extractor.extract([image]).numpy())
