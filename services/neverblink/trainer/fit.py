@@ -1,7 +1,7 @@
 """From pictures of good parts to a calibrated artifact."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import timm
 import torch
+import yaml
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from neverblink import __version__
@@ -32,6 +34,7 @@ from neverblink.vision.coreset import Condensed, condense, greedy_k_center, proj
 from neverblink.vision.decode import read_image
 from neverblink.vision.embedding import PatchEmbedding
 from neverblink.vision.engines import EngineName, QuantisedNetwork, check_shift, quantise
+from neverblink.vision.errors import VisionError
 from neverblink.vision.inspector import Image, embedded, joined, prepared
 from neverblink.vision.neighbours import neighbour_table
 from neverblink.vision.patchcore import Anomaly, FeatureExtractor, PatchCore
@@ -113,6 +116,37 @@ class FitSettings:
                 f"{self.memory_gib:g} GiB of memory do not hold the network and a batch; allow {_PROGRAM_GIB + 0.25:g}"
             )
         return int((self.memory_gib - _PROGRAM_GIB) * _GIB)
+
+
+class SettingsError(VisionError):
+    """A setting of a fit that cannot be used; the message names it."""
+
+
+def settings_from(values: Mapping[str, object]) -> FitSettings:
+    """Check settings that come from outside: a command line, a file of configurations.
+
+    A `region` that names a YAML file is read as polygons. Raises SettingsError in one sentence.
+    """
+    region = values.get("region")
+    if isinstance(region, Path) and region.suffix.lower() in {".yaml", ".yml", ".json"}:
+        values = {**values, "region": _polygons(region)}
+    try:
+        return TypeAdapter(FitSettings).validate_python(values)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        given = f" (it is {fault['input']!r})" if isinstance(fault["input"], str | int | float) else ""
+        # A union's branch is named in brackets, which says nothing to a person.
+        place = ".".join(str(part) for part in fault["loc"] if "[" not in str(part))
+        raise SettingsError(f"{place}: {fault['msg']}{given}") from error
+
+
+def _polygons(path: Path) -> object:
+    try:
+        return yaml.safe_load(path.read_bytes())
+    except OSError as error:
+        raise SettingsError(f"the region {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise SettingsError(f"the region {path} is not valid YAML: {' '.join(str(error).split())}") from error
 
 
 @dataclass(frozen=True, slots=True)
