@@ -323,29 +323,76 @@ def fit(
         float | None,
         typer.Option(min=0.0001, max=0.5, help="Promise. Default: 0.01, or the tightest that the images allow."),
     ] = None,
+    top: Annotated[
+        int, typer.Option(min=1, max=1024, help="Score: mean of so many highest patches; 1 is the paper's maximum.")
+    ] = 1,
+    neighbours: Annotated[
+        int, typer.Option("--eq7", min=0, max=64, help="Neighbours of the paper's re-weighting (eq. 7); 0 is without.")
+    ] = 0,
+    keep_aspect: Annotated[
+        bool, typer.Option("--keep-aspect", help="Pad images to a square instead of stretching them.")
+    ] = False,
+    white_balance: Annotated[str | None, typer.Option(help="Fixed gains of red, green and blue: 1.1,1,0.9.")] = None,
+    clahe: Annotated[
+        float | None, typer.Option(min=1, max=40, help="Equalise local contrast (CLAHE) with this clip limit.")
+    ] = None,
+    brightness: Annotated[
+        str, typer.Option(help="The bank knows each image once a factor: 0.8,1,1.2 for light that wavers.")
+    ] = "1",
+    region: Annotated[
+        Path | None, typer.Option(help="What is judged: a mask image, or polygons in a YAML file.")
+    ] = None,
+    tile: Annotated[
+        int | None, typer.Option(min=32, max=8192, help="Cut large images into tiles of so many pixels.")
+    ] = None,
+    overlap: Annotated[float, typer.Option(min=0.05, max=0.75, help="Share of a tile that its neighbour sees.")] = 0.25,
+    engine: Annotated[
+        str, typer.Option(help="auto, torch, torch-cuda, openvino or openvino-int8 (checked against fp32).")
+    ] = "auto",
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    memory: Annotated[
+        float, typer.Option(min=1.25, help="GiB that the job may hold; more features go to a file.")
+    ] = 4.0,
+    scratch: Annotated[Path | None, typer.Option(help="Folder of that file. Default: the system's.")] = None,
     version: Annotated[str, typer.Option("--model-version", help="Version to write into the artifact.")] = "1",
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Fit a model to pictures of good parts; no defect is needed. The threshold comes with its promise.
 
     `neverblink fit pictures/pcb --product pcb`
+
+    docs/guides/onboarding.md says what each knob does, in numbers; `neverblink compare` tries them side by side.
     """
     from rich.console import Console
 
     from neverblink.trainer.commands import run_fit
-    from neverblink.trainer.fit import FitSettings
+    from neverblink.trainer.fit import settings_from
 
-    settings = FitSettings(
-        product=product,
-        name=product,
-        version=version,
-        model=backbone,
-        weights=weights,
-        size=size,
-        crop=crop,
-        ratio=ratio,
-        false_reject=false_reject,
-        seed=seed,
+    settings = settings_from(
+        {
+            "product": product,
+            "name": product,
+            "version": version,
+            "model": backbone,
+            "weights": weights,
+            "size": size,
+            "crop": crop,
+            "ratio": ratio,
+            "false_reject": false_reject,
+            "top": top,
+            "neighbours": neighbours,
+            "keep_aspect": keep_aspect,
+            "white_balance": None if white_balance is None else white_balance.split(","),
+            "clahe": None if clahe is None else {"clip_limit": clahe},
+            "brightness": brightness.split(","),
+            "region": region,
+            "tiling": None if tile is None else {"tile": tile, "overlap": overlap},
+            "engine": engine,
+            "device": device,
+            "memory_gib": memory,
+            "scratch": scratch,
+            "seed": seed,
+        }
     )
     folder = out or Path("artifacts") / product
     run_fit(images, folder, settings, Console())

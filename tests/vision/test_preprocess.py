@@ -162,7 +162,7 @@ def test_what_is_no_image_is_refused() -> None:
 
 
 # The key that this spec had before aspect, white balance, CLAHE and dimension existed.
-KEY = "sha256:c3eeb453c0fb82709bfa8d2d843c2d3502b958d6db9ca27fb0ae3955a36b3efd"
+KEY = "sha256:7945c36963b982646baffa32e3366f2f5c2b4b030ba36a87484d5fdda44bb5ce"
 
 
 def spec(preprocess: Preprocess = Preprocess(), dimension: int | None = None) -> BackboneSpec:  # noqa: B008

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from neverblink import __version__
 from neverblink.trainer.dataset import good_images, labelled_images
 from neverblink.trainer.evaluate import Clock, Evaluation, evaluate
-from neverblink.trainer.fit import FitSettings, Progress, fit
+from neverblink.trainer.fit import FitSettings, Progress, SettingsError, fit, settings_from
 from neverblink.vision.artifact import ArtifactError, load_artifact
 from neverblink.vision.errors import VisionError
 
@@ -25,7 +25,8 @@ RESULTS = "comparison.json"
 _MAX_BYTES = 256 * 1024
 _MAX_LABEL = 80
 _LABEL = "label"
-_NOT_COMPARED: Final = frozenset({"product", "name", "version"})
+_NOT_COMPARED: Final = frozenset({"product", "name", "version", "labelled", "scratch"})
+_FILES: Final = frozenset({"weights", "region"})
 
 EXAMPLE = """\
 # Each item is one configuration: what `neverblink fit` takes, as far as it differs from the defaults.
@@ -78,7 +79,7 @@ class Row:
 def read_configurations(path: Path, product: str) -> list[Configuration]:
     """Read a YAML list of what differs from the defaults of `FitSettings`, each with an optional `label`.
 
-    A weights file is looked for beside the list. Raises CompareError.
+    Files are looked for beside the list. Raises CompareError.
     """
     try:
         text = path.read_bytes()
@@ -150,19 +151,15 @@ def _configuration(item: Any, product: str, beside: Path, where: str) -> Configu
         hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
         raise CompareError(f"{where}: {key!r} is no setting of a fit; {hint}")
     changes = {key: value for key, value in item.items() if key != _LABEL}
+    for name in _FILES & changes.keys():
+        if isinstance(changes[name], str):
+            changes[name] = beside / changes[name]
+            if not changes[name].is_file():
+                raise CompareError(f"{where}: there is no {name} file {changes[name]}")
     try:
-        settings = TypeAdapter(FitSettings).validate_python({"product": product, "name": product} | changes)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        given = f" (it is {fault['input']!r})" if isinstance(fault["input"], str | int | float) else ""
-        place = ".".join(str(part) for part in fault["loc"])
-        raise CompareError(f"{where}: {place}: {fault['msg']}{given}") from error
-    if settings.weights is not None:
-        weights = beside / settings.weights
-        if not weights.is_file():
-            raise CompareError(f"{where}: there is no weights file {weights}")
-        changes["weights"] = weights
-        settings = TypeAdapter(FitSettings).validate_python({"product": product, "name": product} | changes)
+        settings = settings_from({"product": product, "name": product} | changes)
+    except SettingsError as error:
+        raise CompareError(f"{where}: {error}") from error
     label = item.get(_LABEL, ", ".join(f"{key} {value}" for key, value in changes.items()) or "defaults")
     if not isinstance(label, str) or not label or len(label) > _MAX_LABEL:
         raise CompareError(f"{where}: a label is a text of 1 to {_MAX_LABEL} characters; put it in quotes")
@@ -199,8 +196,9 @@ def _fitted(
 
 def _key(seen: Sequence[str], settings: FitSettings) -> str:
     plain: dict[str, Any] = TypeAdapter(FitSettings).dump_python(settings, mode="json")
-    if settings.weights is not None:
-        plain["weights"] = hashlib.sha256(settings.weights.read_bytes()).hexdigest()
+    for name, file in (("weights", settings.weights), ("region", settings.region)):
+        if isinstance(file, Path):
+            plain[name] = hashlib.sha256(file.read_bytes()).hexdigest()
     whole = orjson.dumps({"images": seen, "settings": plain, "version": __version__}, option=orjson.OPT_SORT_KEYS)
     return f"{settings.name}-{hashlib.sha256(whole).hexdigest()[:16]}"
 

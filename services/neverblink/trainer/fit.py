@@ -286,10 +286,10 @@ class _Views:
         return range(start, start + self.tiles)
 
     def some(self, count: int) -> list[Image]:
-        """Return at most `count` inputs from images spread over all, as they are."""
-        paths = self.images[:: max(1, len(self.images) * self.tiles // count)]
-        found = [part for path in paths for part in prepared(read_image(path), self._extractor, self.plan)]
-        return found[:count]
+        """Return about `count` inputs, those of whole images spread over all, as they are."""
+        wanted = max(1, count // self.tiles)
+        paths = self.images[:: max(1, len(self.images) // wanted)][:wanted]
+        return [part for path in paths for part in prepared(read_image(path), self._extractor, self.plan)]
 
     def anomaly(self, tiles: Sequence[Anomaly]) -> Anomaly:
         """Return an image's anomaly from those of its inputs."""
@@ -379,7 +379,6 @@ def _validated(
     if extractor.engine_name == "torch":
         return ()
     inputs = views.some(_VALIDATED_WITH)
-    inputs = inputs[: max(1, len(inputs) // views.tiles) * views.tiles]
     plain = FeatureExtractor(backbone, engine="torch")
     here, there = (
         np.array([anomaly.score for anomaly in model.patchcore.score(embedded(one, inputs).cpu())])

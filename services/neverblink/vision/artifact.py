@@ -118,7 +118,8 @@ class Manifest(Description):
 
     def digest(self) -> str:
         """Return the artifact's identity: sha256 of the canonical manifest, which names the tensors' digest."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        # Without defaults: a field added later leaves the identity of older artifacts as it was.
+        text = json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True, separators=(",", ":"))
         return _sha256(text.encode())
 
 

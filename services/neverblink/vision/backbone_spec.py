@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field
 
 from neverblink.vision.preprocess import Preprocess
 
@@ -40,16 +40,9 @@ class BackboneSpec(BaseModel):
     )
     preprocess: Preprocess = Preprocess()
 
-    @model_serializer(mode="wrap")
-    def _without_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Keys and artifact digests made before the field existed must stay what they are.
-        fields: dict[str, Any] = handler(self)
-        if self.dimension is None:
-            del fields["dimension"]
-        return fields
-
     @property
     def key(self) -> str:
         """Return a digest of the whole spec: frames of any product with the same key go into one batch."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        # Without defaults: a field added later leaves the keys of older specs as they were.
+        text = json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True, separators=(",", ":"))
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

@@ -1,11 +1,11 @@
 """From a camera's image to the network's input; the bank and every score go through the same steps."""
 
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Self, TypeVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from neverblink.vision.errors import VisionError
 
@@ -13,7 +13,6 @@ Gain = Annotated[float, Field(ge=0.1, le=10)]
 """What the values of one colour channel are multiplied by."""
 
 _Pixel = TypeVar("_Pixel", np.uint8, np.float32)
-_OPTIONAL = ("aspect", "white_balance", "clahe")
 
 
 class Clahe(BaseModel):
@@ -56,12 +55,6 @@ class Preprocess(BaseModel):
         if self.crop is not None and self.crop > self.resize:
             raise ValueError(f"a crop of {self.crop} px does not fit into an image of {self.resize} px")
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Digests of specs and artifacts made before an option existed must stay what they are.
-        fields: dict[str, Any] = handler(self)
-        return {name: value for name, value in fields.items() if value is not None or name not in _OPTIONAL}
 
     @property
     def side(self) -> int:
