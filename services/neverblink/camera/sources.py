@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from neverblink.camera.simulation import PRODUCTS, Simulation
 from neverblink.events import Reason
 from neverblink.plant import FolderSource, Payload, PlantError, SimulatedSource, Station
-from neverblink.vision.decode import ImageError, decode
-
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+from neverblink.vision.decode import SUFFIXES, ImageError, decode
 
 _TRAVELS_AS_IT_IS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 
@@ -58,7 +56,7 @@ class FolderReplay:
             raise PlantError(f"the folder {settings.path} does not exist; set source.path to a folder of images")
         self._files = ordered_images(settings.path, shuffle=settings.shuffle, seed=settings.seed)
         if not self._files:
-            raise PlantError(f"the folder {settings.path} has no image files ({', '.join(sorted(IMAGE_SUFFIXES))})")
+            raise PlantError(f"the folder {settings.path} has no image files ({', '.join(sorted(SUFFIXES))})")
         self._loop = settings.loop
         self._payload = payload
 
@@ -106,7 +104,7 @@ def open_source(station: Station) -> Source:
 
 def ordered_images(folder: Path, *, shuffle: bool, seed: int) -> list[Path]:
     """Return the image files below a folder, by name or in the order that `seed` draws."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if shuffle:
         random.Random(seed).shuffle(files)
     return files
