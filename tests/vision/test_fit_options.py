@@ -5,7 +5,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from rich.console import Console
 
+from neverblink.trainer.commands import run_fit
 from neverblink.trainer.dataset import DatasetError
 from neverblink.trainer.fit import FitSettings, SettingsError, fit, settings_from
 from neverblink.vision.artifact import Artifact, load_artifact
@@ -128,6 +130,30 @@ def test_an_int8_model_carries_its_network_and_scores_as_it_was_calibrated(tmp_p
     good, pit = scores(artifact, sheet, pitted(sheet, 30, 30))
     assert pit > artifact.threshold
     assert good < 1.5 * artifact.threshold
+
+
+def test_an_int8_model_is_tried_on_the_labelled_images_beside_the_good_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path / "good", 60, SIDE, SIDE)
+    plates = tmp_path / "plates"
+    for label in ("train/good", "test/good", "test/pit"):
+        (plates / label).mkdir(parents=True)
+    for number, path in enumerate(sorted((tmp_path / "good").iterdir())):
+        path.rename(plates / "train/good" / path.name)
+        if number < 3:
+            sheet = brushed(SIDE, SIDE, 100 + number)
+            cv2.imwrite(str(plates / f"test/good/{number}.png"), sheet)
+            cv2.imwrite(str(plates / f"test/pit/{number}.png"), pitted(sheet, 30, 30))
+    tried: list[list[bool] | None] = []
+
+    def seen(_reference: np.ndarray, _candidate: np.ndarray, *, labels: np.ndarray | None = None) -> None:
+        tried.append(None if labels is None else labels.tolist())
+
+    monkeypatch.setattr("neverblink.trainer.fit.check_shift", seen)
+    settings = FitSettings(product="plate", name="plate", size=SIDE, ratio=0.05, engine="openvino-int8")
+    run_fit(plates, tmp_path / "int8", settings, Console(quiet=True))
+    assert tried == [None, [False] * 3 + [True] * 3]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -65,8 +66,13 @@ def progress_bars(console: Console) -> Iterator[Callable[[str], Report]]:
 
 
 def run_fit(images: Path, folder: Path, settings: FitSettings, console: Console) -> Fitted:
-    """Fit with a progress bar, and say what the threshold promises."""
+    """Fit with a progress bar, and say what the threshold promises.
+
+    An int8 model is tried on the labelled images too, where an MVTec layout has them.
+    """
     found = good_images(images)
+    if settings.engine == "openvino-int8" and (images / "test").is_dir():
+        settings = replace(settings, labelled=labelled_images(images))
     with progress_bar(console, settings.product) as progress:
         fitted = fit(found, folder, settings, progress)
     bank = fitted.artifact.bank

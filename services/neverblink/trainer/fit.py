@@ -467,7 +467,7 @@ class _Banks:
         return self._chosen_from(condensed, self._wanted(others))
 
     def _wanted(self, rows: Tensor) -> int:
-        return max(1, round(self._settings.ratio * len(self._positions(rows))))
+        return max(1, round(self._settings.ratio * int(self._inside_of(rows).sum())))
 
     def _positions(self, rows: Tensor) -> Tensor:
         """Return which patches of some rows are judged, counted over the patches of all rows."""
