@@ -22,6 +22,9 @@ from statistics import median
 from types import TracebackType
 from typing import IO, Any, Self, cast
 
+import neverblink  # before torch: says how OpenMP waits, to all methods alike  # noqa: F401
+
+# isort: split
 import cv2
 import numpy as np
 import numpy.typing as npt

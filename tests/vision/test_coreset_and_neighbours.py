@@ -120,13 +120,15 @@ def test_every_exact_search_finds_the_nearest(
         found = index.nearest(asked)
         torch.testing.assert_close(found.distance.double(), true, rtol=1e-4, atol=1e-4 * max(1, offset / 10))
         torch.testing.assert_close((asked - vectors[found.index]).norm(dim=1), found.distance, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(index.distances(asked), found.distance, rtol=1e-4, atol=1e-6)
 
 
 def test_the_exact_searches_agree_on_a_bank_of_real_size() -> None:
     vectors, asked = low_dimensional(8000, 152, 1), low_dimensional(1024, 152, 2)
-    gemm, faiss, pruned = (kind(vectors).nearest(asked).distance for kind in EXACT)
-    torch.testing.assert_close(gemm, faiss, rtol=1e-4, atol=0)
-    torch.testing.assert_close(pruned, faiss, rtol=1e-4, atol=0)
+    faiss = FaissFlat(vectors).nearest(asked).distance
+    for index in (kind(vectors) for kind in EXACT):
+        torch.testing.assert_close(index.nearest(asked).distance, faiss, rtol=1e-4, atol=0)
+        torch.testing.assert_close(index.distances(asked), faiss, rtol=1e-4, atol=0)
 
 
 def test_pruning_computes_few_exact_distances_and_finds_the_same_minimum(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,9 +152,12 @@ def test_a_distance_does_not_depend_on_its_company(kind: type[NeighbourIndex]) -
     index = kind(vectors)
     together = index.nearest(asked).distance
     for size in (1, 7, 100):
-        alone = torch.cat([index.nearest(part).distance for part in asked.split(size)])
-        torch.testing.assert_close(alone, together, rtol=1e-5, atol=0)
-    assert index.nearest(asked[:0]).distance.shape == (0,)
+        for alone in (
+            torch.cat([index.nearest(part).distance for part in asked.split(size)]),
+            torch.cat([index.distances(part) for part in asked.split(size)]),
+        ):
+            torch.testing.assert_close(alone, together, rtol=1e-5, atol=0)
+    assert index.nearest(asked[:0]).distance.shape == index.distances(asked[:0]).shape == (0,)
 
 
 def test_the_approximate_search_states_its_recall_and_never_comes_too_near() -> None:
@@ -181,7 +186,7 @@ def test_a_vector_of_the_bank_is_at_distance_zero_from_it() -> None:
     vectors = cloud(2000, 152) + 50
     for kind in EXACT:
         found = kind(vectors).nearest(vectors)
-        assert found.distance.max() == 0
+        assert found.distance.max() == kind(vectors).distances(vectors).max() == 0
         assert torch.equal(found.index, torch.arange(2000))
 
 

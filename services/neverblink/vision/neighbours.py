@@ -1,6 +1,7 @@
 """The nearest bank vector of every query: exactly, by the fastest of three ways; or nearly, with its recall."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -37,6 +38,10 @@ _VECTORS_PER_LIST = 39
 _ROUNDING = 4e-6
 """Of the squared norms: more than float32 can be wrong about a lower bound."""
 
+_DOUBTFUL = 0.02
+"""Of the squared norms: a squared distance below it may have lost the fourth digit to rounding. Patches of real
+images have 0.04 and more."""
+
 
 @dataclass(frozen=True)
 class Nearest:
@@ -53,13 +58,17 @@ class NeighbourIndex(Protocol):
         """Return the nearest bank vector of each of (Q, C) float32 queries."""
         ...
 
+    def distances(self, queries: Tensor) -> Tensor:
+        """Return (Q,) float32, the L2 distance to it alone, within 1e-4: cheaper than `nearest`, never dearer."""
+        ...
+
 
 def neighbour_index(bank: Tensor, method: Method = "auto") -> NeighbourIndex:
     """Build an index over an (M, C) float32 bank; every method but `approximate` finds the same distances.
 
     `auto` tries the exact methods on a CPU with queries made from the bank, and keeps the fastest: which one it
     is depends on the machine's BLAS and on how far the bank's variance is concentrated. The trial takes as long
-    as the patches of six images, and the projection an eigenvalue problem of C × C.
+    as the patches of four images, and the projection an eigenvalue problem of C × C.
     On a GPU it is the matrix product, because the bank already lies where the features are.
     """
     if method == "faiss":
@@ -96,7 +105,7 @@ def _seconds(index: NeighbourIndex, queries: Tensor) -> float:
     taken = []
     for _ in range(_PROBE_ROUNDS):
         start = time.perf_counter()
-        index.nearest(queries)
+        index.distances(queries)
         taken.append(time.perf_counter() - start)
     return min(taken)
 
@@ -110,21 +119,37 @@ class AugmentedGemm:
         self._centre = bank.mean(dim=0)
         centred = bank - self._centre
         squared = centred.square().sum(dim=1, keepdim=True)
+        self._largest = squared.max()
         self._matrix = _filled(torch.cat([-2 * centred, squared], dim=1)).T.contiguous()
         self._rows = max(1, _BLOCK_FLOATS // len(bank))
 
     @torch.inference_mode()
     def nearest(self, queries: Tensor) -> Nearest:
         """Return the nearest bank vector of each of (Q, C) float32 queries."""
+        blocks = [block.argmin(dim=1) for block in self._blocks(self._augmented(queries))]
+        index = torch.cat(blocks) if blocks else torch.empty(0, dtype=torch.int64, device=queries.device)
+        return Nearest(_true_distance(queries, self._bank, index), index)
+
+    @torch.inference_mode()
+    def distances(self, queries: Tensor) -> Tensor:
+        """Return (Q,) the L2 distance to it: the minimum alone, a quarter of the time of its place."""
+        augmented = self._augmented(queries)
+        blocks = [block.amin(dim=1) for block in self._blocks(augmented)]
+        minimum = torch.cat(blocks) if blocks else queries.new_empty(0)
+        norms = augmented[:, :-1].square().sum(dim=1)
+        return _settled(self, queries, norms, minimum, self._largest)
+
+    def _augmented(self, queries: Tensor) -> Tensor:
         augmented = queries.new_ones((len(queries), queries.shape[1] + 1))
         torch.sub(queries, self._centre, out=augmented[:, :-1])
-        index = torch.empty(len(queries), dtype=torch.int64, device=queries.device)
-        buffer = queries.new_empty((min(self._rows, len(queries)), self._matrix.shape[1]))
-        for start in range(0, len(queries), self._rows):
+        return augmented
+
+    def _blocks(self, augmented: Tensor) -> Iterator[Tensor]:
+        """Yield |x-y|² - |x|² of all bank vectors, block by block, in one buffer."""
+        buffer = augmented.new_empty((min(self._rows, len(augmented)), self._matrix.shape[1]))
+        for start in range(0, len(augmented), self._rows):
             block = augmented[start : start + self._rows]
-            distances = torch.mm(block, self._matrix, out=buffer[: len(block)])
-            index[start : start + self._rows] = distances.argmin(dim=1)
-        return Nearest(_true_distance(queries, self._bank, index), index)
+            yield torch.mm(block, self._matrix, out=buffer[: len(block)])
 
 
 class PrunedGemm:
@@ -168,6 +193,10 @@ class PrunedGemm:
             bounds, lowest = self._bounds(augmented[rows], buffer)
             distance[rows], index[rows] = self._minimum(queries[rows], squared[rows], bounds, lowest)
         return Nearest(distance[:asked].sqrt_(), index[:asked])
+
+    def distances(self, queries: Tensor) -> Tensor:
+        """Return (Q,) the L2 distance to it."""
+        return self.nearest(queries).distance
 
     def _bounds(self, augmented: Tensor, buffer: Tensor) -> tuple[Tensor, Tensor]:
         """Return the lower bounds less |x|² in groups, (G, 16, n), and the lowest of each group, (G, n)."""
@@ -245,6 +274,10 @@ class FaissFlat:
         """Return the nearest bank vector of each of (Q, C) float32 queries."""
         return _search(self._index, queries, self._bank)
 
+    def distances(self, queries: Tensor) -> Tensor:
+        """Return (Q,) the L2 distance to it."""
+        return self.nearest(queries).distance
+
 
 class ApproximateIndex:
     """FAISS's inverted lists, for banks so large that the exact search is too slow.
@@ -279,6 +312,10 @@ class ApproximateIndex:
         """Return a near, mostly the nearest, bank vector of each of (Q, C) float32 queries."""
         return _search(self._index, queries, self._bank)
 
+    def distances(self, queries: Tensor) -> Tensor:
+        """Return (Q,) the L2 distance to it."""
+        return self.nearest(queries).distance
+
 
 def _search(index: faiss.Index, queries: Tensor, bank: Tensor) -> Nearest:
     # FAISS brings its own OpenMP: the thread count of torch is the one that the service was given.
@@ -286,6 +323,16 @@ def _search(index: faiss.Index, queries: Tensor, bank: Tensor) -> Nearest:
     _, found = index.search(queries.cpu().contiguous().numpy(), 1)
     nearest = torch.from_numpy(found[:, 0]).to(queries.device)
     return Nearest(_true_distance(queries, bank, nearest), nearest)
+
+
+def _settled(index: NeighbourIndex, queries: Tensor, norms: Tensor, minimum: Tensor, largest: Tensor) -> Tensor:
+    """Return the distances behind (Q,) minima of |x-y|² - |x|²; those that rounding may have touched, measured."""
+    squared = minimum.add_(norms)
+    doubtful = squared < _DOUBTFUL * (norms + largest)
+    distance = squared.clamp_min_(0).sqrt_()
+    if doubtful.any():
+        distance[doubtful] = index.nearest(queries[doubtful]).distance
+    return distance
 
 
 def _true_distance(queries: Tensor, bank: Tensor, index: Tensor) -> Tensor:

@@ -137,34 +137,34 @@ class PatchCore:
         if count == 0:
             return []
         patches = features.reshape(count, high * wide, dimension)
-        distances, nearest = self._nearest(patches)
-        highest = distances.topk(min(self._top, distances.shape[1]), dim=1)
-        scores = highest.values.mean(dim=1)
+        distances = self._distances(patches)
+        rows = torch.arange(count, device=features.device)
+        top = distances.topk(min(self._top, distances.shape[1]), dim=1).indices
+        unusual = patches[rows.unsqueeze(1), top]
+        found = self._index.nearest(unusual.flatten(0, 1))
+        # What the region leaves out is no part of the score, even where it alone is left to be the highest.
+        judged = distances[rows.unsqueeze(1), top] > 0
+        scores = (found.distance.view(top.shape) * judged).mean(dim=1)
         if self._neighbours is not None:
-            rows = torch.arange(count, device=features.device)
-            top = highest.indices[:, 0]
-            scores = scores * self._weights(patches[rows, top], nearest[rows, top], self._neighbours)
+            scores = scores * self._weights(unusual[:, 0], found.index.view(top.shape)[:, 0], self._neighbours)
         maps = self._maps(distances.view(count, high, wide))
         return [
             Anomaly(score=score, anomaly_map=self._preprocess.uncrop(anomaly_map))
             for score, anomaly_map in zip(scores.tolist(), maps, strict=True)
         ]
 
-    def _nearest(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (N, P) distances and bank indices of (N, P, C) patches; what is not judged is at distance 0."""
+    def _distances(self, patches: Tensor) -> Tensor:
+        """Return (N, P) distances of (N, P, C) patches from the bank; what is not judged is at distance 0."""
         count, places, dimension = patches.shape
         if self._region is None:
-            found = self._index.nearest(patches.reshape(-1, dimension))
-            return found.distance.view(count, places), found.index.view(count, places)
+            return self._index.distances(patches.reshape(-1, dimension)).view(count, places)
         if count % len(self._region):
             raise VisionError(f"{count} tiles do not fit a region of {len(self._region)} tiles an image")
         inside = self._region.repeat(count // len(self._region), 1)
         distances = patches.new_zeros((count, places))
-        nearest = torch.zeros((count, places), dtype=torch.int64, device=patches.device)
         if inside.any():
-            found = self._index.nearest(patches[inside])
-            distances[inside], nearest[inside] = found.distance, found.index
-        return distances, nearest
+            distances[inside] = self._index.distances(patches[inside])
+        return distances
 
     def _weights(self, patches: Tensor, nearest: Tensor, table: Tensor) -> Tensor:
         """Eq. 7: one minus the nearest vector's share in the softmax over its own bank neighbours."""
