@@ -33,6 +33,9 @@ class ScoredEvent(Event):
     late: bool = False
     holdout: bool = False
     challenge: bool = False
+    unsure: bool = Field(
+        default=False, description="The part passes, but its score is so near the threshold that a person should look."
+    )
 
     @property
     def key(self) -> str:
@@ -51,6 +54,8 @@ class ScoredEvent(Event):
                 raise ValueError("an unscored verdict must state its reason")
         elif self.score is None or self.threshold is None or self.ratio is None or self.artifact is None:
             raise ValueError(f"a {self.decision} verdict must state score, threshold, ratio and artifact")
+        if self.unsure and self.decision is not Decision.PASS:
+            raise ValueError(f"a {self.decision} verdict is not unsure: only parts that pass can be")
         return self
 
 

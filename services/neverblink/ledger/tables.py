@@ -11,7 +11,7 @@ from sqlalchemy.types import BigInteger, TypeDecorator
 from neverblink.events import Actuation, DeadLetter, DriftReport, Event, Review, ShadowVerdict, Verdict
 from neverblink.events.parts import Quality, Tracking
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Utc(TypeDecorator[datetime]):
@@ -89,6 +89,7 @@ class _ScoredRow:
     late: Mapped[bool]
     holdout: Mapped[bool]
     challenge: Mapped[bool]
+    unsure: Mapped[bool]
     recorded: Mapped[datetime] = mapped_column(index=True)
 
 

@@ -288,6 +288,7 @@ class Scorer:
             "threshold": model.artifact.threshold,
             "artifact": model.reference,
             "defects": defects,
+            "unsure": model.artifact.manifest.calibration.is_unsure(anomaly.score),
         }
         if not in_time:
             times = self._now_emitted(work.times)

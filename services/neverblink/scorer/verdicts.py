@@ -41,10 +41,11 @@ def scored(
     threshold: float,
     artifact: ArtifactRef,
     defects: tuple[Defect, ...],
+    unsure: bool,
     times: Times,
     **more: object,
 ) -> Scored:
-    """Return the verdict of a scored frame: reject above the threshold, pass up to it."""
+    """Return the verdict of a scored frame: reject above the threshold, pass up to it, `unsure` or not."""
     reject = score > threshold
     return kind.model_validate(
         {
@@ -56,6 +57,7 @@ def scored(
             "ratio": score / threshold,
             "artifact": artifact,
             "defects": defects,
+            "unsure": unsure,
             "times": times,
             **more,
         }

@@ -220,6 +220,8 @@ def fit(images: Sequence[Path], folder: Path, settings: FitSettings, progress: P
             seed=settings.seed,
             folds=min(settings.folds, len(images)),
             brightness=() if settings.brightness == (1.0,) else settings.brightness,
+            starts=settings.starts,
+            levels=model.levels,
             software={"neverblink": __version__, "torch": torch.__version__, "timm": timm.__version__},
         ),
     )
@@ -240,9 +242,12 @@ def fit(images: Sequence[Path], folder: Path, settings: FitSettings, progress: P
 
 @dataclass(frozen=True, slots=True)
 class _Model:
-    """What one engine's features give: bank (M, C), eq. 7's table, held-out scores and map peaks (m,)."""
+    """What one engine's features give: bank (M, C), chosen by `levels` of k-center; eq. 7's table; held-out scores
+    and map peaks (m,).
+    """
 
     bank: Tensor
+    levels: Literal[1, 2]
     table: Tensor | None
     scores: npt.NDArray[np.float32]
     peaks: npt.NDArray[np.float32]
@@ -348,7 +353,7 @@ def _model(
         scores, peaks, false_reject="auto" if settings.false_reject is None else settings.false_reject
     )
     table, patchcore = _patchcore(bank, views, extractor, settings)
-    return _Model(bank, table, scores, peaks, calibration, patchcore), digests
+    return _Model(bank, banks.levels, table, scores, peaks, calibration, patchcore), digests
 
 
 def _patchcore(
@@ -442,6 +447,11 @@ class _Banks:
         self._rows_at_once = max(1, settings.room // 6 // size)
         self._at_once = len(features) * self._patches <= _CHOSEN_AT_ONCE and not projected.on_disk
         self._condensed: list[Condensed] = []
+
+    @property
+    def levels(self) -> Literal[1, 2]:
+        """Return by how many levels of k-center the banks are chosen."""
+        return 1 if self._at_once else 2
 
     def all_images(self, progress: Callable[[int, int], None]) -> Tensor:
         """Return the (M, C) bank of all images."""

@@ -57,6 +57,8 @@ class Provenance(_Strict):
     brightness: tuple[float, ...] = Field(
         default=(), max_length=16, description="Factors of the brightened copies that went into the bank too."
     )
+    starts: int = Field(default=1, ge=1, description="Random vectors that the coreset began from; 1: with one of them.")
+    levels: Literal[1, 2] = Field(default=1, description="2: the coreset was chosen from what each fold's had kept.")
     software: dict[str, str] = Field(default={}, description="Versions of what computed it.")
 
 
