@@ -22,9 +22,11 @@ from neverblink.trainer.dataset import LabelledImage, good_images, labelled_imag
 from neverblink.vision.anomaly_map import smoothing_matrix
 from neverblink.vision.backbones import load_backbone
 from neverblink.vision.coreset import greedy_k_center, project
+from neverblink.vision.embedding import PatchEmbedding
+from neverblink.vision.engines import quantise
 from neverblink.vision.neighbours import neighbour_index, neighbour_table
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
-from neverblink.vision.preprocess import Preprocess
+from neverblink.vision.preprocess import Clahe, Preprocess
 from real_images import data_folder, read_all, weights_of
 
 DATA_SETS = ("magnetic-tile", "cookie")
@@ -35,9 +37,14 @@ VARIANTS = (
     "tf_efficientnet_lite0@320",
     "resnet18@256c224",
     "tf_efficientnet_lite0@256c224",
+    "resnet18@256+clahe",
+    "tf_efficientnet_lite0@256+clahe",
+    "resnet18@256+int8",
+    "tf_efficientnet_lite0@256+int8",
     "tf_efficientnet_lite1@256",
     "tf_efficientnet_lite2@256",
 )
+QUANTISED_WITH = 128
 BATCH = 8
 PROJECTION = 64
 SMOOTHING = 4.0
@@ -49,28 +56,33 @@ PIXEL_SIDE = 256
 
 @dataclass(frozen=True)
 class Variant:
-    """What the network sees: `model@resize` or `model@resizeccrop`, both in pixels."""
+    """What the network sees, `model@resize` or `model@resizeccrop` in pixels, and `+clahe` or `+int8` behind it."""
 
     model: str
     resize: int
     crop: int | None
+    more: frozenset[str]
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a variant's name. Raises ArgumentTypeError."""
-        found = re.fullmatch(r"(\w+)@(\d+)(?:c(\d+))?", text)
+        found = re.fullmatch(r"(\w+)@(\d+)(?:c(\d+))?((?:\+clahe|\+int8)*)", text)
         if found is None:
-            raise argparse.ArgumentTypeError(f"{text} is no variant; write resnet18@256 or resnet18@256c224")
-        model, resize, crop = found.groups()
-        return cls(model, int(resize), int(crop) if crop else None)
+            raise argparse.ArgumentTypeError(f"{text} is no variant; write resnet18@256 or resnet18@256c224+clahe")
+        model, resize, crop, more = found.groups()
+        return cls(model, int(resize), int(crop) if crop else None, frozenset(more.split("+")[1:]))
 
     def __str__(self) -> str:
-        return f"{self.model}@{self.resize}" + (f"c{self.crop}" if self.crop else "")
+        return (
+            f"{self.model}@{self.resize}"
+            + (f"c{self.crop}" if self.crop else "")
+            + "".join(f"+{name}" for name in sorted(self.more))
+        )
 
     @property
     def preprocess(self) -> Preprocess:
         """Return the policy the variant names."""
-        return Preprocess(resize=self.resize, crop=self.crop)
+        return Preprocess(resize=self.resize, crop=self.crop, clahe=Clahe() if "clahe" in self.more else None)
 
 
 @dataclass(frozen=True)
@@ -94,6 +106,10 @@ def features_of(name: str, part: str, paths: list[Path], variant: Variant, data:
     if not file.is_file():
         backbone = load_backbone(variant.model, weights=weights_of(variant.model, data), preprocess=variant.preprocess)
         extractor = FeatureExtractor(backbone)
+        if "int8" in variant.more:
+            normals = [extractor.prepare(image) for image in read_all(good_images(data / name)[:QUANTISED_WITH])]
+            network = quantise(PatchEmbedding(backbone), side=variant.preprocess.side, images=normals)
+            extractor = FeatureExtractor(backbone, engine="openvino-int8", quantised=network)
         shape = (len(paths), *extractor.grid, extractor.dimension)
         unfinished = file.with_suffix(".part")
         store = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.float32, shape=shape)

@@ -450,6 +450,37 @@ def calibrate(
 
 
 @app.command()
+def update(
+    artifact: Annotated[Path, typer.Argument(help="Artifact folder; it stays as it is.")],
+    images: Annotated[Path, typer.Argument(help="Folder of images of good parts, such as confirmed false alarms.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the updated artifact.")],
+    version: Annotated[
+        str | None,
+        typer.Option("--model-version", help="Its version; default: 1-plus12 for version 1 and 12 images."),
+    ] = None,
+    share: Annotated[
+        float, typer.Option(min=0.0001, max=1, help="At most this share of the images' patches goes into the bank.")
+    ] = 0.01,
+    weights: Annotated[Path | None, typer.Option(help="Weights file that the artifact was fitted with.")] = None,
+) -> None:
+    """Teach a model more of what is normal, without fitting it anew.
+
+    Only patches that surprise the model go into its memory bank. No image scores higher than before, so the
+    threshold keeps its promise; a defect like a taught image scores lower too, so judge the result before it decides.
+
+    `neverblink update artifacts/pcb confirmed-good --out artifacts/pcb-2`
+
+    `neverblink evaluate pcb --artifact artifacts/pcb-2`
+    """
+    from rich.console import Console
+
+    from neverblink.trainer.commands import run_update
+
+    run_update(artifact, images, out, version, share, weights, Console())
+    typer.echo(str(out))
+
+
+@app.command()
 def evaluate(
     images: Annotated[Path, typer.Argument(help="Folder in MVTec layout.")],
     artifact: Annotated[Path, typer.Option(help="Artifact folder.")],

@@ -162,6 +162,7 @@ def test_an_int8_model_is_tried_on_the_labelled_images_beside_the_good_ones(
         ({"size": 8.5}, "size: "),
         ({"brightness": ["0.8", "x"]}, "brightness.1: "),
         ({"engine": "abacus"}, "engine: "),
+        ({"version": "a b"}, "version: letters, digits"),
         ({"tiling": {"tile": 4}}, "tiling.tile: "),
         ({"region": Path("/nowhere/region.yaml")}, "region /nowhere/region.yaml cannot be read"),
     ],

@@ -27,6 +27,7 @@ from neverblink.trainer.evaluate import PRO_LIMIT, Evaluation, evaluate
 from neverblink.trainer.fit import FitSettings, Fitted, fit
 from neverblink.trainer.fit import Progress as Report
 from neverblink.trainer.recalibrate import Labelled, Wish, recalibrate
+from neverblink.trainer.update import update
 from neverblink.vision.artifact import MANIFEST, load_artifact
 from neverblink.vision.backbones import known_backbones, reload_backbone
 from neverblink.vision.engines import EngineName
@@ -138,6 +139,23 @@ def run_calibrate(
             f"{changed} of {done.labelled.good + done.labelled.defective} labelled images change side:"
             f" {done.labelled.good_changed} good, {done.labelled.defective_changed} defective",
         )
+
+
+def run_update(
+    folder: Path, images: Path, out: Path, version: str | None, share: float, weights: Path | None, console: Console
+) -> None:
+    """Teach an artifact more good parts, and say what it learnt and what changes for them."""
+    found = good_images(images)
+    with progress_bar(console, folder.name) as progress:
+        done = update(folder, out, found, version=version, share=share, weights=weights, progress=progress)
+    if done.skipped:
+        _say(console, f"{done.skipped} images were skipped: the model knows them already")
+    size = len(done.artifact.bank)
+    _say(
+        console,
+        f"{done.added} vectors of {done.images} images went into the bank, now {size};"
+        f" of these images {done.rejected[0]} were rejected before, {done.rejected[1]} are now",
+    )
 
 
 def run_compare(

@@ -21,6 +21,7 @@ from neverblink.trainer.feature_store import FeatureStore
 from neverblink.vision.artifact import (
     Artifact,
     Description,
+    Plain,
     Provenance,
     Quantised,
     ValidatedEngine,
@@ -69,9 +70,9 @@ _VALIDATED_WITH = 8
 class FitSettings:
     """What a model is made with; the defaults are what `neverblink fit` uses."""
 
-    product: str
-    name: str
-    version: str = "1"
+    product: Plain
+    name: Plain
+    version: Plain = "1"
     model: str = DEFAULT_MODEL
     weights: Path | None = None
     levels: tuple[int, ...] | None = None
@@ -137,7 +138,7 @@ def settings_from(values: Mapping[str, object]) -> FitSettings:
         given = f" (it is {fault['input']!r})" if isinstance(fault["input"], str | int | float) else ""
         # A union's branch is named in brackets, which says nothing to a person.
         place = ".".join(str(part) for part in fault["loc"] if "[" not in str(part))
-        raise SettingsError(f"{place}: {fault['msg']}{given}") from error
+        raise SettingsError(f"{place}: {fault['msg'].removeprefix('Value error, ')}{given}") from error
 
 
 def _polygons(path: Path) -> object:

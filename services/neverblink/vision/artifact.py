@@ -3,16 +3,18 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
@@ -23,7 +25,15 @@ from neverblink.vision.errors import VisionError
 from neverblink.vision.sketch import ratio_sketch
 from neverblink.vision.tiling import TilePlan
 
-Plain = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+def plain(name: str) -> str:
+    """Return a name that is safe as part of a path and in a log. Raises ValueError."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise ValueError("letters, digits, dots, dashes and underscores make a name, 64 at most, the first no sign")
+    return name
+
+
+Plain = Annotated[str, AfterValidator(plain)]
 Digest = Annotated[str, StringConstraints(pattern=SHA256)]
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -58,6 +68,7 @@ class Provenance(_Strict):
         default=(), max_length=16, description="Factors of the brightened copies that went into the bank too."
     )
     starts: int = Field(default=1, ge=1, description="Random vectors that the coreset began from; 1: with one of them.")
+    added: int = Field(default=0, ge=0, description="Vectors that came into the bank by updates, after the coreset.")
     levels: Literal[1, 2] = Field(default=1, description="2: the coreset was chosen from what each fold's had kept.")
     software: dict[str, str] = Field(default={}, description="Versions of what computed it.")
 
@@ -228,14 +239,52 @@ def save_artifact(
 def recalibrated(path: Path, calibration: Calibration, *, out: Path, overwrite: bool = False) -> Artifact:
     """Write the artifact at `path` to `out` with another calibration. Raises ArtifactError."""
     found = load_artifact(path)
+    return _rewritten(found, out, {"calibration": calibration}, found.bank, found.neighbours, overwrite=overwrite)
+
+
+def extended(
+    found: Artifact,
+    out: Path,
+    *,
+    bank: Floats,
+    neighbours: npt.NDArray[np.int32] | None,
+    images: tuple[str, ...],
+    version: str,
+    created: datetime,
+) -> Artifact:
+    """Write an artifact to `out` with a larger bank, whose first vectors are its own, learnt from `images` (digests).
+
+    Raises ArtifactError.
+    """
+    before = found.manifest.provenance
+    changed: dict[str, object] = {
+        "version": version,
+        "created": created,
+        "vectors": len(bank),
+        "provenance": before.model_copy(
+            update={"images": before.images + images, "added": before.added + len(bank) - len(found.bank)}
+        ),
+    }
+    return _rewritten(found, out, changed, bank, neighbours)
+
+
+def _rewritten(
+    found: Artifact,
+    out: Path,
+    changed: Mapping[str, Any],
+    bank: Floats,
+    neighbours: npt.NDArray[np.int32] | None,
+    *,
+    overwrite: bool = False,
+) -> Artifact:
     described = {name: getattr(found.manifest, name) for name in Description.model_fields}
     return save_artifact(
         out,
-        Description(**described | {"calibration": calibration}),
-        bank=found.bank,
+        Description(**{**described, **changed}),
+        bank=bank,
         scores=found.scores,
         peaks=found.peaks,
-        neighbours=found.neighbours,
+        neighbours=neighbours,
         region=found.region,
         graph=found.graph,
         weights=found.weights,
@@ -326,7 +375,7 @@ def _read_manifest(path: Path) -> _Sealed:
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"]) or "the document"
-        raise ArtifactError(f"{path / MANIFEST} is not a manifest: {where}: {fault['msg']}") from error
+        raise ArtifactError(f"{path / MANIFEST} is not a manifest: {where}: {fault['msg'].removeprefix('Value error, ')}") from error
 
 
 def _read_bounded(path: Path, limit: int) -> bytes:
