@@ -13,6 +13,7 @@ from statistics import median
 import torch
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, ScalarFormatter
 
 from neverblink.trainer.dataset import good_images
 from neverblink.vision.backbone_spec import DEFAULT_MODEL
@@ -96,7 +97,12 @@ def plot(curves: list[Curve], folder: Path, title: str) -> list[Path]:
         axes.loglog(*zip(*curve.points, strict=True), marker="o")
         axes.set(xlabel=curve.axis, ylabel="ms per image", title=f"{curve.name}, {title}")
         axes.set_xticks([x for x, _ in curve.points], [f"{x:,}" for x, _ in curve.points], rotation=45)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(ScalarFormatter())
         axes.minorticks_off()
+        # Room above and below: noise on a flat curve is not to look like a slope.
+        taken = [y for _, y in curve.points]
+        axes.set_ylim(min(taken) / 2, max(taken) * 2)
         axes.grid(visible=True, alpha=0.3)
         path = folder / f"growth-{curve.axis.split()[0]}.svg"
         # The same figures give the same file.

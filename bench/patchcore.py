@@ -340,6 +340,8 @@ def main() -> None:
         parser.error("--weights fits one network: name it by --backbone")
     if any(given.frames % size for size in given.batches):
         parser.error(f"--frames {given.frames} is no multiple of every batch size {given.batches}")
+    if given.frames > given.tested:
+        parser.error(f"a round of {given.frames} frames needs as many tested ones; --tested is {given.tested}")
     data = data_folder(parser, given.data)
     torch.set_num_threads(given.threads)
     for model in given.backbone:

@@ -25,7 +25,7 @@ _PROBE_QUERIES = 1024
 
 _PROBE_ROUNDS = 2
 
-_REAL_QUERIES = 1.4
+_REAL_QUERIES = 1.25
 """Times as long as the trial's that patches of real images take when pruned, at most: they leave more candidates."""
 
 _KEPT_VARIANCE = 0.9
