@@ -551,6 +551,62 @@ def compare(
 
 
 @app.command()
+def synthesize(
+    images: Annotated[
+        Path | None,
+        typer.Argument(help="Folder of good images, or one in MVTec layout.", show_default=False),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="New folder for the data set.")] = None,
+    kinds: Annotated[str | None, typer.Option(help="Kinds to draw, such as scratch,stain. Default: all.")] = None,
+    per_kind: Annotated[int, typer.Option(min=1, max=100_000, help="Images of each kind.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same files.")] = 0,
+    region: Annotated[
+        Path | None, typer.Option(help="Where defects may be: a mask image, or polygons in a YAML file.")
+    ] = None,
+    scale: Annotated[float | None, typer.Option(help="Millimetres a pixel, for a policy in mm.")] = None,
+    light: Annotated[
+        float, typer.Option(min=-360, max=360, help="Degrees that light comes from: 0 right, 90 top, 180 left.")
+    ] = 135,
+    policy: Annotated[
+        Path | None, typer.Option(metavar="FILE.yaml", help="Sizes, contrasts and counts; --example prints one.")
+    ] = None,
+    foreign: Annotated[Path | None, typer.Option(help="Folder of images that foreign objects are cut from.")] = None,
+    example: Annotated[bool, typer.Option("--example", help="Print a policy to start from and stop.")] = False,
+) -> None:
+    """Draw synthetic defects with masks on pictures of good parts, as a data set in MVTec layout.
+
+    Writes `test/KIND`, `ground_truth/KIND`, `test/good`, what was drawn on which image (`synthesis.json`), and a
+    contact sheet to look at before anything is trained or judged with it. docs/guides/known-defects.md has more.
+
+    `neverblink synthesize pcb --out pcb-synthetic --kinds scratch,stain --per-kind 50`
+    """
+    from rich.console import Console
+
+    from neverblink.trainer.commands import run_synthesize
+    from neverblink.vision.synthesis import example as example_policy
+
+    if example:
+        typer.echo(example_policy(), nl=False)
+        return
+    if images is None or out is None:
+        raise typer.BadParameter("name a folder of good images and --out FOLDER; --example prints a policy")
+    run_synthesize(
+        images,
+        out,
+        Console(),
+        kinds=kinds,
+        per_kind=per_kind,
+        seed=seed,
+        region=region,
+        scale=scale,
+        light=light,
+        policy=policy,
+        foreign=foreign,
+    )
+    typer.echo(str(out))
+
+
+@app.command()
 def backbones() -> None:
     """Print the networks that features can come from, and which come with their weights."""
     from rich.console import Console

@@ -27,6 +27,7 @@ from neverblink.trainer.evaluate import PRO_LIMIT, Evaluation, evaluate
 from neverblink.trainer.fit import FitSettings, Fitted, fit
 from neverblink.trainer.fit import Progress as Report
 from neverblink.trainer.recalibrate import Labelled, Wish, recalibrate
+from neverblink.trainer.synthesize import read_policy, read_region, settings_of, synthesize
 from neverblink.trainer.update import update
 from neverblink.vision.artifact import MANIFEST, load_artifact
 from neverblink.vision.backbones import known_backbones, reload_backbone
@@ -155,6 +156,40 @@ def run_update(
         console,
         f"{done.added} vectors of {done.images} images went into the bank, now {size};"
         f" of these images {done.rejected[0]} were rejected before, {done.rejected[1]} are now",
+    )
+
+
+def run_synthesize(
+    images: Path,
+    out: Path,
+    console: Console,
+    *,
+    kinds: str | None,
+    per_kind: int,
+    seed: int,
+    region: Path | None,
+    scale: float | None,
+    light: float,
+    policy: Path | None,
+    foreign: Path | None,
+) -> None:
+    """Write a data set of synthetic defects with a progress bar, and say where to look."""
+    settings = settings_of(
+        kinds=kinds,
+        per_kind=per_kind,
+        seed=seed,
+        region=None if region is None else read_region(region),
+        scale=scale,
+        light=light,
+        policy=None if policy is None else read_policy(policy),
+        foreign=() if foreign is None else good_images(foreign),
+    )
+    found = good_images(images)
+    with progress_bar(console, images.name) as progress:
+        written = synthesize(found, out, settings, progress)
+    _say(
+        console,
+        f"{written.defective} images with defects, {written.good} good ones; look at {written.sheet}",
     )
 
 

@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from neverblink import __version__
 from neverblink.trainer.dataset import good_images, labelled_images
 from neverblink.trainer.evaluate import Clock, Evaluation, evaluate
 from neverblink.trainer.fit import FitSettings, Progress, SettingsError, fit, settings_from
+from neverblink.trainer.yaml_file import read_yaml
 from neverblink.vision.artifact import ArtifactError, load_artifact
 from neverblink.vision.errors import VisionError
 
 RESULTS = "comparison.json"
 
-_MAX_BYTES = 256 * 1024
 _MAX_LABEL = 80
 _LABEL = "label"
 _NOT_COMPARED: Final = frozenset({"product", "name", "version", "labelled", "scratch"})
@@ -81,17 +80,7 @@ def read_configurations(path: Path, product: str) -> list[Configuration]:
 
     Files are looked for beside the list. Raises CompareError.
     """
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise CompareError(f"the configurations {path} cannot be read: {error.strerror}") from error
-    if len(text) > _MAX_BYTES:
-        raise CompareError(f"the configurations {path} take more than {_MAX_BYTES} bytes")
-    try:
-        items = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split()) or "nested too deeply"
-        raise CompareError(f"{path} is not valid YAML: {reason}") from error
+    items = read_yaml(path, "list of configurations", CompareError)
     if not isinstance(items, list) or not items:
         raise CompareError(f"{path} must hold a list of configurations, each starting with `- label: NAME`")
     found = [

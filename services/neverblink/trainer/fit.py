@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import timm
 import torch
-import yaml
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from neverblink import __version__
 from neverblink.trainer.dataset import DatasetError, LabelledImage
 from neverblink.trainer.feature_store import FeatureStore
+from neverblink.trainer.yaml_file import read_yaml
 from neverblink.vision.artifact import (
     Artifact,
     Description,
@@ -130,7 +130,7 @@ def settings_from(values: Mapping[str, object]) -> FitSettings:
     """
     region = values.get("region")
     if isinstance(region, Path) and region.suffix.lower() in {".yaml", ".yml", ".json"}:
-        values = {**values, "region": _polygons(region)}
+        values = {**values, "region": read_yaml(region, "region", SettingsError)}
     try:
         return TypeAdapter(FitSettings).validate_python(values)
     except ValidationError as error:
@@ -139,15 +139,6 @@ def settings_from(values: Mapping[str, object]) -> FitSettings:
         # A union's branch is named in brackets, which says nothing to a person.
         place = ".".join(str(part) for part in fault["loc"] if "[" not in str(part))
         raise SettingsError(f"{place}: {fault['msg'].removeprefix('Value error, ')}{given}") from error
-
-
-def _polygons(path: Path) -> object:
-    try:
-        return yaml.safe_load(path.read_bytes())
-    except OSError as error:
-        raise SettingsError(f"the region {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SettingsError(f"the region {path} is not valid YAML: {' '.join(str(error).split())}") from error
 
 
 @dataclass(frozen=True, slots=True)

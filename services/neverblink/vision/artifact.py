@@ -375,7 +375,8 @@ def _read_manifest(path: Path) -> _Sealed:
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"]) or "the document"
-        raise ArtifactError(f"{path / MANIFEST} is not a manifest: {where}: {fault['msg'].removeprefix('Value error, ')}") from error
+        said = fault["msg"].removeprefix("Value error, ")
+        raise ArtifactError(f"{path / MANIFEST} is not a manifest: {where}: {said}") from error
 
 
 def _read_bounded(path: Path, limit: int) -> bytes:
