@@ -5,24 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from plates import fit_plates, write_plates
 
 from neverblink.trainer.archive import export_artifact, import_artifact
 from neverblink.trainer.dataset import labelled_images
 from neverblink.trainer.recalibrate import Cost, RecalibrationError, Wish, recalibrate
 from neverblink.vision.artifact import ArtifactError, load_artifact
 from neverblink.vision.calibration import CalibrationError, threshold_by_cost
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_plates(tmp_path_factory.mktemp("plates") / "plates", train=30, test=6)
-
-
-@pytest.fixture(scope="module")
-def model(images: Path) -> Path:
-    fit_plates(images, images.parent / "model")
-    return images.parent / "model"
 
 
 def test_a_false_reject_target_needs_no_images(model: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from plates import fit_plates, plate, write_plates
+from plates import plate
 
 from neverblink.trainer.dataset import images_in, labelled_images
 from neverblink.trainer.evaluate import evaluate
@@ -13,17 +13,6 @@ from neverblink.trainer.update import UpdateError, update
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.decode import read_image
 from neverblink.vision.inspector import Inspector, extractor_of, inspect
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_plates(tmp_path_factory.mktemp("plates") / "plates", train=30, test=6)
-
-
-@pytest.fixture(scope="module")
-def model(images: Path) -> Path:
-    fit_plates(images, images.parent / "model")
-    return images.parent / "model"
 
 
 def marked(folder: Path, seeds: range) -> list[Path]:

@@ -18,7 +18,7 @@ from neverblink.trainer.evaluate import Clock, Evaluation, evaluate
 from neverblink.trainer.fit import FitSettings, Progress, SettingsError, fit, settings_from
 from neverblink.trainer.yaml_file import read_yaml
 from neverblink.vision.artifact import ArtifactError, load_artifact
-from neverblink.vision.errors import VisionError
+from neverblink.vision.errors import VisionError, reason_of
 
 RESULTS = "comparison.json"
 
@@ -124,7 +124,7 @@ def compare(
             rows.append(_row(one.label, place, seconds, before, evaluate(tested, place, one.settings.weights, report)))
         except ValidationError as error:
             fault = error.errors()[0]
-            rows.append(Row(one.label, fault=f"{fault['msg'].removeprefix('Value error, ')} (it is {fault['input']})"))
+            rows.append(Row(one.label, fault=f"{reason_of(fault)} (it is {fault['input']})"))
         except VisionError as error:
             rows.append(Row(one.label, fault=str(error)))
         _save(folder / RESULTS, orjson.dumps([row.as_dict() for row in rows], option=orjson.OPT_INDENT_2))

@@ -1,5 +1,6 @@
 """Image folders: a plain one of good parts, or MVTec layout with defects and masks."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +56,11 @@ def labelled_images(folder: Path) -> list[LabelledImage]:
 def images_in(folder: Path) -> list[Path]:
     """Return the image files of a folder, by name."""
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+
+
+def file_digest(path: Path) -> str:
+    """Return what an artifact remembers an image file by: its sha256."""
+    return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _mask_of(folder: Path, label: str, image: Path) -> Path | None:

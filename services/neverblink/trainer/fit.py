@@ -1,6 +1,5 @@
 """From pictures of good parts to a calibrated artifact."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from neverblink import __version__
-from neverblink.trainer.dataset import DatasetError, LabelledImage
+from neverblink.trainer.dataset import DatasetError, LabelledImage, file_digest
 from neverblink.trainer.feature_store import FeatureStore
 from neverblink.trainer.yaml_file import read_yaml
 from neverblink.vision.artifact import (
@@ -35,7 +34,7 @@ from neverblink.vision.coreset import Condensed, condense, greedy_k_center, proj
 from neverblink.vision.decode import read_image
 from neverblink.vision.embedding import PatchEmbedding
 from neverblink.vision.engines import EngineName, QuantisedNetwork, check_shift, quantise
-from neverblink.vision.errors import VisionError
+from neverblink.vision.errors import VisionError, reason_of
 from neverblink.vision.inspector import Image, embedded, joined, prepared
 from neverblink.vision.neighbours import neighbour_table
 from neverblink.vision.patchcore import Anomaly, FeatureExtractor, PatchCore
@@ -138,7 +137,7 @@ def settings_from(values: Mapping[str, object]) -> FitSettings:
         given = f" (it is {fault['input']!r})" if isinstance(fault["input"], str | int | float) else ""
         # A union's branch is named in brackets, which says nothing to a person.
         place = ".".join(str(part) for part in fault["loc"] if "[" not in str(part))
-        raise SettingsError(f"{place}: {fault['msg'].removeprefix('Value error, ')}{given}") from error
+        raise SettingsError(f"{place}: {reason_of(fault)}{given}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,7 +363,7 @@ def _extract(views: _Views, extractor: FeatureExtractor, features: FeatureStore,
     for start in range(0, len(images), _BATCH):
         paths = images[start : start + _BATCH]
         features.append(embedded(extractor, [part for path in paths for part in views.of(path)]).cpu())
-        digests += ["sha256:" + hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+        digests += [file_digest(path) for path in paths]
         progress("extracting features", start + len(paths), len(images))
     return tuple(digests)
 

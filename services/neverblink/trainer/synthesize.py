@@ -16,7 +16,7 @@ from neverblink.trainer.dataset import GOOD
 from neverblink.trainer.fit import Progress, settings_from
 from neverblink.trainer.yaml_file import read_yaml
 from neverblink.vision.decode import Image, read_image
-from neverblink.vision.errors import VisionError
+from neverblink.vision.errors import VisionError, reason_of
 from neverblink.vision.region import Mask, RegionOfInterest, read_mask
 from neverblink.vision.synthesis import KINDS, TAXONOMY, Kind, Policy, Scene, SynthesisError, Synthetic, synthesise
 
@@ -92,7 +92,7 @@ def read_policy(path: Path) -> Policy:
     except ValidationError as error:
         fault = error.errors()[0]
         place = ".".join(map(str, fault["loc"]))
-        raise SynthesizeError(f"{path}, {place}: {fault['msg'].removeprefix('Value error, ')}") from error
+        raise SynthesizeError(f"{path}, {place}: {reason_of(fault)}") from error
 
 
 def read_region(path: Path) -> RegionOfInterest | Mask:

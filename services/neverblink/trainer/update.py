@@ -1,22 +1,21 @@
 """More of what is normal for a model that exists: what surprises it goes into its bank, nothing else changes."""
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from neverblink.trainer.dataset import file_digest
 from neverblink.trainer.fit import Progress
 from neverblink.vision.artifact import Artifact, extended, load_artifact, plain
 from neverblink.vision.bank_update import surprise_limit, updated_bank
 from neverblink.vision.decode import read_image
 from neverblink.vision.errors import VisionError
-from neverblink.vision.inspector import Inspector, embedded, extractor_of, inspect
+from neverblink.vision.inspector import Inspector, embedded, extractor_of
 from neverblink.vision.neighbours import neighbour_table
 
 _BATCH = 16
@@ -64,21 +63,26 @@ def update(
         raise UpdateError(f"the version {version!r} cannot be used: {error}") from error
     artifact = load_artifact(folder)
     known = set(artifact.manifest.provenance.images)
-    fresh = {digest: path for path in images if (digest := _digest(path)) not in known}
+    fresh = {digest: path for path in images if (digest := file_digest(path)) not in known}
     if not fresh:
         raise UpdateError(f"{folder} knows all {len(images)} images already: there is nothing to learn from them")
     paths = list(fresh.values())
-    teacher = _Teacher(artifact, weights)
+    inspector = Inspector(artifact, extractor_of(artifact, weights=weights))
     bank = torch.from_numpy(artifact.bank)
-    before = teacher.scores(teacher.inspector, paths, lambda done: progress("scoring", done, len(paths)))
-    # A batch's median stands for it: the median of all would need every patch's distance in memory.
-    limits = [surprise_limit(bank, teacher.patches(batch)) for batch in _batches(paths)]
-    limit = float(np.median(limits))
-    learned = bank
-    for number, batch in enumerate(_batches(paths)):
-        patches = teacher.patches(batch)
-        learned = updated_bank(learned, patches, limit=limit, most=max(1, round(share * len(patches))))
-        progress("learning", min((number + 1) * _BATCH, len(paths)), len(paths))
+    before: list[float] = []
+    limits: list[float] = []
+    for features, sizes in _looked_at(inspector, paths):
+        before += [anomaly.score for anomaly in inspector.judge(features, sizes)]
+        # A batch's median stands for it: the median of all would need every patch's distance in memory.
+        limits.append(surprise_limit(bank, _judged(features, artifact)))
+        progress("scoring", len(before), len(paths))
+    learned, done = bank, 0
+    for features, sizes in _looked_at(inspector, paths):
+        patches = _judged(features, artifact)
+        most = max(1, round(share * len(patches)))
+        learned = updated_bank(learned, patches, limit=float(np.median(limits)), most=most)
+        done += len(sizes)
+        progress("learning", done, len(paths))
     width = artifact.manifest.neighbours
     written = extended(
         artifact,
@@ -89,45 +93,24 @@ def update(
         created=datetime.now(UTC),
         version=version or f"{artifact.version}-plus{len(fresh)}",
     )
-    after = teacher.scores(Inspector(written, teacher.inspector.extractor), paths, lambda _: None)
-    rejected = (int((before > artifact.threshold).sum()), int((after > artifact.threshold).sum()))
+    taught = Inspector(written, inspector.extractor)
+    after = [anomaly.score for seen in _looked_at(taught, paths) for anomaly in taught.judge(*seen)]
+    rejected = (sum(score > artifact.threshold for score in before), sum(score > artifact.threshold for score in after))
     return Updated(written, len(fresh), len(images) - len(fresh), len(learned) - len(bank), rejected)
 
 
-class _Teacher:
-    """An artifact's way from image files to scores, and to the patches that it judges."""
-
-    def __init__(self, artifact: Artifact, weights: Path | None) -> None:
-        self.inspector = Inspector(artifact, extractor_of(artifact, weights=weights))
-        region = artifact.region
-        self._region = None if region is None else torch.from_numpy(region)
-
-    def scores(
-        self, inspector: Inspector, paths: Sequence[Path], progress: Callable[[int], None]
-    ) -> npt.NDArray[np.float64]:
-        found: list[float] = []
-        for batch in _batches(paths):
-            found += [anomaly.score for anomaly in inspect([(inspector, read_image(path)) for path in batch])]
-            progress(len(found))
-        return np.array(found)
-
-    def patches(self, paths: Sequence[Path]) -> Tensor:
-        """Return the (n, C) patches inside the region of all images."""
-        found = []
-        for path in paths:
-            features = embedded(self.inspector.extractor, self.inspector.prepare(read_image(path))).cpu()
-            inside = (
-                slice(None)
-                if self._region is None
-                else self._region.flatten().repeat(len(features) // len(self._region))
-            )
-            found.append(features.flatten(0, 2)[inside])
-        return torch.cat(found)
+def _looked_at(inspector: Inspector, paths: Sequence[Path]) -> Iterator[tuple[Tensor, list[tuple[int, int]]]]:
+    """Yield the (T, h, w, C) features of some images at a time, and the images' (height, width)."""
+    for start in range(0, len(paths), _BATCH):
+        images = [read_image(path) for path in paths[start : start + _BATCH]]
+        inputs = [part for image in images for part in inspector.prepare(image)]
+        yield embedded(inspector.extractor, inputs).cpu(), [image.shape[:2] for image in images]
 
 
-def _batches(paths: Sequence[Path]) -> list[Sequence[Path]]:
-    return [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
-
-
-def _digest(path: Path) -> str:
-    return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+def _judged(features: Tensor, artifact: Artifact) -> Tensor:
+    """Return the (n, C) patches of (T, h, w, C) features that lie in the region."""
+    patches = features.flatten(0, 2)
+    if artifact.region is None:
+        return patches
+    inside = torch.from_numpy(artifact.region)
+    return patches[inside.flatten().repeat(len(features) // len(inside))]

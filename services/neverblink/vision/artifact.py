@@ -21,7 +21,7 @@ from safetensors.numpy import save as save_tensors
 
 from neverblink.vision.backbone_spec import SHA256, BackboneSpec
 from neverblink.vision.calibration import Calibration
-from neverblink.vision.errors import VisionError
+from neverblink.vision.errors import VisionError, reason_of
 from neverblink.vision.sketch import ratio_sketch
 from neverblink.vision.tiling import TilePlan
 
@@ -375,8 +375,7 @@ def _read_manifest(path: Path) -> _Sealed:
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"]) or "the document"
-        said = fault["msg"].removeprefix("Value error, ")
-        raise ArtifactError(f"{path / MANIFEST} is not a manifest: {where}: {said}") from error
+        raise ArtifactError(f"{path / MANIFEST} is not a manifest: {where}: {reason_of(fault)}") from error
 
 
 def _read_bounded(path: Path, limit: int) -> bytes:

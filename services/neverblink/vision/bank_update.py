@@ -5,12 +5,12 @@ from torch import Tensor
 
 from neverblink.vision.coreset import farthest_beyond
 from neverblink.vision.errors import VisionError
-from neverblink.vision.neighbours import neighbour_index
+from neverblink.vision.neighbours import AugmentedGemm
 
 
 def surprise_limit(bank: Tensor, held_out: Tensor) -> float:
     """Return the median distance to an (M, C) bank of the patches (..., C) of normal images that it has not seen."""
-    return float(neighbour_index(bank).nearest(_patches(bank, held_out)).distance.median())
+    return float(AugmentedGemm(bank).distances(_patches(bank, held_out)).median())
 
 
 def surprising_patches(bank: Tensor, features: Tensor, *, limit: float, most: int | None = None) -> Tensor:
@@ -21,7 +21,7 @@ def surprising_patches(bank: Tensor, features: Tensor, *, limit: float, most: in
     patches is beyond the limit or `most` are chosen. Raises VisionError when the features are of another backbone.
     """
     patches = _patches(bank, features)
-    distances = neighbour_index(bank).nearest(patches).distance
+    distances = AugmentedGemm(bank).distances(patches)
     beyond = torch.nonzero(distances > limit).flatten()
     candidates = patches[beyond]
     if len(candidates) == 0:

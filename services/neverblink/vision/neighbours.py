@@ -69,7 +69,7 @@ class NeighbourIndex(Protocol):
 
     def distances(self, queries: Tensor) -> Tensor:
         """Return (Q,) float32, the L2 distance to it alone, within 1e-4: cheaper than `nearest`, never dearer."""
-        ...
+        return self.nearest(queries).distance
 
 
 def neighbour_index(bank: Tensor, method: Method = "auto") -> NeighbourIndex:
@@ -119,7 +119,7 @@ def _seconds(index: NeighbourIndex, queries: Tensor) -> float:
     return min(taken)
 
 
-class AugmentedGemm:
+class AugmentedGemm(NeighbourIndex):
     """|x-y|² - |x|² = [x, 1] · [-2y, |y|²]: norms are cached in the matrix, the minimum runs block by block."""
 
     def __init__(self, bank: Tensor) -> None:
@@ -176,7 +176,7 @@ class _Split:
         return _Split(self.leading[rows], self.next[rows], self.outside[rows], self.beyond[rows])
 
 
-class PrunedGemm:
+class PrunedGemm(NeighbourIndex):
     """The exact minimum by lower bounds in few dimensions, and exact distances only to what can still be it.
 
     With y split into its part P y in the leading directions of the bank and the length r of what is left of it,
@@ -220,10 +220,6 @@ class PrunedGemm:
             bounds, lowest = self._bounds(augmented[rows], buffer)
             distance[rows], index[rows] = self._minimum(queries[rows], split[rows], squared[rows], bounds, lowest)
         return Nearest(distance[:asked].sqrt_(), index[:asked])
-
-    def distances(self, queries: Tensor) -> Tensor:
-        """Return (Q,) the L2 distance to it."""
-        return self.nearest(queries).distance
 
     def _bounds(self, augmented: Tensor, buffer: Tensor) -> tuple[Tensor, Tensor]:
         """Return the lower bounds less |x|² in groups, (G, 16, n), and the lowest of each group, (G, n)."""
@@ -334,7 +330,7 @@ def _directions(centred: Tensor) -> tuple[Tensor, int]:
     return vectors.flip(1)[:, :known].to(centred.dtype).contiguous(), kept
 
 
-class FaissFlat:
+class FaissFlat(NeighbourIndex):
     """FAISS's exact flat index on the CPU."""
 
     def __init__(self, bank: Tensor) -> None:
@@ -347,12 +343,8 @@ class FaissFlat:
         """Return the nearest bank vector of each of (Q, C) float32 queries."""
         return _search(self._index, queries, self._bank)
 
-    def distances(self, queries: Tensor) -> Tensor:
-        """Return (Q,) the L2 distance to it."""
-        return self.nearest(queries).distance
 
-
-class ApproximateIndex:
+class ApproximateIndex(NeighbourIndex):
     """FAISS's inverted lists, for banks so large that the exact search is too slow.
 
     A missed neighbour makes a patch look farther from normal than it is, never nearer.
@@ -384,10 +376,6 @@ class ApproximateIndex:
     def nearest(self, queries: Tensor) -> Nearest:
         """Return a near, mostly the nearest, bank vector of each of (Q, C) float32 queries."""
         return _search(self._index, queries, self._bank)
-
-    def distances(self, queries: Tensor) -> Tensor:
-        """Return (Q,) the L2 distance to it."""
-        return self.nearest(queries).distance
 
 
 def _search(index: faiss.Index, queries: Tensor, bank: Tensor) -> Nearest:

@@ -290,10 +290,15 @@ def _cut_from_another(canvas: Canvas) -> Pixels:
 
 
 def _shadowed(canvas: Canvas, alpha: Field, lift: float) -> Pixels:
-    """Let something cast its shadow away from the light."""
-    move = np.array([[1, 0, -lift * math.cos(canvas.light)], [0, 1, lift * math.sin(canvas.light)]], dtype=np.float32)
-    shadow = blurred(np.asarray(cv2.warpAffine(alpha, move, alpha.shape[::-1]), dtype=np.float32), lift * 0.6)
+    """Darken what lies in the shadow of something."""
+    shadow = _shadow(canvas, alpha, lift, lift * 0.6)
     return np.asarray(canvas.pixels * (1 - 0.8 * canvas.contrast * shadow[..., None]), dtype=np.float32)
+
+
+def _shadow(canvas: Canvas, alpha: Field, lift: float, soft: float) -> Field:
+    """Return a shape moved away from the light and blurred."""
+    move = np.array([[1, 0, -lift * math.cos(canvas.light)], [0, 1, lift * math.sin(canvas.light)]], dtype=np.float32)
+    return blurred(np.asarray(cv2.warpAffine(alpha, move, alpha.shape[::-1]), dtype=np.float32), soft)
 
 
 def _dome(alpha: Field) -> Field:
@@ -347,9 +352,7 @@ def _misplacement(canvas: Canvas) -> Pixels:
     beside = cv2.warpAffine(canvas.pixels, aside, (side, side), borderMode=cv2.BORDER_REFLECT_101)
     uncovered = covered(canvas.pixels, piece, np.asarray(beside, dtype=np.float32))
     lift = max(1.0, size * 0.03)
-    offset = np.array([[1, 0, -lift * math.cos(canvas.light)], [0, 1, lift * math.sin(canvas.light)]], dtype=np.float32)
-    shadow = blurred(np.asarray(cv2.warpAffine(alpha, offset, (side, side)), dtype=np.float32), lift * 0.7)
-    shadow = shadow * np.clip(3 * blurred(1 - alpha, 0.5), 0, 1)
+    shadow = _shadow(canvas, alpha, lift, lift * 0.7) * np.clip(3 * blurred(1 - alpha, 0.5), 0, 1)
     return covered(toned(uncovered, (-canvas.levels * shadow)[..., None]), alpha, moved)
 
 
