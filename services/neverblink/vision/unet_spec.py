@@ -2,6 +2,8 @@
 
 from typing import Literal, Self
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from neverblink.vision.preprocess import Preprocess
@@ -52,3 +54,8 @@ class UnetSpec(BaseModel):
     def threshold(self, channel: int) -> float:
         """Return the probability above which a pixel belongs to a class."""
         return self.thresholds[channel] if self.thresholds else 0.5
+
+    def marked(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+        """Return which pixels of (K, h, w) probabilities belong to any class, (h, w)."""
+        over = [plane > self.threshold(channel) for channel, plane in enumerate(probabilities)]
+        return np.asarray(np.logical_or.reduce(over), dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""Engines run a patch embedding: the same features from each, within the stated tolerance."""
+"""Engines run a network of images, PatchCore's or a U-Net: the same numbers from each, within the stated tolerance."""
 
 from neverblink.vision.engines.agreement import EngineCheck, check_shift, compare_engines
 from neverblink.vision.engines.engine import Engine, EngineName

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from neverblink.vision.embedding import PatchEmbedding
 from neverblink.vision.engines.engine import EngineName
-from neverblink.vision.engines.fusion import fused_embedding
+from neverblink.vision.engines.fusion import fused
 from neverblink.vision.errors import VisionError
+from neverblink.vision.image_network import ImageNetwork
 
 _BATCHES = (1, 2, 4, 8, 16, 32)
 """A batch is padded up to the next of these; a larger one is cut into pieces of the largest."""
@@ -20,7 +20,7 @@ class CudaGraphEngine:
 
     name: EngineName = "torch-cuda"
 
-    def __init__(self, embedding: PatchEmbedding, *, side: int, device: str) -> None:
+    def __init__(self, network: ImageNetwork, *, side: int, device: str) -> None:
         self._device = torch.device(device)
         if self._device.type != "cuda":
             raise VisionError(f"the engine torch-cuda runs on CUDA only, not on {device}; choose torch or openvino")
@@ -28,9 +28,9 @@ class CudaGraphEngine:
             raise VisionError(f"the device {device} cannot be used: this PyTorch sees no CUDA device")
         if self._device.index is not None and self._device.index >= torch.cuda.device_count():
             raise VisionError(f"the device {device} cannot be used: there are {torch.cuda.device_count()} CUDA devices")
-        embedding = fused_embedding(embedding, side=side)
-        embedding.half_network()
-        self._embedding = embedding.to(self._device).to(memory_format=torch.channels_last)
+        network = fused(network, side=side)
+        network.half_network()
+        self._network = network.to(self._device).to(memory_format=torch.channels_last)
         self._staging = torch.empty((_BATCHES[-1], side, side, 3), dtype=torch.uint8, pin_memory=True)
         self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
@@ -41,14 +41,14 @@ class CudaGraphEngine:
 
     @torch.inference_mode()
     def embed(self, images: Tensor) -> Tensor:
-        """Embed (N, H, W, 3) uint8 RGB into (N, h, w, C) float32 on the engine's device."""
+        """Turn (N, H, W, 3) uint8 RGB into the network's (N, ...) float32 on the engine's device."""
         with torch.cuda.device(self._device):
             pieces = [self._replay(piece) for piece in torch.split(images, _BATCHES[-1])]
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
     def _replay(self, images: Tensor) -> Tensor:
         count = len(images)
-        graph, features = self._graphs[next(batch for batch in _BATCHES if batch >= count)]
+        graph, found = self._graphs[next(batch for batch in _BATCHES if batch >= count)]
         if images.is_cuda:
             self._pixels[:count].copy_(images)
         else:
@@ -59,7 +59,7 @@ class CudaGraphEngine:
             self._copied.record()
         # What older batches left behind the first `count` images is computed too and thrown away.
         graph.replay()
-        return features[:count].clone()
+        return found[:count].clone()
 
     def _capture(self, batch: int) -> tuple[torch.cuda.CUDAGraph, Tensor]:
         pixels = self._pixels[:batch]
@@ -67,7 +67,7 @@ class CudaGraphEngine:
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream), torch.backends.cudnn.flags(enabled=True, benchmark=True):
             for _ in range(_WARM_UP_RUNS):
-                self._embedding(pixels)
+                self._network(pixels)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with (
@@ -75,5 +75,5 @@ class CudaGraphEngine:
             # Graphs of one pool must not run at once nor keep results for each other: they do neither here.
             torch.cuda.graph(graph, pool=self._pool),
         ):
-            features = self._embedding(pixels)
-        return graph, features
+            found = self._network(pixels)
+        return graph, found

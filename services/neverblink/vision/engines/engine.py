@@ -10,7 +10,7 @@ openvino-int8: a network quantised with images of its product, on the CPU."""
 
 
 class Engine(Protocol):
-    """Runs one embedding on one device. An engine belongs to one thread."""
+    """Runs one network on one device. An engine belongs to one thread."""
 
     @property
     def name(self) -> EngineName:
@@ -18,5 +18,5 @@ class Engine(Protocol):
         ...
 
     def embed(self, images: Tensor) -> Tensor:
-        """Embed (N, H, W, 3) uint8 RGB on the CPU into (N, h, w, C) float32 on the engine's device."""
+        """Turn (N, H, W, 3) uint8 RGB on the CPU into the network's (N, ...) float32 on the engine's device."""
         ...

@@ -1,19 +1,22 @@
 """Folding batch norms into the convolutions before them, for any network that runs."""
 
 import copy
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from neverblink.vision.embedding import PatchEmbedding
+from neverblink.vision.image_network import ImageNetwork
 
 _TOLERANCE = 1e-4
 
+_Network = TypeVar("_Network", bound=ImageNetwork)
 
-def fused_embedding(embedding: PatchEmbedding, *, side: int) -> PatchEmbedding:
-    """Return a copy in evaluation mode whose network has its batch norms folded in; the original stays as it is."""
-    copied = copy.deepcopy(embedding).eval()
+
+def fused(network: _Network, *, side: int) -> _Network:
+    """Return a copy in evaluation mode whose batch norms are folded in; the original stays as it is."""
+    copied = copy.deepcopy(network).eval()
     copied.network = fuse_batch_norms(copied.network, side=side)
     return copied
 

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: normalisation, network, averages and alignment in one graph, one image at a time."""
+"""OpenVINO on the CPU: normalisation, network and all that follows it in one graph, one image at a time."""
 
 import warnings
 from typing import Any
@@ -9,21 +9,21 @@ import torch
 from torch import Tensor
 from torch.jit._trace import TracerWarning
 
-from neverblink.vision.embedding import PatchEmbedding
 from neverblink.vision.engines.engine import EngineName
-from neverblink.vision.engines.fusion import fused_embedding
+from neverblink.vision.engines.fusion import fused
 from neverblink.vision.engines.intel import import_openvino
+from neverblink.vision.image_network import ImageNetwork
 
 
-def convert(embedding: PatchEmbedding, *, side: int) -> Any:
-    """Return the openvino.Model of an embedding: (1, side, side, 3) uint8 → (1, h, w, C) float32."""
+def convert(network: ImageNetwork, *, side: int) -> Any:
+    """Return the openvino.Model of a network: (1, side, side, 3) uint8 → (1, ...) float32."""
     example = torch.zeros((1, side, side, 3), dtype=torch.uint8)
     with warnings.catch_warnings(), torch.inference_mode():
         # torch.export takes longer to start and gives the same numbers.
         warnings.filterwarnings("ignore", message=r".*torch\.jit", category=FutureWarning)
         warnings.filterwarnings("ignore", category=TracerWarning)
         return import_openvino().convert_model(
-            fused_embedding(embedding, side=side), example_input=example, input=[list(example.shape)]
+            fused(network, side=side), example_input=example, input=[list(example.shape)]
         )
 
 
@@ -35,7 +35,7 @@ class OpenvinoEngine:
     """
 
     def __init__(self, model: Any, name: EngineName) -> None:
-        """Compile an openvino.Model of one (1, H, W, 3) uint8 input and one (1, h, w, C) float32 output."""
+        """Compile an openvino.Model of one (1, H, W, 3) uint8 input and one (1, ...) float32 output."""
         self.name = name
         openvino = import_openvino()
         threads = torch.get_num_threads()
@@ -55,23 +55,23 @@ class OpenvinoEngine:
             # An image for every thread: no thread waits for another between two layers.
             streams = settings | {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": threads}
             self._many = openvino.AsyncInferQueue(core.compile_model(model, "CPU", streams), threads)
-            self._many.set_callback(_keep_features)
+            self._many.set_callback(_keep_output)
         self._threads = threads
 
     def embed(self, images: Tensor) -> Tensor:
-        """Embed (N, H, W, 3) uint8 RGB into (N, h, w, C) float32 on the CPU."""
+        """Turn (N, H, W, 3) uint8 RGB into the network's (N, ...) float32 on the CPU."""
         pixels = images.contiguous().numpy()
-        features = np.empty((len(pixels), *self._shape), dtype=np.float32)
+        outputs = np.empty((len(pixels), *self._shape), dtype=np.float32)
         if self._many is not None and len(pixels) >= self._threads:
             for index in range(len(pixels)):
-                self._many.start_async([pixels[index : index + 1]], features[index], share_inputs=True)
+                self._many.start_async([pixels[index : index + 1]], outputs[index], share_inputs=True)
             self._many.wait_all()
         else:
             for index in range(len(pixels)):
                 found = self._alone.infer([pixels[index : index + 1]], share_inputs=True, share_outputs=True)
-                features[index] = found[0][0]
-        return torch.from_numpy(features)
+                outputs[index] = found[0][0]
+        return torch.from_numpy(outputs)
 
 
-def _keep_features(request: Any, features: npt.NDArray[np.float32]) -> None:
-    features[:] = request.get_output_tensor(0).data[0]
+def _keep_output(request: Any, output: npt.NDArray[np.float32]) -> None:
+    output[:] = request.get_output_tensor(0).data[0]

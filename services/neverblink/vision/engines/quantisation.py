@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from neverblink.vision.embedding import PatchEmbedding
 from neverblink.vision.engines.intel import import_nncf, import_openvino
 from neverblink.vision.engines.openvino_graph import convert
 from neverblink.vision.errors import VisionError
+from neverblink.vision.image_network import ImageNetwork
 
 # Averages and alignment make the features themselves: with them in int8 these are off by 76 %.
 _LEFT_IN_FLOAT = ["AvgPool", "AdaptiveAvgPool", "Interpolate", "Concat", "ReduceMean"]
@@ -37,7 +37,7 @@ class QuantisedNetwork:
         digest.update(self.weights.tobytes())
         return "sha256:" + digest.hexdigest()
 
-    def open(self, expected: PatchEmbedding, *, side: int) -> Any:
+    def open(self, expected: ImageNetwork, *, side: int) -> Any:
         """Return the openvino.Model. Raises VisionError when it is damaged or not of the shape of `expected`."""
         with torch.inference_mode():
             shape = tuple(expected(torch.zeros((1, side, side, 3), dtype=torch.uint8)).shape)
@@ -53,8 +53,8 @@ class QuantisedNetwork:
         return model
 
 
-def quantise(embedding: PatchEmbedding, *, side: int, images: Sequence[npt.NDArray[np.uint8]]) -> QuantisedNetwork:
-    """Quantise an embedding to int8; activation ranges come from (side, side, 3) uint8 RGB images of good parts.
+def quantise(network: ImageNetwork, *, side: int, images: Sequence[npt.NDArray[np.uint8]]) -> QuantisedNetwork:
+    """Quantise a network to int8; activation ranges come from (side, side, 3) uint8 RGB images of good parts.
 
     Features move by a tenth of their length and more: bank and threshold must be made with the int8 engine,
     and `check_shift` says whether that model still is one. Raises VisionError when there are no images, one
@@ -68,7 +68,7 @@ def quantise(embedding: PatchEmbedding, *, side: int, images: Sequence[npt.NDArr
     nncf = import_nncf()
     with contextlib.redirect_stdout(io.StringIO()):  # its progress bars cannot be switched off
         quantised = nncf.quantize(
-            convert(embedding, side=side),
+            convert(network, side=side),
             nncf.Dataset([image[np.newaxis] for image in images]),
             # Linear bottlenecks have activations of both signs, those behind a ReLU do not.
             preset=nncf.QuantizationPreset.MIXED,

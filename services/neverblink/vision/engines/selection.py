@@ -1,8 +1,7 @@
-"""Which engine runs an embedding: by its name, or the fastest for the device."""
+"""Which engine runs a network: by its name, or the fastest for the device."""
 
 from typing import Literal
 
-from neverblink.vision.embedding import PatchEmbedding
 from neverblink.vision.engines.cuda_graphs import CudaGraphEngine
 from neverblink.vision.engines.eager import EagerEngine
 from neverblink.vision.engines.engine import Engine, EngineName
@@ -10,17 +9,18 @@ from neverblink.vision.engines.intel import openvino_is_installed
 from neverblink.vision.engines.openvino_graph import OpenvinoEngine, convert
 from neverblink.vision.engines.quantisation import QuantisedNetwork
 from neverblink.vision.errors import VisionError
+from neverblink.vision.image_network import ImageNetwork
 
 
 def open_engine(
     name: EngineName | Literal["auto"],
-    embedding: PatchEmbedding,
+    network: ImageNetwork,
     *,
     side: int,
     device: str = "cpu",
     quantised: QuantisedNetwork | None = None,
 ) -> Engine:
-    """Make an engine for (N, side, side, 3) images; the embedding itself is left as it is.
+    """Make an engine for (N, side, side, 3) images; the network itself is left as it is.
 
     `auto` is torch-cuda on a CUDA device, openvino on a CPU where it is installed, else torch; it never is
     int8, whose features need a bank of their own. Raises VisionError when the engine cannot run here.
@@ -30,16 +30,16 @@ def open_engine(
     if quantised is not None and name != "openvino-int8":
         raise VisionError(f"an int8 network was given, and the engine {name} cannot run it; choose openvino-int8")
     if name == "torch":
-        return EagerEngine(embedding, side=side, device=device)
+        return EagerEngine(network, side=side, device=device)
     if name == "torch-cuda":
-        return CudaGraphEngine(embedding, side=side, device=device)
+        return CudaGraphEngine(network, side=side, device=device)
     if device != "cpu":
         raise VisionError(f"the engine {name} runs on the CPU only, not on {device}; choose torch-cuda or torch")
     if name == "openvino":
-        return OpenvinoEngine(convert(embedding, side=side), name)
+        return OpenvinoEngine(convert(network, side=side), name)
     if quantised is None:
         raise VisionError("the engine openvino-int8 needs the int8 network of its model; fit the model with int8")
-    return OpenvinoEngine(quantised.open(embedding, side=side), name)
+    return OpenvinoEngine(quantised.open(network, side=side), name)
 
 
 def _fastest(device: str) -> EngineName:
