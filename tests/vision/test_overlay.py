@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neverblink.vision.overlay import overlay, regions
+from neverblink.vision.overlay import overlay
+from neverblink.vision.regions import regions
 
 
 def flat(value: float = 1.0) -> np.ndarray:

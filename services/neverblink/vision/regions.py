@@ -1,0 +1,80 @@
+"""Connected regions of a map, as boxes and areas in pixels of the image that the map covers."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Map = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+_SPREAD = 0.7
+"""A lone region reaches as far as the map stays above this share of its peak."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A connected part of a map: box and area in pixels of the image, highest map value, (h, w) mask on the map."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    area_px: int
+    peak: float
+    mask: Mask
+
+    @property
+    def bbox(self) -> tuple[int, int, int, int]:
+        """Return (x, y, width, height)."""
+        return self.x, self.y, self.width, self.height
+
+
+def regions(
+    anomaly_map: Map,
+    threshold: float,
+    *,
+    image_size: tuple[int, int],
+    min_area_px: int = 1,
+    at_least_one: bool = False,
+    limit: int = 100,
+) -> list[Region]:
+    """Return the connected regions above the map threshold, highest peak first, at most `limit`.
+
+    `image_size` is (width, height) of the image that the map covers. With `at_least_one` a map that stays
+    below gives the region around its peak: a rejected part must show where to look.
+    """
+    found = components(anomaly_map > threshold, anomaly_map, image_size, min_area_px)
+    if not found and at_least_one:
+        reach = min(_SPREAD * float(anomaly_map.max()), threshold)
+        found = components(anomaly_map > reach, anomaly_map, image_size, 1)[:1]
+    return found[:limit]
+
+
+def components(marked: Mask, values: Map, image_size: tuple[int, int], min_area_px: int) -> list[Region]:
+    """Return the 8-connected parts of an (h, w) mask of at least `min_area_px`, highest of `values` (h, w) first."""
+    height, width = marked.shape
+    across, down = image_size[0] / width, image_size[1] / height
+    count, labels, table, _ = cv2.connectedComponentsWithStats(marked.astype(np.uint8), connectivity=8)
+    found: list[Region] = []
+    for label in range(1, count):
+        x, y, wide, high, area = (int(value) for value in table[label])
+        area_px = max(1, round(area * across * down))
+        if area_px < min_area_px:
+            continue
+        mask = np.asarray(labels == label, dtype=np.bool_)
+        left, top = min(int(x * across), image_size[0] - 1), min(int(y * down), image_size[1] - 1)
+        right, bottom = min(round((x + wide) * across), image_size[0]), min(round((y + high) * down), image_size[1])
+        found.append(
+            Region(
+                x=left,
+                y=top,
+                width=max(1, right - left),
+                height=max(1, bottom - top),
+                area_px=area_px,
+                peak=float(values[mask].max()),
+                mask=mask,
+            )
+        )
+    return sorted(found, key=lambda region: -region.peak)
