@@ -14,14 +14,21 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plates import fit_plates, plate, write_plates
+from inspected_parts import finding, inspected, labelled, plane
+from plates import SIDE, fit_plates, plate, write_plates
 from scipy import ndimage
 
 from neverblink.trainer.dataset import DatasetError, labelled_images
-from neverblink.trainer.evaluate import EXAMPLES, Evaluation, Example, _PixelRanking, best_f1, evaluate
+from neverblink.trainer.defect_evaluation import DefectTally
+from neverblink.trainer.defect_figures import DefectEvaluation
+from neverblink.trainer.defect_section import defect_section
+from neverblink.trainer.evaluate import EXAMPLES, Evaluation, Example, best_f1, evaluate
+from neverblink.trainer.pixel_ranking import PixelRanking
 from neverblink.trainer.report import ReportError, check_place, render, write_report
+from neverblink.trainer.report_pictures import LABEL_COLOUR, MODEL_COLOUR
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.inspector import extractor_of
+from neverblink.vision.unet_spec import UnetSpec
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +73,8 @@ def maps_and_truths(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return maps.astype(np.float32), truths
 
 
-def ranking_of(maps: np.ndarray, truths: np.ndarray) -> _PixelRanking:
-    ranking = _PixelRanking()
+def ranking_of(maps: np.ndarray, truths: np.ndarray) -> PixelRanking:
+    ranking = PixelRanking()
     for anomaly_map, truth in zip(maps, truths, strict=True):
         ranking.add(anomaly_map, truth)
     return ranking
@@ -327,3 +334,90 @@ def test_a_report_of_a_model_that_errs_nowhere_and_everywhere_can_be_drawn(evalu
     for rejected in (False, True):
         scored = tuple(replace(image, rejected=rejected, score=3.0) for image in evaluation.scored)
         assert "</html>" in render(replace(evaluation, scored=scored), subject="plates")
+
+
+# Known defects in the report
+
+CORNERS = (8, 8, 24, 20)
+
+
+def known_defects(folder: Path, *, name: str = "part.png", type_: str = "scratch", images: int = 1) -> DefectEvaluation:
+    """Defects that nothing was found at, and good parts where something was, of pictures that are there."""
+    tally = DefectTally(UnetSpec(classes=(type_,)))
+    for number in range(images):
+        path = folder / f"{number}{name}"
+        cv2.imwrite(str(path), plate(number, scratched=True)[0])
+        silent, marked = plane(side=SIDE), plane(CORNERS, side=SIDE)
+        tally.add(inspected(labelled(path, **{type_: [CORNERS]}), probabilities=[silent], side=SIDE))
+        tally.add(inspected(labelled(path), finding(type_, CORNERS), probabilities=[marked], side=SIDE, rejected=True))
+    return tally.evaluation()
+
+
+def test_a_report_has_no_word_on_known_defects_where_there_is_no_model_of_them(evaluation: Evaluation) -> None:
+    assert "Known defects" not in render(evaluation, subject="plates")
+
+
+def test_known_defects_have_their_figures_their_matrix_and_their_pictures(
+    evaluation: Evaluation, tmp_path: Path
+) -> None:
+    html = render(evaluation, subject="plates", defects=known_defects(tmp_path))
+    for said in (
+        "Names come from the U-Net, which knows 1 type.",
+        "scratch, 192 px: not found",
+        "scratch 0.90, 192 px, where nothing is labelled",
+        'title="scratch called missed: 100.0 % of 1"',
+        'title="nothing called scratch: 100.0 % of 1"',
+        '<rect x="12.5" y="12.5" width="25.0" height="18.75"/>',
+    ):
+        assert said in html
+    before = len(read(render(evaluation, subject="plates")).targets)
+    # The image with outlines, the anomaly map and the U-Net's probability, of a miss and of a false alarm.
+    assert len(read(html).targets) - before == 2 * 3
+
+
+def test_outlines_show_the_label_and_what_the_unet_marked(tmp_path: Path) -> None:
+    section = defect_section(known_defects(tmp_path), map_threshold=1)
+    left, top, _, _ = CORNERS
+    for picture, colour in ((section.misses[0], LABEL_COLOUR), (section.alarms[0], MODEL_COLOUR)):
+        pixels = np.frombuffer(base64.b64decode(picture.image.partition(",")[2]), np.uint8)
+        edge = cv2.imdecode(pixels, cv2.IMREAD_COLOR_RGB)[top, left + 8].astype(int)
+        # The colour of a line a pixel wide comes through a JPEG as a tint.
+        assert np.abs(edge - colour).max() < 110
+
+
+def test_a_page_with_known_defects_refers_to_nothing_outside_itself(evaluation: Evaluation, tmp_path: Path) -> None:
+    html = render(evaluation, subject="plates", defects=known_defects(tmp_path, images=EXAMPLES + 3))
+    links = read(html)
+    assert all(target.startswith("data:image/jpeg;base64,") for target in links.targets)
+    assert len(links.targets) <= 2 * 2 * EXAMPLES + 2 * 3 * EXAMPLES
+    assert "://" not in html
+    assert not {"script", "link", "iframe", "object"} & set(links.tags)
+    assert not re.search(r"url\(|@import", html)
+
+
+def test_names_of_types_and_files_cannot_become_markup_among_known_defects(
+    evaluation: Evaluation, tmp_path: Path
+) -> None:
+    found = known_defects(tmp_path, name="<img src=x onerror=alert(1)>&.png", type_='<b>"x" title=\'')
+    html = render(evaluation, subject="plates", defects=found)
+    assert "<b>&" not in html
+    assert "<img src=x" not in html
+    assert '<b>"x"' not in html
+    assert "&lt;b&gt;&#34;x&#34; title=&#39;, 192 px: not found" in html
+    assert "0&lt;img src=x onerror=alert(1)&gt;&amp;.png" in html
+
+
+def test_known_defects_without_a_unet_a_miss_or_an_image_can_be_drawn(evaluation: Evaluation) -> None:
+    for tally in (DefectTally(), DefectTally(types=("scratch",)), DefectTally(UnetSpec(classes=("scratch",)))):
+        html = render(evaluation, subject="plates", defects=tally.evaluation())
+        assert "None: every labelled region was found and named right." in html
+        assert "None: every finding is at a labelled region." in html
+
+
+def test_the_json_holds_the_figures_of_known_defects(evaluation: Evaluation, tmp_path: Path) -> None:
+    found = known_defects(tmp_path)
+    written = write_report(evaluation, tmp_path / "report.html", subject="plates", defects=found)
+    figures = orjson.loads(written.json.read_bytes())
+    assert figures["known_defects"]["types"][0]["name"] == "scratch"
+    assert figures["known_defects"]["confusion"]["regions"] == [[0, 0, 0, 1], [1, 0, 0, 0]]
+    assert figures["image_auroc"] == evaluation.image_auroc

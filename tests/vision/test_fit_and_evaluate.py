@@ -8,7 +8,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from neverblink.trainer.dataset import DatasetError, good_images, labelled_images
-from neverblink.trainer.evaluate import _PixelRanking, evaluate
+from neverblink.trainer.evaluate import evaluate
+from neverblink.trainer.pixel_ranking import PixelRanking
 from neverblink.trainer.fit import FitSettings, fit
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.calibration import CalibrationError
@@ -126,8 +127,8 @@ def test_pixel_auroc_in_constant_memory_is_the_one_of_scikit_learn() -> None:
     maps = random.gamma(2, 1, (6, 64, 64)).astype(np.float32)
     truths = random.random((6, 64, 64)) < 0.05
     maps[truths] += 0.8
-    ranking = _PixelRanking()
+    ranking = PixelRanking()
     for anomaly_map, truth in zip(maps, truths, strict=True):
         ranking.add(anomaly_map, truth)
     assert ranking.auroc() == pytest.approx(roc_auc_score(truths.ravel(), maps.ravel()), abs=1e-4)
-    assert _PixelRanking().auroc() is None
+    assert PixelRanking().auroc() is None

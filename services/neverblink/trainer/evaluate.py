@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -15,15 +15,13 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from neverblink.trainer.dataset import DatasetError, LabelledImage
 from neverblink.trainer.fit import Progress
+from neverblink.trainer.pixel_ranking import PRO_LIMIT, PixelRanking, Truth
 from neverblink.vision.artifact import Manifest, load_artifact
 from neverblink.vision.calibration import Calibration
 from neverblink.vision.decode import Image, read_image
 from neverblink.vision.engines import EngineName
 from neverblink.vision.inspector import Inspector, extractor_of, inspect
 from neverblink.vision.patchcore import Anomaly
-
-PRO_LIMIT = 0.3
-"""AU-PRO is the mean overlap while at most this share of good pixels is flagged, as MVTec AD defines it."""
 
 EXAMPLES = 12
 """So many of the lowest defects and of the highest good parts keep their maps, to be looked at."""
@@ -34,7 +32,6 @@ _TIMED = 60
 _WARM_UP = 3
 
 Floats = npt.NDArray[np.float64]
-Truth = npt.NDArray[np.bool_]
 Clock = Callable[[], float]
 
 
@@ -285,7 +282,7 @@ def evaluate(
 
     scored: list[ScoredImage] = []
     lowest, highest = _Extremes(lowest=True), _Extremes(lowest=False)
-    rankings: dict[str | None, _PixelRanking] = {None: _PixelRanking()}
+    rankings: dict[str | None, PixelRanking] = {None: PixelRanking()}
     masks = _MaskCount()
     batch_times: list[tuple[int, float]] = []
     for start in range(0, len(images), _BATCH):
@@ -301,10 +298,10 @@ def evaluate(
             (highest if image.defect is None else lowest).offer(Example(found, anomaly.anomaly_map, image.mask))
             if truth is not None:
                 small = cv2.resize(anomaly.anomaly_map, (_PIXEL_SIDE, _PIXEL_SIDE))
-                rankings.setdefault(image.defect, _PixelRanking()).add(np.asarray(small, dtype=np.float32), truth)
+                rankings.setdefault(image.defect, PixelRanking()).add(np.asarray(small, dtype=np.float32), truth)
         progress("scoring", len(scored), len(images))
     scores = np.array([image.score for image in scored])
-    joined = reduce(_PixelRanking.joined, rankings.values())
+    joined = reduce(PixelRanking.joined, rankings.values())
     return Evaluation(
         manifest=artifact.manifest,
         digest=artifact.digest,
@@ -337,64 +334,6 @@ def best_f1(scores: Floats, defective: Truth) -> BestF1:
     best = int(f1.argmax())
     below = descending[ends[best] + 1] if ends[best] + 1 < len(scores) else 0.0
     return BestF1(float(f1[best]), float((descending[ends[best]] + below) / 2))
-
-
-class _PixelRanking:
-    """Pixel AUROC and AU-PRO of any number of maps in 0.8 MB: half-precision bits of positive numbers sort as
-    they do, so three histograms over them hold both curves.
-    """
-
-    _CODES = 1 << 15
-
-    def __init__(self) -> None:
-        self.regions = 0
-        self._good = np.zeros(self._CODES)
-        self._defect = np.zeros(self._CODES)
-        # Each pixel of a region counts one over the region's area: a sum is the sum of the regions' overlaps.
-        self._overlap = np.zeros(self._CODES)
-
-    def add(self, anomaly_map: npt.NDArray[np.float32], truth: Truth) -> None:
-        """Count one map's pixels; values are rounded to half precision, 0.05 % apart."""
-        codes = np.clip(anomaly_map, 0, 65504).astype(np.float16).view(np.uint16) & (self._CODES - 1)
-        self._good += np.bincount(codes[~truth], minlength=self._CODES)
-        if truth.any():
-            count, labels = cv2.connectedComponents(truth.astype(np.uint8), connectivity=8)
-            areas = np.bincount(labels.ravel())
-            inside = codes[truth]
-            self._defect += np.bincount(inside, minlength=self._CODES)
-            self._overlap += np.bincount(inside, weights=1 / areas[labels[truth]], minlength=self._CODES)
-            self.regions += count - 1
-
-    def joined(self, other: Self) -> Self:
-        """Return the ranking of both sets of maps."""
-        both = type(self)()
-        both.regions = self.regions + other.regions
-        both._good = self._good + other._good
-        both._defect = self._defect + other._defect
-        both._overlap = self._overlap + other._overlap
-        return both
-
-    def auroc(self) -> float | None:
-        """Return the share of (defect, good) pixel pairs in the right order, None without defect pixels."""
-        if not self._defect.any() or not self._good.any():
-            return None
-        below = np.cumsum(self._good) - self._good
-        return float((self._defect * (below + self._good / 2)).sum() / (self._defect.sum() * self._good.sum()))
-
-    def au_pro(self, limit: float = PRO_LIMIT) -> float | None:
-        """Return the mean overlap per region while at most `limit` of the good pixels is flagged, 0 to 1.
-
-        P. Bergmann et al., The MVTec Anomaly Detection Dataset, IJCV 129 (2021), section 5. Regions are
-        8-connected and weigh the same, whatever their area. None without regions or good pixels.
-        """
-        if not self.regions or not self._good.any():
-            return None
-        flagged = np.concatenate([[0.0], np.cumsum(self._good[::-1]) / self._good.sum()])
-        overlap = np.concatenate([[0.0], np.cumsum(self._overlap[::-1]) / self.regions])
-        inside = flagged <= limit
-        across = np.append(flagged[inside], limit)
-        up = np.append(overlap[inside], np.interp(limit, flagged, overlap))
-        return float(np.trapezoid(up, across) / limit)
 
 
 class _Extremes:
@@ -441,7 +380,7 @@ class _MaskCount:
         return truth
 
 
-def _classes(scored: Sequence[ScoredImage], rankings: dict[str | None, _PixelRanking]) -> Iterable[DefectClass]:
+def _classes(scored: Sequence[ScoredImage], rankings: dict[str | None, PixelRanking]) -> Iterable[DefectClass]:
     good = [image.score for image in scored if image.defect is None]
     for name in sorted({image.defect for image in scored if image.defect is not None}):
         own = [image for image in scored if image.defect == name]

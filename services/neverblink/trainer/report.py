@@ -1,27 +1,26 @@
 """An evaluation as one HTML file that needs nothing else, and the same figures as JSON beside it."""
 
-import base64
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from neverblink.trainer.evaluate import PRO_LIMIT, Evaluation, Example
-from neverblink.vision.decode import Image, read_image
+from neverblink.trainer.defect_figures import DefectEvaluation
+from neverblink.trainer.defect_section import defect_section
+from neverblink.trainer.evaluate import Evaluation, Example
+from neverblink.trainer.pixel_ranking import PRO_LIMIT
+from neverblink.trainer.report_pictures import data_url, outlined, small
+from neverblink.vision.decode import read_image
 from neverblink.vision.errors import VisionError
 from neverblink.vision.overlay import overlay
 
 _TEMPLATE = "evaluation.html.jinja"
 _SUFFIXES = (".html", ".htm")
 
-_PICTURE_SIDE = 320
-_JPEG_QUALITY = 82
-_OUTLINE = (255, 196, 0)
 _CURVE_POINTS = 400
 _BINS = 44
 
@@ -62,15 +61,19 @@ def check_place(path: Path) -> Written:
     return Written(path, path.with_suffix(".json"))
 
 
-def write_report(evaluation: Evaluation, path: Path, *, subject: str) -> Written:
+def write_report(
+    evaluation: Evaluation, path: Path, *, subject: str, defects: DefectEvaluation | None = None
+) -> Written:
     """Write `path` (HTML) and the same figures as JSON beside it; `subject` names the images.
 
-    The page refers to nothing outside itself: charts are inline SVG, at most 24 pairs of pictures are inline
-    JPEG of at most 320 px. Raises ReportError, ImageError when a picture can no longer be read.
+    The page refers to nothing outside itself: charts are inline SVG, at most 24 pairs of pictures, and 24 triples
+    of known defects, are inline JPEG of at most 320 px. Raises ReportError, ImageError when a picture can no longer
+    be read.
     """
     written = check_place(path)
-    html = render(evaluation, subject=subject)
-    figures = orjson.dumps({"images_from": subject} | evaluation.as_dict(), option=orjson.OPT_INDENT_2)
+    html = render(evaluation, subject=subject, defects=defects)
+    known = {} if defects is None else {"known_defects": defects.as_dict()}
+    figures = orjson.dumps({"images_from": subject} | evaluation.as_dict() | known, option=orjson.OPT_INDENT_2)
     try:
         for target, content in ((written.html, html.encode()), (written.json, figures + b"\n")):
             partial = _partial(target)
@@ -81,8 +84,11 @@ def write_report(evaluation: Evaluation, path: Path, *, subject: str) -> Written
     return written
 
 
-def render(evaluation: Evaluation, *, subject: str) -> str:
-    """Return the page. Every name that comes from a file or a folder is escaped."""
+def render(evaluation: Evaluation, *, subject: str, defects: DefectEvaluation | None = None) -> str:
+    """Return the page, with a section on known `defects` where they were evaluated.
+
+    Every name that comes from a file or a folder is escaped.
+    """
     environment = Environment(
         loader=PackageLoader("neverblink.trainer"),
         autoescape=True,
@@ -90,7 +96,7 @@ def render(evaluation: Evaluation, *, subject: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"share": _share, "figure": _figure, "whole": _whole}
+    environment.filters |= {"share": _share, "figure": _figure, "whole": _whole, "times": _times}
     missed = _shown(evaluation.lowest_defects)
     alarms = _shown(evaluation.highest_good)
     return environment.get_template(_TEMPLATE).render(
@@ -108,6 +114,7 @@ def render(evaluation: Evaluation, *, subject: str) -> str:
             ("Missed defects", "missed", [_picture(example, evaluation) for example in missed]),
             ("False alarms", "rejected", [_picture(example, evaluation) for example in alarms]),
         ),
+        defects=None if defects is None else defect_section(defects, evaluation.calibration.map_threshold),
     )
 
 
@@ -136,7 +143,7 @@ def _shown(examples: tuple[Example, ...]) -> list[Example]:
 
 
 def _picture(example: Example, evaluation: Evaluation) -> _Picture:
-    image = _small(read_image(example.image.path))
+    image = small(read_image(example.image.path))
     path = example.image.path
     # A map that stays below its threshold would show nothing: then its own peak is the measure.
     measure = min(evaluation.calibration.map_threshold, float(example.anomaly_map.max()))
@@ -146,29 +153,9 @@ def _picture(example: Example, evaluation: Evaluation) -> _Picture:
         score=example.image.score,
         of_threshold=example.image.score / evaluation.threshold,
         wrong=example.image.wrong,
-        image=_data_url(image if example.mask is None else _outlined(image, example.mask)),
-        heat=_data_url(overlay(image, example.anomaly_map, measure)),
+        image=data_url(image if example.mask is None else outlined(image, read_image(example.mask)[..., 0])),
+        heat=data_url(overlay(image, example.anomaly_map, measure)),
     )
-
-
-def _small(image: Image) -> Image:
-    height, width = image.shape[:2]
-    scale = min(1.0, _PICTURE_SIDE / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-
-
-def _outlined(image: Image, mask: Path) -> Image:
-    """Return a copy on which the mask's regions have an outline."""
-    height, width = image.shape[:2]
-    marked = cv2.resize(read_image(mask)[..., 0], (width, height), interpolation=cv2.INTER_AREA)
-    outlines, _ = cv2.findContours((marked > 0).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return np.asarray(cv2.drawContours(image.copy(), outlines, -1, _OUTLINE, 1, cv2.LINE_AA), dtype=np.uint8)
-
-
-def _data_url(image: Image) -> str:
-    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
 
 
 # Charts: numbers here, ink in the template
@@ -304,6 +291,11 @@ def _figure(value: float | None) -> str:
     if value is None:
         return "–"
     return "0.9999" if 0.9999 < value < 1 else f"{value:.4f}"
+
+
+def _times(value: float) -> str:
+    """Return a ratio to two places, with more for what would look like none."""
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
 def _whole(value: int) -> str:
