@@ -81,7 +81,7 @@ def defect_images(folder: Path) -> list[DefectImage]:
     A folder's name is the type of its images, unless `boxes.csv` names them. Raises DatasetError: no test folder,
     a mask that belongs to no image, a type that is no name, a box that lies outside or makes no sense.
     """
-    boxes = _read_boxes(folder / BOXES) if (folder / BOXES).is_file() else {}
+    boxes = read_boxes(folder / BOXES) if (folder / BOXES).is_file() else {}
     found = [_with_boxes(image, boxes.get(image.path.stem, ())) for image in labelled_images(folder)]
     _check_masks(folder, found)
     return found
@@ -93,6 +93,23 @@ def _with_boxes(image: LabelledImage, boxes: Sequence[Box]) -> DefectImage:
     if boxes:
         return DefectImage(image.path, tuple(sorted({box.type for box in boxes})), image.mask, tuple(boxes))
     return DefectImage(image.path, (_type(image.defect, image.path.parent),), image.mask)
+
+
+def read_boxes(path: Path) -> dict[str, list[Box]]:
+    """Read a CSV of labelled boxes, by the name of their image without its suffix. Raises DatasetError."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            missing = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
+            if missing:
+                raise DatasetError(f"{path} has no column {', '.join(missing)}; its columns are {', '.join(_COLUMNS)}")
+            found: dict[str, list[Box]] = {}
+            for row in rows:
+                box = _box(row, f"{path}, line {rows.line_num}")
+                found.setdefault(Path(row["image"]).stem, []).append(box)
+            return found
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} cannot be read: {error}") from error
 
 
 def split(images: Sequence[DefectImage], share: float, seed: int) -> tuple[list[DefectImage], list[DefectImage]]:
@@ -131,22 +148,6 @@ def _check_masks(folder: Path, images: Sequence[DefectImage]) -> None:
                     f"the mask {mask} belongs to no image: test/{label.name}/NAME.png has the mask"
                     f" ground_truth/{label.name}/NAME_mask.png"
                 )
-
-
-def _read_boxes(path: Path) -> dict[str, list[Box]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file)
-            missing = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
-            if missing:
-                raise DatasetError(f"{path} has no column {', '.join(missing)}; its columns are {', '.join(_COLUMNS)}")
-            found: dict[str, list[Box]] = {}
-            for row in rows:
-                box = _box(row, f"{path}, line {rows.line_num}")
-                found.setdefault(Path(row["image"]).stem, []).append(box)
-            return found
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path} cannot be read: {error}") from error
 
 
 def _box(row: dict[str, str], where: str) -> Box:
