@@ -606,6 +606,157 @@ def synthesize(
     typer.echo(str(out))
 
 
+@app.command("train-unet")
+def train_unet(
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders in MVTec layout with masks, real or synthetic.", show_default=False),
+    ] = None,
+    artifact: Annotated[Path | None, typer.Option(help="Artifact that the U-Net joins; it stays as it is.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the new artifact.")] = None,
+    classes: Annotated[
+        Literal["types", "binary"],
+        typer.Option(help="types: tells defect types apart; binary: only defect or not, for few images a type."),
+    ] = "types",
+    resize: Annotated[
+        int | None, typer.Option(min=32, max=4096, help="Side of its input, pixels; default: the artifact's.")
+    ] = None,
+    encoder: Annotated[
+        str, typer.Option(help="Network that it starts from, by timm's name; plain: none, from scratch.")
+    ] = "tf_efficientnet_lite0",
+    encoder_weights: Annotated[
+        Path | None, typer.Option(help="Weights file of the encoder, where they are not installed.")
+    ] = None,
+    width: Annotated[int, typer.Option(min=4, max=256, help="Channels of its finest level.")] = 16,
+    depth: Annotated[int, typer.Option(min=1, max=6, help="How often the image is halved.")] = 4,
+    epochs: Annotated[int, typer.Option(min=1, max=10_000, help="Epochs at most.")] = 40,
+    patience: Annotated[int, typer.Option(min=1, max=10_000, help="Stop after so many without a better Dice.")] = 12,
+    batch: Annotated[int, typer.Option(min=1, max=1024, help="Images a step.")] = 8,
+    learning_rate: Annotated[float, typer.Option(min=1e-6, max=1, help="Its highest value.")] = 2e-3,
+    focal: Annotated[
+        float, typer.Option(min=0, max=5, help="Focal loss: how strongly pixels that are right are left out.")
+    ] = 0.0,
+    held_out: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="Share that tries it after every epoch and sets its thresholds.")
+    ] = 0.2,
+    leave: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of real images that it never sees, for `evaluate`.")
+    ] = 0.2,
+    real_weight: Annotated[
+        float, typer.Option(min=0.01, max=100, help="How often a real defect is shown for each synthetic one.")
+    ] = 1.0,
+    augmentation: Annotated[
+        Path | None, typer.Option(metavar="FILE.yaml", help="How images are varied; --example prints such a file.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same U-Net on a CPU.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    workers: Annotated[int, typer.Option(min=0, max=64, help="Threads that prepare images ahead, for a GPU.")] = 0,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="File that is written after every epoch, to go on from with --resume.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint, where it is there.")] = False,
+    version: Annotated[str | None, typer.Option("--model-version", help="Default: 1-unet for version 1.")] = None,
+    example: Annotated[bool, typer.Option("--example", help="Print an augmentation file and stop.")] = False,
+) -> None:
+    """Teach a model the defects that it will be strict on: a U-Net that outlines them.
+
+    Tens of outlined defects are a start, synthetic ones from `neverblink synthesize` help. The U-Net joins the
+    memory bank in a new artifact; PatchCore goes on catching what nobody has seen yet.
+
+    `neverblink train-unet pcb pcb-synthetic --artifact artifacts/pcb --out artifacts/pcb-unet`
+
+    `neverblink evaluate pcb --artifact artifacts/pcb-unet --report pcb.html`
+    """
+    from rich.console import Console
+
+    from neverblink.trainer.teaching_commands import run_train_unet
+    from neverblink.trainer.train_unet import TrainSettings, read_augmentation
+    from neverblink.vision.defect_augmentation import Augmentation
+    from neverblink.vision.defect_augmentation import example as example_augmentation
+    from neverblink.vision.losses import LossSettings
+
+    if example:
+        typer.echo(example_augmentation(), nl=False)
+        return
+    if not images or artifact is None or out is None:
+        raise typer.BadParameter(
+            "name folders of images, --artifact FOLDER and --out FOLDER; --example prints a policy"
+        )
+    if resume and checkpoint is None:
+        raise typer.BadParameter("--resume needs the --checkpoint file to go on from")
+    settings = TrainSettings(
+        encoder=encoder,
+        weights=encoder_weights,
+        width=width,
+        depth=depth,
+        classes=classes,
+        epochs=epochs,
+        patience=patience,
+        batch=batch,
+        learning_rate=learning_rate,
+        loss=LossSettings(focal_gamma=focal),
+        held_out=held_out,
+        real_weight=real_weight,
+        augmentation=Augmentation() if augmentation is None else read_augmentation(augmentation),
+        seed=seed,
+        device=device,
+        workers=workers,
+    )
+    run_train_unet(
+        images,
+        artifact,
+        out,
+        settings,
+        Console(),
+        resize=resize,
+        leave=leave,
+        version=version,
+        checkpoint=checkpoint,
+        resume=resume,
+    )
+    typer.echo(str(out))
+
+
+@app.command("train-classifier")
+def train_classifier(
+    images: Annotated[list[Path], typer.Argument(help="Folders in MVTec layout with masks or boxes.csv.")],
+    artifact: Annotated[Path, typer.Option(help="Artifact that the classifier joins; it stays as it is.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the new artifact.")],
+    unknown_rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            max=0.5,
+            help="Share of known defects that may be called unknown. Default: 5 %, or what is possible.",
+        ),
+    ] = None,
+    min_confidence: Annotated[
+        float, typer.Option(min=0, max=1, help="Below this confidence a defect is unknown too.")
+    ] = 0.0,
+    leave: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of images that it never sees, for `evaluate`.")
+    ] = 0.2,
+    weights: Annotated[Path | None, typer.Option(help="Weights file that the artifact was fitted with.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    version: Annotated[str | None, typer.Option("--model-version", help="Default: 1-classifier for version 1.")] = None,
+) -> None:
+    """Teach a model the names of defects: a classifier on the features that it computes anyway.
+
+    A few images of each type are enough. What resembles none of them is called unknown, at a stated rate for those
+    that are known. Train the U-Net first: the classifier learns from what it outlines.
+
+    `neverblink train-classifier pcb --artifact artifacts/pcb-unet --out artifacts/pcb-hybrid`
+    """
+    from rich.console import Console
+
+    from neverblink.trainer.teaching_commands import run_train_classifier
+    from neverblink.trainer.train_classifier import ClassifierSettings
+
+    settings = ClassifierSettings(unknown_rate=unknown_rate, min_confidence=min_confidence, seed=seed)
+    run_train_classifier(images, artifact, out, settings, Console(), weights=weights, leave=leave, version=version)
+    typer.echo(str(out))
+
+
 @app.command()
 def backbones() -> None:
     """Print the networks that features can come from, and which come with their weights."""

@@ -99,6 +99,50 @@ class DriftSettings(Section):
     allowed_lateness_s: float = Field(default=10.0, ge=0, le=3600, description="How long a window waits.")
 
 
+Taxonomy = Literal["surface", "structural", "dimensional", "foreign-object", "assembly"]
+
+
+class DefectRule(Section):
+    """From when on a defect of one type rejects its part."""
+
+    reject: bool = Field(default=True, description="False: the type is named and tolerated, whatever its size.")
+    min_area_px: int = Field(default=1, ge=1, description="A smaller one is tolerated, pixels of the image.")
+    min_area_mm2: float | None = Field(
+        default=None, gt=0, description="A smaller one is tolerated, mm²; the stations need mm_per_px."
+    )
+    min_confidence: float = Field(
+        default=0.0, ge=0, le=1, description="A less certain one does not reject, and makes its part unsure."
+    )
+
+
+class DefectType(DefectRule):
+    """A defect type of the product."""
+
+    taxonomy: Taxonomy | None = Field(
+        default=None, description="Class of the type, for yield reports; known for the types that can be synthesised."
+    )
+
+
+class DefectPolicy(Section):
+    """What a product is rejected for, when its artifact has a U-Net or a classifier."""
+
+    reject_on: Literal["score", "defects", "either"] = Field(
+        default="either",
+        description="score: an anomaly above the threshold. defects: a defect whose rule says so; an anomaly that"
+        " nobody names only makes the part unsure. either: both.",
+    )
+    types: dict[Name, DefectType] = Field(
+        default={}, description="Rules by type, also for `anomaly` and `unknown`.", max_length=64
+    )
+    others: DefectRule = Field(default=DefectRule(), description="The rule of all other types.")
+    segment: Literal["always", "suspicious"] = Field(
+        default="always", description="Which frames the U-Net sees: all, or those whose score is near the threshold."
+    )
+    suspicious_from: float = Field(
+        default=0.5, ge=0, le=1, description="With `suspicious`: from this share of the threshold on."
+    )
+
+
 class Product(Section):
     """What is inspected, and the artifact that knows it."""
 
@@ -106,6 +150,12 @@ class Product(Section):
     artifact: Path = Field(description="Artifact folder; a relative one lies under storage.artifacts.")
     weights: Path | None = Field(default=None, description="Backbone weights file, when not the packaged ones.")
     min_area_px: int = Field(default=1, ge=1, description="Smaller regions are not listed as defects.")
+    defects: DefectPolicy = DefectPolicy()
+
+    @property
+    def needs_scale(self) -> bool:
+        """Say whether a rule speaks of mm²."""
+        return any(rule.min_area_mm2 is not None for rule in (*self.defects.types.values(), self.defects.others))
 
 
 class FolderSource(Section):
@@ -310,6 +360,11 @@ class Plant(Section):
                     f"station {line.name}/{station.name} inspects product {station.product!r}, which is not "
                     f"in products{_suggestion(station.product, known)}"
                 )
+            if station.mm_per_px is None and self.product(station.product).needs_scale:
+                raise ValueError(
+                    f"product {station.product} has defect areas in mm², and station {line.name}/{station.name} has"
+                    " no mm_per_px"
+                )
         endpoints = [line.plc.endpoint + line.plc.node for line in self.lines if line.plc is not None]
         _unique("PLC endpoint and node pattern", endpoints)
         return self
@@ -319,6 +374,14 @@ class Plant(Section):
         for line in self.lines:
             for station in line.stations:
                 yield line, station
+
+    def scales(self) -> dict[tuple[str, str], float]:
+        """Return the mm per pixel of every (line, station) that has a scale."""
+        return {
+            (line.name, station.name): station.mm_per_px
+            for line, station in self.stations()
+            if station.mm_per_px is not None
+        }
 
     def line(self, name: str) -> Line:
         """Return the line of that name. Raises PlantError when there is none."""
@@ -540,6 +603,10 @@ products:
   - name: pcb
     artifact: pcb-3         # artifacts/pcb-3, made by `neverblink fit`
     min_area_px: 9
+    defects:                # once the artifact has a U-Net or a classifier
+      reject_on: either     # anomaly score or known defect
+      types:
+        scratch: {taxonomy: surface, min_area_mm2: 0.2}
 
 lines:
   - name: line-1

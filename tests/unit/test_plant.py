@@ -54,6 +54,14 @@ MISTAKES = {
         ("source: {kind: folder, path: pictures}", "source: {kind: folder, path: pictures, shufle: true}"),
         "plant.yaml:16:48: 'shufle' is not a setting of lines[0].stations[0].source; did you mean 'shuffle'?",
     ),
+    "a defect area in mm² at a station without a scale": (
+        ("    artifact: pcb-3\n", "    artifact: pcb-3\n    defects: {types: {scratch: {min_area_mm2: 0.5}}}\n"),
+        "product pcb has defect areas in mm², and station line-1/top has no mm_per_px",
+    ),
+    "a taxonomy that does not exist": (
+        ("    artifact: pcb-3\n", "    artifact: pcb-3\n    defects: {types: {scratch: {taxonomy: skin}}}\n"),
+        "products[0].defects.types.scratch.taxonomy",
+    ),
     "a missing setting": (
         ("      speed_m_s: 1.0\n", ""),
         "plant.yaml:7:5: lines[0].timing.speed_m_s is missing",

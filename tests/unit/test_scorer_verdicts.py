@@ -6,12 +6,17 @@ import pytest
 
 from neverblink.events import ArtifactRef, Decision, Frame, Times, Verdict
 from neverblink.events.examples import examples
+from neverblink.plant import DefectPolicy
 from neverblink.scorer import verdicts
+from neverblink.scorer.pictures import defects_of
+from neverblink.scorer.policy import policy_of, taxonomy_of
+from neverblink.vision import hybrid
+from neverblink.vision.findings import Finding
 
 NOW = datetime(2026, 5, 4, 8, 0, tzinfo=UTC)
 
 
-def told(score: float, *, unsure: bool = False) -> Verdict:
+def told(score: float, decision: hybrid.Decision, *, findings: tuple[Finding, ...] = ()) -> Verdict:
     (frame,) = (event for event in examples() if isinstance(event, Frame))
     return verdicts.in_time(
         frame,
@@ -19,19 +24,48 @@ def told(score: float, *, unsure: bool = False) -> Verdict:
         score=score,
         threshold=2.0,
         artifact=ArtifactRef(name="board", version="1", digest="sha256:" + "0" * 64),
-        defects=(),
-        unsure=unsure,
+        decision=decision,
+        defects=defects_of(findings, DefectPolicy(), 0.1),
         times=Times(captured=NOW, emitted=NOW + timedelta(milliseconds=90)),
     )
 
 
-def test_a_score_up_to_the_threshold_passes_and_one_above_rejects() -> None:
-    assert (told(2.0).decision, told(2.0).ratio, told(2.0).unsure) == (Decision.PASS, 1.0, False)
-    assert (told(2.001).decision, told(2.001).reason) == (Decision.REJECT, "anomaly")
+PASS = hybrid.Decision(reject=False, reason=None, unsure=False)
+UNSURE = hybrid.Decision(reject=False, reason=None, unsure=True)
+ANOMALY = hybrid.Decision(reject=True, reason="anomaly", unsure=False)
+DEFECT = hybrid.Decision(reject=True, reason="defect", unsure=False)
+SCRATCH = Finding("scratch", "unet", 10, 20, 30, 4, 80, 0.9, 1.7, ("unet",))
 
 
-def test_an_unsure_part_passes_and_a_rejected_one_is_never_unsure() -> None:
-    verdict = told(1.9, unsure=True)
-    assert (verdict.decision, verdict.unsure) == (Decision.PASS, True)
-    with pytest.raises(ValueError, match="reject verdict is not unsure"):
-        told(2.1, unsure=True)
+def test_a_verdict_says_what_was_decided_and_why() -> None:
+    assert (told(2.0, PASS).decision, told(2.0, PASS).ratio, told(2.0, PASS).unsure) == (Decision.PASS, 1.0, False)
+    assert (told(2.001, ANOMALY).decision, told(2.001, ANOMALY).reason) == (Decision.REJECT, "anomaly")
+    assert told(1.9, UNSURE).unsure
+
+
+def test_a_known_defect_rejects_a_part_whose_score_alone_would_pass() -> None:
+    verdict = told(1.2, DEFECT, findings=(SCRATCH,))
+    assert (verdict.decision, verdict.reason, verdict.ratio) == (Decision.REJECT, "defect", 0.6)
+    (defect,) = verdict.defects
+    assert (defect.type, defect.taxonomy, defect.source, defect.confidence) == ("scratch", "surface", "unet", 0.9)
+    assert (defect.area_px, defect.area_mm2) == (80, pytest.approx(0.8))
+
+
+def test_the_plant_file_says_which_class_a_type_belongs_to() -> None:
+    settings = DefectPolicy.model_validate({"types": {"blowhole": {"taxonomy": "structural"}, "fray": {}}})
+    found = [taxonomy_of(settings, name) for name in ("blowhole", "scratch", "fray", "unknown")]
+    assert found == ["structural", "surface", None, None]
+
+
+def test_the_plant_files_rules_are_the_decisions_rules() -> None:
+    settings = DefectPolicy.model_validate(
+        {
+            "reject_on": "defects",
+            "types": {"stain": {"min_area_mm2": 2.0, "min_confidence": 0.4}, "fray": {"reject": False}},
+        }
+    )
+    policy = policy_of(settings)
+    assert policy.reject_on == "defects"
+    assert policy.types["stain"] == hybrid.TypeRule(min_area_mm2=2.0, min_confidence=0.4)
+    assert not policy.types["fray"].reject
+    assert policy_of(DefectPolicy()) == hybrid.Policy()

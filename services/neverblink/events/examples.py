@@ -85,12 +85,15 @@ def _frame() -> Frame:
 
 def _verdict() -> Verdict:
     scratch = Defect(
-        type="anomaly",
+        type="scratch",
         taxonomy="surface",
         bbox=BoundingBox(x=312, y=118, width=64, height=21),
         area_px=655,
         area_mm2=4.19,
+        confidence=0.97,
         peak=4.02,
+        source="classifier",
+        seen_by=("unet", "patchcore"),
     )
     return Verdict(
         id=_VERDICT,

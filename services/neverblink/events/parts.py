@@ -31,6 +31,7 @@ class Reason(StrEnum):
     """Why a frame was rejected or left unscored. Readers must accept words they do not know."""
 
     ANOMALY = "anomaly"
+    DEFECT = "defect"
     LATE = "late"
     NO_IMAGE = "no-image"
     CORRUPT_IMAGE = "corrupt-image"
@@ -79,15 +80,20 @@ class BoundingBox(Part):
 class Defect(Part):
     """One region that does not look right."""
 
-    type: str = Field(description="Defect type, `anomaly` when only PatchCore saw it.")
+    type: str = Field(
+        description="Defect type; `anomaly` when only PatchCore saw it, `unknown` when the classifier knows no such"
+        " type."
+    )
     taxonomy: str | None = Field(
         default=None, description="surface, structural, dimensional, foreign-object or assembly."
     )
     bbox: BoundingBox
     area_px: int = Field(ge=1)
     area_mm2: float | None = Field(default=None, ge=0, description="Only where the station has a scale.")
-    confidence: float | None = Field(default=None, ge=0, le=1)
+    confidence: float | None = Field(default=None, ge=0, le=1, description="How sure the model is of the type.")
     peak: float | None = Field(default=None, ge=0, description="Highest anomaly value in the region.")
+    source: str | None = Field(default=None, description="Which model gave the type: patchcore, unet or classifier.")
+    seen_by: tuple[str, ...] = Field(default=(), description="Every model that marked the region.")
 
 
 class ArtifactRef(Part):

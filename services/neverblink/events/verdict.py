@@ -24,7 +24,12 @@ class ScoredEvent(Event):
     detail: str | None = Field(default=None, max_length=1000, description="One sentence for people.")
     score: float | None = Field(default=None, ge=0, description="The raw image score.")
     threshold: float | None = Field(default=None, gt=0)
-    ratio: float | None = Field(default=None, ge=0, description="score / threshold: above 1 is a reject.")
+    ratio: float | None = Field(
+        default=None,
+        ge=0,
+        description="score / threshold. Above 1 is a reject unless the product is rejected for listed defects alone;"
+        " a part with a known defect is rejected below 1 too.",
+    )
     artifact: ArtifactRef | None = None
     defects: tuple[Defect, ...] = ()
     quality: Quality | None = None
@@ -34,7 +39,9 @@ class ScoredEvent(Event):
     holdout: bool = False
     challenge: bool = False
     unsure: bool = Field(
-        default=False, description="The part passes, but its score is so near the threshold that a person should look."
+        default=False,
+        description="The part passes, but a person should look: its score is near the threshold, or a model saw a"
+        " defect that it is not sure of.",
     )
 
     @property

@@ -33,7 +33,7 @@ async def run(plant: Plant, instance: str | None = None) -> None:
         )
         producer = EventProducer(plant.kafka, source=f"/{plant.site}/scorer", client_id=f"scorer-{name}")
         async with producer, consumer:
-            scorer = Scorer(consumer, producer, models, plant.scorer)
+            scorer = Scorer(consumer, producer, models, plant.scorer, scales=plant.scales())
             ready("scorer", products=[product.name for product in plant.products])
             await scorer.run(stop)
 

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from neverblink import telemetry
 from neverblink.events import ArtifactRef
 from neverblink.plant import Plant, Product, ScorerSettings
+from neverblink.scorer.policy import policy_of
 from neverblink.vision.artifact import Artifact, load_artifact
-from neverblink.vision.inspector import Inspector, extractor_of, features_key, inspect
-from neverblink.vision.patchcore import Anomaly, FeatureExtractor
+from neverblink.vision.hybrid import Policy
+from neverblink.vision.inspection import Inspection
+from neverblink.vision.inspector import Inspector, extractor_of, features_key, inspect_defects
+from neverblink.vision.patchcore import FeatureExtractor
 
 
 class ModelError(RuntimeError):
@@ -26,6 +29,7 @@ class Model:
 
     product: Product
     inspector: Inspector
+    policy: Policy
 
     @property
     def artifact(self) -> Artifact:
@@ -84,12 +88,12 @@ class Models:
         """Return the product's model, None when there is none."""
         return self._models.get(product)
 
-    def score(self, pictures: Sequence[tuple[str, NDArray[np.uint8]]]) -> list[Anomaly]:
+    def score(self, pictures: Sequence[tuple[str, NDArray[np.uint8]]]) -> list[Inspection]:
         """Score pictures of any products: (product, (H, W, 3) uint8 RGB), each backbone run once.
 
-        Returns one Anomaly per picture, in order.
+        Returns one Inspection per picture, in order.
         """
-        return inspect([(self._models[product].inspector, pixels) for product, pixels in pictures])
+        return inspect_defects([(self._models[product].inspector, pixels) for product, pixels in pictures])
 
 
 def _load(product: Product, folder: Path, settings: ScorerSettings, extractors: dict[str, FeatureExtractor]) -> Model:
@@ -99,4 +103,11 @@ def _load(product: Product, folder: Path, settings: ScorerSettings, extractors: 
         extractors[key] = extractor_of(
             artifact, weights=product.weights, device=settings.device, engine=settings.engine
         )
-    return Model(product, Inspector(artifact, extractors[key], device=settings.device))
+    inspector = Inspector(
+        artifact,
+        extractors[key],
+        device=settings.device,
+        segment_from=product.defects.suspicious_from if product.defects.segment == "suspicious" else 0.0,
+        min_area_px=product.min_area_px,
+    )
+    return Model(product, inspector, policy_of(product.defects))

@@ -8,47 +8,46 @@ from numpy.typing import NDArray
 
 from neverblink.events import BoundingBox, Defect
 from neverblink.events.evidence import EvidenceKind
+from neverblink.plant import DefectPolicy
+from neverblink.scorer.policy import taxonomy_of
 from neverblink.vision.artifact import Artifact
-from neverblink.vision.overlay import overlay, regions
-from neverblink.vision.patchcore import Anomaly
+from neverblink.vision.findings import Finding
+from neverblink.vision.hybrid import area_mm2
+from neverblink.vision.inspection import Inspection
+from neverblink.vision.overlay import outlined, overlay
 
-_MAX_DEFECTS = 32
 _THUMBNAIL_SIDE = 256
 _OVERLAY_SIDE = 1024
 _JPEG_QUALITY = 85
 
 
-def defects_of(pixels: NDArray[np.uint8], anomaly: Anomaly, artifact: Artifact, min_area_px: int) -> tuple[Defect, ...]:
-    """Return where a rejected image is not normal, highest peak first, in image pixels; at least one place."""
-    if anomaly.score <= artifact.threshold:
-        return ()
-    height, width = pixels.shape[:2]
-    found = regions(
-        anomaly.anomaly_map,
-        artifact.map_threshold,
-        image_size=(width, height),
-        min_area_px=min_area_px,
-        at_least_one=True,
-        limit=_MAX_DEFECTS,
-    )
+def defects_of(findings: Sequence[Finding], settings: DefectPolicy, mm_per_px: float | None) -> tuple[Defect, ...]:
+    """Return findings as a verdict lists them; areas in mm² where the station has a scale."""
     return tuple(
         Defect(
-            type="anomaly",
-            bbox=BoundingBox(x=region.x, y=region.y, width=region.width, height=region.height),
-            area_px=region.area_px,
-            peak=region.peak,
+            type=finding.type,
+            taxonomy=taxonomy_of(settings, finding.type),
+            bbox=BoundingBox(x=finding.x, y=finding.y, width=finding.width, height=finding.height),
+            area_px=finding.area_px,
+            area_mm2=area_mm2(finding, mm_per_px),
+            confidence=finding.confidence,
+            peak=finding.peak,
+            source=finding.source,
+            seen_by=finding.seen_by,
         )
-        for region in found
+        for finding in findings
     )
 
 
 def evidence_pictures(
-    pixels: NDArray[np.uint8], anomaly: Anomaly, artifact: Artifact, kinds: Sequence[EvidenceKind]
+    pixels: NDArray[np.uint8], inspection: Inspection, artifact: Artifact, kinds: Sequence[EvidenceKind]
 ) -> dict[EvidenceKind, bytes]:
-    """Return JPEG bytes per kind: `overlay`, the anomaly map over the image, and `thumbnail`."""
+    """Return JPEG bytes per kind: `overlay`, anomaly map and known defects' outlines over the image, `thumbnail`."""
     pictures: dict[EvidenceKind, bytes] = {}
     if "overlay" in kinds:
-        drawn = overlay(_at_most(pixels, _OVERLAY_SIDE), anomaly.anomaly_map, artifact.map_threshold)
+        drawn = overlay(_at_most(pixels, _OVERLAY_SIDE), inspection.anomaly.anomaly_map, artifact.map_threshold)
+        if inspection.probabilities is not None and artifact.manifest.unet is not None:
+            drawn = outlined(drawn, artifact.manifest.unet.spec.marked(inspection.probabilities))
         pictures["overlay"] = _jpeg(drawn)
     if "thumbnail" in kinds:
         pictures["thumbnail"] = _jpeg(_at_most(pixels, _THUMBNAIL_SIDE))

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,7 +33,8 @@ from neverblink.scorer.models import Model, Models
 from neverblink.scorer.pictures import defects_of, evidence_pictures
 from neverblink.scorer.watermark import Watermark
 from neverblink.vision.decode import ImageError, decode
-from neverblink.vision.patchcore import Anomaly
+from neverblink.vision.hybrid import decide
+from neverblink.vision.inspection import Inspection
 
 _COMMIT_EVERY_S = 0.2
 _LAST_WORK_S = 10.0
@@ -53,7 +54,7 @@ class _Work:
     model: Model
     pixels: NDArray[np.uint8]
     times: Times
-    scored: "asyncio.Future[Anomaly]"
+    scored: "asyncio.Future[Inspection]"
     span: SpanContext = field(default_factory=lambda: get_current_span().get_span_context())
 
 
@@ -79,12 +80,15 @@ class Scorer:
         models: Models,
         settings: ScorerSettings,
         *,
+        scales: Mapping[tuple[str, str], float] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """`scales` are the mm per pixel of (line, station), where they are known."""
         self._consumer = consumer
         self._producer = producer
         self._models = models
         self._settings = settings
+        self._scales = scales or {}
         self._clock = clock
         self._dead_letters = DeadLetters(producer, "scorer")
         self._watermark = Watermark()
@@ -192,7 +196,7 @@ class Scorer:
         try:
             work = await self._prepared(frame, own, times)
             in_time = await self._queued(work)
-            anomaly = await work.scored
+            inspection = await work.scored
         except UnscorableError as fault:
             await self._tell_unscored(frame, fault.reason, str(fault), times, own)
             if fault.reason in _POISON:
@@ -204,7 +208,7 @@ class Scorer:
             self._log.error(f"part {frame.part} could not be scored", exc_info=error)
             await self._tell_unscored(frame, Reason.SCORER_ERROR, repr(error), times, own)
         else:
-            await self._tell_scored(work, anomaly, in_time=in_time)
+            await self._tell_scored(work, inspection, in_time=in_time)
 
     async def _queued(self, work: _Work) -> bool:
         """Wait until the frame leaves in a batch; False when it is late and scored for statistics only."""
@@ -250,7 +254,7 @@ class Scorer:
                 began = time.perf_counter()
                 pictures = [(work.frame.product, work.pixels) for work in batch]
                 try:
-                    anomalies = await loop.run_in_executor(self._compute, self._models.score, pictures)
+                    inspections = await loop.run_in_executor(self._compute, self._models.score, pictures)
                 except Exception as error:  # noqa: BLE001 - each frame of the batch tells it as its own fault
                     for work in batch:
                         if not work.scored.done():
@@ -261,48 +265,49 @@ class Scorer:
             self._batch_size.record(len(batch))
             self._batch_time.record(took)
             scored = self._clock()
-            for work, anomaly in zip(batch, anomalies, strict=True):
+            for work, inspection in zip(batch, inspections, strict=True):
                 work.times = work.times.model_copy(update={"scored": scored})
                 if not work.scored.done():
-                    work.scored.set_result(anomaly)
+                    work.scored.set_result(inspection)
 
     # Emit
 
-    async def _tell_scored(self, work: _Work, anomaly: Anomaly, *, in_time: bool) -> None:
+    async def _tell_scored(self, work: _Work, inspection: Inspection, *, in_time: bool) -> None:
         frame, model = work.frame, work.model
         # Above the deadline by now? Then the score is for statistics only.
         if in_time and self._clock() > frame.deadline:
             in_time = False
             await self._tell_late(frame, work.times, work.trace)
-        loop = asyncio.get_running_loop()
-        defects = await loop.run_in_executor(
-            self._pictures,
-            defects_of,
-            work.pixels,
-            anomaly,
-            model.artifact,
-            model.product.min_area_px,
+        score, threshold = inspection.anomaly.score, model.artifact.threshold
+        scale = self._scales.get((frame.line, frame.station))
+        decision = decide(
+            score,
+            threshold,
+            inspection.findings,
+            model.policy,
+            unsure=model.artifact.manifest.calibration.is_unsure(score),
+            mm_per_px=scale,
         )
         facts: dict[str, object] = {
-            "score": anomaly.score,
-            "threshold": model.artifact.threshold,
+            "score": score,
+            "threshold": threshold,
             "artifact": model.reference,
-            "defects": defects,
-            "unsure": model.artifact.manifest.calibration.is_unsure(anomaly.score),
+            "decision": decision,
+            "defects": defects_of(inspection.findings, model.product.defects, scale),
         }
         if not in_time:
             times = self._now_emitted(work.times)
             await self._send(verdicts.for_statistics(frame, times=times, **facts), work.trace)  # type: ignore[arg-type]
             return
-        kinds: tuple[EvidenceKind, ...] = (
-            ("overlay", "thumbnail") if anomaly.score > model.artifact.threshold else ("thumbnail",)
-        )
+        # Whatever a verdict names must be there to be looked at.
+        shown = decision.reject or bool(inspection.findings)
+        kinds: tuple[EvidenceKind, ...] = ("overlay", "thumbnail") if shown else ("thumbnail",)
         ids = tuple(evidence_id(frame.id, kind) for kind in kinds)
         verdict = verdicts.in_time(frame, ids, times=self._now_emitted(work.times), **facts)
         await self._send(verdict, work.trace)
         self._count(verdict.decision, frame, verdict.times)
-        pictures = await loop.run_in_executor(
-            self._pictures, evidence_pictures, work.pixels, anomaly, model.artifact, kinds
+        pictures = await asyncio.get_running_loop().run_in_executor(
+            self._pictures, evidence_pictures, work.pixels, inspection, model.artifact, kinds
         )
         for kind, body in pictures.items():
             await self._send(

@@ -14,6 +14,7 @@ from neverblink.events import (
 )
 from neverblink.events.identity import shadow_verdict_id, verdict_id
 from neverblink.events.verdict import Scored
+from neverblink.vision.hybrid import Decision as Hybrid
 
 
 def about(frame: Frame) -> dict[str, object]:
@@ -40,24 +41,23 @@ def scored(
     score: float,
     threshold: float,
     artifact: ArtifactRef,
+    decision: Hybrid,
     defects: tuple[Defect, ...],
-    unsure: bool,
     times: Times,
     **more: object,
 ) -> Scored:
-    """Return the verdict of a scored frame: reject above the threshold, pass up to it, `unsure` or not."""
-    reject = score > threshold
+    """Return the verdict of a scored frame."""
     return kind.model_validate(
         {
             **about(frame),
-            "decision": Decision.REJECT if reject else Decision.PASS,
-            "reason": Reason.ANOMALY if reject else None,
+            "decision": Decision.REJECT if decision.reject else Decision.PASS,
+            "reason": decision.reason,
             "score": score,
             "threshold": threshold,
             "ratio": score / threshold,
             "artifact": artifact,
             "defects": defects,
-            "unsure": unsure,
+            "unsure": decision.unsure,
             "times": times,
             **more,
         }

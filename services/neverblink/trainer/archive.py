@@ -9,14 +9,17 @@ from typing import Final
 from neverblink.vision.artifact import (
     MANIFEST,
     MAX_MANIFEST_BYTES,
+    MAX_PART_BYTES,
     MAX_TENSOR_BYTES,
+    PARTS,
     TENSORS,
     Artifact,
     ArtifactError,
     load_artifact,
 )
 
-_LIMITS: Final = {MANIFEST: MAX_MANIFEST_BYTES, TENSORS: MAX_TENSOR_BYTES}
+_NEEDED: Final = {MANIFEST: MAX_MANIFEST_BYTES, TENSORS: MAX_TENSOR_BYTES}
+_LIMITS: Final = _NEEDED | dict.fromkeys(PARTS.values(), MAX_PART_BYTES)
 
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip can say; the artifact's own is in its manifest."""
@@ -33,7 +36,7 @@ def export_artifact(folder: Path, path: Path) -> Artifact:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-            for name in _LIMITS:
+            for name in artifact.files:
                 entry = zipfile.ZipInfo(f"{artifact.name}-{artifact.version}/{name}", _NO_TIME)
                 entry.create_system, entry.external_attr = 3, 0o644 << 16
                 with (folder / name).open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
@@ -70,13 +73,15 @@ def import_artifact(path: Path, folder: Path, *, digest: str | None = None) -> A
 
 
 def _unpack(path: Path, folder: Path, shown: Path, digest: str | None) -> Artifact:
-    """Unpack the two files of an artifact into an empty folder, and verify them; messages name `shown`."""
+    """Unpack the files of an artifact into an empty folder, and verify them; messages name `shown`."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = {Path(entry.filename).name: entry for entry in archive.infolist()}
-            if len(archive.infolist()) != len(_LIMITS) or entries.keys() != _LIMITS.keys():
+            twice = len(archive.infolist()) != len(entries)
+            if twice or not _NEEDED.keys() <= entries.keys() <= _LIMITS.keys():
                 raise ArtifactError(
-                    f"{shown} is no exported artifact: it must hold {' and '.join(_LIMITS)}, nothing else"
+                    f"{shown} is no exported artifact: it must hold {' and '.join(_NEEDED)}, and nothing else but"
+                    f" {' and '.join(PARTS.values())}"
                 )
             for name, entry in entries.items():
                 if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > _LIMITS[name]:

@@ -23,14 +23,19 @@ from rich.table import Column, Table
 from neverblink.trainer import archive, report
 from neverblink.trainer.compare import RESULTS, Row, compare, product_of, read_configurations
 from neverblink.trainer.dataset import good_images, labelled_images
-from neverblink.trainer.evaluate import PRO_LIMIT, Evaluation, evaluate
+from neverblink.trainer.defect_dataset import defect_images
+from neverblink.trainer.defect_tables import tables
+from neverblink.trainer.evaluate import Evaluation, evaluate
 from neverblink.trainer.fit import FitSettings, Fitted, fit
 from neverblink.trainer.fit import Progress as Report
+from neverblink.trainer.known_defects import KnownDefects, evaluate_defects, knows_defects
+from neverblink.trainer.pixel_ranking import PRO_LIMIT
 from neverblink.trainer.recalibrate import Labelled, Wish, recalibrate
 from neverblink.trainer.synthesize import read_policy, read_region, settings_of, synthesize
 from neverblink.trainer.update import update
-from neverblink.vision.artifact import MANIFEST, load_artifact
+from neverblink.vision.artifact import MANIFEST, ClassifierPart, UnetPart, load_artifact
 from neverblink.vision.backbones import known_backbones, reload_backbone
+from neverblink.vision.defect_finder import DefectFinder
 from neverblink.vision.engines import EngineName
 
 
@@ -105,14 +110,24 @@ def run_evaluate(
     shown = Console(stderr=True) if as_json else console
     with progress_bar(shown, artifact.name) as progress:
         result = evaluate(found, artifact, weights, progress, device=device, engine=engine)
+        known: KnownDefects | None = None
+        if knows_defects(load_artifact(artifact)):
+            labelled = defect_images(images)
+            known = evaluate_defects(labelled, artifact, weights, progress, device=device, engine=engine)
+    if known is not None and known.left_out:
+        _say(shown, f"known defects: {known.left_out} images were left out, the model was trained with them")
     if place is not None:
-        written = report.write_report(result, place, subject=images.resolve().name)
+        defects = None if known is None else known.evaluation
+        written = report.write_report(result, place, subject=images.resolve().name, defects=defects)
         _say(shown, f"report: {written.html}, figures: {written.json}")
     if as_json:
-        console.print_json(orjson.dumps(result.as_dict()).decode())
+        more = {} if known is None else {"known_defects": known.evaluation.as_dict()}
+        console.print_json(orjson.dumps(result.as_dict() | more).decode())
         return
     console.print(_figures(result, f"{artifact.name} on {images.name}"))
     console.print(_classes(result))
+    for table in () if known is None else tables(known.evaluation):
+        console.print(table)
 
 
 def run_calibrate(
@@ -232,6 +247,8 @@ def inspect(folder: Path, console: Console) -> None:
         ("threshold", f"{artifact.threshold:.4f}, chosen by {calibration.method}"),
         ("unsure from", "–" if calibration.unsure_from is None else f"{calibration.unsure_from:.4f}"),
         ("promise", calibration.statement()),
+        ("U-Net", "–" if manifest.unet is None else _unet(manifest.unet)),
+        ("classifier", "–" if manifest.classifier is None else _classifier(manifest.classifier)),
         ("training images", str(len(manifest.provenance.images))),
         ("made", f"{manifest.created:%Y-%m-%d %H:%M} UTC"),
     ):
@@ -245,6 +262,8 @@ def verify(folder: Path, digest: str | None, weights: Path | None, console: Cons
     Raises ArtifactError or WeightsError with the first thing that is not as it should be.
     """
     artifact = load_artifact(folder, digest=digest)
+    # Builds U-Net and classifier: their names and shapes are theirs to check.
+    DefectFinder(artifact)
     if artifact.backbone.source == "file" and weights is None:
         said = "its weights come from a file; name it with --weights to have them checked too"
     else:
@@ -284,6 +303,19 @@ def list_backbones(console: Console) -> None:
         )
     console.print(table)
     console.print("Any other network of timm works by its name too.")
+
+
+def _unet(part: UnetPart) -> str:
+    spec = part.spec
+    dice = ", ".join(f"{name} {_or_dash(value)}" for name, value in part.dice.items())
+    return (
+        f"{spec.encoder}, {spec.preprocess.side} px, {', '.join(spec.classes)}; trained with {len(part.images)} images;"
+        f" Dice on {part.held_out} held-out images: {dice}"
+    )
+
+
+def _classifier(part: ClassifierPart) -> str:
+    return f"{', '.join(part.spec.types)}; {part.spec.statement()}"
 
 
 def _figures(result: Evaluation, title: str) -> Table:

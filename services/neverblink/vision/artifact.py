@@ -1,4 +1,4 @@
-"""A fitted model as a folder: manifest.json and one safetensors file, whose content is its identity."""
+"""A fitted model as a folder: manifest.json and safetensors files, whose content is its identity."""
 
 import hashlib
 import json
@@ -7,23 +7,34 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from neverblink.vision.backbone_spec import SHA256, BackboneSpec
 from neverblink.vision.calibration import Calibration
+from neverblink.vision.classifier import ClassifierSpec
 from neverblink.vision.errors import VisionError, reason_of
 from neverblink.vision.sketch import ratio_sketch
 from neverblink.vision.tiling import TilePlan
+from neverblink.vision.unet_spec import UnetSpec
 
 
 def plain(name: str) -> str:
@@ -38,14 +49,22 @@ Digest = Annotated[str, StringConstraints(pattern=SHA256)]
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 
+PartName = Literal["unet", "classifier"]
+Tensors = Mapping[str, npt.NDArray[np.float32]]
+
 MANIFEST = "manifest.json"
 TENSORS: Final = "tensors.safetensors"
+PARTS: Final[dict[PartName, str]] = {"unet": "unet.safetensors", "classifier": "classifier.safetensors"}
+"""The files of what knows known defects, beside the memory bank's."""
 
 MAX_MANIFEST_BYTES = 32 * 1024 * 1024
 """Holds the digests of about 400,000 training images."""
 
 MAX_TENSOR_BYTES = 8 * 1024**3
 """A bank of a million 2,048-wide vectors; a larger one would not answer in time."""
+
+MAX_PART_BYTES = 1024**3
+"""A U-Net of 256 million parameters."""
 
 
 class ArtifactError(VisionError):
@@ -88,6 +107,31 @@ class Quantised(_Strict):
     weights_bytes: int = Field(ge=1, le=1024**3)
 
 
+class UnetPart(_Strict):
+    """The U-Net of an artifact, and how it came to be."""
+
+    spec: UnetSpec
+    created: AwareDatetime
+    images: tuple[Digest, ...] = Field(description="sha256 of every image that it learnt from, in order.")
+    settings: dict[str, str | int | float | bool | None] = Field(default={}, description="What training was asked for.")
+    epochs: int = Field(ge=1, description="Epochs until the weights that were kept.")
+    held_out: int = Field(ge=0, description="Images with defects that it was tried on after every epoch.")
+    dice: dict[str, float | None] = Field(default={}, description="Dice a type on them; null: none shows the type.")
+    held_out_good: int = Field(default=0, ge=0, description="Good images that it was tried on.")
+    false_alarms: int = Field(default=0, ge=0, description="Good images among them in which it marks a pixel.")
+    false_alarm_bound: float | None = Field(
+        default=None, ge=0, le=1, description="With 95 % confidence it does so in no larger share of good images."
+    )
+
+
+class ClassifierPart(_Strict):
+    """The classifier of an artifact, and how it came to be."""
+
+    spec: ClassifierSpec
+    created: AwareDatetime
+    images: tuple[Digest, ...] = Field(description="sha256 of every image that it learnt from, in order.")
+
+
 class Description(_Strict):
     """What an artifact says about itself, all but the tensor file."""
 
@@ -114,20 +158,37 @@ class Description(_Strict):
     quantised: Quantised | None = Field(default=None, description="The int8 network, when the engine is one.")
     calibration: Calibration
     provenance: Provenance
+    unet: UnetPart | None = Field(default=None, description="What segments known defects.")
+    classifier: ClassifierPart | None = Field(default=None, description="What names the type of a region.")
 
 
 class TensorFile(_Strict):
-    """The one file beside the manifest."""
+    """The memory bank's file."""
 
     name: Literal["tensors.safetensors"] = TENSORS
     sha256: Digest
     bytes: int = Field(ge=1, le=MAX_TENSOR_BYTES)
 
 
+class PartFile(_Strict):
+    """The file of a U-Net or a classifier."""
+
+    sha256: Digest
+    bytes: int = Field(ge=1, le=MAX_PART_BYTES)
+
+
 class Manifest(Description):
     """The whole content, the tensors by their digest."""
 
     tensors: TensorFile
+    parts: dict[PartName, PartFile] = Field(default={}, description="The other files: PART.safetensors.")
+
+    @model_validator(mode="after")
+    def _each_part_has_its_file(self) -> Self:
+        described = {name for name in PARTS if getattr(self, name) is not None}
+        if described != self.parts.keys():
+            raise ValueError(f"it describes the parts {sorted(described)} and has files of {sorted(self.parts)}")
+        return self
 
     def digest(self) -> str:
         """Return the artifact's identity: sha256 of the canonical manifest, which names the tensors' digest."""
@@ -146,6 +207,7 @@ class Artifact:
     """A loaded model. `bank` (M, C) float32, `neighbours` (M, b) int32 or None, `scores` and `peaks` (m,)
     float32: image scores and highest map values of the held-out good images, sorted. `sketch` is the KLL sketch
     of scores / threshold; `region` (R, h, w) bool or None; `graph` and `weights` (n,) uint8 are the int8 network.
+    `parts` holds the float32 tensors of U-Net and classifier, where the manifest has them.
     """
 
     manifest: Manifest
@@ -158,6 +220,12 @@ class Artifact:
     region: npt.NDArray[np.bool_] | None
     graph: Bytes | None
     weights: Bytes | None
+    parts: Mapping[PartName, Tensors] = field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Return the names of the folder's files, the manifest first."""
+        return MANIFEST, TENSORS, *(PARTS[name] for name in self.manifest.parts)
 
     @property
     def name(self) -> str:
@@ -201,6 +269,7 @@ def save_artifact(
     region: npt.NDArray[np.bool_] | None = None,
     graph: Bytes | None = None,
     weights: Bytes | None = None,
+    parts: Mapping[PartName, Tensors] | None = None,
     overwrite: bool = False,
 ) -> Artifact:
     """Write an artifact folder; it appears whole or not at all. The arrays are those of `Artifact`.
@@ -220,17 +289,21 @@ def save_artifact(
     if graph is not None and weights is not None:
         tensors |= {"graph": graph, "weights": weights}
     content = save_tensors(tensors)
+    parts = parts or {}
+    files = {name: save_tensors(dict(part)) for name, part in parts.items()}
     manifest = Manifest(
         # The nested models are handed over as they are: they were checked when they were made.
         **{name: getattr(description, name) for name in Description.model_fields},
         tensors=TensorFile(sha256=_sha256(content), bytes=len(content)),
+        parts={name: PartFile(sha256=_sha256(file), bytes=len(file)) for name, file in files.items()},
     )
-    artifact = _assemble(path, manifest, manifest.digest(), tensors)
+    artifact = _assemble(path, manifest, manifest.digest(), tensors, parts)
     if path.exists() and not overwrite:
         raise ArtifactError(f"{path} already exists; choose another folder or version, or overwrite it")
     sealed = _Sealed(digest=artifact.digest, manifest=manifest).model_dump_json(indent=2)
     try:
-        _replace_folder(path, {MANIFEST: sealed.encode() + b"\n", TENSORS: content})
+        named = {PARTS[name]: file for name, file in files.items()}
+        _replace_folder(path, {MANIFEST: sealed.encode() + b"\n", TENSORS: content, **named})
     except OSError as error:
         raise ArtifactError(f"the artifact {path} cannot be written: {error.strerror}") from error
     return artifact
@@ -275,6 +348,7 @@ def _rewritten(
     bank: Floats,
     neighbours: npt.NDArray[np.int32] | None,
     *,
+    parts: Mapping[PartName, Tensors] | None = None,
     overwrite: bool = False,
 ) -> Artifact:
     described = {name: getattr(found.manifest, name) for name in Description.model_fields}
@@ -288,6 +362,31 @@ def _rewritten(
         region=found.region,
         graph=found.graph,
         weights=found.weights,
+        parts=found.parts if parts is None else parts,
+        overwrite=overwrite,
+    )
+
+
+def joined(
+    found: Artifact,
+    out: Path,
+    *,
+    unet: tuple[UnetPart, Tensors] | None = None,
+    classifier: tuple[ClassifierPart, Tensors] | None = None,
+    version: str,
+    created: datetime,
+    overwrite: bool = False,
+) -> Artifact:
+    """Write an artifact to `out` with a U-Net, a classifier or both in place of those it has. Raises ArtifactError."""
+    new: dict[PartName, tuple[UnetPart | ClassifierPart, Tensors] | None] = {"unet": unet, "classifier": classifier}
+    changed: dict[str, object] = {name: part[0] for name, part in new.items() if part is not None}
+    return _rewritten(
+        found,
+        out,
+        {"version": version, "created": created, **changed},
+        found.bank,
+        found.neighbours,
+        parts={**found.parts, **{name: part[1] for name, part in new.items() if part is not None}},
         overwrite=overwrite,
     )
 
@@ -305,19 +404,31 @@ def load_artifact(path: Path, *, digest: str | None = None) -> Artifact:
         raise ArtifactError(f"{path / MANIFEST} was altered: its content has digest {found}, it claims {sealed.digest}")
     if digest is not None and found != digest:
         raise ArtifactError(f"{path} is another artifact than asked for: digest {found}, not {digest}")
-    content = _read_bounded(path / TENSORS, manifest.tensors.bytes)
-    if len(content) != manifest.tensors.bytes:
-        raise ArtifactError(f"{path / TENSORS} is cut off: {len(content)} bytes of {manifest.tensors.bytes}")
-    if _sha256(content) != manifest.tensors.sha256:
-        raise ArtifactError(f"{path / TENSORS} was altered: its digest is not the one in the manifest")
+    tensors = _read_tensors(path / TENSORS, manifest.tensors)
+    parts = {name: _read_tensors(path / PARTS[name], file) for name, file in manifest.parts.items()}
+    return _assemble(path, manifest, found, tensors, parts)
+
+
+def _read_tensors(path: Path, file: TensorFile | PartFile) -> dict[str, npt.NDArray[np.generic]]:
+    content = _read_bounded(path, file.bytes)
+    if len(content) != file.bytes:
+        raise ArtifactError(f"{path} is cut off: {len(content)} bytes of {file.bytes}")
+    if _sha256(content) != file.sha256:
+        raise ArtifactError(f"{path} was altered: its digest is not the one in the manifest")
     try:
         tensors: dict[str, npt.NDArray[np.generic]] = load_tensors(content)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{path / TENSORS} is not a safetensors file: {error}") from error
-    return _assemble(path, manifest, found, tensors)
+        raise ArtifactError(f"{path} is not a safetensors file: {error}") from error
+    return tensors
 
 
-def _assemble(path: Path, manifest: Manifest, digest: str, tensors: Mapping[str, npt.NDArray[np.generic]]) -> Artifact:
+def _assemble(
+    path: Path,
+    manifest: Manifest,
+    digest: str,
+    tensors: Mapping[str, npt.NDArray[np.generic]],
+    parts: Mapping[PartName, Mapping[str, npt.NDArray[np.generic]]],
+) -> Artifact:
     """Check that the tensors are what the manifest says they are."""
     count = manifest.calibration.normals
     wanted: dict[str, tuple[type[np.generic], tuple[int | None, ...]]] = {
@@ -363,7 +474,18 @@ def _assemble(path: Path, manifest: Manifest, digest: str, tensors: Mapping[str,
         region=None if region is None else region.astype(np.bool_),
         graph=None if graph is None else graph.astype(np.uint8, copy=False),
         weights=None if weights is None else weights.astype(np.uint8, copy=False),
+        parts={name: _floats(path / PARTS[name], part) for name, part in parts.items()},
     )
+
+
+def _floats(path: Path, tensors: Mapping[str, npt.NDArray[np.generic]]) -> Tensors:
+    """Check what all parts have in common; names and shapes are the network's own to check."""
+    for name, array in tensors.items():
+        if array.dtype != np.float32:
+            raise ArtifactError(f"{path}: {name} is {array.dtype}, and the tensors of a part are float32")
+        if not np.isfinite(array.astype(np.float32, copy=False)).all():
+            raise ArtifactError(f"{path}: {name} holds values that are not finite numbers")
+    return {name: array.astype(np.float32, copy=False) for name, array in tensors.items()}
 
 
 def _read_manifest(path: Path) -> _Sealed:

@@ -1,6 +1,6 @@
-"""One product's model as jobs and services use it: an image in, an anomaly out, in tiles where it is large."""
+"""One product's models as jobs and services use them: an image in, what is wrong with it out, in tiles where large."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from neverblink.vision.artifact import Artifact
+from neverblink.vision.defect_finder import DefectFinder
 from neverblink.vision.engines import EngineName, QuantisedNetwork
 from neverblink.vision.errors import VisionError
+from neverblink.vision.inspection import Inspection
 from neverblink.vision.neighbours import Method
 from neverblink.vision.patchcore import Anomaly, FeatureExtractor, PatchCore
 from neverblink.vision.tiling import TilePlan, cut, merge
@@ -26,10 +28,27 @@ class Inspector:
     """Judges images of one product. Its extractor may be shared by every product with the same backbone."""
 
     def __init__(
-        self, artifact: Artifact, extractor: FeatureExtractor, *, device: str = "cpu", search: Method = "auto"
+        self,
+        artifact: Artifact,
+        extractor: FeatureExtractor,
+        *,
+        device: str = "cpu",
+        search: Method = "auto",
+        segment_from: float = 0.0,
+        min_area_px: int = 1,
     ) -> None:
+        """The U-Net, where the artifact has one, runs for images whose score is at least `segment_from` of the
+        threshold, on an engine of the same kind as the backbone's; smaller regions than `min_area_px` are dropped.
+        """
         self.artifact = artifact
         self.extractor = extractor
+        self.finder = DefectFinder(
+            artifact,
+            device=device,
+            engine=extractor.engine_name,
+            segment_from=segment_from,
+            min_area_px=min_area_px,
+        )
         self._patchcore = PatchCore.from_artifact(artifact, device=device, search=search)
         self._plan = artifact.manifest.tiling
         self._regions = artifact.manifest.regions
@@ -43,6 +62,7 @@ class Inspector:
         side = self.extractor.spec.preprocess.side
         grey = np.full((side, side, 3), 128, dtype=np.uint8)
         self._patchcore.score(self.extractor.embed([grey] * (batch * max(1, self._regions))))
+        self.finder.warm_up(batch)
 
     def judge(self, features: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Anomaly]:
         """Score the (T, h, w, C) features of images whose `prepare` gave T inputs in all.
@@ -124,6 +144,27 @@ def inspect(work: Sequence[tuple[Inspector, Image]]) -> list[Anomaly]:
     Returns one Anomaly an image, in order; an image's anomaly does not depend on its company.
     """
     found: dict[int, Anomaly] = {}
+    for _, own, anomalies, _ in _judged(work):
+        found |= dict(zip(own, anomalies, strict=True))
+    return [found[index] for index in range(len(work))]
+
+
+def inspect_defects(work: Sequence[tuple[Inspector, Image]]) -> list[Inspection]:
+    """Judge images as `inspect` does, then find and name their known defects, in the same batch.
+
+    Returns one Inspection an image, in order; it does not depend on the image's company.
+    """
+    found: dict[int, Inspection] = {}
+    for inspector, own, anomalies, features in _judged(work):
+        inspections = inspector.finder.find([work[index][1] for index in own], anomalies, features)
+        found |= dict(zip(own, inspections, strict=True))
+    return [found[index] for index in range(len(work))]
+
+
+def _judged(
+    work: Sequence[tuple[Inspector, Image]],
+) -> Iterator[tuple[Inspector, list[int], list[Anomaly], list[Tensor]]]:
+    """Yield a product's inspector, the places of its images, their anomalies and their (T, h, w, C) features."""
     inputs = [inspector.prepare(image) for inspector, image in work]
     by_extractor: dict[int, list[int]] = {}
     for index, (inspector, _) in enumerate(work):
@@ -135,8 +176,7 @@ def inspect(work: Sequence[tuple[Inspector, Image]]) -> list[Anomaly]:
             own = [index for index in indices if work[index][0] is inspector]
             chosen = features[[row for index in own for row in rows[index]]]
             anomalies = inspector.judge(chosen, [work[index][1].shape[:2] for index in own])
-            found |= dict(zip(own, anomalies, strict=True))
-    return [found[index] for index in range(len(work))]
+            yield inspector, own, anomalies, list(torch.split(chosen, [len(inputs[index]) for index in own]))
 
 
 def _rows(indices: Sequence[int], inputs: Sequence[Sequence[Image]]) -> dict[int, range]:

@@ -1,0 +1,153 @@
+"""Known defects of one product: the U-Net's regions and the classifier's names, added to PatchCore's anomaly."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from neverblink.vision.artifact import Artifact
+from neverblink.vision.classifier import Classifier
+from neverblink.vision.engines import EngineName
+from neverblink.vision.hybrid import Marked, mark, named
+from neverblink.vision.inspection import Inspection
+from neverblink.vision.patchcore import Anomaly
+from neverblink.vision.region_features import describe
+from neverblink.vision.segmenter import Segmenter
+from neverblink.vision.tiling import cut, merge
+from neverblink.vision.unet import load_unet
+
+Image = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+Plane = npt.NDArray[np.float32]
+Probabilities = npt.NDArray[np.float32]
+
+_AT_ONCE = 32
+"""Network inputs in one forward pass at most."""
+
+
+class DefectFinder:
+    """Finds and names the defects of one product; without U-Net and classifier, PatchCore's regions alone."""
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        *,
+        device: str = "cpu",
+        engine: EngineName | Literal["auto"] = "auto",
+        segment_from: float = 0.0,
+        min_area_px: int = 1,
+    ) -> None:
+        """The U-Net runs for images whose score is at least `segment_from` of the threshold.
+
+        Raises VisionError when a part's tensors are not what the manifest says.
+        """
+        manifest = artifact.manifest
+        self._plan = manifest.tiling
+        self._preprocess = manifest.backbone.preprocess
+        self._threshold, self._map_threshold = artifact.threshold, artifact.map_threshold
+        self._segment_from, self._min_area_px = segment_from * artifact.threshold, min_area_px
+        self._unet = None if manifest.unet is None else manifest.unet.spec
+        self._segmenter = (
+            None
+            if self._unet is None
+            # The int8 network of a backbone is a graph of its own; the U-Net beside it runs in fp32.
+            else Segmenter(
+                load_unet(self._unet, artifact.parts["unet"]),
+                device=device,
+                engine="auto" if engine == "openvino-int8" else engine,
+            )
+        )
+        self._classifier = (
+            None
+            if manifest.classifier is None
+            else Classifier.from_tensors(manifest.classifier.spec, artifact.parts["classifier"])
+        )
+
+    def warm_up(self, batch: int) -> None:
+        """Run a batch size that will occur, so that the first part does not pay for what is set up lazily."""
+        if self._segmenter is not None:
+            side = self._segmenter.spec.preprocess.side
+            _segmented(self._segmenter, [np.full((side, side, 3), 128, dtype=np.uint8)] * batch)
+
+    def find(
+        self, images: Sequence[Image], anomalies: Sequence[Anomaly], features: Sequence[Tensor]
+    ) -> list[Inspection]:
+        """Return what is found in (H, W, 3) uint8 RGB images, from PatchCore's anomaly and (T, h, w, C) features."""
+        probabilities = self._probabilities(images, anomalies)
+        return [
+            self._inspection(image, anomaly, own, planes)
+            for image, anomaly, own, planes in zip(images, anomalies, features, probabilities, strict=True)
+        ]
+
+    def regions(self, image: Image, anomaly: Anomaly) -> list[Mask]:
+        """Return (h, w) masks over an image that shows a defect, one a region that a model marks in it.
+
+        The anomaly map has a say whatever the score: what would be named if the part were rejected.
+        """
+        (probabilities,) = self._probabilities([image], [anomaly])
+        return [one.region.mask for one in self._marked(image, anomaly, probabilities, anomalous=True)]
+
+    def _inspection(
+        self, image: Image, anomaly: Anomaly, features: Tensor, probabilities: Probabilities | None
+    ) -> Inspection:
+        marked = self._marked(image, anomaly, probabilities, anomalous=anomaly.score > self._threshold)
+        names = self._names(marked, features, image.shape[:2])
+        return Inspection(anomaly, tuple(named(marked, self._unet, names)), probabilities)
+
+    def _marked(
+        self, image: Image, anomaly: Anomaly, probabilities: Probabilities | None, *, anomalous: bool
+    ) -> list[Marked]:
+        height, width = image.shape[:2]
+        return mark(
+            anomaly.anomaly_map,
+            self._map_threshold,
+            anomalous=anomalous,
+            image_size=(width, height),
+            probabilities=probabilities,
+            unet=self._unet,
+            min_area_px=self._min_area_px,
+        )
+
+    def _names(
+        self, marked: Sequence[Marked], features: Tensor, size: tuple[int, int]
+    ) -> list[tuple[str | None, float]] | None:
+        if self._classifier is None:
+            return None
+        if not marked:
+            return []
+        masks = np.stack([one.region.mask for one in marked])
+        descriptors = describe(features, masks, self._preprocess, plan=self._plan, size=size)
+        return [(name.type, name.confidence) for name in self._classifier.name(descriptors)]
+
+    def _probabilities(self, images: Sequence[Image], anomalies: Sequence[Anomaly]) -> list[Probabilities | None]:
+        """Return (K, h, w) probabilities over each whole image, None where the U-Net is not asked."""
+        found: list[Probabilities | None] = [None] * len(images)
+        if self._segmenter is None:
+            return found
+        asked = [index for index, anomaly in enumerate(anomalies) if anomaly.score >= self._segment_from]
+        inputs = [[self._segmenter.prepare(part) for part in self._parts(images[index])] for index in asked]
+        planes = iter(_segmented(self._segmenter, [part for parts in inputs for part in parts]))
+        preprocess = self._segmenter.spec.preprocess
+        for index, parts in zip(asked, inputs, strict=True):
+            # Back from the network's square to the whole image: what a crop leaves out has no defect.
+            placed = [[preprocess.uncrop(plane) for plane in next(planes)] for _ in parts]
+            found[index] = self._whole(placed, images[index].shape[:2])
+        return found
+
+    def _parts(self, image: Image) -> list[Image]:
+        return [image] if self._plan is None else cut(image, self._plan)
+
+    def _whole(self, tiles: Sequence[Sequence[Plane]], size: tuple[int, ...]) -> Probabilities:
+        """Bring the planes of an image's tiles over the whole image of `size` (height, width), without a seam."""
+        if self._plan is None:
+            return np.stack(tiles[0])
+        height, width = size
+        return np.stack([merge(planes, self._plan, image_size=(width, height)) for planes in zip(*tiles, strict=True)])
+
+
+def _segmented(segmenter: Segmenter, inputs: Sequence[Image]) -> list[Probabilities]:
+    """Return (K, side, side) probabilities an input, a bounded number at a time."""
+    starts = range(0, len(inputs), _AT_ONCE)
+    return [planes for start in starts for planes in segmenter.segment(inputs[start : start + _AT_ONCE])]
