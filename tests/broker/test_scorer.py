@@ -14,7 +14,7 @@ import pytest
 import yaml
 from aiokafka import AIOKafkaProducer
 from confluent_kafka import Consumer
-from scored_line import ScoredLine, fit_striped, sent
+from scored_line import ScoredLine, fit_striped, sent, teach_blots
 
 from neverblink.events import DeadLetter, Decision, Evidence, Reason, ShadowVerdict, Verdict
 from neverblink.events.identity import verdict_id
@@ -47,7 +47,8 @@ async def scoring(line: ScoredLine) -> AsyncIterator[Scorer]:
     consumer = EventConsumer(line.kafka, "frames", client_id="scorer", group=f"{line.kafka.topic_prefix}-scorer")
     producer = EventProducer(line.kafka, source="/test/scorer", client_id="scorer")
     async with producer, consumer:
-        scorer = Scorer(consumer, producer, Models.load(line.plant), line.plant.scorer)
+        models = Models.load(line.plant)
+        scorer = Scorer(consumer, producer, models, line.plant.scorer, scales=line.plant.scales())
         work = asyncio.create_task(scorer.run(stop))
         try:
             yield scorer
@@ -74,6 +75,35 @@ async def test_each_frame_of_two_lines_gets_its_verdict_and_its_evidence(line: S
     told = {identity for verdict in verdicts for identity in verdict.evidence}
     assert {picture.id for picture in evidence} == told
     assert all(picture.body.startswith(b"\xff\xd8") for picture in evidence)
+
+
+@pytest.fixture(scope="session")
+def strict_artifacts(artifacts: Path) -> Path:
+    """The model of striped parts, and `strict`, which knows blots."""
+    teach_blots(artifacts)
+    return artifacts
+
+
+async def test_a_known_defect_is_named_measured_and_rejected_where_the_score_alone_would_pass(
+    broker: Broker, strict_artifacts: Path
+) -> None:
+    line = ScoredLine(broker.bootstrap, strict_artifacts, "strict")
+    await ensure_topics(line.kafka)
+    async with line.producer() as producer, scoring(line):
+        await sent(producer, *(line.frame(number) for number in range(1, 11)))
+        verdicts = await line.read(Verdict, lambda found: len(found) >= 10)
+    for verdict in verdicts:
+        defective = verdict.seq % 5 == 0
+        assert (verdict.decision, verdict.reason) == (
+            (Decision.REJECT, "defect") if defective else (Decision.PASS, None)
+        )
+        assert verdict.ratio is not None
+        assert verdict.ratio < 1
+        assert bool(verdict.defects) is defective
+        for defect in verdict.defects:
+            assert (defect.type, defect.source, defect.seen_by) == ("blot", "unet", ("unet",))
+            # A blot is 16 × 16 px at half a millimetre each.
+            assert defect.area_mm2 == pytest.approx(64, rel=0.3)
 
 
 async def test_a_poison_record_gets_a_dead_letter_and_a_verdict_and_stops_nothing(line: ScoredLine) -> None:

@@ -17,6 +17,10 @@ from neverblink.events.identity import frame_id
 from neverblink.kafka import EventConsumer, EventProducer
 from neverblink.plant import Kafka, Plant
 from neverblink.trainer.fit import FitSettings, fit
+from neverblink.trainer.teaching import teach_unet
+from neverblink.trainer.train_unet import TrainSettings
+from neverblink.vision.artifact import load_artifact, recalibrated
+from neverblink.vision.defect_augmentation import UNCHANGED
 
 NORMALS = 30
 SIDE = 96
@@ -55,10 +59,30 @@ def fit_striped(folder: Path) -> Path:
     return folder / "artifacts"
 
 
-class ScoredLine:
-    """One line on one broker, under a topic prefix of its own."""
+def teach_blots(artifacts: Path) -> None:
+    """Write `strict`: a model whose U-Net knows blots, and whose threshold lets every anomaly pass."""
+    folder = artifacts.parent / "blots"
+    for place in ("test/blot", "ground_truth/blot", "test/good"):
+        (folder / place).mkdir(parents=True)
+    for number in range(16):
+        pixels = striped(number, defect=True)
+        (folder / f"test/blot/{number:02}.png").write_bytes(png(pixels))
+        mask = (pixels == (240, 30, 30)).all(axis=2)
+        cv2.imwrite(str(folder / f"ground_truth/blot/{number:02}_mask.png"), mask.astype(np.uint8) * 255)
+        (folder / f"test/good/{number:02}.png").write_bytes(png(striped(number)))
+    small = TrainSettings(
+        encoder="plain", width=4, depth=2, epochs=6, learning_rate=1e-2, augmentation=UNCHANGED, threads=1
+    )
+    teach_unet([folder], artifacts / "striped", artifacts / "taught", small, leave=0)
+    calibration = load_artifact(artifacts / "taught").manifest.calibration
+    lenient = calibration.model_copy(update={"threshold": 1000.0, "method": "given", "unsure_from": None})
+    recalibrated(artifacts / "taught", lenient, out=artifacts / "strict")
 
-    def __init__(self, bootstrap: str, artifacts: Path) -> None:
+
+class ScoredLine:
+    """One line on one broker, under a topic prefix of its own; `strict` parts are striped too."""
+
+    def __init__(self, bootstrap: str, artifacts: Path, product: str = "striped") -> None:
         self.kafka = Kafka(bootstrap=bootstrap, topic_prefix=f"t{uuid4().hex[:10]}", partitions=2, replication=1)
         self.plant = Plant.model_validate(
             {
@@ -66,7 +90,7 @@ class ScoredLine:
                 "kafka": self.kafka.model_dump(),
                 "storage": {"artifacts": artifacts},
                 "scorer": {"max_batch": 4, "threads": 1},
-                "products": [{"name": "striped", "artifact": "striped"}],
+                "products": [{"name": product, "artifact": product}],
                 "lines": [
                     {
                         "name": name,
@@ -74,7 +98,8 @@ class ScoredLine:
                         "stations": [
                             {
                                 "name": "top",
-                                "product": "striped",
+                                "product": product,
+                                "mm_per_px": 0.5,
                                 "source": {"kind": "simulated", "drawing": "pcb"},
                                 "trigger": {"kind": "timer"},
                             }
@@ -95,7 +120,7 @@ class ScoredLine:
             "id": frame_id(now),
             "line": line,
             "station": "top",
-            "product": "striped",
+            "product": self.plant.products[0].name,
             "part": f"{line}/1/{number}",
             "seq": number,
             "captured": now,

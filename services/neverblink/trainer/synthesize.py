@@ -10,13 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import orjson
-from pydantic import ValidationError
 
 from neverblink.trainer.dataset import GOOD
 from neverblink.trainer.fit import Progress, settings_from
-from neverblink.trainer.yaml_file import read_yaml
+from neverblink.trainer.yaml_file import read_policy_file
 from neverblink.vision.decode import Image, read_image
-from neverblink.vision.errors import VisionError, reason_of
+from neverblink.vision.errors import VisionError
 from neverblink.vision.region import Mask, RegionOfInterest, read_mask
 from neverblink.vision.synthesis import KINDS, TAXONOMY, Kind, Policy, Scene, SynthesisError, Synthetic, synthesise
 
@@ -84,15 +83,7 @@ def settings_of(
 
 def read_policy(path: Path) -> Policy:
     """Read a YAML policy; what it leaves out has its default. Raises SynthesizeError in one sentence."""
-    values = read_yaml(path, "policy", SynthesizeError)
-    if not isinstance(values, dict):
-        raise SynthesizeError(f"{path} must hold kinds of defects and their ranges; --example prints such a file")
-    try:
-        return Policy.model_validate(values)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(map(str, fault["loc"]))
-        raise SynthesizeError(f"{path}, {place}: {reason_of(fault)}") from error
+    return read_policy_file(path, Policy, "kinds of defects and their ranges", SynthesizeError)
 
 
 def read_region(path: Path) -> RegionOfInterest | Mask:

@@ -26,7 +26,7 @@ from neverblink.trainer.fit import Progress
 from neverblink.trainer.sample_store import BINARY, Sample, SampleStore
 from neverblink.trainer.unet_checkpoint import Epoch, Run, load_run, save_run
 from neverblink.trainer.unet_thresholds import DiceCurve, alarm_bound, count_alarms, quiet_thresholds
-from neverblink.trainer.yaml_file import read_yaml
+from neverblink.trainer.yaml_file import read_policy_file
 from neverblink.vision.backbone_spec import DEFAULT_MODEL
 from neverblink.vision.decode import Image
 from neverblink.vision.defect_augmentation import Augmentation, augment
@@ -214,14 +214,7 @@ def train_unet(
 
 def read_augmentation(path: Path) -> Augmentation:
     """Read a YAML policy; what it leaves out has its default. Raises TrainError in one sentence."""
-    values = read_yaml(path, "augmentation", TrainError)
-    if not isinstance(values, dict):
-        raise TrainError(f"{path} must hold names and amounts; --example prints such a file")
-    try:
-        return Augmentation.model_validate(values)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        raise TrainError(f"{path}, {'.'.join(map(str, fault['loc']))}: {reason_of(fault)}") from error
+    return read_policy_file(path, Augmentation, "names and amounts", TrainError)
 
 
 def learning_rate(step: int, steps: int, warm_up: int) -> float:
