@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 import pytest
+from sqlalchemy import select
 
 from neverblink.events import (
     Actuation,
@@ -34,7 +35,7 @@ from neverblink.events import (
 from neverblink.events.identity import actuation_id, verdict_id
 from neverblink.ledger import commands, queries
 from neverblink.ledger.database import Database, LedgerAbsent, LedgerError, UnkeepableError
-from neverblink.ledger.tables import Table
+from neverblink.ledger.tables import DefectRow, Table
 from neverblink.plant import EXAMPLE, Plant, parse_plant
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -179,6 +180,17 @@ def test_yield_counts_what_passed_what_did_not_and_why(database: Database) -> No
         ]
         later = queries.yield_by(session, "line", since=NOON + timedelta(seconds=8))
         assert [(row.group, row.verdicts) for row in later] == [("line-1", 2)]
+
+
+def test_a_defect_is_kept_with_the_models_that_saw_and_named_it(database: Database) -> None:
+    named = defect("scratch").model_copy(
+        update={"confidence": 0.9, "area_mm2": 3.0, "source": "classifier", "seen_by": ("unet", "patchcore")}
+    )
+    keep(database, verdict(1, Decision.REJECT, defects=(named,)))
+    with database.session() as session:
+        (row,) = session.scalars(select(DefectRow))
+    assert (row.type, row.confidence, row.area_mm2) == ("scratch", 0.9, 3.0)
+    assert (row.source, row.seen_by) == ("classifier", ["unet", "patchcore"])
 
 
 def test_the_pareto_is_ordered_and_ends_at_one(database: Database) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.types import BigInteger, TypeDecorator
 from neverblink.events import Actuation, DeadLetter, DriftReport, Event, Review, ShadowVerdict, Verdict
 from neverblink.events.parts import Quality, Tracking
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Utc(TypeDecorator[datetime]):
@@ -131,6 +131,8 @@ class DefectRow(Table):
     area_mm2: Mapped[float | None]
     confidence: Mapped[float | None]
     peak: Mapped[float | None]
+    source: Mapped[str | None]
+    seen_by: Mapped[list[Any]]
 
 
 class ActuationRow(Table):
@@ -262,7 +264,7 @@ def defect_rows(verdict: Verdict) -> Iterator[Row]:
         yield {
             "verdict_id": verdict.id,
             "position": position,
-            **defect.model_dump(exclude={"bbox"}),
+            **defect.model_dump(exclude={"bbox"}, mode="json"),
             **defect.bbox.model_dump(),
         }
 
