@@ -8,7 +8,6 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -26,12 +25,14 @@ from neverblink.trainer.fit import FitSettings, fit
 from neverblink.trainer.synthesize import SynthesizeSettings, synthesize
 from neverblink.trainer.train_classifier import flagged_by, train_classifier
 from neverblink.trainer.train_unet import TrainSettings, train_unet
-from neverblink.vision.artifact import Artifact, ClassifierPart, UnetPart, load_artifact
+from neverblink.vision.artifact import Artifact, ClassifierPart, UnetPart, joined, load_artifact
 from neverblink.vision.decode import read_image
 from neverblink.vision.hybrid import Policy, decide
 from neverblink.vision.inspection import Inspection
 from neverblink.vision.inspector import Inspector, extractor_of, inspect_defects
 from neverblink.vision.preprocess import Preprocess
+from neverblink.vision.regions import outlined_by
+from neverblink.vision.synthesis import Policy as Drawings
 from neverblink.vision.unet import unet_tensors
 from neverblink.vision.unet_spec import UnetSpec
 from real_images import data_folder
@@ -40,7 +41,24 @@ TILES, BOARDS = "magnetic-tile", "deeppcb"
 KINDS = ("pit", "hole", "crack", "scratch", "edge-break", "stain", "oxidation", "dent")
 """What synthetic tiles get; bridges and misplaced pieces do not occur on a bare surface."""
 
+DRAWINGS = Drawings.model_validate(
+    {
+        "pit": {"size": [0.015, 0.08], "contrast": [0.06, 0.35], "count": [1, 3]},
+        "hole": {"size": [0.04, 0.12], "contrast": [0.08, 0.4]},
+        "crack": {"size": [0.15, 0.9], "contrast": [0.06, 0.35], "width": [0.003, 0.014]},
+        "scratch": {"size": [0.1, 0.5], "contrast": [0.06, 0.25]},
+        "edge-break": {"size": [0.06, 0.35], "contrast": [0.06, 0.4]},
+        "stain": {"size": [0.3, 1.2], "contrast": [0.04, 0.2]},
+        "oxidation": {"size": [0.15, 0.6], "contrast": [0.06, 0.25]},
+        "dent": {"size": [0.1, 0.3], "contrast": [0.06, 0.2]},
+    }
+)
+"""What defects of tiles look like to the eye that saw a few: faint, and some as large as the tile."""
+
 PER_KIND = 25
+FALSE_REJECT = 0.05
+"""What PatchCore's threshold promises at most."""
+
 GOOD_IN_TRAINING = 200
 BOARDS_IN_TRAINING = 120
 SEED = 0
@@ -56,7 +74,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--encoder", default="tf_efficientnet_lite0")
     parser.add_argument("--resize", type=int, help="Input of the U-Net; default: 256, 192 without a type, 320 boards.")
-    parser.add_argument("--epochs", type=int, help="Default: 24, 16 without a type, 16 boards.")
+    parser.add_argument("--epochs", type=int, help="Default: 14, 12 without a type.")
     arguments = parser.parse_args()
     data = data_folder(parser, arguments.data)
     arguments.cache.mkdir(parents=True, exist_ok=True)
@@ -91,11 +109,13 @@ def tiles(name: str, data: Path, arguments: argparse.Namespace) -> dict[str, Any
         encoder=arguments.encoder,
         classes="binary",
         preprocess=Preprocess(resize=arguments.resize or (192 if without else 256)),
-        epochs=arguments.epochs or (16 if without else 24),
+        epochs=arguments.epochs or (12 if without else 14),
         seed=SEED,
     )
-    artifact = fitted(folder, arguments.cache / TILES, FitSettings(product="tile", name="tile"))
-    return judged(artifact, lessons, good_images(folder)[:GOOD_IN_TRAINING], kept, settings)
+    artifact = fitted(
+        folder, arguments.cache / TILES, FitSettings(product="tile", name="tile", false_reject=FALSE_REJECT)
+    )
+    return judged(artifact, lessons, good_images(folder)[:GOOD_IN_TRAINING], kept, settings, arguments.cache / name)
 
 
 def boards(data: Path, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -107,11 +127,15 @@ def boards(data: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         encoder=arguments.encoder,
         classes="binary",
         preprocess=Preprocess(resize=arguments.resize or 320),
-        epochs=arguments.epochs or 16,
+        epochs=arguments.epochs or 14,
         seed=SEED,
     )
-    artifact = fitted(folder, arguments.cache / BOARDS, FitSettings(product="board", name="board", size=320))
-    return judged(artifact, lessons, good_images(folder), test, settings, named=True)
+    artifact = fitted(
+        folder,
+        arguments.cache / BOARDS,
+        FitSettings(product="board", name="board", size=320, false_reject=FALSE_REJECT),
+    )
+    return judged(artifact, lessons, good_images(folder), test, settings, arguments.cache / "boards", named=True)
 
 
 def judged(
@@ -120,23 +144,22 @@ def judged(
     good: Sequence[Path],
     test: Sequence[DefectImage],
     settings: TrainSettings,
+    place: Path,
     *,
     named: bool = False,
 ) -> dict[str, Any]:
-    """Train, join and inspect the test images; returns figures by type, for the U-Net alone and for the hybrid."""
+    """Train, join in `place` and judge test images; returns figures by type, of the U-Net alone and of the hybrid."""
     trained = train_unet(
         lessons, good, settings, on_epoch=lambda epoch: print(f"  {epoch.number}: {epoch.mean_dice:.3f}", flush=True)
     )
     print(f"  {trained.held_out}", flush=True)
-    extractor = extractor_of(artifact)
-    tensors = unet_tensors(trained.unet)
-    manifest = artifact.manifest.model_copy(update={"unet": _part(trained.spec)})
-    model = replace(artifact, manifest=manifest, parts={"unet": tensors})
+    model = joined(artifact, place, unet=(_part(trained.spec), unet_tensors(trained.unet)), version="unet", created=NOW)
+    extractor = extractor_of(model)
     if named:
         classified = train_classifier(lessons, extractor, flag=flagged_by(Inspector(model, extractor)))
         part = ClassifierPart(spec=classified.classifier.spec, created=NOW, images=())
-        manifest = manifest.model_copy(update={"classifier": part})
-        model = replace(model, manifest=manifest, parts={**model.parts, "classifier": classified.classifier.tensors()})
+        tensors = classified.classifier.tensors()
+        model = joined(model, place, classifier=(part, tensors), version="named", created=NOW, overwrite=True)
     inspector = Inspector(model, extractor)
     tally = DefectTally(trained.spec, classified.classifier.spec.types if named else None)
     rows: list[dict[str, Any]] = []
@@ -164,7 +187,7 @@ def judged(
         "epochs": len(trained.history),
         "best_epoch": trained.best_epoch,
         "seconds_per_epoch": median(epoch.seconds for epoch in trained.history),
-        "thresholds": trained.spec.thresholds,
+        "thresholds": (*trained.spec.thresholds, *trained.spec.sure),
         "held_out_dice": trained.held_out.mean_dice,
         "rows": rows,
         "evaluation": tally.evaluation().as_dict(),
@@ -183,7 +206,7 @@ def _dice(
     if not truth.any() or inspection.probabilities is None:
         return None
     planes = [cv2.resize(plane, (size[1], size[0])) for plane in inspection.probabilities]
-    marked = spec.marked(np.stack(planes))
+    marked = outlined_by(spec, np.stack(planes)).any(axis=0)
     return float(2 * (marked & truth).sum() / (marked.sum() + truth.sum()))
 
 
@@ -198,7 +221,7 @@ def synthetic_tiles(folder: Path, cache: Path) -> Path:
     """Return a folder of synthetic defects on good tiles, drawn the first time."""
     place = cache / "synthetic"
     if not place.is_dir():
-        drawn = SynthesizeSettings(kinds=KINDS, per_kind=PER_KIND, seed=SEED)
+        drawn = SynthesizeSettings(kinds=KINDS, per_kind=PER_KIND, seed=SEED, policy=DRAWINGS)
         synthesize(good_images(folder), place, drawn)
     return place
 

@@ -72,6 +72,14 @@ def test_a_map_has_no_say_below_the_score_and_at_least_one_region_above() -> Non
     assert marks(hot, None, anomalous=False) == []
 
 
+def test_a_region_counts_when_it_is_sure_somewhere_and_keeps_its_whole_outline() -> None:
+    strict = SPEC.model_copy(update={"sure": (0.95, 0.95)})
+    probabilities = planes(scratch=np.s_[8:12, 16:24], stain=np.s_[40:44, 40:44])
+    probabilities[0, 9, 20] = 0.97
+    (found,) = mark(calm(), 2.0, anomalous=False, image_size=SIZE, probabilities=probabilities, unet=strict)
+    assert (found.channel, found.region.bbox) == (0, (32, 8, 16, 4))
+
+
 def test_small_segments_are_dropped() -> None:
     probabilities = planes(scratch=np.s_[8:10, 16:18])
     assert marks(calm(), probabilities, anomalous=False, min_area_px=9) == []

@@ -28,7 +28,7 @@ from neverblink.trainer.train_unet import (
     train_unet,
 )
 from neverblink.trainer.unet_checkpoint import CheckpointError, Epoch
-from neverblink.trainer.unet_thresholds import DiceCurve, alarm_bound, count_alarms, quiet_thresholds
+from neverblink.trainer.unet_thresholds import DiceCurve, alarm_bound, count_alarms, sure_levels
 from neverblink.vision.decode import ImageError
 from neverblink.vision.defect_augmentation import UNCHANGED, Augmentation, example
 from neverblink.vision.losses import LossSettings
@@ -407,34 +407,27 @@ def test_a_class_that_was_not_learnt_gets_no_threshold_that_marks_everything() -
     assert curve.best() == 0.5
 
 
-def curve_of(defect: float, rest: float) -> DiceCurve:
-    curve = DiceCurve()
-    probabilities = np.full((10, 10), rest, np.float32)
-    truth = np.zeros((10, 10), np.bool_)
-    truth[:3], probabilities[:3] = True, np.linspace(defect, 0.99, 30).reshape(3, 10)
-    curve.add(probabilities, truth)
-    return curve
+DEFECTS = [np.array([0.55, 0.7, 0.99], np.float32), np.array([0.9, 0.95, 0.99], np.float32)]
 
 
-def test_thresholds_rise_until_good_images_stay_quiet_where_it_costs_least() -> None:
-    curves = [curve_of(0.55, 0.1), curve_of(0.9, 0.1)]
+def test_regions_must_be_surer_until_good_images_stay_quiet_where_it_costs_the_fewest_defects() -> None:
     peaks = np.array([[0.1, 0.7], [0.1, 0.8], [0.6, 0.6], [0.1, 0.1]], np.float32)
-    before = quiet_thresholds(curves, peaks, None)
+    before = sure_levels((0.5, 0.5), peaks, DEFECTS, None)
     assert before == (0.5, 0.5)
     assert count_alarms(peaks, before) == 3
-    one = quiet_thresholds(curves, peaks, 0.25)
+    one = sure_levels((0.5, 0.5), peaks, DEFECTS, 0.25)
     assert count_alarms(peaks, one) == 1
-    assert one == (0.5, 0.801), "raising the second class loses nothing, and one alarm may stay"
-    none = quiet_thresholds(curves, peaks, 0.0)
+    assert one == (0.5, pytest.approx(0.8)), "raising the second class loses nothing, and one alarm may stay"
+    none = sure_levels((0.5, 0.5), peaks, DEFECTS, 0.0)
     assert count_alarms(peaks, none) == 0
-    assert none[0] == pytest.approx(0.601)
+    assert none[0] == pytest.approx(0.6)
 
 
 def test_what_is_certain_cannot_be_silenced_and_is_counted() -> None:
     peaks = np.array([[0.99995], [1.0], [0.2]], np.float32)
-    thresholds = quiet_thresholds([curve_of(0.9, 0.1)], peaks, 0.0)
-    assert 0 < thresholds[0] < 1
-    assert count_alarms(peaks, thresholds) == 2
+    levels = sure_levels((0.5,), peaks, DEFECTS[1:], 0.0)
+    assert 0 < levels[0] < 1
+    assert count_alarms(peaks, levels) == 1
 
 
 def test_the_bound_on_false_alarms_is_that_of_clopper_and_pearson() -> None:

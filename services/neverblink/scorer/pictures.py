@@ -15,6 +15,7 @@ from neverblink.vision.findings import Finding
 from neverblink.vision.hybrid import area_mm2
 from neverblink.vision.inspection import Inspection
 from neverblink.vision.overlay import outlined, overlay
+from neverblink.vision.regions import outlined_by
 
 _THUMBNAIL_SIDE = 256
 _OVERLAY_SIDE = 1024
@@ -47,7 +48,8 @@ def evidence_pictures(
     if "overlay" in kinds:
         drawn = overlay(_at_most(pixels, _OVERLAY_SIDE), inspection.anomaly.anomaly_map, artifact.map_threshold)
         if inspection.probabilities is not None and artifact.manifest.unet is not None:
-            drawn = outlined(drawn, artifact.manifest.unet.spec.marked(inspection.probabilities))
+            marked = outlined_by(artifact.manifest.unet.spec, inspection.probabilities)
+            drawn = outlined(drawn, np.asarray(marked.any(axis=0)))
         pictures["overlay"] = _jpeg(drawn)
     if "thumbnail" in kinds:
         pictures["thumbnail"] = _jpeg(_at_most(pixels, _THUMBNAIL_SIDE))

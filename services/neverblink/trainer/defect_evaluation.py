@@ -28,6 +28,7 @@ from neverblink.trainer.pixel_ranking import PixelRanking
 from neverblink.trainer.region_matching import LabelledRegion, Matching, match
 from neverblink.vision.findings import Finding
 from neverblink.vision.inspection import Inspection
+from neverblink.vision.regions import outlined_by
 from neverblink.vision.unet_spec import UnetSpec
 
 _LONGEST_SIDE = 1024
@@ -175,10 +176,12 @@ class DefectTally:
         if self._unet is None:
             return
         probabilities = inspected.inspection.probabilities
-        for channel, type_ in enumerate(self._unet.classes):
-            # Where the U-Net did not run it marks nothing: a plant sees it so.
-            plane = np.zeros(size, np.float32) if probabilities is None else _resized(probabilities[channel], size)
-            self._pixels[type_].add(plane, self._unet.threshold(channel), truths.get(type_, nowhere))
+        # Where the U-Net did not run it marks nothing: a plant sees it so.
+        planes = np.zeros((len(self._unet.classes), *size), np.float32)
+        if probabilities is not None:
+            planes = np.stack([_resized(plane, size) for plane in probabilities])
+        for type_, plane, marked in zip(self._unet.classes, planes, outlined_by(self._unet, planes), strict=True):
+            self._pixels[type_].add(plane, marked, truths.get(type_, nowhere))
 
     def _keep_if_worst(self, inspected: InspectedImage, matching: Matching) -> None:
         """Of misses those that passed are worse, then regions not found at all, then large ones; of false alarms
@@ -216,7 +219,7 @@ class DefectTally:
             score_ratio=inspected.score_ratio,
             anomaly_map=inspection.anomaly.anomaly_map,
             probability=None if planes is None else planes.max(axis=0),
-            marked=None if planes is None or self._unet is None else self._unet.marked(planes),
+            marked=None if planes is None or self._unet is None else _anywhere(self._unet, planes),
         )
 
     def _type(self, name: str) -> DefectType:
@@ -272,9 +275,8 @@ class _PixelTally:
         self._pooled = np.zeros(3, dtype=np.int64)
         self._images: list[Counts] = []
 
-    def add(self, probability: Map, threshold: float, truth: Mask) -> None:
+    def add(self, probability: Map, marked: Mask, truth: Mask) -> None:
         self._ranking.add(probability, truth)
-        marked = probability > threshold
         counts = [int(np.count_nonzero(part)) for part in (marked & truth, marked & ~truth, truth & ~marked)]
         self._pooled += counts
         if truth.any():
@@ -311,6 +313,10 @@ def _area_ratio(ratios: Sequence[float]) -> AreaRatio | None:
         return None
     low, median, high = (float(value) for value in np.percentile(ratios, (25, 50, 75)))
     return AreaRatio(median, low, high, len(ratios))
+
+
+def _anywhere(unet: UnetSpec, probabilities: Map) -> Mask:
+    return np.asarray(outlined_by(unet, probabilities).any(axis=0))
 
 
 def _grid(height: int, width: int) -> tuple[int, int]:

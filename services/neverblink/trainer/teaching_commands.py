@@ -95,13 +95,14 @@ def _tell_unet(taught: TaughtUnet, console: Console) -> None:
         "class",
         Column("held-out images", justify="right"),
         Column("Dice", justify="right"),
-        Column("threshold", justify="right"),
+        Column("outlined from", justify="right"),
+        Column("sure from", justify="right"),
         title=f"U-Net after epoch {trained.best_epoch} of {len(trained.history)}",
     )
     for found in held_out.classes:
         dice = "–" if found.dice is None else f"{found.dice:.3f}"
         images = f"{found.images}{' synthetic' if found.synthetic else ''}"
-        table.add_row(escape(found.name), images, dice, f"{found.threshold:.2f}")
+        table.add_row(escape(found.name), images, dice, f"{found.threshold:.2f}", f"{found.sure:.4f}")
     console.print(table)
     _say(console, f"learnt from {len(division.defective)} images with defects and {len(division.good)} good ones")
     if held_out.false_alarm_bound is not None:

@@ -25,7 +25,7 @@ from neverblink.trainer.defect_division import Division, divide, is_synthetic
 from neverblink.trainer.fit import Progress
 from neverblink.trainer.sample_store import BINARY, Sample, SampleStore
 from neverblink.trainer.unet_checkpoint import Epoch, Run, load_run, save_run
-from neverblink.trainer.unet_thresholds import DiceCurve, alarm_bound, count_alarms, quiet_thresholds
+from neverblink.trainer.unet_thresholds import DiceCurve, alarm_bound, count_alarms, sure_levels
 from neverblink.trainer.yaml_file import read_policy_file
 from neverblink.vision.backbone_spec import DEFAULT_MODEL
 from neverblink.vision.decode import Image
@@ -96,7 +96,7 @@ class TrainSettings(BaseModel):
         default=0.02,
         ge=0,
         lt=1,
-        description="Share of held-out good images that may be marked; thresholds rise until then.",
+        description="Share of held-out good images that may be marked; what a region must be sure of rises until then.",
     )
     seed: int = Field(default=0, ge=0)
     device: str = "cpu"
@@ -114,13 +114,15 @@ _WITHOUT_EFFECT = {"device", "amp", "threads", "workers", "memory_gib"}
 class HeldOutClass:
     """A class on held-out images: how many show it, and Dice at its threshold, None where none does.
 
-    `synthetic`: those that show it are drawn, as no real image could be held out.
+    `sure` is the probability that a region must pass somewhere, so that good parts stay quiet. `synthetic`: those that
+    show it are drawn, as no real image could be held out.
     """
 
     name: str
     images: int
     dice: float | None
     threshold: float
+    sure: float
     synthetic: bool
 
 
@@ -206,9 +208,12 @@ def train_unet(
             on_epoch(epoch)
         trainer.unet.load_state_dict(run.best)
         held_out = trainer.held_out()
-    thresholds = tuple(found.threshold for found in held_out.classes)
+    levels = {
+        "thresholds": tuple(found.threshold for found in held_out.classes),
+        "sure": tuple(found.sure for found in held_out.classes),
+    }
     unet = trainer.unet.to("cpu").eval().requires_grad_(requires_grad=False)
-    unet.spec = spec = spec.model_copy(update={"thresholds": thresholds})
+    unet.spec = spec = spec.model_copy(update=levels)
     return TrainedUnet(spec, unet, tuple(run.history), run.best_epoch, held_out, division)
 
 
@@ -302,12 +307,13 @@ class _Trainer:
     def held_out(self) -> HeldOut:
         """Choose the thresholds on held-out images, and return what comes of them."""
         curves, peaks = self._curves(), self._peaks()
-        thresholds = quiet_thresholds(curves, peaks, self._settings.false_alarms)
-        alarms = count_alarms(peaks, thresholds)
+        thresholds = [curve.best() for curve in curves]
+        levels = sure_levels(thresholds, peaks, self._defect_peaks(), self._settings.false_alarms)
+        alarms = count_alarms(peaks, levels)
         return HeldOut(
             classes=tuple(
-                self._held_out_class(name, curve.dice(threshold), threshold)
-                for name, curve, threshold in zip(self._classes, curves, thresholds, strict=True)
+                self._held_out_class(name, curve.dice(threshold), threshold, sure)
+                for name, curve, threshold, sure in zip(self._classes, curves, thresholds, levels, strict=True)
             ),
             images=len(self._division.held_out),
             held_out_good=len(peaks),
@@ -315,9 +321,9 @@ class _Trainer:
             false_alarm_bound=alarm_bound(alarms, len(peaks)),
         )
 
-    def _held_out_class(self, name: str, dice: float | None, threshold: float) -> HeldOutClass:
+    def _held_out_class(self, name: str, dice: float | None, threshold: float, sure: float) -> HeldOutClass:
         own = [image for image in self._division.held_out if self._classes == BINARY or name in image.types]
-        return HeldOutClass(name, len(own), dice, threshold, bool(own) and all(map(is_synthetic, own)))
+        return HeldOutClass(name, len(own), dice, threshold, sure, bool(own) and all(map(is_synthetic, own)))
 
     def _loss(self, batch: _Batch) -> Tensor:
         pixels, target, known = (part.to(self._device) for part in batch)
@@ -366,6 +372,15 @@ class _Trainer:
         for index, _, probabilities in self._seen(good):
             peaks[index] = np.maximum(peaks[index], probabilities.max(axis=(1, 2)))
         return peaks
+
+    def _defect_peaks(self) -> list[Floats]:
+        """Return, a class, how sure the network is at the most of each held-out image's defect: (m,)."""
+        peaks: list[list[float]] = [[] for _ in self._classes]
+        for _, sample, probabilities in self._seen(self._division.held_out):
+            masks, known = sample.targets(self._classes)
+            for channel in np.flatnonzero(known & masks.any(axis=(1, 2))):
+                peaks[channel].append(float(probabilities[channel][masks[channel]].max()))
+        return [np.array(own, dtype=np.float32) for own in peaks]
 
     def _seen(self, images: Sequence[DefectImage]) -> Iterator[tuple[int, Sample, Floats]]:
         """Yield an image's place, a sample of it and the (K, side, side) float32 probabilities there."""

@@ -65,32 +65,35 @@ class DiceCurve:
         return np.asarray(2 * hits / (hits + np.cumsum(self._rest[::-1])[::-1] + defects))
 
 
-def quiet_thresholds(curves: Sequence[DiceCurve], peaks: Floats, false_alarms: float | None) -> tuple[float, ...]:
-    """Return a threshold a class: the best by Dice, raised until few enough good images have a pixel above.
+def sure_levels(
+    thresholds: Sequence[float], good: Floats, defects: Sequence[Floats], false_alarms: float | None
+) -> tuple[float, ...]:
+    """Return how sure a region of each class must be somewhere, so that few enough good images have one.
 
-    `peaks` (n, K) are the highest probabilities in good images, of which at most the share `false_alarms` may be
-    marked, whatever the class; None raises nothing. Of the classes that mark an image too many, the one is raised
-    that loses the least Dice by it. What is certain to a thousandth cannot be silenced.
+    `good` (n, K) are the highest probabilities in good images, of which at most the share `false_alarms` may be
+    marked, whatever the class; None asks for nothing. `defects` holds (m,) highest probabilities in the labelled
+    defects of each class. Of the classes that mark an image too many, the one is raised that loses the fewest of its
+    defects by it. What is certain cannot be silenced.
     """
-    thresholds = [curve.best() for curve in curves]
+    levels = list(thresholds)
     if false_alarms is None:
-        return tuple(thresholds)
-    allowed = math.floor(false_alarms * len(peaks))
-    while count_alarms(peaks, thresholds) > allowed:
+        return tuple(levels)
+    allowed = math.floor(false_alarms * len(good))
+    while count_alarms(good, levels) > allowed:
         raised = [
-            (_lost(curve, thresholds[channel], above), channel, above)
-            for channel, curve in enumerate(curves)
-            if (above := _next_quiet(peaks[:, channel], thresholds[channel])) is not None
+            (_lost(own, levels[channel], above), above - levels[channel], channel, above)
+            for channel, own in enumerate(defects)
+            if (above := _next_quiet(good[:, channel], levels[channel])) is not None
         ]
         if not raised:
             break
-        _, channel, thresholds[channel] = min(raised)
-    return tuple(thresholds)
+        *_, channel, levels[channel] = min(raised)
+    return tuple(levels)
 
 
-def count_alarms(peaks: Floats, thresholds: Sequence[float]) -> int:
-    """Return how many of n good images have a pixel above the threshold of any class; `peaks` is (n, K)."""
-    return int((peaks > np.asarray(thresholds, dtype=np.float32)).any(axis=1).sum())
+def count_alarms(peaks: Floats, levels: Sequence[float]) -> int:
+    """Return how many of n good images have a pixel above the level of any class; `peaks` is (n, K)."""
+    return int((peaks > np.asarray(levels, dtype=np.float32)).any(axis=1).sum())
 
 
 def alarm_bound(alarms: int, images: int) -> float | None:
@@ -104,14 +107,14 @@ def alarm_bound(alarms: int, images: int) -> float | None:
     return 1.0 if alarms == images else float(beta.ppf(CONFIDENCE, alarms + 1, images - alarms))
 
 
-def _next_quiet(peaks: Floats, threshold: float) -> float | None:
-    """Return the least threshold that silences one more image, None where there is none below 1."""
-    above = peaks[peaks > np.float32(threshold)]
-    if not len(above):
-        return None
-    step = max(math.ceil(float(above.min()) * _STEPS), round(threshold * _STEPS) + 1)
-    return step / _STEPS if step < _STEPS else None
+def _next_quiet(peaks: Floats, level: float) -> float | None:
+    """Return the least level that silences one more image, None where there is none below 1."""
+    above = peaks[peaks > np.float32(level)]
+    return float(above.min()) if len(above) and above.min() < 1 else None
 
 
-def _lost(curve: DiceCurve, before: float, after: float) -> float:
-    return (curve.dice(before) or 0.0) - (curve.dice(after) or 0.0)
+def _lost(defects: Floats, before: float, after: float) -> float:
+    """Return which share of the defects is found at one level and not at another; 1 where there are none to tell."""
+    if not len(defects):
+        return 1.0
+    return float(((defects > np.float32(before)) & (defects <= np.float32(after))).mean())

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neverblink.vision.findings import ANOMALY, UNKNOWN, Finding, Source
-from neverblink.vision.regions import Region, components, regions
+from neverblink.vision.regions import Region, components, outlined_by, regions
 from neverblink.vision.unet_spec import UnetSpec
 
 Map = npt.NDArray[np.float32]
@@ -174,7 +174,7 @@ def _weighed(finding: Finding, policy: Policy, mm_per_px: float | None) -> Liter
 def _segments(
     anomaly_map: Map, probabilities: Map, unet: UnetSpec, image_size: tuple[int, int], min_area_px: int
 ) -> list[Marked]:
-    over = np.stack([plane > unet.threshold(channel) for channel, plane in enumerate(probabilities)])
+    over = outlined_by(unet, probabilities)
     found: list[Marked] = []
     for region in components(np.asarray(over.any(axis=0)), anomaly_map, image_size, min_area_px):
         weights = (probabilities[:, region.mask] * over[:, region.mask]).sum(axis=1)

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from neverblink.vision.unet_spec import UnetSpec
+
 Map = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
@@ -78,3 +80,18 @@ def components(marked: Mask, values: Map, image_size: tuple[int, int], min_area_
             )
         )
     return sorted(found, key=lambda region: -region.peak)
+
+
+def outlined_by(unet: UnetSpec, probabilities: Map) -> Mask:
+    """Return which pixels a U-Net with (K, h, w) `probabilities` marks for each class, (K, h, w).
+
+    A region reaches as far as the class's threshold, and is one only if it is sure somewhere: what keeps good parts
+    quiet must not shrink the outlines of defects (the two thresholds of J. Canny, PAMI 1986, over probabilities).
+    """
+    marked = np.stack([plane > unet.threshold(channel) for channel, plane in enumerate(probabilities)])
+    for channel, plane in enumerate(probabilities):
+        count, labels = cv2.connectedComponents(marked[channel].astype(np.uint8), connectivity=8)
+        highest = np.zeros(count, dtype=np.float32)
+        np.maximum.at(highest, labels[marked[channel]], plane[marked[channel]])
+        marked[channel] &= (highest > unet.surely(channel))[labels]
+    return marked

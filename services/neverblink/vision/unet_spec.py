@@ -2,8 +2,6 @@
 
 from typing import Literal, Self
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from neverblink.vision.preprocess import Preprocess
@@ -35,15 +33,20 @@ class UnetSpec(BaseModel):
     thresholds: tuple[float, ...] = Field(
         default=(), description="Probability above which a pixel belongs to its class; none: 0.5 for all."
     )
+    sure: tuple[float, ...] = Field(
+        default=(),
+        description="Probability that a region of a class must pass somewhere to be one; none: as the thresholds.",
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if len(set(self.classes)) != len(self.classes):
             raise ValueError(f"the classes of a U-Net are all different, not {', '.join(self.classes)}")
-        if self.thresholds and len(self.thresholds) != len(self.classes):
-            raise ValueError(f"{len(self.thresholds)} thresholds do not fit {len(self.classes)} classes")
-        if any(not 0 < threshold < 1 for threshold in self.thresholds):
-            raise ValueError("a threshold is a probability between 0 and 1")
+        for levels in (self.thresholds, self.sure):
+            if levels and len(levels) != len(self.classes):
+                raise ValueError(f"{len(levels)} thresholds do not fit {len(self.classes)} classes")
+            if any(not 0 < level < 1 for level in levels):
+                raise ValueError("a threshold is a probability between 0 and 1")
         if self.preprocess.side % (1 << self.depth):
             raise ValueError(
                 f"an input of {self.preprocess.side} px cannot be halved {self.depth} times;"
@@ -55,7 +58,6 @@ class UnetSpec(BaseModel):
         """Return the probability above which a pixel belongs to a class."""
         return self.thresholds[channel] if self.thresholds else 0.5
 
-    def marked(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-        """Return which pixels of (K, h, w) probabilities belong to any class, (h, w)."""
-        over = [plane > self.threshold(channel) for channel, plane in enumerate(probabilities)]
-        return np.asarray(np.logical_or.reduce(over), dtype=np.bool_)
+    def surely(self, channel: int) -> float:
+        """Return the probability above which a region of a class must reach somewhere."""
+        return max(self.sure[channel], self.threshold(channel)) if self.sure else self.threshold(channel)
