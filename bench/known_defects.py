@@ -48,7 +48,7 @@ DRAWINGS = Drawings.model_validate(
         "crack": {"size": [0.15, 0.9], "contrast": [0.06, 0.35], "width": [0.003, 0.014]},
         "scratch": {"size": [0.1, 0.5], "contrast": [0.06, 0.25]},
         "edge-break": {"size": [0.06, 0.35], "contrast": [0.06, 0.4]},
-        "stain": {"size": [0.3, 1.2], "contrast": [0.04, 0.2]},
+        "stain": {"size": [0.3, 1.0], "contrast": [0.04, 0.2]},
         "oxidation": {"size": [0.15, 0.6], "contrast": [0.06, 0.25]},
         "dent": {"size": [0.1, 0.3], "contrast": [0.06, 0.2]},
     }

@@ -75,7 +75,13 @@ class Models:
             models.append(model)
             log.info(
                 f"product {product.name} is scored by {model.artifact.name} {model.artifact.version}",
-                extra={"fields": {"digest": model.artifact.digest, "threshold": model.artifact.threshold}},
+                extra={
+                    "fields": {
+                        "digest": model.artifact.digest,
+                        "threshold": model.artifact.threshold,
+                        "knows": sorted(model.artifact.parts),
+                    }
+                },
             )
         if not models:
             raise ModelError("no model can be loaded: " + "; ".join(faults))

@@ -107,6 +107,7 @@ class Scorer:
         self._tracer = telemetry.tracer("scorer")
         meter = telemetry.meter("scorer")
         self._verdicts = meter.create_counter("neverblink.scorer.verdicts", unit="{verdict}")
+        self._defects = meter.create_counter("neverblink.scorer.defects", unit="{defect}")
         self._to_verdict = meter.create_histogram("neverblink.scorer.captured_to_verdict", unit="s")
         self._batch_size = meter.create_histogram("neverblink.scorer.batch_size", unit="{frame}")
         self._batch_time = meter.create_histogram("neverblink.scorer.batch_time", unit="s")
@@ -306,6 +307,8 @@ class Scorer:
         verdict = verdicts.in_time(frame, ids, times=self._now_emitted(work.times), **facts)
         await self._send(verdict, work.trace)
         self._count(verdict.decision, frame, verdict.times)
+        for defect in verdict.defects:
+            self._defects.add(1, {"line": frame.line, "station": frame.station, "type": defect.type})
         pictures = await asyncio.get_running_loop().run_in_executor(
             self._pictures, evidence_pictures, work.pixels, inspection, model.artifact, kinds
         )
