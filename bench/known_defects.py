@@ -115,7 +115,9 @@ def tiles(name: str, data: Path, arguments: argparse.Namespace) -> dict[str, Any
     artifact = fitted(
         folder, arguments.cache / TILES, FitSettings(product="tile", name="tile", false_reject=FALSE_REJECT)
     )
-    return judged(artifact, lessons, good_images(folder)[:GOOD_IN_TRAINING], kept, settings, arguments.cache / name)
+    return judged(
+        artifact, lessons, good_images(folder)[:GOOD_IN_TRAINING], kept, settings, arguments.cache / "models" / name
+    )
 
 
 def boards(data: Path, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -135,7 +137,9 @@ def boards(data: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         arguments.cache / BOARDS,
         FitSettings(product="board", name="board", size=320, false_reject=FALSE_REJECT),
     )
-    return judged(artifact, lessons, good_images(folder), test, settings, arguments.cache / "boards", named=True)
+    return judged(
+        artifact, lessons, good_images(folder), test, settings, arguments.cache / "models" / "boards", named=True
+    )
 
 
 def judged(

@@ -43,11 +43,24 @@ def test_dice_is_one_minus_twice_the_overlap_over_the_sum() -> None:
     assert float(loss) == pytest.approx(1 - (2 * 0.8 + 0.5) / (1.4 + 1 + 0.5), rel=1e-5)
 
 
-def test_dice_is_taken_over_the_batch() -> None:
-    logits = torch.cat([logits_of(0.9, 0.2), logits_of(0.3, 0.1)])
-    target = torch.cat([target_of(1, 0), target_of(0, 0)])
-    # One mask over four pixels: overlap 0.9, sums 1.5 and 1.
-    assert float(segmentation_loss(logits, target, DICE)) == pytest.approx(1 - 2.8 / 3.5, rel=1e-5)
+def test_dice_is_the_mean_over_images_that_show_the_class() -> None:
+    logits = torch.cat([logits_of(0.9, 0.2), logits_of(0.6, 0.7), logits_of(0.3, 0.1)])
+    target = torch.cat([target_of(1, 0), target_of(1, 1), target_of(0, 0)])
+    # Overlaps 0.9 and 1.3, sums 2.1 and 3.3; the third image has no defect and no say.
+    expected = ((1 - 2.8 / 3.1) + (1 - 3.6 / 4.3)) / 2
+    assert float(segmentation_loss(logits, target, DICE)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_missed_speck_costs_as_much_as_a_missed_stain() -> None:
+    target = torch.zeros((2, 1, 32, 32))
+    target[0, 0, :24], target[1, 0, 4, 4] = 1, 1
+    found = torch.where(target > 0, 9.0, -9.0)
+    costs = []
+    for missed in range(2):
+        logits = found.clone()
+        logits[missed] = -9
+        costs.append(float(segmentation_loss(logits, target, LossSettings(bce=0, dice=1, smooth=0.01))))
+    assert costs[0] == pytest.approx(costs[1], rel=0.1)
 
 
 def test_both_parts_add_up_by_their_weights() -> None:
@@ -106,7 +119,7 @@ def test_a_batch_without_any_label_costs_nothing_and_moves_nothing() -> None:
 
 def test_an_empty_mask_costs_little_when_nothing_is_found_and_much_when_all_is() -> None:
     target = torch.zeros((1, 1, 8, 8))
-    for settings in (LossSettings(), DICE, LossSettings(focal_gamma=2)):
+    for settings in (LossSettings(), BCE, LossSettings(focal_gamma=2)):
         nothing, all_of_it = (segmentation_loss(torch.full_like(target, x), target, settings) for x in (-12.0, 12.0))
         assert 0 <= float(nothing) < 1e-3
         assert float(all_of_it) > 0.4

@@ -23,33 +23,40 @@ _AS_GOOD = 0.001
 
 
 class DiceCurve:
-    """Dice of one class at every threshold, from counts over any number of pixels: 2 |A ∩ B| / (|A| + |B|)."""
+    """Dice of one class at every threshold, 2 |A ∩ B| / (|A| + |B|), as the mean over the images that show it.
+
+    Over images, not pooled pixels: a crack must count beside a stain a hundred times its size.
+    """
 
     def __init__(self) -> None:
-        self._defect = np.zeros(_STEPS)
-        self._rest = np.zeros(_STEPS)
+        self._sum = np.zeros(_STEPS)
+        self._images = 0
 
     def add(self, probabilities: Floats, truth: Mask) -> None:
-        """Count pixels: probabilities and truth of one shape."""
+        """Count an image, or a tile of one: probabilities and truth of one shape."""
+        if not truth.any():
+            return
         # A pixel is above k thousandths when its step is k or more.
         steps = np.clip(np.ceil(probabilities * _STEPS) - 1, 0, _STEPS - 1).astype(np.int64)
-        self._defect += np.bincount(steps[truth], minlength=_STEPS)
-        self._rest += np.bincount(steps[~truth], minlength=_STEPS)
+        hits = np.cumsum(np.bincount(steps[truth], minlength=_STEPS)[::-1])[::-1]
+        rest = np.cumsum(np.bincount(steps[~truth], minlength=_STEPS)[::-1])[::-1]
+        self._sum += 2 * hits / (hits + rest + np.count_nonzero(truth))
+        self._images += 1
 
     def dice(self, threshold: float) -> float | None:
-        """Return Dice at a threshold, None where no pixel is a defect."""
+        """Return Dice at a threshold, None where no image shows a defect."""
         values = self._values()
         return None if values is None else float(values[round(threshold * _STEPS)])
 
     def highest(self) -> float | None:
-        """Return Dice at the threshold that is best for it, None where no pixel is a defect."""
+        """Return Dice at the threshold that is best for it, None where no image shows a defect."""
         values = self._values()
         return None if values is None else float(values[1:].max())
 
     def best(self) -> float:
         """Return the threshold of the highest Dice, of equally good ones the nearest to one half.
 
-        That is one half itself for a class that no pixel shows or that was not learnt.
+        That is one half itself for a class that no image shows or that was not learnt.
         """
         values = self._values()
         if values is None or values[1:].max() < _LEARNT:
@@ -58,11 +65,7 @@ class DiceCurve:
         return int(good[np.abs(good - _STEPS // 2).argmin()]) / _STEPS
 
     def _values(self) -> npt.NDArray[np.float64] | None:
-        defects = self._defect.sum()
-        if not defects:
-            return None
-        hits = np.cumsum(self._defect[::-1])[::-1]
-        return np.asarray(2 * hits / (hits + np.cumsum(self._rest[::-1])[::-1] + defects))
+        return self._sum / self._images if self._images else None
 
 
 def sure_levels(

@@ -76,14 +76,16 @@ def _cross_entropy(logits: Tensor, target: Tensor, labelled: Tensor, gamma: floa
 
 
 def _dice(logits: Tensor, target: Tensor, labelled: Tensor, smooth: float) -> Tensor:
-    """Return (K,) soft Dice losses, each over all labelled pixels of the batch (Milletari et al., 3DV 2016).
+    """Return (K,) soft Dice losses (Milletari et al., 3DV 2016), means over the labelled images that show the class.
 
-    Over the batch, not image by image: most images lack most defects, and a lone false pixel in an empty image
-    would cost as much as a missed defect. Sums, not sums of squares, below the fraction (Sudre et al., DLMIA
-    2017): squares hardly see a faint false probability spread over a whole image.
+    Image by image, so that a crack counts as much as a stain a hundred times its size: pooled over a batch, defects of
+    few pixels were not learnt at all beside large ones. Images without the class are left to the cross-entropy: there
+    a lone false pixel would cost as much as a missed defect. Sums, not sums of squares, below the fraction (Sudre et
+    al., DLMIA 2017): squares hardly see a faint false probability spread over a whole image.
     """
-    share = labelled[:, :, None, None]
-    probabilities, target = torch.sigmoid(logits) * share, target * share
-    both = (probabilities * target).sum(dim=(0, 2, 3))
-    total = (probabilities + target).sum(dim=(0, 2, 3))
-    return 1 - (2 * both + smooth) / (total + smooth)
+    probabilities = torch.sigmoid(logits)
+    both = (probabilities * target).sum(dim=(2, 3))
+    total = (probabilities + target).sum(dim=(2, 3))
+    shown = labelled * target.any(dim=3).any(dim=2)
+    losses = 1 - (2 * both + smooth) / (total + smooth)
+    return (losses * shown).sum(dim=0) / shown.sum(dim=0).clamp(min=1)
