@@ -425,6 +425,12 @@ def test_regions_must_be_surer_until_good_images_stay_quiet_where_it_costs_the_f
     assert none[0] == pytest.approx(0.6)
 
 
+def test_a_single_odd_part_does_not_decide_for_all() -> None:
+    peaks = np.array([[0.2]] * 39 + [[0.99999]], np.float32)
+    assert sure_levels((0.5,), peaks, DEFECTS[1:], 0.02) == (0.5,)
+    assert sure_levels((0.5,), peaks, DEFECTS[1:], 0.0)[0] > 0.9999
+
+
 def test_what_is_certain_cannot_be_silenced_and_is_counted() -> None:
     peaks = np.array([[0.99995], [1.0], [0.2]], np.float32)
     levels = sure_levels((0.5,), peaks, DEFECTS[1:], 0.0)
