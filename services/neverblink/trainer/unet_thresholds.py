@@ -74,9 +74,9 @@ def sure_levels(
     """Return how sure a region of each class must be somewhere, so that few enough good images have one.
 
     `good` (n, K) are the highest probabilities in good images, of which at most the share `false_alarms` may be
-    marked, but one always, whatever the class; None asks for nothing. `defects` holds (m,) highest probabilities in the labelled
-    defects of each class. Of the classes that mark an image too many, the one is raised that loses the fewest of its
-    defects by it. What is certain cannot be silenced.
+    marked, whatever the class, but one always; None asks for nothing. `defects` holds (m,) highest probabilities in
+    the labelled defects of each class. Of the classes that mark an image too many, the one is raised that loses the
+    fewest of its defects by it. What is certain cannot be silenced.
     """
     levels = list(thresholds)
     if false_alarms is None:
