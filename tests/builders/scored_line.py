@@ -71,7 +71,7 @@ def teach_blots(artifacts: Path) -> None:
         cv2.imwrite(str(folder / f"ground_truth/blot/{number:02}_mask.png"), mask.astype(np.uint8) * 255)
         (folder / f"test/good/{number:02}.png").write_bytes(png(striped(number)))
     small = TrainSettings(
-        encoder="plain", width=4, depth=2, epochs=6, learning_rate=1e-2, augmentation=UNCHANGED, threads=1
+        encoder="plain", width=8, depth=2, epochs=10, learning_rate=1e-2, augmentation=UNCHANGED, threads=1
     )
     teach_unet([folder], artifacts / "striped", artifacts / "taught", small, leave=0)
     calibration = load_artifact(artifacts / "taught").manifest.calibration

@@ -10,7 +10,8 @@ from scipy.stats import binom
 
 from neverblink.trainer.dataset import DatasetError
 from neverblink.trainer.train_classifier import ClassifierSettings, Regions, TrainedClassifier, fit_regions
-from neverblink.vision.classifier import Classifier, ClassifierSpec, Familiar, Name, images_needed
+from neverblink.vision.classifier import Classifier, Familiar, Name
+from neverblink.vision.classifier_spec import ClassifierSpec, images_needed
 from neverblink.vision.errors import VisionError
 
 WIDTH = 12

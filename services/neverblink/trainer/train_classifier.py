@@ -18,17 +18,14 @@ from neverblink.trainer.dataset import DatasetError
 from neverblink.trainer.defect_dataset import DefectImage
 from neverblink.trainer.fit import Progress
 from neverblink.vision.classifier import (
-    UNKNOWN_RATE,
     Classifier,
-    ClassifierSpec,
     Familiar,
     KnownRegions,
     Name,
-    TypeFigures,
-    images_needed,
     name_of,
     type_chances,
 )
+from neverblink.vision.classifier_spec import UNKNOWN_RATE, ClassifierSpec, TypeFigures, images_needed
 from neverblink.vision.decode import Image, read_image
 from neverblink.vision.inspector import Inspector, embedded, prepared
 from neverblink.vision.patchcore import FeatureExtractor

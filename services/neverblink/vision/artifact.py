@@ -30,7 +30,7 @@ from safetensors.numpy import save as save_tensors
 
 from neverblink.vision.backbone_spec import SHA256, BackboneSpec
 from neverblink.vision.calibration import Calibration
-from neverblink.vision.classifier import ClassifierSpec
+from neverblink.vision.classifier_spec import ClassifierSpec
 from neverblink.vision.errors import VisionError, reason_of
 from neverblink.vision.sketch import ratio_sketch
 from neverblink.vision.tiling import TilePlan

@@ -1,7 +1,6 @@
 """What a region looks like to the backbone: a descriptor from the features that PatchCore has computed anyway."""
 
 from collections.abc import Iterator
-from typing import Final
 
 import cv2
 import numpy as np
@@ -11,9 +10,6 @@ from torch import Tensor
 from neverblink.vision.errors import VisionError
 from neverblink.vision.preprocess import Preprocess
 from neverblink.vision.tiling import TilePlan
-
-DESCRIPTOR: Final = 1
-"""Rises when `describe` changes: a classifier understands only the descriptors that it was trained on."""
 
 _SHAPE = 2
 """Numbers beside the features: how large and how long a region is."""
