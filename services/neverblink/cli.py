@@ -60,6 +60,13 @@ def main() -> None:
         sys.exit(EXIT_BAD_INPUT)
 
 
+def _console() -> Any:
+    """Return where tables go: as wide as the terminal, and wide enough for them where there is none."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=140)
+
+
 def sentence_of(error: BaseException) -> str | None:
     """Return what an error says to a person, None when it is not one of ours.
 
@@ -505,11 +512,10 @@ def evaluate(
 
     `neverblink evaluate pcb --artifact artifacts/pcb --report pcb.html`
     """
-    from rich.console import Console
 
     from neverblink.trainer.commands import run_evaluate
 
-    run_evaluate(images, artifact, weights, as_json, Console(), report, device=device, engine=engine)
+    run_evaluate(images, artifact, weights, as_json, _console(), report, device=device, engine=engine)
 
 
 @app.command()
@@ -534,7 +540,6 @@ def compare(
 
     `neverblink compare pcb --config candidates.yaml`
     """
-    from rich.console import Console
 
     from neverblink.trainer.commands import run_compare
     from neverblink.trainer.compare import EXAMPLE
@@ -545,7 +550,7 @@ def compare(
     if images is None or config is None:
         raise typer.BadParameter("name a folder of images and --config FILE.yaml; --example prints such a file")
     # Where no terminal tells its width, the table needs more than the usual 80 columns.
-    console = Console() if sys.stdout.isatty() else Console(width=140)
+    console = _console()
     if not run_compare(images, config, folder, product, as_json, console):
         raise typer.Exit(EXIT_BAD_RESULT)
 
@@ -747,24 +752,22 @@ def train_classifier(
 
     `neverblink train-classifier pcb --artifact artifacts/pcb-unet --out artifacts/pcb-hybrid`
     """
-    from rich.console import Console
 
     from neverblink.trainer.teaching_commands import run_train_classifier
     from neverblink.trainer.train_classifier import ClassifierSettings
 
     settings = ClassifierSettings(unknown_rate=unknown_rate, min_confidence=min_confidence, seed=seed)
-    run_train_classifier(images, artifact, out, settings, Console(), weights=weights, leave=leave, version=version)
+    run_train_classifier(images, artifact, out, settings, _console(), weights=weights, leave=leave, version=version)
     typer.echo(str(out))
 
 
 @app.command()
 def backbones() -> None:
     """Print the networks that features can come from, and which come with their weights."""
-    from rich.console import Console
 
     from neverblink.trainer.commands import list_backbones
 
-    list_backbones(Console() if sys.stdout.isatty() else Console(width=140))
+    list_backbones(_console())
 
 
 @artifact_app.command("inspect")
@@ -852,11 +855,10 @@ def demo(
     folder: Annotated[Path, typer.Option(help="Where plant file, models, logs and ledger go.")] = Path("runs/demo"),
 ) -> None:
     """Run a whole plant on this machine: two lines, their PLCs, and every service as a process."""
-    from rich.console import Console
 
     from neverblink.demo.service import DemoSettings, run
 
     settings = DemoSettings(parts=parts, kafka=kafka, images=images, weights=weights, rate_per_s=rate, folder=folder)
     # Where no terminal tells its width, the tables need more than the usual 80 columns.
-    console = Console() if sys.stdout.isatty() else Console(width=140)
+    console = _console()
     raise typer.Exit(asyncio.run(run(settings, console)))
