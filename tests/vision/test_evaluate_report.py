@@ -25,9 +25,10 @@ from neverblink.trainer.defect_section import defect_section
 from neverblink.trainer.evaluate import EXAMPLES, Evaluation, Example, best_f1, evaluate
 from neverblink.trainer.pixel_ranking import PixelRanking
 from neverblink.trainer.report import ReportError, check_place, render, write_report
-from neverblink.trainer.report_pictures import LABEL_COLOUR, MODEL_COLOUR
+from neverblink.trainer.report_pictures import LABEL_COLOUR
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.inspector import extractor_of
+from neverblink.vision.overlay import OUTLINE
 from neverblink.vision.unet_spec import UnetSpec
 
 
@@ -378,7 +379,7 @@ def test_known_defects_have_their_figures_their_matrix_and_their_pictures(
 def test_outlines_show_the_label_and_what_the_unet_marked(tmp_path: Path) -> None:
     section = defect_section(known_defects(tmp_path), map_threshold=1)
     left, top, _, _ = CORNERS
-    for picture, colour in ((section.misses[0], LABEL_COLOUR), (section.alarms[0], MODEL_COLOUR)):
+    for picture, colour in ((section.misses[0], LABEL_COLOUR), (section.alarms[0], OUTLINE)):
         pixels = np.frombuffer(base64.b64decode(picture.image.partition(",")[2]), np.uint8)
         edge = cv2.imdecode(pixels, cv2.IMREAD_COLOR_RGB)[top, left + 8].astype(int)
         # The colour of a line a pixel wide comes through a JPEG as a tint.

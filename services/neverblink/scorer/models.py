@@ -70,8 +70,6 @@ class Models:
                 faults.append(f"product {product.name}: {error}")
                 log.error(f"product {product.name} has no model: {error}")
                 continue
-            for size in {1, plant.scorer.max_batch}:
-                model.inspector.warm_up(size)
             models.append(model)
             log.info(
                 f"product {product.name} is scored by {model.artifact.name} {model.artifact.version}",
@@ -116,4 +114,6 @@ def _load(product: Product, folder: Path, settings: ScorerSettings, extractors: 
         segment_from=product.defects.suspicious_from if product.defects.segment == "suspicious" else 0.0,
         min_area_px=product.min_area_px,
     )
+    for size in {1, settings.max_batch}:
+        inspector.warm_up(size)
     return Model(product, inspector, policy_of(product.defects))

@@ -28,7 +28,7 @@ from neverblink.trainer.defect_tables import tables
 from neverblink.trainer.evaluate import Evaluation, evaluate
 from neverblink.trainer.fit import FitSettings, Fitted, fit
 from neverblink.trainer.fit import Progress as Report
-from neverblink.trainer.known_defects import KnownDefects, evaluate_defects, knows_defects
+from neverblink.trainer.known_defects import KnownDefects, evaluate_defects
 from neverblink.trainer.pixel_ranking import PRO_LIMIT
 from neverblink.trainer.recalibrate import Labelled, Wish, recalibrate
 from neverblink.trainer.synthesize import read_policy, read_region, settings_of, synthesize
@@ -111,9 +111,10 @@ def run_evaluate(
     with progress_bar(shown, artifact.name) as progress:
         result = evaluate(found, artifact, weights, progress, device=device, engine=engine)
         known: KnownDefects | None = None
-        if knows_defects(load_artifact(artifact)):
+        model = load_artifact(artifact)
+        if model.parts:
             labelled = defect_images(images)
-            known = evaluate_defects(labelled, artifact, weights, progress, device=device, engine=engine)
+            known = evaluate_defects(labelled, model, weights, progress, device=device, engine=engine)
     if known is not None and known.left_out:
         _say(shown, f"known defects: {known.left_out} images were left out, the model was trained with them")
     if place is not None:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import average_precision_score
 
-from neverblink.trainer.defect_dataset import DefectImage
+from neverblink.trainer.defect_dataset import DefectImage, mask_of_size
 from neverblink.trainer.defect_figures import (
     UNNAMED,
     AreaRatio,
@@ -165,7 +165,7 @@ class DefectTally:
 
     def _count_pixels(self, inspected: InspectedImage, masks: Mapping[str, Mask]) -> None:
         size = _grid(inspected.height, inspected.width)
-        truths = {type_: _shrunk(mask, size) for type_, mask in masks.items()}
+        truths = {type_: mask_of_size(mask, size) for type_, mask in masks.items()}
         nowhere = np.zeros(size, dtype=np.bool_)
         anomaly_map = _resized(inspected.inspection.anomaly.anomaly_map, size)
         if not truths:
@@ -327,12 +327,3 @@ def _grid(height: int, width: int) -> tuple[int, int]:
 
 def _resized(values: Map, size: tuple[int, int]) -> Map:
     return np.asarray(cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
-
-
-def _shrunk(mask: Mask, size: tuple[int, int]) -> Mask:
-    if mask.shape == size:
-        return mask
-    marked = np.where(mask, np.uint8(255), np.uint8(0))
-    small = np.asarray(cv2.resize(marked, (size[1], size[0]), interpolation=cv2.INTER_AREA))
-    # Hair-fine defects fill half of no pixel of a smaller grid: what they touch counts.
-    return np.asarray(small >= 128 if (small >= 128).any() else small > 0, dtype=np.bool_)

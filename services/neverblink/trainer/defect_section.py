@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from neverblink.trainer.defect_figures import FEW, Confusion, DefectEvaluation, DefectExample
 from neverblink.trainer.region_matching import OVERLAP
-from neverblink.trainer.report_pictures import LABEL_COLOUR, MODEL_COLOUR, data_url, outlined, small
+from neverblink.trainer.report_pictures import LABEL_COLOUR, data_url, small
 from neverblink.vision.decode import read_image
 from neverblink.vision.findings import Finding
-from neverblink.vision.overlay import overlay
+from neverblink.vision.overlay import OUTLINE, outlined, overlay
 
 _MOST_FAULTS = 3
 _PROBABLE = 0.5
@@ -83,7 +83,7 @@ def defect_section(found: DefectEvaluation, map_threshold: float) -> DefectSecti
         few=FEW,
         overlap=OVERLAP,
         label_colour=_css(LABEL_COLOUR),
-        model_colour=_css(MODEL_COLOUR),
+        model_colour=_css(OUTLINE),
     )
 
 
@@ -128,9 +128,9 @@ def _picture(example: DefectExample, faults: list[str], map_threshold: float) ->
     drawn = image = small(full)
     # The label is drawn last: it is the thinner truth of the two.
     if example.marked is not None:
-        drawn = outlined(drawn, example.marked, MODEL_COLOUR)
+        drawn = outlined(drawn, example.marked)
     for mask in example.image.masks(height, width).values():
-        drawn = outlined(drawn, mask)
+        drawn = outlined(drawn, mask, LABEL_COLOUR)
     more = len(faults) - _MOST_FAULTS
     return _Picture(
         name=f"{path.parent.name}/{path.name}",

@@ -14,6 +14,7 @@ from scipy.stats import binom
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from neverblink.trainer.dataset import DatasetError, LabelledImage
+from neverblink.trainer.defect_dataset import mask_of_size, read_defect_mask
 from neverblink.trainer.fit import Progress
 from neverblink.trainer.pixel_ranking import PRO_LIMIT, PixelRanking, Truth
 from neverblink.vision.artifact import Manifest, load_artifact
@@ -360,19 +361,8 @@ class _MaskCount:
         if image.mask is None:
             self.absent += 1
             return None
-        mask = read_image(image.mask)[..., 0]
-        if mask.shape != picture.shape[:2]:
-            raise DatasetError(
-                f"the mask {image.mask} is {mask.shape[1]} × {mask.shape[0]} pixels and its image {image.path}"
-                f" {picture.shape[1]} × {picture.shape[0]}: a mask has the size of its image"
-            )
-        # Some tools mark defects with 255, others with 1; what lies between belongs to the nearer end.
-        marked = np.where(mask > int(mask.max()) / 2, np.uint8(255), np.uint8(0))
-        small = np.asarray(cv2.resize(marked, (_PIXEL_SIDE, _PIXEL_SIDE), interpolation=cv2.INTER_AREA))
-        truth: Truth = small >= 128
-        if not truth.any():
-            # Hair-fine defects fill half of no pixel of a small grid: what they touch counts.
-            truth = small > 0
+        mask = read_defect_mask(image.mask, picture.shape[:2], image.path)
+        truth = mask_of_size(mask, (_PIXEL_SIDE, _PIXEL_SIDE))
         if not truth.any():
             self.empty += 1
             return None

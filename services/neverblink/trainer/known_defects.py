@@ -10,7 +10,7 @@ from neverblink.trainer.defect_dataset import DefectImage
 from neverblink.trainer.defect_evaluation import DefectTally, InspectedImage
 from neverblink.trainer.defect_figures import DefectEvaluation
 from neverblink.trainer.fit import Progress
-from neverblink.vision.artifact import Artifact, load_artifact
+from neverblink.vision.artifact import Artifact
 from neverblink.vision.decode import read_image
 from neverblink.vision.engines import EngineName
 from neverblink.vision.hybrid import Policy, decide
@@ -27,14 +27,9 @@ class KnownDefects:
     left_out: int
 
 
-def knows_defects(artifact: Artifact) -> bool:
-    """Say whether an artifact has a U-Net or a classifier."""
-    return bool(artifact.parts)
-
-
 def evaluate_defects(
     images: Sequence[DefectImage],
-    folder: Path,
+    artifact: Artifact,
     weights: Path | None = None,
     progress: Progress = lambda *_: None,
     *,
@@ -47,12 +42,11 @@ def evaluate_defects(
     Images that the artifact's U-Net or classifier has seen are left out: figures on them would flatter.
     Raises DatasetError when none remain, VisionError for an image, mask or artifact that cannot be used.
     """
-    artifact = load_artifact(folder)
     seen = seen_images(artifact)
     fresh = [image for image in images if file_digest(image.path) not in seen]
     if not any(image.defective for image in fresh):
         raise DatasetError(
-            f"all {sum(image.defective for image in images)} images with defects were used to train {folder.name}:"
+            f"all {sum(image.defective for image in images)} images with defects were used to train {artifact.name}:"
             " evaluate it on others, or leave some out of the training with --leave"
         )
     inspector = Inspector(

@@ -13,10 +13,10 @@ from neverblink.trainer.defect_figures import DefectEvaluation
 from neverblink.trainer.defect_section import defect_section
 from neverblink.trainer.evaluate import Evaluation, Example
 from neverblink.trainer.pixel_ranking import PRO_LIMIT
-from neverblink.trainer.report_pictures import data_url, outlined, small
+from neverblink.trainer.report_pictures import LABEL_COLOUR, data_url, small
 from neverblink.vision.decode import read_image
 from neverblink.vision.errors import VisionError
-from neverblink.vision.overlay import overlay
+from neverblink.vision.overlay import outlined, overlay
 
 _TEMPLATE = "evaluation.html.jinja"
 _SUFFIXES = (".html", ".htm")
@@ -147,13 +147,16 @@ def _picture(example: Example, evaluation: Evaluation) -> _Picture:
     path = example.image.path
     # A map that stays below its threshold would show nothing: then its own peak is the measure.
     measure = min(evaluation.calibration.map_threshold, float(example.anomaly_map.max()))
+    labelled = image
+    if example.mask is not None:
+        labelled = outlined(image, read_image(example.mask)[..., 0], LABEL_COLOUR)
     return _Picture(
         name=f"{path.parent.name}/{path.name}",
         label=example.image.defect or "good",
         score=example.image.score,
         of_threshold=example.image.score / evaluation.threshold,
         wrong=example.image.wrong,
-        image=data_url(image if example.mask is None else outlined(image, read_image(example.mask)[..., 0])),
+        image=data_url(labelled),
         heat=data_url(overlay(image, example.anomaly_map, measure)),
     )
 

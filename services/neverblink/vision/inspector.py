@@ -1,6 +1,7 @@
 """One product's models as jobs and services use them: an image in, what is wrong with it out, in tiles where large."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -42,7 +43,9 @@ class Inspector:
         """
         self.artifact = artifact
         self.extractor = extractor
-        self.finder = DefectFinder(
+        # Opened when it is asked for: most jobs judge scores and maps, and a U-Net takes seconds to compile.
+        self._open_finder = partial(
+            DefectFinder,
             artifact,
             device=device,
             engine=extractor.engine_name,
@@ -52,6 +55,11 @@ class Inspector:
         self._patchcore = PatchCore.from_artifact(artifact, device=device, search=search)
         self._plan = artifact.manifest.tiling
         self._regions = artifact.manifest.regions
+
+    @cached_property
+    def finder(self) -> DefectFinder:
+        """Return what finds and names known defects. Raises VisionError when a part does not fit its manifest."""
+        return self._open_finder()
 
     def prepare(self, image: Image) -> list[Image]:
         """Return the (side, side, 3) uint8 network inputs of an (H, W, 3) uint8 RGB image: one, or one a tile."""

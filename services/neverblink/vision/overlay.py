@@ -1,5 +1,7 @@
 """Where it matters, drawn over the image."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +11,8 @@ from neverblink.vision.decode import Image
 _FLOOR = 0.5
 """The heat begins at half the threshold and is fully there at the threshold and a half."""
 
-_OUTLINE = (0, 229, 255)
+OUTLINE = (0, 214, 255)
+"""RGB of what a model found."""
 
 
 def overlay(image: Image, anomaly_map: npt.NDArray[np.float32], threshold: float) -> Image:
@@ -25,10 +28,12 @@ def overlay(image: Image, anomaly_map: npt.NDArray[np.float32], threshold: float
     return np.asarray(np.clip(np.rint(blended), 0, 255), dtype=np.uint8)
 
 
-def outlined(image: Image, mask: npt.NDArray[np.bool_], colour: tuple[int, int, int] = _OUTLINE) -> Image:
-    """Draw the outlines of an (h, w) mask over the whole image on a copy of an (H, W, 3) uint8 RGB image."""
+def outlined(image: Image, mask: npt.NDArray[Any], colour: tuple[int, int, int] = OUTLINE) -> Image:
+    """Return a copy of an (H, W, 3) uint8 RGB image on which an (h, w) mask's regions have an outline."""
     height, width = image.shape[:2]
+    marked = np.where(mask > 0, np.uint8(255), np.uint8(0))
+    shrinks = marked.shape[0] > height or marked.shape[1] > width
     # Area averages keep a hair-fine region, whose pixels a smaller image would lose.
-    shares = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    contours, _ = cv2.findContours((shares > 0).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    covered = cv2.resize(marked, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST)
+    contours, _ = cv2.findContours((covered > 0).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     return np.asarray(cv2.drawContours(image.copy(), contours, -1, colour, 1, cv2.LINE_AA), dtype=np.uint8)
