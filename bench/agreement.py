@@ -76,7 +76,7 @@ def measure(model: str, data: Path) -> None:
     images = read_all([image.path for image in tested[:: max(1, len(tested) // TESTED)]])
     searches = {
         name: PatchCore(bank, neighbours=table, preprocess=fast.spec.preprocess, smoothing=SMOOTHING, search=name)
-        for name in ("gemm", "faiss", "pruned")
+        for name in ("gemm", "faiss", "pruned", "half")
     }
 
     def score(engine: str, search: str) -> Callable[[list[Image]], list[Anomaly]]:
@@ -94,7 +94,7 @@ def measure(model: str, data: Path) -> None:
         rows[f"one image alone, batches of {size}"] = furthest(together, as_wanted(alone))
     plain = in_batches(score("torch", "gemm"), images, 1)
     rows["OpenVINO, PyTorch"] = furthest(plain, as_wanted(alone))
-    for search in ("faiss", "pruned"):
+    for search in ("faiss", "pruned", "half"):
         rows[f"matrix product, {search}"] = furthest(in_batches(score("openvino", search), images, 8), as_wanted(alone))
     print(f"\n{model}, {len(images)} images, bank {bank.shape[0]} × {bank.shape[1]}\n")
     print("| between | score | map |\n|---|---|---|")

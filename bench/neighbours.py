@@ -11,7 +11,14 @@ from torch import Tensor
 from neverblink.trainer.dataset import good_images
 from neverblink.vision.backbones import load_backbone
 from neverblink.vision.coreset import greedy_k_center, project
-from neverblink.vision.neighbours import AugmentedGemm, FaissFlat, NeighbourIndex, PrunedGemm, neighbour_index
+from neverblink.vision.neighbours import (
+    AugmentedGemm,
+    FaissFlat,
+    HalfPrecisionGemm,
+    NeighbourIndex,
+    PrunedGemm,
+    neighbour_index,
+)
 from neverblink.vision.patchcore import FeatureExtractor
 from neverblink.vision.preprocess import Preprocess
 from real_images import data_folder, read_all, weights_of
@@ -57,18 +64,20 @@ def main() -> None:
         print(
             f"\n{model}, {patches.shape[1]} numbers a patch, {len(images[0])} patches an image, "
             f"{given.threads} threads, median of {given.rounds} rounds over {len(images)} images\n\n"
-            "| bank | GEMM ms | FAISS ms | pruned ms | GEMM / pruned | FAISS / pruned | auto | auto took s |\n"
-            "|---|---|---|---|---|---|---|---|"
+            "| bank | GEMM ms | FAISS ms | pruned ms | half ms | GEMM / half | pruned / half | auto | auto took s |\n"
+            "|---|---|---|---|---|---|---|---|---|"
         )
         for size in given.sizes:
             bank = patches[order[:size]].contiguous()
-            gemm, faiss, pruned = (
-                milliseconds(kind(bank), images, given.rounds) for kind in (AugmentedGemm, FaissFlat, PrunedGemm)
+            gemm, faiss, pruned, half = (
+                milliseconds(kind(bank), images, given.rounds)
+                for kind in (AugmentedGemm, FaissFlat, PrunedGemm, HalfPrecisionGemm)
             )
             start = time.perf_counter()
             chosen = type(neighbour_index(bank)).__name__
             print(
-                f"| {size} | {gemm:.1f} | {faiss:.1f} | {pruned:.1f} | {gemm / pruned:.2f} | {faiss / pruned:.2f} |"
+                f"| {size} | {gemm:.1f} | {faiss:.1f} | {pruned:.1f} | {half:.1f} |"
+                f" {gemm / half:.2f} | {pruned / half:.2f} |"
                 f" {chosen} | {time.perf_counter() - start:.2f} |",
                 flush=True,
             )

@@ -39,6 +39,8 @@ from neverblink.trainer.dataset import good_images, labelled_images
 from neverblink.vision.backbone_spec import DEFAULT_MODEL
 from neverblink.vision.backbones import Backbone, load_backbone
 from neverblink.vision.coreset import greedy_k_center, project
+from neverblink.vision.embedding import PatchEmbedding
+from neverblink.vision.engines import EngineName, quantise
 from neverblink.vision.neighbours import neighbour_table
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
 from neverblink.vision.preprocess import Preprocess
@@ -47,9 +49,12 @@ from tutorial import TutorialPatchCore
 
 PEERS = Path(__file__).parent / "peers"
 OURS, FEATURES, NETWORK = "ours", "our features", "network alone"
+OURS_BY: dict[str, EngineName] = {"ours, bf16": "openvino-bf16", "ours, int8": "openvino-int8"}
+"""Ours on engines whose features differ: each with a bank of its own, made by that engine."""
+
 TUTORIAL, ANOMALIB_TORCH, ANOMALIB_OPENVINO = "tutorial", "anomalib torch", "anomalib OpenVINO"
 PEER_ENGINES = {"torch": ANOMALIB_TORCH, "openvino": ANOMALIB_OPENVINO}
-METHODS = (OURS, TUTORIAL, ANOMALIB_TORCH, ANOMALIB_OPENVINO, FEATURES, NETWORK)
+METHODS = (OURS, *OURS_BY, TUTORIAL, ANOMALIB_TORCH, ANOMALIB_OPENVINO, FEATURES, NETWORK)
 GOALS = {TUTORIAL: 10.0, ANOMALIB_TORCH: 6.0, ANOMALIB_OPENVINO: 2.0, NETWORK: 0.8}
 """How many times a method's images a second ours should reach."""
 
@@ -57,6 +62,7 @@ FRAME_SIDE = 320
 """A camera's frames have one size; the tiles, about 270 × 324 and all different, are resized to it beforehand."""
 
 PROJECTION = 64
+QUANTISED_WITH = 128
 PAUSE_S = 0.3
 """OpenMP threads of the process that has just worked spin for 0.2 s; the next must not pay for that."""
 
@@ -70,11 +76,13 @@ Method = Callable[[int, int], tuple[float, Floats]]
 class Job:
     """What every method gets: frames (N, S, S, 3) uint8, which of them are defective, and a bank (M, C).
 
+    `normals` (K, S, S, 3) uint8 are the frames behind the bank, for the engines that need one of their own;
     `backbone` stays as it was loaded: engines get a copy, because they alter the modules they are given.
     """
 
     backbone: Backbone
     bank: Floats
+    normals: Frames
     frames: Frames
     defective: npt.NDArray[np.bool_]
 
@@ -198,21 +206,44 @@ def network_alone(backbone: Backbone, *, threads: int) -> Callable[[Floats], Any
     return lambda pixels: compiled(pixels, share_inputs=True, share_outputs=True)
 
 
+def whole(extractor: FeatureExtractor, bank: Tensor, job: Job, given: argparse.Namespace) -> Method:
+    """Return ours from frame to score and map, with one engine and its bank."""
+    table = neighbour_table(bank, given.neighbours) if given.neighbours else None
+    model = PatchCore(bank, neighbours=table, preprocess=extractor.spec.preprocess)
+
+    def ours(frames: int, size: int) -> list[float]:
+        found = (model.score(extractor.extract(batch)) for batch in batches(job.frames[:frames], size))
+        return [anomaly.score for batch in found for anomaly in batch]
+
+    return timed(ours)
+
+
+def bank_of(extractor: FeatureExtractor, normals: Frames, ratio: float) -> Tensor:
+    """Return an engine's bank (M, C) of its features of good frames."""
+    vectors = features_of(extractor, list(normals)).flatten(0, 2)
+    return vectors[greedy_k_center(project(vectors, PROJECTION, seed=0), round(ratio * len(vectors)))]
+
+
+def other_engine(engine: EngineName, job: Job, given: argparse.Namespace) -> Method:
+    """Return ours on an engine whose features need a bank of their own."""
+    backbone = copy_of(job.backbone)
+    network = None
+    if engine == "openvino-int8":
+        normals = [backbone.spec.preprocess.apply(frame) for frame in job.normals[:QUANTISED_WITH]]
+        network = quantise(PatchEmbedding(backbone), side=backbone.spec.preprocess.side, images=normals)
+        backbone = copy_of(job.backbone)
+    extractor = FeatureExtractor(backbone, engine=engine, quantised=network)
+    return whole(extractor, bank_of(extractor, job.normals, given.ratio), job, given)
+
+
 def own_methods(job: Job, given: argparse.Namespace) -> dict[str, Method]:
     """Return what runs in this process: ours whole and in parts, and the tutorial's loop."""
     extractor = extractor_of(copy_of(job.backbone), given.engine)
-    bank = torch.from_numpy(job.bank)
-    table = neighbour_table(bank, given.neighbours) if given.neighbours else None
-    model = PatchCore(bank, neighbours=table, preprocess=job.backbone.spec.preprocess)
     tutorial = TutorialPatchCore(copy_of(job.backbone), job.bank, threads=given.threads)
     network = network_alone(copy_of(job.backbone), threads=given.threads)
     # The two partial ways begin where resizing ends, the bare network where normalising does.
     prepared = np.stack([extractor.prepare(frame) for frame in job.frames])
     pixels = np.ascontiguousarray(prepared.transpose(0, 3, 1, 2), dtype=np.float32) / 128 - 1
-
-    def ours(frames: int, size: int) -> list[float]:
-        found = (model.score(extractor.extract(batch)) for batch in batches(job.frames[:frames], size))
-        return [anomaly.score for batch in found for anomaly in batch]
 
     def by_tutorial(frames: int, _size: int) -> list[float]:
         return [tutorial.score(frame)[0] for frame in job.frames[:frames]]
@@ -227,7 +258,13 @@ def own_methods(job: Job, given: argparse.Namespace) -> dict[str, Method]:
             network(pixels[start : start + size])
         return []
 
-    return {OURS: timed(ours), TUTORIAL: timed(by_tutorial), FEATURES: timed(features), NETWORK: timed(alone)}
+    return {
+        OURS: whole(extractor, torch.from_numpy(job.bank), job, given),
+        **{name: other_engine(engine, job, given) for name, engine in OURS_BY.items()},
+        TUTORIAL: timed(by_tutorial),
+        FEATURES: timed(features),
+        NETWORK: timed(alone),
+    }
 
 
 def timed(run: Callable[[int, int], list[float]]) -> Method:
@@ -311,11 +348,9 @@ def job_of(model: str, given: argparse.Namespace, images: Path, data: Path, fold
         for pair in zip(spread(good, given.tested // 2), spread(bad, given.tested // 2), strict=True)
         for path in pair
     ]
-    train = spread(good_images(images), given.normals)
-    features = features_of(extractor_of(copy_of(backbone), given.engine), list(frames_of(train)))
-    vectors = features.flatten(0, 2)
-    chosen = greedy_k_center(project(vectors, PROJECTION, seed=0), round(given.ratio * len(vectors)))
-    return Job(backbone, vectors[chosen].numpy(), frames_of(paths), np.array([False, True] * (len(paths) // 2)))
+    normals = frames_of(spread(good_images(images), given.normals))
+    bank = bank_of(extractor_of(copy_of(backbone), given.engine), normals, given.ratio)
+    return Job(backbone, bank.numpy(), normals, frames_of(paths), np.array([False, True] * (len(paths) // 2)))
 
 
 def main() -> None:

@@ -41,6 +41,8 @@ VARIANTS = (
     "tf_efficientnet_lite0@256+clahe",
     "resnet18@256+int8",
     "tf_efficientnet_lite0@256+int8",
+    "resnet18@256+bf16",
+    "tf_efficientnet_lite0@256+bf16",
     "tf_efficientnet_lite1@256",
     "tf_efficientnet_lite2@256",
 )
@@ -56,7 +58,7 @@ PIXEL_SIDE = 256
 
 @dataclass(frozen=True)
 class Variant:
-    """What the network sees, `model@resize` or `model@resizeccrop` in pixels, and `+clahe` or `+int8` behind it."""
+    """What the network sees, `model@resize` or `model@resizeccrop` in pixels; behind it `+clahe`, `+bf16`, `+int8`."""
 
     model: str
     resize: int
@@ -66,7 +68,7 @@ class Variant:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a variant's name. Raises ArgumentTypeError."""
-        found = re.fullmatch(r"(\w+)@(\d+)(?:c(\d+))?((?:\+clahe|\+int8)*)", text)
+        found = re.fullmatch(r"(\w+)@(\d+)(?:c(\d+))?((?:\+clahe|\+bf16|\+int8)*)", text)
         if found is None:
             raise argparse.ArgumentTypeError(f"{text} is no variant; write resnet18@256 or resnet18@256c224+clahe")
         model, resize, crop, more = found.groups()
@@ -105,7 +107,7 @@ def features_of(name: str, part: str, paths: list[Path], variant: Variant, data:
     file = cache / f"{name}-{variant}-{part}.npy"
     if not file.is_file():
         backbone = load_backbone(variant.model, weights=weights_of(variant.model, data), preprocess=variant.preprocess)
-        extractor = FeatureExtractor(backbone)
+        extractor = FeatureExtractor(backbone, engine="openvino-bf16" if "bf16" in variant.more else "auto")
         if "int8" in variant.more:
             normals = [extractor.prepare(image) for image in read_all(good_images(data / name)[:QUANTISED_WITH])]
             network = quantise(PatchEmbedding(backbone), side=variant.preprocess.side, images=normals)

@@ -1,7 +1,7 @@
 """PatchCore as a good tutorial writes it: the plain baseline that the benchmarks compare with.
 
-Eager PyTorch, one image a call, features to the CPU as numpy, FAISS flat search, squared distances, the score is
-their maximum, the map is blurred at patch resolution.
+Eager PyTorch in fp32, one image a call, features to the CPU as numpy, FAISS flat search, squared distances, the score
+is their maximum, the map is blurred at patch resolution.
 """
 
 from typing import Any, cast
@@ -22,22 +22,23 @@ SIGMA = 4
 
 
 class TutorialPatchCore:
-    """Scores one image at a time against a bank (M, C) float32, all in fp32 on the CPU."""
+    """Scores one image at a time against a bank (M, C) float32; the network runs on `device`, the search on the CPU."""
 
-    def __init__(self, backbone: Backbone, bank: npt.NDArray[np.float32], *, threads: int) -> None:
+    def __init__(self, backbone: Backbone, bank: npt.NDArray[np.float32], *, threads: int, device: str = "cpu") -> None:
         side = backbone.spec.preprocess.side
         mean, deviation = (
             [value / 255 for value in values] for values in (backbone.spec.mean, backbone.spec.deviation)
         )
         self._transform = Compose([Resize((side, side)), ToTensor(), Normalize(mean, deviation)])
-        self._network = backbone.network
+        self._device = device
+        self._network = backbone.network.to(device)
         self._index: Any = faiss.IndexFlatL2(bank.shape[1])
         self._index.add(bank)
         faiss.omp_set_num_threads(threads)
 
     def score(self, image: npt.NDArray[np.uint8]) -> tuple[float, npt.NDArray[np.float32]]:
         """Return the squared score and the (h, w) map of an (H, W, 3) uint8 RGB image."""
-        pixels = self._transform(Image.fromarray(image)).unsqueeze(0)
+        pixels = self._transform(Image.fromarray(image)).unsqueeze(0).to(self._device)
         with torch.no_grad():
             fine, coarse = cast(list[Tensor], self._network(pixels))
         fine, coarse = (F.avg_pool2d(level, 3, stride=1, padding=1) for level in (fine, coarse))

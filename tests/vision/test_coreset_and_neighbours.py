@@ -12,13 +12,14 @@ from neverblink.vision.neighbours import (
     ApproximateIndex,
     AugmentedGemm,
     FaissFlat,
+    HalfPrecisionGemm,
     NeighbourIndex,
     PrunedGemm,
     neighbour_index,
     neighbour_table,
 )
 
-EXACT = (AugmentedGemm, FaissFlat, PrunedGemm)
+EXACT = (AugmentedGemm, FaissFlat, PrunedGemm, HalfPrecisionGemm)
 
 
 def cloud(count: int, dimension: int, seed: int = 0) -> torch.Tensor:
@@ -104,7 +105,7 @@ def test_the_projection_keeps_distances_and_leaves_narrow_vectors_alone() -> Non
 @settings(deadline=None, max_examples=40)
 @given(
     bank=st.integers(1, 3000),
-    queries=st.integers(1, 50),
+    queries=st.integers(1, 100),
     dimension=st.integers(1, 40),
     offset=st.sampled_from([0.0, 100.0]),
     seed=st.integers(0, 99),
@@ -147,6 +148,78 @@ def test_pruning_computes_few_exact_distances_and_finds_the_same_minimum(monkeyp
     assert sum(counted) < 0.05 * 6000 * 300
 
 
+def with_far_outliers(vectors: torch.Tensor) -> torch.Tensor:
+    return torch.cat([vectors, 1e4 * vectors[:3]])
+
+
+NASTY = {
+    "clumps": lambda vectors: vectors,
+    "duplicates": lambda vectors: vectors[:40].repeat(50, 1),
+    "nearly duplicates": lambda vectors: vectors[:40].repeat(50, 1) + 1e-3 * vectors,
+    "one vector": lambda vectors: vectors[:1],
+    "all the same": lambda vectors: vectors[:1].repeat(130, 1),
+    "far outliers": with_far_outliers,
+    "huge": lambda vectors: vectors * 1e12,
+    "tiny": lambda vectors: vectors * 1e-12,
+    "far from the origin": lambda vectors: vectors + 500,
+    "on one line": lambda vectors: vectors[:, :1] * torch.ones(96),
+}
+
+
+@pytest.mark.parametrize("name", NASTY)
+@pytest.mark.parametrize("near", [True, False])
+def test_half_precision_hides_no_neighbour(name: str, near: bool) -> None:
+    vectors = NASTY[name](cloud(2000, 96, 1)).float()
+    scale = vectors.abs().mean()
+    asked = (
+        (vectors[torch.arange(300) % len(vectors)] + 0.01 * scale * cloud(300, 96, 2))
+        if near
+        else (scale * cloud(300, 96, 3))
+    )
+    found = HalfPrecisionGemm(vectors).nearest(asked)
+    every = torch.cdist(asked.double(), vectors.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    torch.testing.assert_close(found.distance.double(), every.amin(dim=1), rtol=1e-5, atol=float(1e-6 * scale))
+    measured = every.gather(1, found.index.unsqueeze(1)).squeeze(1)
+    torch.testing.assert_close(measured, every.amin(dim=1), rtol=1e-5, atol=float(1e-6 * scale))
+
+
+def test_half_precision_measures_few_vectors_where_rounding_hides_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, asked = low_dimensional(6000, 96, 1), low_dimensional(300, 96, 2)
+    counted: list[int] = []
+    real = neighbours._true_distance
+    monkeypatch.setattr(
+        neighbours,
+        "_true_distance",
+        lambda queries, bank, index: counted.append(len(index)) or real(queries, bank, index),
+    )
+    found = HalfPrecisionGemm(vectors).nearest(asked)
+    true = torch.cdist(asked.double(), vectors.double(), compute_mode="donot_use_mm_for_euclid_dist").amin(dim=1)
+    torch.testing.assert_close(found.distance.double(), true, rtol=1e-5, atol=0)
+    assert 300 <= sum(counted) < 3 * 300
+
+
+def test_half_precision_leaves_to_float32_what_it_cannot_tell_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = cloud(1, 96) + 1e-3 * cloud(4000, 96, 1)
+    index = HalfPrecisionGemm(vectors)
+    called: list[int] = []
+    real = index._full.nearest
+    monkeypatch.setattr(index._full, "nearest", lambda queries: called.append(len(queries)) or real(queries))
+    found = index.nearest(cloud(100, 96, 2))
+    assert called == [100]
+    torch.testing.assert_close(
+        found.distance, FaissFlat(vectors).nearest(cloud(100, 96, 2)).distance, rtol=1e-4, atol=0
+    )
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_half_precision_is_tried_only_where_it_multiplies_faster(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "_multiplies_halves_faster", lambda: fast)
+    tried: list[type[NeighbourIndex]] = []
+    monkeypatch.setattr(neighbours, "_seconds", lambda index, _: tried.append(type(index)) or 1.0)
+    neighbour_index(cloud(900, 24, 1))
+    assert (HalfPrecisionGemm in tried) is fast
+
+
 @pytest.mark.parametrize("kind", EXACT)
 def test_a_distance_does_not_depend_on_its_company(kind: type[NeighbourIndex]) -> None:
     vectors, asked = low_dimensional(3001, 96, 1), low_dimensional(257, 96, 2)
@@ -176,6 +249,7 @@ def test_the_approximate_search_states_its_recall_and_never_comes_too_near() -> 
 def test_auto_keeps_the_fastest_and_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, asked = cloud(900, 24, 1), cloud(64, 24, 2)
     true = FaissFlat(vectors).nearest(asked).distance
+    monkeypatch.setattr(neighbours, "_multiplies_halves_faster", lambda: True)
     for kept in EXACT:
         monkeypatch.setattr(neighbours, "_seconds", lambda index, _, kept=kept: float(not isinstance(index, kept)))
         chosen = neighbour_index(vectors)

@@ -28,6 +28,7 @@ from neverblink.vision.engines import (
     open_engine,
     quantise,
 )
+from neverblink.vision.engines.intel import import_openvino
 from neverblink.vision.errors import VisionError
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
 from neverblink.vision.preprocess import Preprocess
@@ -35,6 +36,11 @@ from neverblink.vision.preprocess import Preprocess
 SIDE = 64
 
 no_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: the engine torch-cuda cannot run")
+
+no_bfloat16 = pytest.mark.skipif(
+    "BF16" not in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"),
+    reason="this processor does not multiply bfloat16: the engine openvino-bf16 cannot run",
+)
 
 # Scores of one image alone and in a batch. A batch in half precision may be computed by other kernels.
 COMPANY: dict[EngineName, float] = {"torch": 1e-4, "torch-cuda": 1e-2, "openvino": 1e-6, "openvino-int8": 1e-6}
@@ -206,6 +212,26 @@ def test_int8_features_are_near_and_survive_storage(embedding: PatchEmbedding, q
     wanted = open_engine("torch", embedding, side=SIDE).embed(images).flatten(0, 2)
     alike = torch.cosine_similarity(wanted, first.embed(images).flatten(0, 2))
     assert 0.9 < alike.mean() < 0.9999
+
+
+@no_bfloat16
+def test_bfloat16_features_are_near_and_do_not_depend_on_their_company(embedding: PatchEmbedding) -> None:
+    images = stacked(pictures(5))
+    engine = open_engine("openvino-bf16", embedding, side=SIDE)
+    found = engine.embed(images)
+    alone = torch.cat([engine.embed(image[None]) for image in images])
+    torch.testing.assert_close(alone, found, rtol=0, atol=0)
+    wanted = open_engine("torch", embedding, side=SIDE).embed(images)
+    alike = torch.cosine_similarity(wanted.flatten(0, 2), found.flatten(0, 2))
+    assert 0.98 < alike.mean() < 0.999999
+
+
+def test_bfloat16_is_refused_where_openvino_would_run_in_float32(
+    embedding: PatchEmbedding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openvino.Core.get_property", lambda *_: ["FP32", "INT8"])
+    with pytest.raises(VisionError, match="does not multiply bfloat16"):
+        open_engine("openvino-bf16", embedding, side=SIDE)
 
 
 def test_a_damaged_or_foreign_int8_network_is_refused(

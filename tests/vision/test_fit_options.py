@@ -12,7 +12,9 @@ from neverblink.trainer.dataset import DatasetError
 from neverblink.trainer.fit import FitSettings, SettingsError, fit, settings_from
 from neverblink.vision.artifact import Artifact, load_artifact
 from neverblink.vision.augmentation import brightened
-from neverblink.vision.inspector import Inspector, extractor_of, inspect
+from neverblink.vision.engines.intel import import_openvino
+from neverblink.vision.errors import VisionError
+from neverblink.vision.inspector import Inspector, extractor_of, features_key, inspect
 from neverblink.vision.region import RegionOfInterest
 from neverblink.vision.tiling import TilePlan
 
@@ -126,6 +128,31 @@ def test_an_int8_model_carries_its_network_and_scores_as_it_was_calibrated(tmp_p
     assert artifact.manifest.engine == "openvino-int8"
     extractor = extractor_of(artifact)
     assert extractor.engine_name == "openvino-int8"
+    sheet = brushed(SIDE, SIDE, 80)
+    good, pit = scores(artifact, sheet, pitted(sheet, 30, 30))
+    assert pit > artifact.threshold
+    assert good < 1.5 * artifact.threshold
+
+
+@pytest.mark.skipif(
+    "BF16" not in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"),
+    reason="this processor does not multiply bfloat16: the engine openvino-bf16 cannot run",
+)
+def test_a_bfloat16_model_runs_on_the_engine_that_made_its_bank(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+    # At 64 px it moves the scores by more than is allowed, which is not what is asked here.
+    monkeypatch.setattr("neverblink.trainer.fit.check_shift", lambda reference, _: tried.append(len(reference)))
+    images = written(tmp_path / "good", 60, SIDE, SIDE)
+    artifact = fitted(images, tmp_path / "bf16", engine="openvino-bf16")
+    plain = fitted(images, tmp_path / "fp32", engine="openvino")
+    assert artifact.manifest.engine == "openvino-bf16"
+    assert tried == [60]
+    assert extractor_of(artifact, engine="openvino").engine_name == "openvino-bf16"
+    assert features_key(artifact) != features_key(plain)
+    with pytest.raises(VisionError, match="fit it with openvino-bf16"):
+        extractor_of(plain, engine="openvino-bf16")
     sheet = brushed(SIDE, SIDE, 80)
     good, pit = scores(artifact, sheet, pitted(sheet, 30, 30))
     assert pit > artifact.threshold

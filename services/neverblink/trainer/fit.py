@@ -33,7 +33,7 @@ from neverblink.vision.calibration import Calibration, calibrate, folds, thresho
 from neverblink.vision.coreset import Condensed, condense, greedy_k_center, project
 from neverblink.vision.decode import read_image
 from neverblink.vision.embedding import PatchEmbedding
-from neverblink.vision.engines import EngineName, QuantisedNetwork, check_shift, quantise
+from neverblink.vision.engines import OWN_BANK, EngineName, QuantisedNetwork, check_shift, quantise
 from neverblink.vision.errors import VisionError, reason_of
 from neverblink.vision.inspector import Image, embedded, joined, prepared
 from neverblink.vision.neighbours import neighbour_table
@@ -106,7 +106,7 @@ class FitSettings:
     device: str = "cpu"
     engine: EngineName | Literal["auto"] = "auto"
     labelled: Sequence[LabelledImage] = ()
-    """Images that int8 is tried on; without them only the scores of good images are compared."""
+    """Images that bf16 and int8 are tried on; without them only the scores of good images are compared."""
 
     @property
     def room(self) -> int:
@@ -157,8 +157,8 @@ def fit(images: Sequence[Path], folder: Path, settings: FitSettings, progress: P
     `neighbours` above 0 turns on the re-weighting of eq. 7. Memory stays below `memory_gib`: what does not fit
     is in a file, and many patches are condensed fold by fold, which serves all banks.
 
-    With the engine openvino-int8 the model is fitted twice, in fp32 and in int8, and refused when the int8 one
-    ranks worse or scores good parts otherwise. Raises VisionError.
+    With the engine openvino-bf16 or openvino-int8 the model is fitted twice, in fp32 and so, and refused when the
+    second ranks worse or scores good parts otherwise. Raises VisionError.
     """
     if len(images) < 2:
         raise DatasetError(f"{len(images)} image is not enough to know what is normal; give dozens, better hundreds")
@@ -172,19 +172,20 @@ def fit(images: Sequence[Path], folder: Path, settings: FitSettings, progress: P
         dimension=settings.dimension,
         preprocess=_preprocess(images, settings),
     )
-    int8 = settings.engine == "openvino-int8"
-    extractor = FeatureExtractor(backbone, device=settings.device, engine="auto" if int8 else settings.engine)
+    checked = settings.engine in OWN_BANK
+    extractor = FeatureExtractor(backbone, device=settings.device, engine="auto" if checked else settings.engine)
     views = _Views(images, extractor, settings)
     model, digests = _model(views, extractor, settings, progress)
     network: QuantisedNetwork | None = None
-    if int8:
+    if checked:
         reference, reference_extractor = model, extractor
-        network = quantise(
-            PatchEmbedding(backbone), side=backbone.spec.preprocess.side, images=views.some(_QUANTISED_WITH)
-        )
-        extractor = FeatureExtractor(backbone, engine="openvino-int8", quantised=network)
+        if settings.engine == "openvino-int8":
+            network = quantise(
+                PatchEmbedding(backbone), side=backbone.spec.preprocess.side, images=views.some(_QUANTISED_WITH)
+            )
+        extractor = FeatureExtractor(backbone, engine=settings.engine, quantised=network)
         model, _ = _model(views, extractor, settings, progress)
-        _check_int8((reference, reference_extractor), (model, extractor), views, settings.labelled)
+        _check((reference, reference_extractor), (model, extractor), views, settings.labelled)
     description = Description(
         name=settings.name,
         version=settings.version,
@@ -199,7 +200,7 @@ def fit(images: Sequence[Path], folder: Path, settings: FitSettings, progress: P
         regions=0 if views.region is None else len(views.region),
         tiling=settings.tiling,
         engine=extractor.engine_name,
-        engines=() if int8 else _validated(backbone, model, extractor, views),
+        engines=() if checked else _validated(backbone, model, extractor, views),
         quantised=None
         if network is None
         else Quantised(graph_bytes=network.graph.size, weights_bytes=network.weights.size),
@@ -384,13 +385,13 @@ def _validated(
     return (ValidatedEngine(name="torch", difference=furthest, images=len(inputs)),)
 
 
-def _check_int8(
+def _check(
     reference: tuple[_Model, FeatureExtractor],
     candidate: tuple[_Model, FeatureExtractor],
     views: _Views,
     labelled: Sequence[LabelledImage],
 ) -> None:
-    """Raise VisionError when the int8 model is not as good as the fp32 one."""
+    """Raise VisionError when the bf16 or int8 model is not as good as the fp32 one."""
     ratios = [model.scores / model.calibration.threshold for model, _ in (reference, candidate)]
     check_shift(*ratios)
     if not labelled:

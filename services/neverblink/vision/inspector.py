@@ -1,6 +1,7 @@
 """One product's models as jobs and services use them: an image in, what is wrong with it out, in tiles where large."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,19 @@ Image = npt.NDArray[np.uint8]
 
 _AT_ONCE = 32
 """Network inputs in one forward pass at most: a tiled image must not need more memory than a full batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An (H, W, 3) uint8 RGB image and what the networks take of it: made in any thread, judged in one.
+
+    `inputs` are the backbone's, (side, side, 3) uint8, one or one a tile; `outlining` the U-Net's, None where there
+    is none or only images that turn out suspicious are shown to it.
+    """
+
+    image: Image
+    inputs: Sequence[Image]
+    outlining: Sequence[Image] | None = None
 
 
 class Inspector:
@@ -65,6 +79,10 @@ class Inspector:
         """Return the (side, side, 3) uint8 network inputs of an (H, W, 3) uint8 RGB image: one, or one a tile."""
         return prepared(image, self.extractor, self._plan)
 
+    def prepare_defects(self, image: Image) -> Prepared:
+        """Resize, crop and cut an (H, W, 3) uint8 RGB image for all networks, in any thread. Raises VisionError."""
+        return Prepared(image, self.prepare(image), self.finder.prepare(image))
+
     def warm_up(self, batch: int) -> None:
         """Run a batch size that will occur, so that the first part does not pay for what is set up lazily."""
         side = self.extractor.spec.preprocess.side
@@ -97,7 +115,10 @@ class Inspector:
 def features_key(artifact: Artifact) -> str:
     """Return what two artifacts must have in common to share one extractor."""
     network = _int8_network(artifact)
-    return artifact.backbone.key if network is None else f"{artifact.backbone.key} {network.digest}"
+    if network is not None:
+        return f"{artifact.backbone.key} {network.digest}"
+    bfloat = artifact.manifest.engine == "openvino-bf16"
+    return f"{artifact.backbone.key} bf16" if bfloat else artifact.backbone.key
 
 
 def extractor_of(
@@ -107,16 +128,23 @@ def extractor_of(
     device: str = "cpu",
     engine: EngineName | Literal["auto"] = "auto",
 ) -> FeatureExtractor:
-    """Open an artifact's backbone. An int8 model runs on the engine that made its bank, whatever `engine` says.
+    """Open an artifact's backbone. A bf16 or int8 model runs on the engine that made its bank, whatever `engine` says.
 
     Raises VisionError when the weights are missing or others, or the engine cannot run here.
     """
     network = _int8_network(artifact)
+    own: EngineName | None = None if network is None else "openvino-int8"
+    if artifact.manifest.engine == "openvino-bf16":
+        own = "openvino-bf16"
+    if own is None and engine == "openvino-bf16":
+        raise VisionError(
+            f"the model was fitted with {artifact.manifest.engine}; fit it with openvino-bf16 to run it so"
+        )
     return FeatureExtractor.from_spec(
         artifact.backbone,
         weights=weights,
-        device=device if network is None else "cpu",
-        engine=engine if network is None else "openvino-int8",
+        device=device if own is None else "cpu",
+        engine=own or engine,
         quantised=network,
     )
 
@@ -152,7 +180,7 @@ def inspect(work: Sequence[tuple[Inspector, Image]]) -> list[Anomaly]:
     Returns one Anomaly an image, in order; an image's anomaly does not depend on its company.
     """
     found: dict[int, Anomaly] = {}
-    for _, own, anomalies, _ in _judged(work):
+    for _, own, anomalies, _ in _judged([(one, Prepared(image, one.prepare(image))) for one, image in work]):
         found |= dict(zip(own, anomalies, strict=True))
     return [found[index] for index in range(len(work))]
 
@@ -162,18 +190,26 @@ def inspect_defects(work: Sequence[tuple[Inspector, Image]]) -> list[Inspection]
 
     Returns one Inspection an image, in order; it does not depend on the image's company.
     """
+    return inspect_prepared([(inspector, inspector.prepare_defects(image)) for inspector, image in work])
+
+
+def inspect_prepared(work: Sequence[tuple[Inspector, Prepared]]) -> list[Inspection]:
+    """Do what `inspect_defects` does with images that went through their own inspector's `prepare_defects`."""
     found: dict[int, Inspection] = {}
     for inspector, own, anomalies, features in _judged(work):
-        inspections = inspector.finder.find([work[index][1] for index in own], anomalies, features)
+        images = [work[index][1] for index in own]
+        inspections = inspector.finder.find(
+            [one.image for one in images], [one.outlining for one in images], anomalies, features
+        )
         found |= dict(zip(own, inspections, strict=True))
     return [found[index] for index in range(len(work))]
 
 
 def _judged(
-    work: Sequence[tuple[Inspector, Image]],
+    work: Sequence[tuple[Inspector, Prepared]],
 ) -> Iterator[tuple[Inspector, list[int], list[Anomaly], list[Tensor]]]:
     """Yield a product's inspector, the places of its images, their anomalies and their (T, h, w, C) features."""
-    inputs = [inspector.prepare(image) for inspector, image in work]
+    inputs = [one.inputs for _, one in work]
     by_extractor: dict[int, list[int]] = {}
     for index, (inspector, _) in enumerate(work):
         by_extractor.setdefault(id(inspector.extractor), []).append(index)
@@ -183,7 +219,7 @@ def _judged(
         for inspector in {id(work[index][0]): work[index][0] for index in indices}.values():
             own = [index for index in indices if work[index][0] is inspector]
             chosen = features[[row for index in own for row in rows[index]]]
-            anomalies = inspector.judge(chosen, [work[index][1].shape[:2] for index in own])
+            anomalies = inspector.judge(chosen, [work[index][1].image.shape[:2] for index in own])
             yield inspector, own, anomalies, list(torch.split(chosen, [len(inputs[index]) for index in own]))
 
 

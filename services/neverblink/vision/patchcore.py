@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Self
 
@@ -175,8 +176,12 @@ class PatchCore:
     def _maps(self, distances: Tensor) -> npt.NDArray[np.float32]:
         _, high, wide = distances.shape
         side = self._preprocess.side
-        rows, columns = (
-            torch.from_numpy(smoothing_matrix(patches, side, self._smoothing)).to(distances) for patches in (high, wide)
-        )
+        rows, columns = (_smoothing(patches, side, self._smoothing, distances.device) for patches in (high, wide))
         maps: npt.NDArray[np.float32] = (rows @ distances @ columns.T).cpu().numpy()
         return maps
+
+
+@lru_cache(maxsize=32)
+def _smoothing(patches: int, side: int, sigma: float, device: torch.device) -> Tensor:
+    """Return `smoothing_matrix` as float32 on a device, where every call needs it again."""
+    return torch.from_numpy(smoothing_matrix(patches, side, sigma)).to(device, torch.float32)

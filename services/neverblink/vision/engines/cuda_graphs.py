@@ -73,7 +73,8 @@ class CudaGraphEngine:
         with (
             torch.backends.cudnn.flags(enabled=True, benchmark=True),
             # Graphs of one pool must not run at once nor keep results for each other: they do neither here.
-            torch.cuda.graph(graph, pool=self._pool),
+            # Another thread may be at work on the GPU while a new model is captured.
+            torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"),
         ):
             found = self._network(pixels)
         return graph, found

@@ -26,5 +26,7 @@ class EagerEngine:
     @torch.inference_mode()
     def embed(self, images: Tensor) -> Tensor:
         """Turn (N, H, W, 3) uint8 RGB into the network's (N, ...) float32 on the engine's device."""
-        found: Tensor = self._network(images.to(self._device, non_blocking=True))
+        # On a GPU cuDNN would round fp32 to TF32's ten bits: scores would leave the CPU's by a thousandth.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            found: Tensor = self._network(images.to(self._device, non_blocking=True))
         return found

@@ -12,6 +12,7 @@ from torch.jit._trace import TracerWarning
 from neverblink.vision.engines.engine import EngineName
 from neverblink.vision.engines.fusion import fused
 from neverblink.vision.engines.intel import import_openvino
+from neverblink.vision.errors import VisionError
 from neverblink.vision.image_network import ImageNetwork
 
 
@@ -35,17 +36,23 @@ class OpenvinoEngine:
     """
 
     def __init__(self, model: Any, name: EngineName) -> None:
-        """Compile an openvino.Model of one (1, H, W, 3) uint8 input and one (1, ...) float32 output."""
+        """Compile an openvino.Model of one (1, H, W, 3) uint8 input and one (1, ...) float32 output.
+
+        Raises VisionError where openvino-bf16 is asked of a processor without bfloat16.
+        """
         self.name = name
         openvino = import_openvino()
+        core = openvino.Core()
+        if name == "openvino-bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            # OpenVINO would run in fp32, and the features would not fit the bank.
+            raise VisionError("this processor does not multiply bfloat16; fit the model with the engine openvino")
         threads = torch.get_num_threads()
         settings = {
             "INFERENCE_NUM_THREADS": threads,
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if name == "openvino-bf16" else "f32",
             # Pinned, the engines of two processes on one machine would sit on the same cores.
             "ENABLE_CPU_PINNING": False,
         }
-        core = openvino.Core()
         # A few images, and each should be ready soon: all threads share every image.
         alone = core.compile_model(model, "CPU", settings | {"PERFORMANCE_HINT": "LATENCY"})
         self._shape = tuple(alone.output(0).shape)[1:]

@@ -23,7 +23,7 @@ def open_engine(
     """Make an engine for (N, side, side, 3) images; the network itself is left as it is.
 
     `auto` is torch-cuda on a CUDA device, openvino on a CPU where it is installed, else torch; it never is
-    int8, whose features need a bank of their own. Raises VisionError when the engine cannot run here.
+    bf16 or int8, whose features need a bank of their own. Raises VisionError when the engine cannot run here.
     """
     if name == "auto":
         name = _fastest(device)
@@ -35,7 +35,7 @@ def open_engine(
         return CudaGraphEngine(network, side=side, device=device)
     if device != "cpu":
         raise VisionError(f"the engine {name} runs on the CPU only, not on {device}; choose torch-cuda or torch")
-    if name == "openvino":
+    if name in ("openvino", "openvino-bf16"):
         return OpenvinoEngine(convert(network, side=side), name)
     if quantised is None:
         raise VisionError("the engine openvino-int8 needs the int8 network of its model; fit the model with int8")
