@@ -31,14 +31,13 @@ from neverblink.vision.hybrid import Policy, decide
 from neverblink.vision.inspection import Inspection
 from neverblink.vision.inspector import Inspector, extractor_of, inspect_defects
 from neverblink.vision.preprocess import Preprocess
-from neverblink.vision.regions import outlined_by
 from neverblink.vision.synthesis import Policy as Drawings
 from neverblink.vision.unet import unet_tensors
 from neverblink.vision.unet_spec import UnetSpec
 from real_images import data_folder
 
 TILES, BOARDS = "magnetic-tile", "deeppcb"
-KINDS = ("pit", "hole", "crack", "scratch", "edge-break", "stain", "oxidation", "dent")
+KINDS = ("pit", "hole", "crack", "scratch", "edge-break", "stain", "oxidation", "dent", "finish")
 """What synthetic tiles get; bridges and misplaced pieces do not occur on a bare surface."""
 
 DRAWINGS = Drawings.model_validate(
@@ -51,6 +50,7 @@ DRAWINGS = Drawings.model_validate(
         "stain": {"size": [0.3, 1.0], "contrast": [0.04, 0.2]},
         "oxidation": {"size": [0.15, 0.6], "contrast": [0.06, 0.25]},
         "dent": {"size": [0.1, 0.3], "contrast": [0.06, 0.2]},
+        "finish": {"size": [0.3, 1.0], "contrast": [0.04, 0.2]},
     }
 )
 """What defects of tiles look like to the eye that saw a few: faint, and some as large as the tile."""
@@ -59,7 +59,6 @@ PER_KIND = 25
 FALSE_REJECT = 0.05
 """What PatchCore's threshold promises at most."""
 
-GOOD_IN_TRAINING = 200
 BOARDS_IN_TRAINING = 120
 SEED = 0
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -73,8 +72,10 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="Folder for models, synthetic images and results.")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--encoder", default="tf_efficientnet_lite0")
-    parser.add_argument("--resize", type=int, help="Input of the U-Net; default: 256, 192 without a type, 320 boards.")
-    parser.add_argument("--epochs", type=int, help="Default: 14, 12 without a type.")
+    parser.add_argument("--resize", type=int, help="Input of the U-Net; default: 256, boards 320.")
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N.")
+    parser.add_argument("--workers", type=int, default=0, help="Threads that prepare images ahead; for GPUs.")
     arguments = parser.parse_args()
     data = data_folder(parser, arguments.data)
     arguments.cache.mkdir(parents=True, exist_ok=True)
@@ -106,18 +107,14 @@ def tiles(name: str, data: Path, arguments: argparse.Namespace) -> dict[str, Any
     if name in ("synthetic", "both"):
         lessons += defect_images(synthetic_tiles(folder, arguments.cache))
     settings = TrainSettings(
-        encoder=arguments.encoder,
-        classes="binary",
-        preprocess=Preprocess(resize=arguments.resize or (192 if without else 256)),
-        epochs=arguments.epochs or (12 if without else 14),
-        seed=SEED,
+        preprocess=Preprocess(resize=arguments.resize or 256),
+        **training(arguments),
     )
     artifact = fitted(
         folder, arguments.cache / TILES, FitSettings(product="tile", name="tile", false_reject=FALSE_REJECT)
     )
-    return judged(
-        artifact, lessons, good_images(folder)[:GOOD_IN_TRAINING], kept, settings, arguments.cache / "models" / name
-    )
+    place = arguments.cache / "models" / f"{name}-{arguments.encoder}"
+    return judged(artifact, lessons, good_images(folder), kept, settings, place)
 
 
 def boards(data: Path, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -126,20 +123,28 @@ def boards(data: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     lessons = labelled_boards(folder)[:BOARDS_IN_TRAINING]
     test = defect_images(folder)
     settings = TrainSettings(
-        encoder=arguments.encoder,
-        classes="binary",
         preprocess=Preprocess(resize=arguments.resize or 320),
-        epochs=arguments.epochs or 14,
-        seed=SEED,
+        **training(arguments),
     )
     artifact = fitted(
         folder,
         arguments.cache / BOARDS,
         FitSettings(product="board", name="board", size=320, false_reject=FALSE_REJECT),
     )
-    return judged(
-        artifact, lessons, good_images(folder), test, settings, arguments.cache / "models" / "boards", named=True
-    )
+    place = arguments.cache / "models" / f"boards-{arguments.encoder}"
+    return judged(artifact, lessons, good_images(folder), test, settings, place, named=True)
+
+
+def training(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that all runs have in common."""
+    return {
+        "encoder": arguments.encoder,
+        "classes": "binary",
+        "epochs": arguments.epochs,
+        "seed": SEED,
+        "device": arguments.device,
+        "workers": arguments.workers,
+    }
 
 
 def judged(
@@ -158,13 +163,15 @@ def judged(
     )
     print(f"  {trained.held_out}", flush=True)
     model = joined(artifact, place, unet=(_part(trained.spec), unet_tensors(trained.unet)), version="unet", created=NOW)
-    extractor = extractor_of(model)
+    extractor = extractor_of(model, device=settings.device)
     if named:
-        classified = train_classifier(lessons, extractor, flag=flagged_by(Inspector(model, extractor)))
+        classified = train_classifier(
+            lessons, extractor, flag=flagged_by(Inspector(model, extractor, device=settings.device))
+        )
         part = ClassifierPart(spec=classified.classifier.spec, created=NOW, images=())
         tensors = classified.classifier.tensors()
         model = joined(model, place, classifier=(part, tensors), version="named", created=NOW, overwrite=True)
-    inspector = Inspector(model, extractor)
+    inspector = Inspector(model, extractor, device=settings.device)
     tally = DefectTally(trained.spec, classified.classifier.spec.types if named else None)
     rows: list[dict[str, Any]] = []
     for image in test:
@@ -184,6 +191,7 @@ def judged(
                 "patchcore": score > model.threshold,
                 "unet": any("unet" in finding.seen_by for finding in inspection.findings),
                 "dice": _dice(inspection, trained.spec, masks, (height, width)),
+                "sure_dice": _dice(inspection, trained.spec, masks, (height, width), sure=True),
             }
         )
     return {
@@ -203,14 +211,26 @@ def _part(spec: UnetSpec) -> UnetPart:
 
 
 def _dice(
-    inspection: Inspection, spec: UnetSpec, masks: dict[str, npt.NDArray[np.bool_]], size: tuple[int, int]
+    inspection: Inspection,
+    spec: UnetSpec,
+    masks: dict[str, npt.NDArray[np.bool_]],
+    size: tuple[int, int],
+    *,
+    sure: bool = False,
 ) -> float | None:
-    """Return the Dice of all classes' pixels with all types', None where nothing is labelled."""
+    """Return the Dice of all classes' pixels with all types', None where nothing is labelled.
+
+    `sure` leaves out regions that the U-Net is not sure enough of to reject the part for.
+    """
     truth = np.logical_or.reduce(list(masks.values())) if masks else np.zeros(size, dtype=np.bool_)
     if not truth.any() or inspection.probabilities is None:
         return None
-    planes = [cv2.resize(plane, (size[1], size[0])) for plane in inspection.probabilities]
-    marked = outlined_by(spec, np.stack(planes)).any(axis=0)
+    planes = np.stack([cv2.resize(plane, (size[1], size[0])) for plane in inspection.probabilities])
+    levels = np.array(spec.thresholds)[:, None, None]
+    marked = (planes > levels).any(axis=0)
+    if sure and inspection.outlined is not None:
+        kept = inspection.outlined.any(axis=0).astype(np.float32)
+        marked &= cv2.resize(kept, (size[1], size[0])) > 0
     return float(2 * (marked & truth).sum() / (marked.sum() + truth.sum()))
 
 
@@ -252,12 +272,13 @@ def report(cache: Path, encoder: str) -> None:
     }
     compared = {name: found[name] for name in ("real", "synthetic", "both") if name in found}
     if compared:
-        print(f"\n{'Dice, mean over images':24}" + "".join(f"{name:>12}" for name in compared))
         types = sorted({row["type"] for run in compared.values() for row in run["rows"] if row["type"]})
-        for type_ in types:
-            print(f"{type_:24}" + "".join(f"{_mean_dice(run, type_):12.3f}" for run in compared.values()))
-        means = [np.mean([_mean_dice(run, type_) for type_ in types]) for run in compared.values()]
-        print(f"{'mean over types':24}" + "".join(f"{value:12.3f}" for value in means))
+        for figure, title in (("dice", "Dice of outlines"), ("sure_dice", "Dice, sure regions")):
+            print(f"\n{title:24}" + "".join(f"{name:>12}" for name in compared))
+            for type_ in types:
+                print(f"{type_:24}" + "".join(f"{_mean_dice(run, type_, figure):12.3f}" for run in compared.values()))
+            means = [np.mean([_mean_dice(run, type_, figure) for type_ in types]) for run in compared.values()]
+            print(f"{'mean over types':24}" + "".join(f"{value:12.3f}" for value in means))
         _print_shares("rejected by the U-Net alone", compared, types, "unet")
         _print_shares("rejected by PatchCore alone", compared, types, "patchcore")
         _print_shares("rejected by the hybrid", compared, types, "hybrid")
@@ -280,8 +301,8 @@ def report(cache: Path, encoder: str) -> None:
         print(json.dumps(found["boards"]["evaluation"]["types"], indent=1))
 
 
-def _mean_dice(run: dict[str, Any], type_: str) -> float:
-    return float(np.mean([row["dice"] for row in run["rows"] if row["type"] == type_ and row["dice"] is not None]))
+def _mean_dice(run: dict[str, Any], type_: str, figure: str) -> float:
+    return float(np.mean([row[figure] for row in run["rows"] if row["type"] == type_ and row[figure] is not None]))
 
 
 def _share(run: dict[str, Any], type_: str | None, by: str) -> float:

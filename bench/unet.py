@@ -87,34 +87,40 @@ class Tutorial(ImageNetwork):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network by name: `eager` gives probabilities as a tutorial gets them, `engine` opens ours for it."""
+    """A network by name: `eager` gives probabilities as a tutorial gets them, `engine` opens ours for it.
+
+    `module` is the network with its normalisation.
+    """
 
     name: str
+    module: nn.Module
     network: nn.Module
     eager: Callable[[Tensor], Tensor]
     engine: Callable[[], Callable[[Frames], object]]
 
 
-def tutorial(side: int) -> Candidate:
+def tutorial(side: int, device: str) -> Candidate:
     """Return the tutorial's."""
     module = Tutorial().eval()
 
     def engine() -> Callable[[Frames], object]:
-        opened = open_engine("auto", module, side=side)
-        return lambda frames: opened.embed(torch.from_numpy(frames)).numpy()
+        opened = open_engine("auto", module, side=side, device=device)
+        return lambda frames: opened.embed(torch.from_numpy(frames)).cpu().numpy()
 
-    return Candidate(TUTORIAL, module.network, module, engine)
+    return Candidate(TUTORIAL, module, module.network, module, engine)
 
 
-def ours(encoder: str, width: int, classes: int, side: int) -> Candidate:
+def ours(encoder: str, width: int, classes: int, side: int, device: str) -> Candidate:
     """Return one of ours."""
     unet = Unet(spec_for(encoder, names_of(classes), width=width, preprocess=Preprocess(resize=side))).eval()
 
     def engine() -> Callable[[Frames], object]:
-        segmenter = Segmenter(unet)
+        segmenter = Segmenter(unet, device=device)
         return lambda frames: segmenter.segment(list(frames))
 
-    return Candidate(f"{encoder}, width {width}", unet.network, lambda images: torch.sigmoid(unet(images)), engine)
+    return Candidate(
+        f"{encoder}, width {width}", unet, unet.network, lambda images: torch.sigmoid(unet(images)), engine
+    )
 
 
 def names_of(classes: int) -> tuple[str, ...]:
@@ -125,14 +131,19 @@ def names_of(classes: int) -> tuple[str, ...]:
 def speed(side: int, given: argparse.Namespace) -> None:
     """Time every network eagerly and on our engine, at every batch size in turn, and print the table."""
     frames = frames_of(max(given.batches), side)
-    candidates = [tutorial(side), *(ours(encoder, given.width, given.classes, side) for encoder in given.encoder)]
+    candidates = [
+        tutorial(side, given.device),
+        *(ours(encoder, given.width, given.classes, side, given.device) for encoder in given.encoder),
+    ]
     methods: dict[tuple[str, str], Callable[[Frames], object]] = {}
     for candidate in candidates:
-        methods[candidate.name, "eager"] = eagerly(candidate)
+        # The engine first: it folds a copy that is still on the CPU.
         methods[candidate.name, "our engine"] = candidate.engine()
+        methods[candidate.name, "eager"] = eagerly(candidate, given.device)
     taken: dict[tuple[tuple[str, str], int], list[float]] = {}
     for method in methods.values():
-        method(frames[:1])  # warms up
+        for size in given.batches:
+            method(frames[:size])  # warms up
     for _ in range(given.rounds):
         for size in given.batches:
             for key, method in methods.items():
@@ -140,7 +151,7 @@ def speed(side: int, given: argparse.Namespace) -> None:
                 start = time.perf_counter()
                 method(frames[:size])
                 taken.setdefault((key, size), []).append((time.perf_counter() - start) / size)
-    print(f"\n{side} px, {given.threads} threads, medians of {given.rounds} rounds\n")
+    print(f"\n{side} px, {where(given)}, medians of {given.rounds} rounds\n")
     print(f"| network | run | {' | '.join(f'ms/image at {n} | tutorial × at {n}' for n in given.batches)} |")
     print("|---" * (2 + 2 * len(given.batches)) + "|")
     for name, run in methods:
@@ -149,16 +160,22 @@ def speed(side: int, given: argparse.Namespace) -> None:
             mine, theirs = taken[(name, run), size], taken[(TUTORIAL, "eager"), size]
             # Rounds are compared with their own neighbours in time, so a slow minute cancels out.
             ratio = median(slow / fast for slow, fast in zip(theirs, mine, strict=True))
-            cells.append(f"{1000 * median(mine):.1f} | {ratio:.2f}")
+            cells.append(f"{1000 * median(mine):.3g} | {ratio:.2f}")
         print(f"| {name} | {run} | {' | '.join(cells)} |", flush=True)
 
 
-def eagerly(candidate: Candidate) -> Callable[[Frames], object]:
+def where(given: argparse.Namespace) -> str:
+    """Say what it runs on."""
+    return torch.cuda.get_device_name() if given.device.startswith("cuda") else f"{given.threads} threads"
+
+
+def eagerly(candidate: Candidate, device: str) -> Callable[[Frames], object]:
     """Run a module as it is."""
+    candidate.module.to(device)
 
     @torch.inference_mode()
     def method(frames: Frames) -> object:
-        return candidate.eager(torch.from_numpy(frames)).numpy()
+        return candidate.eager(torch.from_numpy(frames).to(device)).cpu().numpy()
 
     return method
 
@@ -166,27 +183,33 @@ def eagerly(candidate: Candidate) -> Callable[[Frames], object]:
 def training(given: argparse.Namespace) -> None:
     """Time forward, loss and backward in turn, and print the table with sizes and multiplications."""
     side, size = TRAINED_SIDE, given.train_batch
-    candidates = [tutorial(side), *(ours(encoder, width, given.classes, side) for encoder, width in TRAINED)]
+    candidates = [
+        tutorial(side, given.device),
+        *(ours(encoder, width, given.classes, side, given.device) for encoder, width in TRAINED),
+    ]
     random = np.random.default_rng(0)
-    pixels = torch.from_numpy(random.standard_normal((size, 3, side, side), dtype=np.float32))
-    networks = {candidate.name: candidate.network.train() for candidate in candidates}
+    pixels = torch.from_numpy(random.standard_normal((size, 3, side, side), dtype=np.float32)).to(given.device)
+    networks = {candidate.name: candidate.network.train().to(given.device) for candidate in candidates}
     taken: dict[str, list[float]] = {}
     for counted in range(-1, given.rounds):  # the first round warms up
         for name, network in networks.items():
             time.sleep(PAUSE_S)
             start = time.perf_counter()
             logits = network(pixels)
-            segmentation_loss(logits, torch.zeros_like(logits), LossSettings()).backward()  # type: ignore[no-untyped-call]
+            loss = segmentation_loss(logits, torch.zeros_like(logits), LossSettings())
+            loss.backward()  # type: ignore[no-untyped-call]
+            if given.device != "cpu":
+                torch.cuda.synchronize()
             if counted >= 0:
                 taken.setdefault(name, []).append((time.perf_counter() - start) / size)
             network.zero_grad()
-    print(f"\ntraining, {side} px, batch {size}, {given.threads} threads, medians of {given.rounds} rounds\n")
+    print(f"\ntraining, {side} px, batch {size}, {where(given)}, medians of {given.rounds} rounds\n")
     print("| network | parameters | GMAC an image | forward and backward, ms/image |")
     print("|---" * 4 + "|")
     for name, network in networks.items():
         parameters = sum(weight.numel() for weight in network.parameters()) / 1e6
         macs = multiplications(network.eval(), pixels[:1]) / 1e9
-        print(f"| {name} | {parameters:.2f} M | {macs:.2f} | {1000 * median(taken[name]):.0f} |", flush=True)
+        print(f"| {name} | {parameters:.2f} M | {macs:.2f} | {1000 * median(taken[name]):.3g} |", flush=True)
 
 
 @torch.inference_mode()
@@ -223,6 +246,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--train-batch", type=int, default=4, help="images of a training step")
     parser.add_argument("--skip", choices=["speed", "training"], help="leave one of the two parts out")
     given = parser.parse_args()

@@ -41,6 +41,7 @@ def inspected(
     image: DefectImage,
     *findings: Finding,
     probabilities: Sequence[np.ndarray] | None = None,
+    thresholds: Sequence[float] | None = None,
     anomaly_map: np.ndarray | None = None,
     rejected: bool = False,
     unsure: bool = False,
@@ -50,5 +51,8 @@ def inspected(
     """Return a part of `side` × `side` pixels as a hybrid might have judged it."""
     drawn = plane(side=side) if anomaly_map is None else anomaly_map
     planes = None if probabilities is None else np.stack(probabilities)
-    inspection = Inspection(Anomaly(score_ratio, drawn), findings, planes)
+    outlined = None
+    if planes is not None:
+        outlined = planes > np.array(thresholds or [0.5] * len(planes))[:, None, None]
+    inspection = Inspection(Anomaly(score_ratio, drawn), findings, planes, outlined)
     return InspectedImage(image, side, side, inspection, rejected, unsure, score_ratio)

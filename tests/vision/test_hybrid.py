@@ -7,6 +7,7 @@ import pytest
 
 from neverblink.vision.findings import ANOMALY, UNKNOWN, Finding
 from neverblink.vision.hybrid import Decision, Marked, Policy, TypeRule, decide, mark, named
+from neverblink.vision.regions import evidence_of, outlined_by
 from neverblink.vision.unet_spec import UnetSpec
 
 SPEC = UnetSpec(classes=("scratch", "stain"))
@@ -35,8 +36,18 @@ def planes(**marked: tuple[slice, slice]) -> np.ndarray:
     return found
 
 
-def marks(anomaly_map: np.ndarray, probabilities: np.ndarray | None, *, anomalous: bool, **more: int) -> list[Marked]:
-    return mark(anomaly_map, 2.0, anomalous=anomalous, image_size=SIZE, probabilities=probabilities, unet=SPEC, **more)
+def marks(
+    anomaly_map: np.ndarray, probabilities: np.ndarray | None, *, anomalous: bool, unet: UnetSpec = SPEC, **more: int
+) -> list[Marked]:
+    return mark(
+        anomaly_map,
+        2.0,
+        anomalous=anomalous,
+        image_size=SIZE,
+        probabilities=probabilities,
+        outlined=None if probabilities is None else outlined_by(unet, probabilities),
+        **more,
+    )
 
 
 def test_a_segment_is_told_in_image_pixels_with_its_type() -> None:
@@ -72,12 +83,27 @@ def test_a_map_has_no_say_below_the_score_and_at_least_one_region_above() -> Non
     assert marks(hot, None, anomalous=False) == []
 
 
-def test_a_region_counts_when_it_is_sure_somewhere_and_keeps_its_whole_outline() -> None:
-    strict = SPEC.model_copy(update={"sure": (0.95, 0.95)})
+def test_a_region_needs_evidence_and_keeps_its_whole_outline() -> None:
+    # ln(1 + 32) × logit(0.9) is 7.7 for the scratch, and 6.2 for the stain of half its size.
+    strict = SPEC.model_copy(update={"sure": (7.0, 7.0)})
     probabilities = planes(scratch=np.s_[8:12, 16:24], stain=np.s_[40:44, 40:44])
-    probabilities[0, 9, 20] = 0.97
-    (found,) = mark(calm(), 2.0, anomalous=False, image_size=SIZE, probabilities=probabilities, unet=strict)
+    (found,) = marks(calm(), probabilities, anomalous=False, unet=strict)
     assert (found.channel, found.region.bbox) == (0, (32, 8, 16, 4))
+    probabilities[1, 40:44, 40:44] = 0.99
+    assert len(marks(calm(), probabilities, anomalous=False, unet=strict)) == 2, "a smaller one must be surer"
+
+
+def test_evidence_is_beyond_the_threshold_by_region_and_in_the_networks_pixels() -> None:
+    plane = planes(scratch=np.s_[8:12, 16:24])[0]
+    plane[40, 40] = 0.6
+    labels, evidence = evidence_of(plane, 0.5)
+    assert evidence[labels[9, 20]] == pytest.approx(np.log1p(32) * np.log(9), rel=1e-5)
+    assert evidence[labels[40, 40]] == pytest.approx(np.log(2) * np.log(1.5), rel=1e-5)
+    assert evidence[labels[0, 0]] == 0
+    assert evidence_of(plane, 0.8)[1][1] == pytest.approx(np.log1p(32) * (np.log(9) - np.log(4)), rel=1e-5)
+    assert evidence_of(plane, 0.5, scale=2)[1].max() == pytest.approx(np.log1p(128) * np.log(9), rel=1e-5)
+    certain = np.ones((8, 8), np.float32)
+    assert np.isfinite(evidence_of(certain, 0.5)[1]).all()
 
 
 def test_small_segments_are_dropped() -> None:

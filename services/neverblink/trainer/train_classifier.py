@@ -182,7 +182,7 @@ def labelled_regions(
         batch = outlined[start : start + _BATCH]
         pixels = [read_image(image.path) for _, image in batch]
         inputs = [prepared(image, extractor, plan) for image in pixels]
-        features = embedded(extractor, [part for parts in inputs for part in parts]).cpu()
+        features = embedded(extractor, [part for parts in inputs for part in parts])
         own = torch.split(features, [len(parts) for parts in inputs])
         for (index, image), shown, tiles in zip(batch, pixels, own, strict=True):
             size = shown.shape[:2]

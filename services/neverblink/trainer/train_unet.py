@@ -33,6 +33,7 @@ from neverblink.vision.defect_augmentation import Augmentation, augment
 from neverblink.vision.errors import VisionError, reason_of
 from neverblink.vision.losses import LossSettings, segmentation_loss
 from neverblink.vision.preprocess import Preprocess
+from neverblink.vision.regions import evidence_of
 from neverblink.vision.tiling import TilePlan
 from neverblink.vision.unet import Unet, new_unet, spec_for
 from neverblink.vision.unet_spec import PLAIN, UnetSpec
@@ -55,8 +56,7 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    # Magnetic tiles at 128 px: Dice 0.34 after 230 steps with EfficientNet-Lite0, 0.06 after 170 with a plain U-Net of
-    # width 16, whose steps take twice as long. A plain one may catch up in a long run: that was not tried.
+    # Magnetic tiles, 40 epochs each: held-out Dice 0.74 with EfficientNet-Lite0, 0.25 with a plain U-Net of width 16.
     encoder: str = Field(default=DEFAULT_MODEL, description="`plain`, or timm's name of a pretrained network.")
     weights: Path | None = Field(default=None, description="The encoder's weights, where they are not installed.")
     width: int = Field(default=16, ge=4, le=256, description="Channels of the finest level.")
@@ -96,7 +96,7 @@ class TrainSettings(BaseModel):
         default=0.02,
         ge=0,
         lt=1,
-        description="Share of held-out good images that may be marked; what a region must be sure of rises until then.",
+        description="Share of held-out good images that may be marked: the evidence a region needs rises until then.",
     )
     seed: int = Field(default=0, ge=0)
     device: str = "cpu"
@@ -114,7 +114,7 @@ _WITHOUT_EFFECT = {"device", "amp", "threads", "workers", "memory_gib"}
 class HeldOutClass:
     """A class on held-out images: how many show it, and Dice at its threshold, None where none does.
 
-    `sure` is the probability that a region must pass somewhere, so that good parts stay quiet. `synthetic`: those that
+    `sure` is the evidence that a region needs, so that good parts stay quiet. `synthetic`: those that
     show it are drawn, as no real image could be held out.
     """
 
@@ -306,19 +306,20 @@ class _Trainer:
 
     def held_out(self) -> HeldOut:
         """Choose the thresholds on held-out images, and return what comes of them."""
-        curves, peaks = self._curves(), self._peaks()
+        curves = self._curves()
         thresholds = [curve.best() for curve in curves]
-        levels = sure_levels(thresholds, peaks, self._defect_peaks(), self._settings.false_alarms)
-        alarms = count_alarms(peaks, levels)
+        good = self._good_evidence(thresholds)
+        levels = sure_levels(good, self._defect_evidence(thresholds), self._settings.false_alarms)
+        alarms = count_alarms(good, levels)
         return HeldOut(
             classes=tuple(
                 self._held_out_class(name, curve.dice(threshold), threshold, sure)
                 for name, curve, threshold, sure in zip(self._classes, curves, thresholds, levels, strict=True)
             ),
             images=len(self._division.held_out),
-            held_out_good=len(peaks),
+            held_out_good=len(good),
             false_alarms=alarms,
-            false_alarm_bound=alarm_bound(alarms, len(peaks)),
+            false_alarm_bound=alarm_bound(alarms, len(good)),
         )
 
     def _held_out_class(self, name: str, dice: float | None, threshold: float, sure: float) -> HeldOutClass:
@@ -365,22 +366,24 @@ class _Trainer:
                 curves[channel].add(probabilities[channel], masks[channel])
         return curves
 
-    def _peaks(self) -> Floats:
-        """Return (n, K): how sure the network is of each class in each held-out good image, at the most."""
+    def _good_evidence(self, thresholds: Sequence[float]) -> Floats:
+        """Return (n, K): the most evidence of a region of each class in each held-out good image."""
         good = self._division.held_out_good
-        peaks = np.zeros((len(good), len(self._classes)), dtype=np.float32)
+        most = np.zeros((len(good), len(self._classes)), dtype=np.float32)
         for index, _, probabilities in self._seen(good):
-            peaks[index] = np.maximum(peaks[index], probabilities.max(axis=(1, 2)))
-        return peaks
+            for channel, plane in enumerate(probabilities):
+                most[index, channel] = max(most[index, channel], evidence_of(plane, thresholds[channel])[1].max())
+        return most
 
-    def _defect_peaks(self) -> list[Floats]:
-        """Return, a class, how sure the network is at the most of each held-out image's defect: (m,)."""
-        peaks: list[list[float]] = [[] for _ in self._classes]
+    def _defect_evidence(self, thresholds: Sequence[float]) -> list[Floats]:
+        """Return, a class, the most evidence of a region on each held-out image's defect: (m,)."""
+        most: list[list[float]] = [[] for _ in self._classes]
         for _, sample, probabilities in self._seen(self._division.held_out):
             masks, known = sample.targets(self._classes)
-            for channel in np.flatnonzero(known & masks.any(axis=(1, 2))):
-                peaks[channel].append(float(probabilities[channel][masks[channel]].max()))
-        return [np.array(own, dtype=np.float32) for own in peaks]
+            for channel in np.flatnonzero(known & masks.any(axis=(1, 2))).tolist():
+                labels, evidence = evidence_of(probabilities[channel], thresholds[channel])
+                most[channel].append(float(evidence[labels[masks[channel]]].max()))
+        return [np.array(own, dtype=np.float32) for own in most]
 
     def _seen(self, images: Sequence[DefectImage]) -> Iterator[tuple[int, Sample, Floats]]:
         """Yield an image's place, a sample of it and the (K, side, side) float32 probabilities there."""

@@ -68,20 +68,18 @@ class DiceCurve:
         return self._sum / self._images if self._images else None
 
 
-def sure_levels(
-    thresholds: Sequence[float], good: Floats, defects: Sequence[Floats], false_alarms: float | None
-) -> tuple[float, ...]:
-    """Return how sure a region of each class must be somewhere, so that few enough good images have one.
+def sure_levels(good: Floats, defects: Sequence[Floats], false_alarms: float | None) -> tuple[float, ...]:
+    """Return the evidence that a region of each class needs, so that few enough good images have one.
 
-    `good` (n, K) are the highest probabilities in good images, of which at most the share `false_alarms` may be
-    marked, whatever the class, but one always; None asks for nothing. `defects` holds (m,) highest probabilities in
-    the labelled defects of each class. Of the classes that mark an image too many, the one is raised that loses the
-    fewest of its defects by it. What is certain cannot be silenced.
+    `good` (n, K) is the most evidence of a region in good images, of which at most the share `false_alarms` may be
+    marked, whatever the class, but one always; None asks for nothing. `defects` holds the (m,) most evidence in the
+    labelled defects of each class. Of the classes that mark an image too many, the one is raised that loses the fewest
+    of its defects by it.
     """
-    levels = list(thresholds)
+    levels = [0.0] * len(defects)
     if false_alarms is None:
         return tuple(levels)
-    # Of 40 images 2 % are none: then one odd part would decide how sure every region must be, and it decided 0.999998.
+    # Of 40 images 2 % are none: then one odd part would decide how sure every region must be.
     allowed = max(math.floor(false_alarms * len(good)), 1 if false_alarms else 0)
     while count_alarms(good, levels) > allowed:
         raised = [
@@ -89,15 +87,13 @@ def sure_levels(
             for channel, own in enumerate(defects)
             if (above := _next_quiet(good[:, channel], levels[channel])) is not None
         ]
-        if not raised:
-            break
         *_, channel, levels[channel] = min(raised)
     return tuple(levels)
 
 
-def count_alarms(peaks: Floats, levels: Sequence[float]) -> int:
-    """Return how many of n good images have a pixel above the level of any class; `peaks` is (n, K)."""
-    return int((peaks > np.asarray(levels, dtype=np.float32)).any(axis=1).sum())
+def count_alarms(good: Floats, levels: Sequence[float]) -> int:
+    """Return how many of n good images have a region above the level of any class; `good` (n, K) is their evidence."""
+    return int((good > np.asarray(levels, dtype=np.float32)).any(axis=1).sum())
 
 
 def alarm_bound(alarms: int, images: int) -> float | None:
@@ -111,10 +107,10 @@ def alarm_bound(alarms: int, images: int) -> float | None:
     return 1.0 if alarms == images else float(beta.ppf(CONFIDENCE, alarms + 1, images - alarms))
 
 
-def _next_quiet(peaks: Floats, level: float) -> float | None:
-    """Return the least level that silences one more image, None where there is none below 1."""
-    above = peaks[peaks > np.float32(level)]
-    return float(above.min()) if len(above) and above.min() < 1 else None
+def _next_quiet(good: Floats, level: float) -> float | None:
+    """Return the least level that silences one more image, None where none is left."""
+    above = good[good > np.float32(level)]
+    return float(above.min()) if len(above) else None
 
 
 def _lost(defects: Floats, before: float, after: float) -> float:

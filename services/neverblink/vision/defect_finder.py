@@ -9,11 +9,12 @@ from torch import Tensor
 
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.classifier import Classifier
-from neverblink.vision.engines import EngineName
+from neverblink.vision.engines import OWN_BANK, EngineName
 from neverblink.vision.hybrid import Marked, mark, named
 from neverblink.vision.inspection import Inspection
 from neverblink.vision.patchcore import Anomaly
 from neverblink.vision.region_features import describe
+from neverblink.vision.regions import outlined_by
 from neverblink.vision.segmenter import Segmenter
 from neverblink.vision.tiling import cut, merge
 from neverblink.vision.unet import load_unet
@@ -52,11 +53,11 @@ class DefectFinder:
         self._segmenter = (
             None
             if self._unet is None
-            # The int8 network of a backbone is a graph of its own; the U-Net beside it runs in fp32.
+            # A U-Net's probabilities were never checked in bf16, and int8 is a graph of the backbone: it runs in fp32.
             else Segmenter(
                 load_unet(self._unet, artifact.parts["unet"]),
                 device=device,
-                engine="auto" if engine == "openvino-int8" else engine,
+                engine="auto" if engine in OWN_BANK else engine,
             )
         )
         self._classifier = (
@@ -71,11 +72,25 @@ class DefectFinder:
             side = self._segmenter.spec.preprocess.side
             _segmented(self._segmenter, [np.full((side, side, 3), 128, dtype=np.uint8)] * batch)
 
+    def prepare(self, image: Image) -> list[Image] | None:
+        """Return the U-Net's (side, side, 3) uint8 inputs of an (H, W, 3) uint8 RGB image; safe in any thread.
+
+        None where there is no U-Net, and where it sees suspicious images only: most would be prepared for nothing.
+        """
+        return None if self._segmenter is None or self._segment_from > 0 else self._inputs(image, self._segmenter)
+
     def find(
-        self, images: Sequence[Image], anomalies: Sequence[Anomaly], features: Sequence[Tensor]
+        self,
+        images: Sequence[Image],
+        prepared: Sequence[Sequence[Image] | None],
+        anomalies: Sequence[Anomaly],
+        features: Sequence[Tensor],
     ) -> list[Inspection]:
-        """Return what is found in (H, W, 3) uint8 RGB images, from PatchCore's anomaly and (T, h, w, C) features."""
-        probabilities = self._probabilities(images, anomalies)
+        """Return what is found in (H, W, 3) uint8 RGB images, each with what `prepare` made of it.
+
+        `anomalies` are PatchCore's, `features` the (T, h, w, C) of each image's tiles.
+        """
+        probabilities = self._probabilities(images, prepared, anomalies)
         return [
             self._inspection(image, anomaly, own, planes)
             for image, anomaly, own, planes in zip(images, anomalies, features, probabilities, strict=True)
@@ -86,18 +101,34 @@ class DefectFinder:
 
         The anomaly map has a say whatever the score: what would be named if the part were rejected.
         """
-        (probabilities,) = self._probabilities([image], [anomaly])
-        return [one.region.mask for one in self._marked(image, anomaly, probabilities, anomalous=True)]
+        (probabilities,) = self._probabilities([image], [None], [anomaly])
+        outlined = self._outlined(image, probabilities)
+        return [one.region.mask for one in self._marked(image, anomaly, probabilities, outlined, anomalous=True)]
 
     def _inspection(
         self, image: Image, anomaly: Anomaly, features: Tensor, probabilities: Probabilities | None
     ) -> Inspection:
-        marked = self._marked(image, anomaly, probabilities, anomalous=anomaly.score > self._threshold)
+        outlined = self._outlined(image, probabilities)
+        marked = self._marked(image, anomaly, probabilities, outlined, anomalous=anomaly.score > self._threshold)
         names = self._names(marked, features, image.shape[:2])
-        return Inspection(anomaly, tuple(named(marked, self._unet, names)), probabilities)
+        return Inspection(anomaly, tuple(named(marked, self._unet, names)), probabilities, outlined)
+
+    def _outlined(self, image: Image, probabilities: Probabilities | None) -> Mask | None:
+        if probabilities is None or self._unet is None:
+            return None
+        scale = 1.0
+        if self._plan is not None:
+            scale = self._unet.preprocess.resize / self._plan.tile * image.shape[1] / probabilities.shape[2]
+        return outlined_by(self._unet, probabilities, scale=scale)
 
     def _marked(
-        self, image: Image, anomaly: Anomaly, probabilities: Probabilities | None, *, anomalous: bool
+        self,
+        image: Image,
+        anomaly: Anomaly,
+        probabilities: Probabilities | None,
+        outlined: Mask | None,
+        *,
+        anomalous: bool,
     ) -> list[Marked]:
         height, width = image.shape[:2]
         return mark(
@@ -106,7 +137,7 @@ class DefectFinder:
             anomalous=anomalous,
             image_size=(width, height),
             probabilities=probabilities,
-            unet=self._unet,
+            outlined=outlined,
             min_area_px=self._min_area_px,
         )
 
@@ -121,13 +152,15 @@ class DefectFinder:
         descriptors = describe(features, masks, self._preprocess, plan=self._plan, size=size)
         return [(name.type, name.confidence) for name in self._classifier.name(descriptors)]
 
-    def _probabilities(self, images: Sequence[Image], anomalies: Sequence[Anomaly]) -> list[Probabilities | None]:
+    def _probabilities(
+        self, images: Sequence[Image], prepared: Sequence[Sequence[Image] | None], anomalies: Sequence[Anomaly]
+    ) -> list[Probabilities | None]:
         """Return (K, h, w) probabilities over each whole image, None where the U-Net is not asked."""
         found: list[Probabilities | None] = [None] * len(images)
         if self._segmenter is None:
             return found
         asked = [index for index, anomaly in enumerate(anomalies) if anomaly.score >= self._segment_from]
-        inputs = [[self._segmenter.prepare(part) for part in self._parts(images[index])] for index in asked]
+        inputs = [prepared[index] or self._inputs(images[index], self._segmenter) for index in asked]
         planes = iter(_segmented(self._segmenter, [part for parts in inputs for part in parts]))
         preprocess = self._segmenter.spec.preprocess
         for index, parts in zip(asked, inputs, strict=True):
@@ -136,8 +169,8 @@ class DefectFinder:
             found[index] = self._whole(placed, images[index].shape[:2])
         return found
 
-    def _parts(self, image: Image) -> list[Image]:
-        return [image] if self._plan is None else cut(image, self._plan)
+    def _inputs(self, image: Image, segmenter: Segmenter) -> list[Image]:
+        return [segmenter.prepare(part) for part in ([image] if self._plan is None else cut(image, self._plan))]
 
     def _whole(self, tiles: Sequence[Sequence[Plane]], size: tuple[int, ...]) -> Probabilities:
         """Bring the planes of an image's tiles over the whole image of `size` (height, width), without a seam."""

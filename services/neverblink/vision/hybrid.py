@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from neverblink.vision.findings import ANOMALY, UNKNOWN, Finding, Source
-from neverblink.vision.regions import Region, components, outlined_by, regions
+from neverblink.vision.regions import Region, components, regions
 from neverblink.vision.unet_spec import UnetSpec
 
 Map = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 RejectOn = Literal["score", "defects", "either"]
 
 _EXPLAINED = 0.2
@@ -73,21 +74,21 @@ def mark(
     anomalous: bool,
     image_size: tuple[int, int],
     probabilities: Map | None = None,
-    unet: UnetSpec | None = None,
+    outlined: Mask | None = None,
     min_area_px: int = 1,
 ) -> list[Marked]:
     """Return where an image does not look right, highest anomaly first, at most 32 regions.
 
-    `anomaly_map` (h, w) and `probabilities` (K, h', w') cover the image of `image_size` (width, height). The map
-    has a say where the image's score is `anomalous`, then in at least one region. What both mark is one region,
-    with the U-Net's outline.
+    `anomaly_map` (h, w), the U-Net's `probabilities` and what is `outlined` by them, both (K, h', w'), cover the image
+    of `image_size` (width, height). The map has a say where the image's score is `anomalous`, then in at least one
+    region. What both mark is one region, with the U-Net's outline.
     """
     found: list[Marked] = []
-    if probabilities is not None and unet is not None:
+    if probabilities is not None and outlined is not None:
         high, wide = probabilities.shape[1:]
         # One grid for both: outlines come from the finer network, and where it marks nothing, nothing is lost.
         anomaly_map = np.asarray(cv2.resize(anomaly_map, (wide, high)), dtype=np.float32)
-        found = _segments(anomaly_map, probabilities, unet, image_size, min_area_px)
+        found = _segments(anomaly_map, probabilities, outlined, image_size, min_area_px)
     if anomalous:
         blobs = regions(
             anomaly_map,
@@ -172,14 +173,13 @@ def _weighed(finding: Finding, policy: Policy, mm_per_px: float | None) -> Liter
 
 
 def _segments(
-    anomaly_map: Map, probabilities: Map, unet: UnetSpec, image_size: tuple[int, int], min_area_px: int
+    anomaly_map: Map, probabilities: Map, outlined: Mask, image_size: tuple[int, int], min_area_px: int
 ) -> list[Marked]:
-    over = outlined_by(unet, probabilities)
     found: list[Marked] = []
-    for region in components(np.asarray(over.any(axis=0)), anomaly_map, image_size, min_area_px):
-        weights = (probabilities[:, region.mask] * over[:, region.mask]).sum(axis=1)
+    for region in components(np.asarray(outlined.any(axis=0)), anomaly_map, image_size, min_area_px):
+        weights = (probabilities[:, region.mask] * outlined[:, region.mask]).sum(axis=1)
         channel = int(weights.argmax())
-        own = over[channel] & region.mask
+        own = outlined[channel] & region.mask
         found.append(Marked(region, ("unet",), channel, float(probabilities[channel][own].mean())))
     return found
 

@@ -11,10 +11,13 @@ from neverblink.vision.patchcore import Anomaly
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """PatchCore's `anomaly`, the U-Net's `probabilities` (K, h, w) float32 over the whole image, one channel a class
-    (None where it did not run or there is none), and the `findings` of all models, the most conspicuous first.
+    """PatchCore's `anomaly`, and the `findings` of all models, the most conspicuous first.
+
+    The U-Net's `probabilities` (K, h, w) float32 over the whole image, one channel a class, and what it marks by them,
+    `outlined` (K, h, w) bool; both None where it did not run or there is none.
     """
 
     anomaly: Anomaly
     findings: tuple[Finding, ...] = ()
     probabilities: npt.NDArray[np.float32] | None = None
+    outlined: npt.NDArray[np.bool_] | None = None

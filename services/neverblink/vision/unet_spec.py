@@ -35,7 +35,7 @@ class UnetSpec(BaseModel):
     )
     sure: tuple[float, ...] = Field(
         default=(),
-        description="Probability that a region of a class must pass somewhere to be one; none: as the thresholds.",
+        description="Evidence that a region of a class needs beyond its threshold (regions.evidence_of); none: 0.",
     )
 
     @model_validator(mode="after")
@@ -45,8 +45,10 @@ class UnetSpec(BaseModel):
         for levels in (self.thresholds, self.sure):
             if levels and len(levels) != len(self.classes):
                 raise ValueError(f"{len(levels)} thresholds do not fit {len(self.classes)} classes")
-            if any(not 0 < level < 1 for level in levels):
-                raise ValueError("a threshold is a probability between 0 and 1")
+        if any(not 0 < level < 1 for level in self.thresholds):
+            raise ValueError("a threshold is a probability between 0 and 1")
+        if any(level < 0 for level in self.sure):
+            raise ValueError("the evidence that a region needs is not below 0")
         if self.preprocess.side % (1 << self.depth):
             raise ValueError(
                 f"an input of {self.preprocess.side} px cannot be halved {self.depth} times;"
@@ -59,5 +61,5 @@ class UnetSpec(BaseModel):
         return self.thresholds[channel] if self.thresholds else 0.5
 
     def surely(self, channel: int) -> float:
-        """Return the probability above which a region of a class must reach somewhere."""
-        return max(self.sure[channel], self.threshold(channel)) if self.sure else self.threshold(channel)
+        """Return the evidence above which a region of a class is one."""
+        return self.sure[channel] if self.sure else 0.0

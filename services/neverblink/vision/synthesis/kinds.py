@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neverblink.vision.synthesis.policy import (
+    Finishes,
     ForeignObjects,
     Kind,
     Misplacements,
@@ -356,6 +357,40 @@ def _misplacement(canvas: Canvas) -> Pixels:
     return covered(toned(uncovered, (-canvas.levels * shadow)[..., None]), alpha, moved)
 
 
+def _finish(canvas: Canvas) -> Pixels:
+    random, size = canvas.random, canvas.size
+    assert isinstance(canvas.ranges, Finishes)
+    shape = canvas.ranges.shapes[int(random.integers(len(canvas.ranges.shapes)))]
+    smooth = blurred(canvas.pixels, 3)
+    if shape == "patch":
+        # What the tool did not reach has the raw surface's fine grain and none of the tool's marks.
+        zone = _slender(
+            blob(random, canvas.side, size * 0.95, roughness=0.2, soft=2), random.uniform(0.35, 0.9), random
+        )
+        grain = 2 * canvas.levels * random.uniform(0.1, 0.3) * (noise(random, canvas.side, 4, octaves=2) - 0.5)
+        surface = blurred(canvas.pixels, size * 0.1) + grain[..., None]
+    else:
+        # A band lies along a side of the picture, as a tool that was set down late or lifted early leaves it.
+        half = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (0.5, random.uniform(0.06, 0.25)) * size
+        corners = turned(half, random.integers(2) * np.pi / 2 + random.normal(0, 0.03))
+        zone = blurred(filled(canvas.place(corners), canvas.side), random.uniform(0.5, 3))
+        streaks = np.roll(canvas.pixels - smooth, int(random.integers(canvas.side)), axis=int(random.integers(2)))
+        surface = smooth + random.uniform(0.2, 2) * streaks
+    tone = canvas.levels * canvas.sign(0.5) * (0.8 + 0.4 * noise(random, canvas.side, size * 0.5))
+    return covered(canvas.pixels, zone, surface + tone[..., None])
+
+
+def _slender(zone: Field, share: float, random: np.random.Generator) -> Field:
+    """Press a shape together across a random direction, to `share` of its width."""
+    middle = (len(zone) - 1) / 2
+    angle = random.uniform(0, np.pi)
+    along = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    back = along @ np.diag([1, 1 / share]) @ along.T
+    move = np.hstack([back, np.full((2, 1), middle) - back @ np.full((2, 1), middle)])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(zone, move, zone.shape[::-1], flags=flags), dtype=np.float32)
+
+
 DRAW: dict[Kind, Callable[[Canvas], Pixels]] = {
     "scratch": _scratch,
     "crack": _crack,
@@ -369,4 +404,5 @@ DRAW: dict[Kind, Callable[[Canvas], Pixels]] = {
     "specks": _speck,
     "bridge": _bridge,
     "misplacement": _misplacement,
+    "finish": _finish,
 }

@@ -17,6 +17,7 @@ Kind = Literal[
     "specks",
     "bridge",
     "misplacement",
+    "finish",
 ]
 DefectClass = Literal["surface", "structural", "dimensional", "foreign-object", "assembly"]
 Unit = Literal["share", "px", "mm"]
@@ -36,6 +37,7 @@ TAXONOMY: Final[dict[Kind, DefectClass]] = {
     "specks": "foreign-object",
     "bridge": "assembly",
     "misplacement": "assembly",
+    "finish": "surface",
 }
 
 Length = Annotated[float, Field(gt=0, le=100_000)]
@@ -46,6 +48,7 @@ Degrees = tuple[Annotated[float, Field(ge=0, le=180)], Annotated[float, Field(ge
 
 ScratchShape = Literal["straight", "curved", "branching"]
 ForeignShape = Literal["fibre", "chip", "ball"]
+FinishShape = Literal["patch", "band"]
 
 
 class Ranges(BaseModel):
@@ -109,6 +112,14 @@ class Misplacements(Ranges):
     angle: Degrees = Field(default=(5, 35), description="degrees, either way")
 
 
+class Finishes(Ranges):
+    """A zone with another surface: left out by the tool (patch), or gone over in another way (band)."""
+
+    size: Lengths = Field(default=(0.25, 0.6), description="length of the zone")
+    contrast: Shares = Field(default=(0.04, 0.15), description="grey levels that it differs by, as a share of 255")
+    shapes: tuple[FinishShape, ...] = Field(default=("patch", "band"), min_length=1)
+
+
 class Policy(BaseModel):
     """Ranges of every kind, and the unit of all lengths in them."""
 
@@ -129,6 +140,7 @@ class Policy(BaseModel):
     specks: Specks = Specks(contrast=(0.2, 0.5))
     bridge: Lines = Lines(size=(0.08, 0.2), contrast=(0.25, 0.5), width=(0.03, 0.06))
     misplacement: Misplacements = Misplacements()
+    finish: Finishes = Finishes()
 
     @model_validator(mode="before")
     @classmethod
