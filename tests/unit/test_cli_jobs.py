@@ -41,6 +41,50 @@ def test_evaluate_writes_a_report_and_pipes_json(
     assert orjson.loads(report.with_suffix(".json").read_bytes())["scores"] == figures["scores"]
 
 
+def plant_file(folder: Path, product: str) -> Path:
+    path = folder / "plant.yaml"
+    path.write_text(PLANT.replace("PRODUCT", product))
+    return path
+
+
+PLANT = """\
+site: plant-1
+products: [{name: PRODUCT, artifact: model, defects: {reject_on: defects}}]
+lines:
+  - name: line-1
+    timing: {distance_to_gate_m: 2.0, speed_m_s: 1.0}
+    stations:
+      - {name: top, product: PRODUCT, source: {kind: folder, path: pictures}, trigger: {kind: timer}}
+"""
+
+
+def test_a_plant_that_does_not_know_the_product_cannot_say_what_rejects(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path, model: Path, tmp_path: Path
+) -> None:
+    words = ("evaluate", images, "--artifact", model, "--plant")
+    assert code_of(monkeypatch, *words, plant_file(tmp_path, "plates")) == 2
+    said = capsys.readouterr().err
+    assert f"{model} is a model of product plate" in said
+    assert "the plant has no product 'plate'; did you mean 'plates'?; it has plates" in said
+    assert said.count("\n") == 1
+    assert code_of(monkeypatch, *words, tmp_path / "gone.yaml") == 2
+    assert "there is no plant file" in capsys.readouterr().err
+    assert code_of(monkeypatch, *words, plant_file(tmp_path, "plate"), "--station", "line-1/side") == 2
+    assert "no station line-1/side inspects product plate" in capsys.readouterr().err
+    assert code_of(monkeypatch, *words[:-1], "--station", "line-1/top") == 2
+
+
+def test_rules_that_a_model_of_good_parts_has_no_use_for_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path, model: Path, tmp_path: Path
+) -> None:
+    words = ("evaluate", images, "--artifact", model, "--engine", "torch", "--plant", plant_file(tmp_path, "plate"))
+    assert code_of(monkeypatch, *words) == 0
+    said = capsys.readouterr().out
+    assert "has neither U-Net nor classifier: it is judged by its threshold, whatever the rules" in said
+    assert "timed" in said
+    assert "PatchCore" in said
+
+
 def test_a_report_that_cannot_be_written_stops_the_job_before_it_starts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path, model: Path, tmp_path: Path
 ) -> None:
@@ -50,7 +94,7 @@ def test_a_report_that_cannot_be_written_stops_the_job_before_it_starts(
     said = capsys.readouterr()
     assert said.err.startswith("neverblink: the report ")
     assert said.err.count("\n") == 1
-    assert "scoring" not in said.out
+    assert "inspecting" not in said.out
 
 
 def test_verify_tells_a_damaged_artifact_from_a_missing_one(

@@ -9,7 +9,6 @@ from neverblink.events.examples import examples
 from neverblink.plant import DefectPolicy
 from neverblink.scorer import verdicts
 from neverblink.scorer.pictures import defects_of
-from neverblink.scorer.policy import policy_of, taxonomy_of
 from neverblink.vision import hybrid
 from neverblink.vision.findings import Finding
 
@@ -49,23 +48,3 @@ def test_a_known_defect_rejects_a_part_whose_score_alone_would_pass() -> None:
     (defect,) = verdict.defects
     assert (defect.type, defect.taxonomy, defect.source, defect.confidence) == ("scratch", "surface", "unet", 0.9)
     assert (defect.area_px, defect.area_mm2) == (80, pytest.approx(0.8))
-
-
-def test_the_plant_file_says_which_class_a_type_belongs_to() -> None:
-    settings = DefectPolicy.model_validate({"types": {"blowhole": {"taxonomy": "structural"}, "fray": {}}})
-    found = [taxonomy_of(settings, name) for name in ("blowhole", "scratch", "fray", "unknown")]
-    assert found == ["structural", "surface", None, None]
-
-
-def test_the_plant_files_rules_are_the_decisions_rules() -> None:
-    settings = DefectPolicy.model_validate(
-        {
-            "reject_on": "defects",
-            "types": {"stain": {"min_area_mm2": 2.0, "min_confidence": 0.4}, "fray": {"reject": False}},
-        }
-    )
-    policy = policy_of(settings)
-    assert policy.reject_on == "defects"
-    assert policy.types["stain"] == hybrid.TypeRule(min_area_mm2=2.0, min_confidence=0.4)
-    assert not policy.types["fray"].reject
-    assert policy_of(DefectPolicy()) == hybrid.Policy()

@@ -81,7 +81,8 @@ def test_dice_and_iou_are_counted_in_pixels_and_averaged_over_images_that_show_t
 
 
 def test_a_pixel_belongs_to_a_class_above_the_threshold_of_that_class() -> None:
-    part = inspected(labelled(crack=[CRACK], pit=[PIT]), probabilities=[plane(CRACK, value=0.4), plane(PIT, value=0.4)])
+    planes = [plane(CRACK, value=0.4), plane(PIT, value=0.4)]
+    part = inspected(labelled(crack=[CRACK], pit=[PIT]), probabilities=planes, thresholds=UNET.thresholds)
     evaluation = evaluation_of(part, unet=UNET)
     crack, pit = (type_of(evaluation, name).pixels for name in ("crack", "pit"))
     assert crack is not None
@@ -132,6 +133,80 @@ def test_average_precision_of_pixels_is_the_usual_one(pixels: list[tuple[int, bo
         assert ranking.average_precision() is None
     else:
         assert ranking.average_precision() == pytest.approx(average_precision_score(truth[0], values[0]))
+
+
+# One channel for all defects
+
+ALIKE = UnetSpec(classes=("defect",))
+
+
+def test_one_channel_outlines_every_type() -> None:
+    evaluation = evaluation_of(
+        # Of 16 pixels of the crack 8 are marked, and 4 where nothing is labelled.
+        inspected(labelled(crack=[CRACK]), probabilities=[plane((2, 2, 6, 4), (10, 10, 14, 11))]),
+        # Of 4 pixels of the pit all are marked.
+        inspected(labelled(pit=[PIT]), probabilities=[plane(PIT)]),
+        unet=ALIKE,
+    )
+    crack, pit = (type_of(evaluation, name).pixels for name in ("crack", "pit"))
+    assert crack is not None
+    assert pit is not None
+    assert (crack.pooled.right, crack.pooled.wrong, crack.pooled.missed) == (8, 4, 8)
+    assert (pit.dice, pit.iou) == (1, 1)
+    assert crack.mean_dice == crack.dice == pytest.approx(16 / 28)
+    assert evaluation.mean_dice == pytest.approx((16 / 28 + 1) / 2)
+
+
+def test_one_channel_is_not_blamed_for_marking_the_other_type_too() -> None:
+    both = inspected(labelled(crack=[CRACK], pit=[PIT]), probabilities=[plane(CRACK, PIT, (0, 14, 2, 15))])
+    evaluation = evaluation_of(both, unet=ALIKE)
+    crack, pit = (type_of(evaluation, name).pixels for name in ("crack", "pit"))
+    assert crack is not None
+    assert pit is not None
+    # Two pixels where nothing is labelled are wrong for whichever type one looks at.
+    assert (crack.pooled.right, crack.pooled.wrong, crack.pooled.missed) == (16, 2, 0)
+    assert (pit.pooled.right, pit.pooled.wrong, pit.pooled.missed) == (4, 2, 0)
+
+
+def test_what_one_channel_marks_on_good_parts_is_in_no_types_dice_but_in_every_types_ranking() -> None:
+    part = inspected(labelled(crack=[CRACK]), probabilities=[plane(CRACK, value=0.8)])
+    noisy = inspected(labelled(), probabilities=[plane(NOWHERE, value=0.95)])
+    quiet, loud = (type_of(evaluation_of(*parts, unet=ALIKE), "crack").pixels for parts in ((part,), (part, noisy)))
+    assert quiet is not None
+    assert loud is not None
+    assert quiet.dice == loud.dice == 1
+    assert quiet.average_precision == 1
+    # Nine pixels of the good part rank above the sixteen of the crack.
+    assert loud.average_precision == pytest.approx(16 / 25)
+
+
+def test_defects_that_one_channel_marks_are_found_and_rightly_without_a_name() -> None:
+    evaluation = evaluation_of(
+        inspected(labelled(crack=[CRACK]), finding("defect", CRACK), probabilities=[plane(CRACK)]),
+        inspected(labelled(), finding("defect", NOWHERE), probabilities=[plane(NOWHERE)]),
+        unet=ALIKE,
+        types=None,
+    )
+    assert [found.name for found in evaluation.types] == ["crack"]
+    assert (evaluation.named_by, evaluation.names) == (None, ())
+    assert type_of(evaluation, "crack").by_region.recall == 1
+    assert called(evaluation) == {("crack", "defect"): 1, ("nothing", "defect"): 1}
+    assert evaluation.confusion.right(0, evaluation.confusion.columns.index("defect"))
+    assert evaluation.misses == ()
+
+
+def test_defects_labelled_as_nothing_else_have_that_name() -> None:
+    evaluation = evaluation_of(
+        inspected(labelled(defect=[CRACK]), finding("defect", CRACK), probabilities=[plane(CRACK)]),
+        inspected(labelled(), probabilities=[plane()]),
+        unet=ALIKE,
+        types=None,
+    )
+    defect = type_of(evaluation, "defect")
+    assert (evaluation.named_by, defect.named, defect.by_image.precision) == ("U-Net", True, 1)
+    assert defect.pixels is not None
+    assert defect.pixels.dice == 1
+    assert called(evaluation) == {("defect", "defect"): 1}
 
 
 # Images
@@ -384,7 +459,8 @@ def test_of_many_wrong_images_only_the_worst_are_kept() -> None:
 
 
 def test_an_example_shows_where_any_class_is_above_its_threshold() -> None:
-    part = inspected(labelled(crack=[CRACK]), probabilities=[plane(CRACK, value=0.4), plane(PIT, value=0.4)])
+    planes = [plane(CRACK, value=0.4), plane(PIT, value=0.4)]
+    part = inspected(labelled(crack=[CRACK]), probabilities=planes, thresholds=UNET.thresholds)
     (example,) = evaluation_of(part, unet=UNET).misses
     assert example.marked is not None
     assert example.probability is not None
@@ -425,8 +501,17 @@ def printed(evaluation: DefectEvaluation) -> str:
 
 def test_a_terminal_shows_every_type_and_what_is_undefined_as_a_dash() -> None:
     shown = printed(mixed())
-    for said in ("crack (few)", "fray (few, no model knows it)", "pit (few)", "good parts", "100.0%", "–", "nothing"):
+    for said in ("crack (few)", "fray (few, no name for it)", "pit (few)", "good parts", "100.0%", "–", "nothing"):
         assert said in shown
+
+
+def test_a_terminal_says_that_one_channel_stands_for_all_defects_and_whose_rules_decide() -> None:
+    part = inspected(labelled(crack=[CRACK]), probabilities=[plane((2, 2, 6, 4))])
+    shown = printed(evaluation_of(part, unet=ALIKE))
+    assert "The U-Net has one channel for all defects" in shown
+    assert "0.667" in shown
+    assert "decided by the default rules" in shown
+    assert "one channel" not in printed(mixed())
 
 
 def test_a_type_named_like_markup_is_printed_as_it_is() -> None:
@@ -449,8 +534,9 @@ def test_real_labels_judged_by_themselves_are_perfect(folder: str, touching: flo
             planes[unet.classes.index(type_)] = mask
         anomaly = Anomaly(0.5, planes.max(axis=0))
         size = (width, height)
-        marked = mark(anomaly.anomaly_map, 1, anomalous=False, image_size=size, probabilities=planes, unet=unet)
-        inspection = Inspection(anomaly, tuple(named(marked, unet, None)), planes)
+        drawn = planes > 0
+        marked = mark(anomaly.anomaly_map, 1, anomalous=False, image_size=size, probabilities=planes, outlined=drawn)
+        inspection = Inspection(anomaly, tuple(named(marked, unet, None)), planes, drawn)
         tally.add(
             InspectedImage(image, height, width, inspection, rejected=bool(marked), unsure=False, score_ratio=0.5)
         )

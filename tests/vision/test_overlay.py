@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neverblink.vision.overlay import overlay
+from neverblink.vision.overlay import at_most, overlay
 from neverblink.vision.regions import regions
 
 
@@ -69,3 +69,13 @@ def test_the_overlay_colours_the_defect_and_leaves_the_rest_as_it_is() -> None:
 @pytest.mark.parametrize("shape", [(17, 90), (600, 32)])
 def test_the_overlay_fits_any_image(shape: tuple[int, int]) -> None:
     assert overlay(np.zeros((*shape, 3), np.uint8), flat(), 1.0).shape == (*shape, 3)
+
+
+def test_a_large_picture_is_shown_smaller_with_its_aspect_and_a_small_one_as_it_is() -> None:
+    large = np.zeros((900, 1800, 3), np.uint8)
+    large[:, 900:] = 200
+    shown = at_most(large, 320)
+    assert shown.shape == (160, 320, 3)
+    assert (shown[80, 10].tolist(), shown[80, 310].tolist()) == ([0, 0, 0], [200, 200, 200])
+    assert at_most(np.zeros((1, 5000, 3), np.uint8), 320).shape == (1, 320, 3)
+    assert at_most(shown, 320) is shown

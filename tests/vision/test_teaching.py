@@ -128,6 +128,53 @@ def test_what_the_model_was_trained_with_is_no_evidence_for_it(
     page = report.read_text()
     assert "Known defects" in page
     assert "blot" in page
+    # The ranking is PatchCore's, which learnt from none of them.
+    assert orjson.loads(said.out)["defective"] == SCRATCHES + BLOTS
+
+
+def test_an_evaluation_decides_and_inspects_as_the_plant_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path, taught: Path, tmp_path: Path
+) -> None:
+    # A part of 6.4 × 6.4 mm, by the station's scale, has no defect of 100 mm².
+    rules = {"reject_on": "defects", "types": {}, "others": {"min_area_mm2": 100}}
+    tolerant = plant_file(tmp_path / "plant.yaml", taught, **rules)
+    evaluated = ("evaluate", images, "--artifact", taught, "--json")
+    assert code_of(monkeypatch, *evaluated) == 0
+    strict = orjson.loads(capsys.readouterr().out)
+    assert code_of(monkeypatch, *evaluated, "--plant", tolerant) == 0
+    lenient = orjson.loads(capsys.readouterr().out)
+    assert [known["decided_by"] for known in (strict["known_defects"], lenient["known_defects"])] == [
+        "the default rules",
+        "the rules of product plate at test",
+    ]
+    assert all(found["rejected_share"] >= 0.8 for found in strict["known_defects"]["types"])
+    assert all(found["rejected"] == 0 for found in lenient["known_defects"]["types"])
+    # What the models see is the same, and so is the ranking.
+    assert lenient["known_defects"]["confusion"] == strict["known_defects"]["confusion"]
+    assert [image["score"] for image in lenient["scores"]] == [image["score"] for image in strict["scores"]]
+
+
+def test_what_is_timed_is_what_a_scorer_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path, taught: Path, tmp_path: Path
+) -> None:
+    plant = plant_file(tmp_path / "plant.yaml", taught, segment="suspicious")
+    assert code_of(monkeypatch, "evaluate", images, "--artifact", taught, "--json", "--plant", plant) == 0
+    models = orjson.loads(capsys.readouterr().out)["latency"]["models"]
+    assert models == "PatchCore, U-Net (from 0.5 of the threshold on) and classifier"
+
+
+def test_a_classifier_learns_from_outlines_alone_where_it_is_told_to(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path, taught: Path, tmp_path: Path
+) -> None:
+    words = ("train-classifier", images, "--artifact", images.parent / "unet", "--out", tmp_path / "drawn")
+    assert code_of(monkeypatch, *words, "--drawn-only") == 0
+    learnt = SCRATCHES + BLOTS - lessons([images]).left
+    assert f"learnt from {learnt} outlines alone" in capsys.readouterr().out
+    drawn, both = (load_artifact(folder).manifest.classifier for folder in (tmp_path / "drawn", taught))
+    assert drawn is not None
+    assert both is not None
+    assert drawn.spec.regions == learnt < both.spec.regions
+    assert drawn.spec.types == both.spec.types
 
 
 def test_u_net_and_classifier_leave_the_same_images(images: Path) -> None:
@@ -141,18 +188,26 @@ def test_u_net_and_classifier_leave_the_same_images(images: Path) -> None:
 def test_a_scorer_rejects_for_a_known_defect_below_the_threshold(images: Path, taught: Path) -> None:
     models = Models.load(plant_of(taught))
     model = models["plate"]
-    found = models.score([("plate", read_image(path)) for path in sorted((images / "test/blot").iterdir())])
+    blots = [read_image(path) for path in sorted((images / "test/blot").iterdir())]
+    found = models.score([(model, model.inspector.prepare_defects(blot)) for blot in blots])
     assert sum(any(finding.type == "blot" for finding in one.findings) for one in found) >= 0.8 * len(found)
     assert model.policy.types["blot"].min_area_px == 20
 
 
 def test_a_u_net_for_suspicious_frames_leaves_the_others_alone(images: Path, taught: Path) -> None:
     picture = read_image(images / "test/good/000.png")
-    (always,) = Models.load(plant_of(taught)).score([("plate", picture)])
-    (asked,) = Models.load(plant_of(taught, segment="suspicious", suspicious_from=1.0)).score([("plate", picture)])
+    always, asked = (
+        inspect_defects([(Models.load(plant)["plate"].inspector, picture)])[0]
+        for plant in (plant_of(taught), plant_of(taught, segment="suspicious", suspicious_from=1.0))
+    )
     assert always.probabilities is not None
     assert asked.probabilities is None
     assert asked.anomaly.score == always.anomaly.score
+
+
+def plant_file(path: Path, artifact: Path, **policy: object) -> Path:
+    path.write_text(plant_of(artifact, **policy).model_dump_json(exclude_unset=True))
+    return path
 
 
 def plant_of(artifact: Path, **policy: object) -> Plant:
@@ -178,6 +233,7 @@ def plant_of(artifact: Path, **policy: object) -> Plant:
                             "product": "plate",
                             "source": {"kind": "folder", "path": "pictures"},
                             "trigger": {"kind": "timer"},
+                            "mm_per_px": 0.1,
                         }
                     ],
                 }

@@ -10,7 +10,7 @@ from plates import plate
 from neverblink.trainer.dataset import images_in, labelled_images
 from neverblink.trainer.evaluate import evaluate
 from neverblink.trainer.update import UpdateError, update
-from neverblink.vision.artifact import load_artifact
+from neverblink.vision.artifact import ArtifactError, load_artifact
 from neverblink.vision.decode import read_image
 from neverblink.vision.inspector import Inspector, extractor_of, inspect
 
@@ -64,7 +64,7 @@ def test_images_that_teach_nothing_are_refused(model: Path, images: Path, tmp_pa
         update(model, tmp_path / "new", known)
     with pytest.raises(UpdateError, match="share of patches"):
         update(model, tmp_path / "new", known, share=0)
-    with pytest.raises(UpdateError, match="version 'a b' cannot be used"):
+    with pytest.raises(ArtifactError, match="version 'a b' cannot be used"):
         update(model, tmp_path / "new", known, version="a b")
     with pytest.raises(UpdateError, match="already exists"):
         update(model, model, known)

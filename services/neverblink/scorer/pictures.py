@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 from neverblink.events import BoundingBox, Defect
 from neverblink.events.evidence import EvidenceKind
 from neverblink.plant import DefectPolicy
-from neverblink.scorer.policy import taxonomy_of
+from neverblink.product_rules import taxonomy_of
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.findings import Finding
 from neverblink.vision.hybrid import area_mm2
 from neverblink.vision.inspection import Inspection
-from neverblink.vision.overlay import outlined, overlay
-from neverblink.vision.regions import outlined_by
+from neverblink.vision.overlay import at_most, outlined, overlay
 
 _THUMBNAIL_SIDE = 256
 _OVERLAY_SIDE = 1024
@@ -46,23 +45,13 @@ def evidence_pictures(
     """Return JPEG bytes per kind: `overlay`, anomaly map and known defects' outlines over the image, `thumbnail`."""
     pictures: dict[EvidenceKind, bytes] = {}
     if "overlay" in kinds:
-        drawn = overlay(_at_most(pixels, _OVERLAY_SIDE), inspection.anomaly.anomaly_map, artifact.map_threshold)
-        if inspection.probabilities is not None and artifact.manifest.unet is not None:
-            marked = outlined_by(artifact.manifest.unet.spec, inspection.probabilities)
-            drawn = outlined(drawn, np.asarray(marked.any(axis=0)))
+        drawn = overlay(at_most(pixels, _OVERLAY_SIDE), inspection.anomaly.anomaly_map, artifact.map_threshold)
+        if inspection.outlined is not None:
+            drawn = outlined(drawn, np.asarray(inspection.outlined.any(axis=0)))
         pictures["overlay"] = _jpeg(drawn)
     if "thumbnail" in kinds:
-        pictures["thumbnail"] = _jpeg(_at_most(pixels, _THUMBNAIL_SIDE))
+        pictures["thumbnail"] = _jpeg(at_most(pixels, _THUMBNAIL_SIDE))
     return pictures
-
-
-def _at_most(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    height, width = pixels.shape[:2]
-    scale = side / max(height, width)
-    if scale >= 1:
-        return pixels
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def _jpeg(pixels: NDArray[np.uint8]) -> bytes:

@@ -20,6 +20,8 @@ from rich.progress import (
 )
 from rich.table import Column, Table
 
+from neverblink.plant import PlantError, load_plant
+from neverblink.product_rules import DEFAULT_RULES, ProductRules, rules_of
 from neverblink.trainer import archive, report
 from neverblink.trainer.compare import RESULTS, Row, compare, product_of, read_configurations
 from neverblink.trainer.dataset import good_images, labelled_images
@@ -28,15 +30,17 @@ from neverblink.trainer.defect_tables import tables
 from neverblink.trainer.evaluate import Evaluation, evaluate
 from neverblink.trainer.fit import FitSettings, Fitted, fit
 from neverblink.trainer.fit import Progress as Report
-from neverblink.trainer.known_defects import KnownDefects, evaluate_defects
+from neverblink.trainer.known_defects import KnownDefects
 from neverblink.trainer.pixel_ranking import PRO_LIMIT
 from neverblink.trainer.recalibrate import Labelled, Wish, recalibrate
-from neverblink.trainer.synthesize import read_policy, read_region, settings_of, synthesize
+from neverblink.trainer.synthesize import SynthesizeSettings, read_kinds, read_policy, read_region, synthesize
 from neverblink.trainer.update import update
 from neverblink.vision.artifact import MANIFEST, ClassifierPart, UnetPart, load_artifact
 from neverblink.vision.backbones import known_backbones, reload_backbone
 from neverblink.vision.defect_finder import DefectFinder
-from neverblink.vision.engines import EngineName
+from neverblink.vision.engines import OWN_BANK, EngineName
+from neverblink.vision.synthesis import KINDS
+from neverblink.vision.synthesis import Policy as Drawings
 
 
 @contextmanager
@@ -75,10 +79,10 @@ def progress_bars(console: Console) -> Iterator[Callable[[str], Report]]:
 def run_fit(images: Path, folder: Path, settings: FitSettings, console: Console) -> Fitted:
     """Fit with a progress bar, and say what the threshold promises.
 
-    An int8 model is tried on the labelled images too, where an MVTec layout has them.
+    A bf16 or int8 model is tried on the labelled images too, where an MVTec layout has them.
     """
     found = good_images(images)
-    if settings.engine == "openvino-int8" and (images / "test").is_dir():
+    if settings.engine in OWN_BANK and (images / "test").is_dir():
         settings = replace(settings, labelled=labelled_images(images))
     with progress_bar(console, settings.product) as progress:
         fitted = fit(found, folder, settings, progress)
@@ -100,35 +104,59 @@ def run_evaluate(
     *,
     device: str = "cpu",
     engine: EngineName | Literal["auto"] = "auto",
+    plant: Path | None = None,
+    station: str | None = None,
 ) -> None:
-    """Evaluate on the test part of an MVTec layout, print the figures, and write a report to `place`."""
+    """Evaluate on the test part of an MVTec layout, print the figures, and write a report to `place`.
+
+    Known defects are decided by the rules of the artifact's product in the `plant` file, where one is named.
+    """
     found = labelled_images(images)
     if place is not None:
         # A report that cannot be written is told before the images are scored, not after.
         report.check_place(place)
     # Nothing but the JSON goes to standard output, so that it can be piped.
     shown = Console(stderr=True) if as_json else console
+    model = load_artifact(artifact)
+    rules, own_weights = (DEFAULT_RULES, None) if plant is None else _product(plant, artifact, model.product, station)
+    known = KnownDefects(defect_images(images), model, rules) if model.parts else None
     with progress_bar(shown, artifact.name) as progress:
-        result = evaluate(found, artifact, weights, progress, device=device, engine=engine)
-        known: KnownDefects | None = None
-        model = load_artifact(artifact)
-        if model.parts:
-            labelled = defect_images(images)
-            known = evaluate_defects(labelled, model, weights, progress, device=device, engine=engine)
+        result = evaluate(
+            found,
+            artifact,
+            weights or own_weights,
+            progress,
+            device=device,
+            engine=engine,
+            rules=rules,
+            witness=(lambda *_: None) if known is None else known.add,
+        )
+    defects = None if known is None else known.evaluation()
     if known is not None and known.left_out:
         _say(shown, f"known defects: {known.left_out} images were left out, the model was trained with them")
+    if known is None and plant is not None:
+        _say(shown, f"{artifact} has neither U-Net nor classifier: it is judged by its threshold, whatever the rules")
     if place is not None:
-        defects = None if known is None else known.evaluation
         written = report.write_report(result, place, subject=images.resolve().name, defects=defects)
         _say(shown, f"report: {written.html}, figures: {written.json}")
     if as_json:
-        more = {} if known is None else {"known_defects": known.evaluation.as_dict()}
+        more = {} if defects is None else {"known_defects": defects.as_dict()}
         console.print_json(orjson.dumps(result.as_dict() | more).decode())
         return
     console.print(_figures(result, f"{artifact.name} on {images.name}"))
     console.print(_classes(result))
-    for table in () if known is None else tables(known.evaluation):
+    for table in () if defects is None else tables(defects):
         console.print(table)
+
+
+def _product(plant: Path, artifact: Path, name: str, station: str | None) -> tuple[ProductRules, Path | None]:
+    """Return the rules of the artifact's product, and the weights file that its plant file names."""
+    description = load_plant(plant)
+    try:
+        weights = description.product(name).weights
+    except PlantError as error:
+        raise PlantError(f"{artifact} is a model of product {name}, and {plant} does not fit: {error}") from error
+    return rules_of(description, name, station), weights
 
 
 def run_calibrate(
@@ -190,14 +218,14 @@ def run_synthesize(
     foreign: Path | None,
 ) -> None:
     """Write a data set of synthetic defects with a progress bar, and say where to look."""
-    settings = settings_of(
-        kinds=kinds,
+    settings = SynthesizeSettings(
+        kinds=KINDS if kinds is None else read_kinds(kinds),
         per_kind=per_kind,
         seed=seed,
         region=None if region is None else read_region(region),
         scale=scale,
         light=light,
-        policy=None if policy is None else read_policy(policy),
+        policy=Drawings() if policy is None else read_policy(policy),
         foreign=() if foreign is None else good_images(foreign),
     )
     found = good_images(images)
@@ -332,6 +360,7 @@ def _figures(result: Evaluation, title: str) -> Table:
     table.add_row("best F1, chosen on this test", f"{result.best_f1.f1:.4f} at {result.best_f1.threshold:.4f}")
     if result.calibration.unsure_from is not None:
         table.add_row("unsure", f"{unsure[0]} good, {unsure[1]} defective")
+    table.add_row("timed", escape(latency.models))
     table.add_row(f"one image ({result.engine})", f"{latency.p50_ms:.1f} ms, p99 {latency.p99_ms:.1f} ms")
     table.add_row(f"in batches of {latency.batch}", f"{latency.images_per_s:.1f} images/s")
     pixels = result.pixels

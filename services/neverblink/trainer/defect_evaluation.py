@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import average_precision_score
 
+from neverblink.product_rules import DEFAULT_RULES
 from neverblink.trainer.defect_dataset import DefectImage, mask_of_size
 from neverblink.trainer.defect_figures import (
     UNNAMED,
@@ -26,9 +27,9 @@ from neverblink.trainer.defect_figures import (
 from neverblink.trainer.evaluate import EXAMPLES
 from neverblink.trainer.pixel_ranking import PixelRanking
 from neverblink.trainer.region_matching import LabelledRegion, Matching, match
+from neverblink.trainer.sample_store import BINARY
 from neverblink.vision.findings import Finding
 from neverblink.vision.inspection import Inspection
-from neverblink.vision.regions import outlined_by
 from neverblink.vision.unet_spec import UnetSpec
 
 _LONGEST_SIDE = 1024
@@ -57,11 +58,19 @@ class InspectedImage:
 class DefectTally:
     """Counts inspected images one by one; of an image numbers remain, and its maps while it is among the worst.
 
-    `unet` are the U-Net's classes, `types` what the classifier has names for; None without one.
+    `unet` are the U-Net's classes, `types` what the classifier has names for; None without one. `decided_by` says
+    whose rules the verdicts follow.
     """
 
-    def __init__(self, unet: UnetSpec | None = None, types: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        unet: UnetSpec | None = None,
+        types: Sequence[str] | None = None,
+        *,
+        decided_by: str = DEFAULT_RULES.title,
+    ) -> None:
         self._unet = unet
+        self._decided_by = decided_by
         self._classified = types is not None
         self._names = tuple(types) if types is not None else (() if unet is None else unet.classes)
         self._judged: list[_Judged] = []
@@ -71,7 +80,13 @@ class DefectTally:
         self._findings: Counter[str] = Counter()
         self._confirmed: Counter[str] = Counter()
         self._areas: dict[str, list[float]] = {}
-        self._pixels = {name: _PixelTally() for name in (() if unet is None else unet.classes)}
+        self._one_channel = unet is not None and unet.classes == BINARY
+        named_channels = () if unet is None or self._one_channel else unet.classes
+        self._pixels = {name: _PixelTally() for name in named_channels}
+        # A finding of the one channel says that it is a defect, and no more: rightly called so, and not by a name.
+        self._alike = BINARY if self._one_channel and not self._classified else ()
+        # Pixels that the one channel marks on good parts: no type's, so they weigh only in every type's ranking.
+        self._good_pixels = PixelRanking()
         self._anomaly: dict[str | None, PixelRanking] = {None: PixelRanking()}
         self._misses, self._alarms = _Worst(), _Worst()
 
@@ -95,19 +110,24 @@ class DefectTally:
         """Return the figures of all images so far."""
         labelled = set(chain.from_iterable(judged.labelled for judged in self._judged))
         called = set(chain.from_iterable(judged.called for judged in self._judged))
-        types = tuple(sorted((labelled | called | set(self._names)) - set(UNNAMED)))
+        nameless = (*UNNAMED, *(name for name in self._alike if name not in labelled))
+        names = tuple(name for name in self._names if name not in nameless)
+        types = tuple(sorted((labelled | called | set(names)) - set(nameless)))
         good = [judged for judged in self._judged if not judged.labelled]
         rows: tuple[str | None, ...] = (*types, None)
-        columns: tuple[str | None, ...] = (*types, *UNNAMED, None)
+        columns: tuple[str | None, ...] = (*types, *nameless, None)
         return DefectEvaluation(
             unet=self._unet,
-            names=self._names,
-            named_by="classifier" if self._classified else None if self._unet is None else "U-Net",
+            names=names,
+            one_channel=self._one_channel,
+            decided_by=self._decided_by,
+            named_by="classifier" if self._classified else "U-Net" if names else None,
             types=tuple(self._type(name) for name in types),
             confusion=Confusion(
                 types,
-                tuple(name in self._names for name in types),
+                tuple(name in names for name in types),
                 tuple(tuple(self._calls[row, column] for column in columns) for row in rows),
+                nameless,
             ),
             images=len(self._judged),
             good=len(good),
@@ -123,7 +143,7 @@ class DefectTally:
 
     def _right(self, type_: str) -> tuple[str, ...]:
         """Return what a region of a type is rightly called; a type without a name, that it has none."""
-        return (type_,) if type_ in self._names else UNNAMED
+        return (type_,) if type_ in self._names else (*UNNAMED, *self._alike)
 
     def _judge(self, inspected: InspectedImage) -> "_Judged":
         """An image's score for a type is the U-Net's highest probability where it names, else the highest confidence
@@ -178,10 +198,22 @@ class DefectTally:
         probabilities = inspected.inspection.probabilities
         # Where the U-Net did not run it marks nothing: a plant sees it so.
         planes = np.zeros((len(self._unet.classes), *size), np.float32)
-        if probabilities is not None:
+        outlined = np.zeros(planes.shape, dtype=np.bool_)
+        if probabilities is not None and inspected.inspection.outlined is not None:
             planes = np.stack([_resized(plane, size) for plane in probabilities])
-        for type_, plane, marked in zip(self._unet.classes, planes, outlined_by(self._unet, planes), strict=True):
-            self._pixels[type_].add(plane, marked, truths.get(type_, nowhere))
+            kept = np.stack([_resized(plane, size) for plane in inspected.inspection.outlined.astype(np.float32)])
+            levels = np.array([self._unet.threshold(channel) for channel in range(len(planes))])
+            # The outline as fine as the image is; which regions count is known.
+            outlined = (planes > levels[:, None, None]) & (kept > 0)
+        if not self._one_channel:
+            for type_, plane, marked in zip(self._unet.classes, planes, outlined, strict=True):
+                self._pixels[type_].add(plane, marked, truths.get(type_, nowhere))
+            return
+        if not truths:
+            self._good_pixels.add(planes[0], nowhere)
+        for type_, truth in truths.items():
+            others = np.logical_or.reduce(list(truths.values())) & ~truth
+            self._pixels.setdefault(type_, _PixelTally()).add(planes[0], outlined[0], truth, ignored=others)
 
     def _keep_if_worst(self, inspected: InspectedImage, matching: Matching) -> None:
         """Of misses those that passed are worse, then regions not found at all, then large ones; of false alarms
@@ -219,7 +251,7 @@ class DefectTally:
             score_ratio=inspected.score_ratio,
             anomaly_map=inspection.anomaly.anomaly_map,
             probability=None if planes is None else planes.max(axis=0),
-            marked=None if planes is None or self._unet is None else _anywhere(self._unet, planes),
+            marked=None if inspection.outlined is None else np.asarray(inspection.outlined.any(axis=0)),
         )
 
     def _type(self, name: str) -> DefectType:
@@ -244,7 +276,7 @@ class DefectTally:
                 findings=self._findings[name],
                 confirmed=self._confirmed[name],
             ),
-            pixels=self._pixels[name].figures() if name in self._pixels else None,
+            pixels=self._pixels[name].figures(self._good_pixels) if name in self._pixels else None,
             anomaly_au_pro=None if anomaly is None else self._anomaly[None].joined(anomaly).au_pro(),
             area=_area_ratio(self._areas.get(name, [])),
         )
@@ -268,29 +300,32 @@ class _Judged:
 
 
 class _PixelTally:
-    """A U-Net class's pixels at its threshold, and over all thresholds."""
+    """A U-Net channel's pixels against those of a type, at its threshold and over all thresholds."""
 
     def __init__(self) -> None:
         self._ranking = PixelRanking()
         self._pooled = np.zeros(3, dtype=np.int64)
         self._images: list[Counts] = []
 
-    def add(self, probability: Map, marked: Mask, truth: Mask) -> None:
-        self._ranking.add(probability, truth)
-        counts = [int(np.count_nonzero(part)) for part in (marked & truth, marked & ~truth, truth & ~marked)]
+    def add(self, probability: Map, marked: Mask, truth: Mask, ignored: Mask | None = None) -> None:
+        self._ranking.add(probability, truth, ignored)
+        wrong = marked & ~truth if ignored is None else marked & ~(truth | ignored)
+        counts = [int(np.count_nonzero(part)) for part in (marked & truth, wrong, truth & ~marked)]
         self._pooled += counts
         if truth.any():
             self._images.append(Counts(*counts))
 
-    def figures(self) -> PixelFigures:
+    def figures(self, good: PixelRanking) -> PixelFigures:
+        """Return the figures; `good` pixels take part in the ranking."""
+        ranking = self._ranking.joined(good)
         right, wrong, missed = (int(count) for count in self._pooled)
         return PixelFigures(
             pooled=Counts(right, wrong, missed),
             images=len(self._images),
             mean_dice=mean_of(image.f1 for image in self._images),
             mean_iou=mean_of(image.iou for image in self._images),
-            average_precision=self._ranking.average_precision(),
-            au_pro=self._ranking.au_pro(),
+            average_precision=ranking.average_precision(),
+            au_pro=ranking.au_pro(),
         )
 
 
@@ -313,10 +348,6 @@ def _area_ratio(ratios: Sequence[float]) -> AreaRatio | None:
         return None
     low, median, high = (float(value) for value in np.percentile(ratios, (25, 50, 75)))
     return AreaRatio(median, low, high, len(ratios))
-
-
-def _anywhere(unet: UnetSpec, probabilities: Map) -> Mask:
-    return np.asarray(outlined_by(unet, probabilities).any(axis=0))
 
 
 def _grid(height: int, width: int) -> tuple[int, int]:

@@ -22,7 +22,7 @@ NOTHING = "nothing"
 """The row of findings that meet no labelled region."""
 
 UNNAMED = (UNKNOWN, ANOMALY)
-"""What a finding is rightly called whose type no model has a name for."""
+"""What a finding is rightly called whose type no model has a name for; a U-Net with one channel adds `defect`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,11 @@ class RegionFigures:
 
 @dataclass(frozen=True, slots=True)
 class PixelFigures:
-    """The U-Net's pixels of a type: pooled over all images, and as the mean over `images` that show the type."""
+    """The U-Net's pixels of a type: pooled over all images, and as the mean over `images` that show the type.
+
+    A U-Net with one channel for all defects is pooled over the images that show the type, without the pixels of
+    other types; `average_precision` and `au_pro` then rank these and the good parts.
+    """
 
     pooled: Counts
     images: int
@@ -128,7 +132,7 @@ class AreaRatio:
 class DefectType:
     """One type; `named` says whether any model has a name for it. Figures are None where they are not defined.
 
-    `pixels` is None without a U-Net class of that name, `area` where no region was found.
+    `pixels` is None without a U-Net channel for the type, `area` where no region was found.
     """
 
     name: str
@@ -158,13 +162,14 @@ class DefectType:
 class Confusion:
     """Labelled regions by what they were called, and in the last row findings where nothing is labelled.
 
-    Columns are the same types, then `unknown`, `anomaly` and `missed`. `named` says of each type whether a model
+    Columns are the same types, then the `nameless` answers and `missed`. `named` says of each type whether a model
     has a name for it.
     """
 
     types: tuple[str, ...]
     named: tuple[bool, ...]
     counts: tuple[tuple[int, ...], ...]
+    nameless: tuple[str, ...] = UNNAMED
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -174,13 +179,13 @@ class Confusion:
     @property
     def columns(self) -> tuple[str, ...]:
         """Return the columns' titles."""
-        return (*self.types, *UNNAMED, MISSED)
+        return (*self.types, *self.nameless, MISSED)
 
     def right(self, row: int, column: int) -> bool:
         """Say whether a cell counts right answers: the type's name, or for a nameless type that it is unnamed."""
         if row == len(self.types):
             return False
-        return column == row if self.named[row] else 0 <= column - len(self.types) < len(UNNAMED)
+        return column == row if self.named[row] else 0 <= column - len(self.types) < len(self.nameless)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +214,13 @@ class DefectEvaluation:
     """Known defects by type, and what good parts suffer from them.
 
     Region and pixel figures are over `measured` images: good ones, and those where every type they show has a
-    pixel in its mask. `misses` and `false_alarms` hold at most `EXAMPLES` images each.
+    pixel in its mask. `one_channel`: the U-Net tells no types apart. `decided_by` says whose rules made the verdicts.
+    `misses` and `false_alarms` hold at most `EXAMPLES` images each.
     """
 
     unet: UnetSpec | None
+    one_channel: bool
+    decided_by: str
     names: tuple[str, ...]
     named_by: str | None
     types: tuple[DefectType, ...]
@@ -256,8 +264,10 @@ class DefectEvaluation:
     def as_dict(self) -> dict[str, object]:
         """Return plain values, for JSON: all figures, the confusion matrix and what went wrong in the worst images."""
         return {
+            "decided_by": self.decided_by,
             "named_by": self.named_by,
             "names": self.names,
+            "unet_one_channel": self.one_channel,
             "unet_thresholds": {} if self.unet is None else _thresholds(self.unet),
             "images": self.images,
             "good": self.good,

@@ -14,7 +14,7 @@ def tables(evaluation: DefectEvaluation) -> list[Table]:
 
 def _types(evaluation: DefectEvaluation) -> Table:
     names = ("images", "rejected", "unsure", "called so", "precision", "recall", "F1", "average precision")
-    table = _table("known defects, by image", "defect", names)
+    table = _table(f"known defects, by image, decided by {escape(evaluation.decided_by)}", "defect", names)
     for found in evaluation.types:
         counts = found.by_image
         table.add_row(
@@ -44,6 +44,11 @@ def _places(evaluation: DefectEvaluation) -> Table:
     pro = f"AU-PRO {PRO_LIMIT:.0%}"
     names = ("regions", "found", "and named", "precision", "Dice", "IoU", "pixel AP", pro, f"{pro}, PatchCore", "area")
     table = _table("known defects, by region and pixel", "defect", names)
+    if evaluation.one_channel:
+        table.caption = (
+            "The U-Net has one channel for all defects: Dice and IoU are of the images that show the type, without the"
+            " pixels of other types."
+        )
     for found in evaluation.types:
         regions, pixels, area = found.by_region, found.pixels, found.area
         table.add_row(
@@ -86,7 +91,7 @@ def _table(title: str, first: str, names: tuple[str, ...]) -> Table:
 
 
 def _name(found: DefectType) -> str:
-    marks = (["few"] if found.few else []) + ([] if found.named else ["no model knows it"])
+    marks = (["few"] if found.few else []) + ([] if found.named else ["no name for it"])
     return escape(f"{found.name} ({', '.join(marks)})" if marks else found.name)
 
 

@@ -1,7 +1,7 @@
 """How well a model tells good parts from defects, on images it has not seen."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from pathlib import Path
@@ -13,16 +13,17 @@ import numpy.typing as npt
 from scipy.stats import binom
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from neverblink.product_rules import DEFAULT_RULES, ProductRules
 from neverblink.trainer.dataset import DatasetError, LabelledImage
 from neverblink.trainer.defect_dataset import mask_of_size, read_defect_mask
 from neverblink.trainer.fit import Progress
 from neverblink.trainer.pixel_ranking import PRO_LIMIT, PixelRanking, Truth
-from neverblink.vision.artifact import Manifest, load_artifact
+from neverblink.vision.artifact import Artifact, Manifest, load_artifact
 from neverblink.vision.calibration import Calibration
 from neverblink.vision.decode import Image, read_image
 from neverblink.vision.engines import EngineName
-from neverblink.vision.inspector import Inspector, extractor_of, inspect
-from neverblink.vision.patchcore import Anomaly
+from neverblink.vision.inspection import Inspection
+from neverblink.vision.inspector import Inspector, extractor_of, inspect_defects
 
 EXAMPLES = 12
 """So many of the lowest defects and of the highest good parts keep their maps, to be looked at."""
@@ -34,6 +35,9 @@ _WARM_UP = 3
 
 Floats = npt.NDArray[np.float64]
 Clock = Callable[[], float]
+
+Witness = Callable[[Path, Image, Inspection], None]
+"""Told of each test image, once: its file, its (H, W, 3) uint8 RGB pixels, and all that the models say about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,12 @@ class PixelFigures:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Milliseconds from decoded pixels to score and map one at a time, and images per second in batches."""
+    """Milliseconds from decoded pixels to findings one at a time, and images per second in batches.
 
+    `models` are those that took part, as a scorer runs them.
+    """
+
+    models: str
     p50_ms: float
     p99_ms: float
     timed: int
@@ -262,12 +270,16 @@ def evaluate(
     *,
     device: str = "cpu",
     engine: EngineName | Literal["auto"] = "auto",
+    rules: ProductRules = DEFAULT_RULES,
+    witness: Witness = lambda *_: None,
     clock: Clock = time.perf_counter,
 ) -> Evaluation:
-    """Score labelled images with an artifact and measure ranking, localisation and time.
+    """Inspect labelled images with an artifact and measure ranking, localisation and time.
 
-    Pixel figures are taken over images with a mask and good ones, at 256 × 256 pixels each; masks without a
-    defect pixel are left out and counted. Raises VisionError: an image, mask or artifact that cannot be used.
+    Each image is inspected once, with U-Net and classifier where the artifact has them, as `rules` say; `witness`
+    is told what was found. Every other one, 63 at most, goes alone, to time single images; the rest in batches.
+    Pixel figures are taken over images with a mask and good ones, at 256 × 256 pixels each; masks without a defect
+    pixel are left out and counted. Raises VisionError: an image, mask or artifact that cannot be used.
     """
     labels = np.array([image.defect is not None for image in images])
     if labels.all() or not labels.any():
@@ -276,32 +288,29 @@ def evaluate(
         )
     artifact = load_artifact(folder)
     extractor = extractor_of(artifact, weights=weights, device=device, engine=engine)
-    inspector = Inspector(artifact, extractor, device=device)
-
-    def judge(pictures: Sequence[Image]) -> list[Anomaly]:
-        return inspect([(inspector, picture) for picture in pictures])
-
-    scored: list[ScoredImage] = []
+    inspector = Inspector(
+        artifact, extractor, device=device, segment_from=rules.segment_from, min_area_px=rules.min_area_px
+    )
+    # U-Net and classifier are opened here: no image's time pays for it.
+    _ = inspector.finder
+    scored: dict[int, ScoredImage] = {}
     lowest, highest = _Extremes(lowest=True), _Extremes(lowest=False)
     rankings: dict[str | None, PixelRanking] = {None: PixelRanking()}
     masks = _MaskCount()
-    batch_times: list[tuple[int, float]] = []
-    for start in range(0, len(images), _BATCH):
-        batch = images[start : start + _BATCH]
-        pictures = [read_image(image.path) for image in batch]
-        truths = [masks.truth(image, picture) for image, picture in zip(batch, pictures, strict=True)]
-        began = clock()
-        anomalies = judge(pictures)
-        batch_times.append((len(batch), clock() - began))
-        for image, anomaly, truth in zip(batch, anomalies, truths, strict=True):
-            found = ScoredImage(image.path, image.defect, anomaly.score, anomaly.score > artifact.threshold)
-            scored.append(found)
-            (highest if image.defect is None else lowest).offer(Example(found, anomaly.anomaly_map, image.mask))
-            if truth is not None:
-                small = cv2.resize(anomaly.anomaly_map, (_PIXEL_SIDE, _PIXEL_SIDE))
-                rankings.setdefault(image.defect, PixelRanking()).add(np.asarray(small, dtype=np.float32), truth)
-        progress("scoring", len(scored), len(images))
-    scores = np.array([image.score for image in scored])
+    stopwatch = _Stopwatch(clock)
+    for index, picture, inspection in _inspected(inspector, images, stopwatch):
+        image, anomaly = images[index], inspection.anomaly
+        truth = masks.truth(image, picture)
+        witness(image.path, picture, inspection)
+        found = ScoredImage(image.path, image.defect, anomaly.score, anomaly.score > artifact.threshold)
+        scored[index] = found
+        (highest if image.defect is None else lowest).offer(Example(found, anomaly.anomaly_map, image.mask))
+        if truth is not None:
+            small = cv2.resize(anomaly.anomaly_map, (_PIXEL_SIDE, _PIXEL_SIDE))
+            rankings.setdefault(image.defect, PixelRanking()).add(np.asarray(small, dtype=np.float32), truth)
+        progress("inspecting", len(scored), len(images))
+    in_order = tuple(scored[index] for index in range(len(images)))
+    scores = np.array([image.score for image in in_order])
     joined = reduce(PixelRanking.joined, rankings.values())
     return Evaluation(
         manifest=artifact.manifest,
@@ -318,9 +327,9 @@ def evaluate(
             empty_masks=masks.empty,
             without_mask=masks.absent,
         ),
-        classes=tuple(_classes(scored, rankings)),
-        latency=_latency(images, judge, batch_times, progress, clock),
-        scored=tuple(scored),
+        classes=tuple(_classes(in_order, rankings)),
+        latency=stopwatch.latency(_models(artifact, rules)),
+        scored=in_order,
         lowest_defects=tuple(lowest.kept),
         highest_good=tuple(highest.kept),
     )
@@ -385,32 +394,63 @@ def _classes(scored: Sequence[ScoredImage], rankings: dict[str | None, PixelRank
         )
 
 
-def _latency(
-    images: Sequence[LabelledImage],
-    judge: Callable[[Sequence[Image]], list[Anomaly]],
-    batch_times: Sequence[tuple[int, float]],
-    progress: Progress,
-    clock: Clock,
-) -> Latency:
-    """Time single images from all over the set; whole batches were timed while scoring, the first is warm-up."""
-    chosen = images[:: -(-len(images) // _TIMED)]
-    for image in chosen[:_WARM_UP]:
-        judge([read_image(image.path)])
-    times: list[float] = []
-    for image in chosen:
-        picture = read_image(image.path)
-        began = clock()
-        judge([picture])
-        times.append(1000 * (clock() - began))
-        progress("timing single images", len(times), len(chosen))
-    steady = batch_times[1:] or batch_times
-    return Latency(
-        p50_ms=float(np.percentile(times, 50)),
-        p99_ms=float(np.percentile(times, 99)),
-        timed=len(times),
-        batch=_BATCH,
-        images_per_s=sum(count for count, _ in steady) / max(sum(took for _, took in steady), 1e-9),
-    )
+class _Stopwatch:
+    """Times inspections of single images and of batches; the first of each are warm-up and do not count."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._alone: list[float] = []
+        self._together: list[tuple[int, float]] = []
+
+    def inspect(self, inspector: Inspector, pictures: Sequence[Image]) -> list[Inspection]:
+        """Inspect (H, W, 3) uint8 RGB images in one batch."""
+        began = self._clock()
+        found = inspect_defects([(inspector, picture) for picture in pictures])
+        seconds = self._clock() - began
+        if len(pictures) == 1:
+            self._alone.append(seconds)
+        else:
+            self._together.append((len(pictures), seconds))
+        return found
+
+    def latency(self, models: str) -> Latency:
+        """Return the times so far, of inspections by `models`."""
+        single = [1000 * seconds for seconds in self._alone[_WARM_UP:] or self._alone]
+        # A handful of images leaves no batch.
+        batches = self._together[1:] or self._together or [(1, seconds) for seconds in self._alone]
+        return Latency(
+            models=models,
+            p50_ms=float(np.percentile(single, 50)),
+            p99_ms=float(np.percentile(single, 99)),
+            timed=len(single),
+            batch=_BATCH,
+            images_per_s=sum(count for count, _ in batches) / max(sum(took for _, took in batches), 1e-9),
+        )
+
+
+def _inspected(
+    inspector: Inspector, images: Sequence[LabelledImage], stopwatch: _Stopwatch
+) -> Iterator[tuple[int, Image, Inspection]]:
+    """Yield each image's place, pixels and inspection: first those from all over the set that go alone, then the rest.
+
+    So each image is inspected once, and there are times for one at a time and for batches.
+    """
+    step = max(2, -(-len(images) // (_WARM_UP + _TIMED)))
+    alone = [[index] for index in range(0, len(images), step)]
+    others = [index for index in range(len(images)) if index % step]
+    for group in (*alone, *(others[start : start + _BATCH] for start in range(0, len(others), _BATCH))):
+        pictures = [read_image(images[index].path) for index in group]
+        yield from zip(group, pictures, stopwatch.inspect(inspector, pictures), strict=True)
+
+
+def _models(artifact: Artifact, rules: ProductRules) -> str:
+    """Return what a scorer runs for an image, in words."""
+    manifest = artifact.manifest
+    asked = f" (from {rules.segment_from:g} of the threshold on)" if rules.segment_from else ""
+    names = ["PatchCore"]
+    names += [] if manifest.unet is None else [f"U-Net{asked}"]
+    names += [] if manifest.classifier is None else ["classifier"]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _plain(image: ScoredImage) -> dict[str, object]:

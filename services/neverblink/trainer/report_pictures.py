@@ -3,9 +3,9 @@
 import base64
 
 import cv2
-import numpy as np
 
 from neverblink.vision.decode import Image
+from neverblink.vision.overlay import at_most
 
 LABEL_COLOUR = (255, 196, 0)
 """RGB of what is labelled."""
@@ -15,11 +15,8 @@ _JPEG_QUALITY = 82
 
 
 def small(image: Image) -> Image:
-    """Return an (H, W, 3) uint8 RGB image of at most 320 pixels a side."""
-    height, width = image.shape[:2]
-    scale = min(1.0, _SIDE / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    """Return an (H, W, 3) uint8 RGB image as a page shows it, of at most 320 pixels a side."""
+    return at_most(image, _SIDE)
 
 
 def data_url(image: Image) -> str:

@@ -37,7 +37,11 @@ class SynthesizeError(VisionError):
 
 @dataclass(frozen=True, slots=True)
 class SynthesizeSettings:
-    """What is drawn: kinds, how many images of each, and what is known of the scene."""
+    """What is drawn: kinds, how many images of each, and what is known of the scene.
+
+    `scale` is in mm per pixel, for a policy in mm; `light` comes from so many degrees; `foreign` are images that
+    foreign objects are cut from.
+    """
 
     kinds: tuple[Kind, ...] = KINDS
     per_kind: int = 20
@@ -46,7 +50,18 @@ class SynthesizeSettings:
     scale: float | None = None
     light: float = 135.0
     policy: Policy = field(default_factory=Policy)
-    foreign: tuple[Path, ...] = ()
+    foreign: Sequence[Path] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a scale that is none, or that no length needs. Raises SynthesizeError."""
+        if self.scale is None:
+            return
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            raise SynthesizeError(f"--scale is more than 0 mm per pixel, not {self.scale}")
+        if self.policy.unit != "mm":
+            raise SynthesizeError(
+                f"--scale is for lengths in mm and the policy's are in {self.policy.unit}: write `unit: mm` into it"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +73,9 @@ class Written:
     sheet: Path
 
 
-def settings_of(
-    *,
-    kinds: str | None = None,
-    per_kind: int = 20,
-    seed: int = 0,
-    region: RegionOfInterest | Mask | None = None,
-    scale: float | None = None,
-    light: float = 135.0,
-    policy: Policy | None = None,
-    foreign: Sequence[Path] = (),
-) -> SynthesizeSettings:
-    """Check what comes from a command line. Raises SynthesizeError."""
-    policy = policy or Policy()
-    if scale is not None and not (math.isfinite(scale) and scale > 0):
-        raise SynthesizeError(f"--scale is more than 0 mm per pixel, not {scale}")
-    if scale is not None and policy.unit != "mm":
-        raise SynthesizeError(
-            f"--scale is for lengths in mm and the policy's are in {policy.unit}: write `unit: mm` into it"
-        )
-    chosen = KINDS if kinds is None else tuple(dict.fromkeys(_kind(word.strip()) for word in kinds.split(",")))
-    return SynthesizeSettings(chosen, per_kind, seed, region, scale, light, policy, tuple(foreign)[:_FOREIGN])
+def read_kinds(words: str) -> tuple[Kind, ...]:
+    """Return the kinds that words with commas between them name, each once. Raises SynthesizeError."""
+    return tuple(dict.fromkeys(_kind(word.strip()) for word in words.split(",")))
 
 
 def read_policy(path: Path) -> Policy:
@@ -112,7 +109,7 @@ def synthesize(
 def _write_all(images: Sequence[Path], out: Path, settings: SynthesizeSettings, progress: Progress) -> Written:
     order = np.random.default_rng(settings.seed).permutation(len(images))
     total = settings.per_kind * len(settings.kinds)
-    foreign = tuple(read_image(path) for path in settings.foreign)
+    foreign = tuple(read_image(path) for path in settings.foreign[:_FOREIGN])
     record: list[dict[str, str]] = []
     rows: list[Image] = []
     for kind in settings.kinds:

@@ -9,6 +9,7 @@ from neverblink.trainer.dataset import GOOD, file_digest, images_in
 from neverblink.trainer.defect_dataset import DefectImage, defect_images, split
 from neverblink.trainer.defect_division import is_synthetic
 from neverblink.trainer.fit import Progress
+from neverblink.trainer.model_version import new_version
 from neverblink.trainer.train_classifier import (
     ClassifierSettings,
     TrainedClassifier,
@@ -17,7 +18,7 @@ from neverblink.trainer.train_classifier import (
 )
 from neverblink.trainer.train_unet import TrainedUnet, TrainSettings, train_unet
 from neverblink.trainer.unet_checkpoint import Epoch
-from neverblink.vision.artifact import Artifact, ArtifactError, ClassifierPart, UnetPart, joined, load_artifact, plain
+from neverblink.vision.artifact import Artifact, ArtifactError, ClassifierPart, UnetPart, joined, load_artifact
 from neverblink.vision.inspector import Inspector, extractor_of
 from neverblink.vision.preprocess import Preprocess
 from neverblink.vision.unet import unet_tensors
@@ -143,25 +144,26 @@ def teach_classifier(
     *,
     weights: Path | None = None,
     leave: float = LEAVE,
+    drawn_only: bool = False,
     version: str | None = None,
     progress: Progress = lambda *_: None,
 ) -> TaughtClassifier:
     """Train a classifier on the features of the artifact in `folder`, and write both to `out`.
 
-    It learns from drawn masks and from what the artifact's own models mark in the same images. Raises VisionError.
+    It learns from drawn masks, and unless `drawn_only` from what the artifact's own models mark in the same images.
+    Raises VisionError.
     """
     found = _to_teach(folder, out)
     version = new_version(found, version, "classifier")
     taught = lessons(folders, leave)
     extractor = extractor_of(found, weights=weights)
-    inspector = Inspector(found, extractor)
     trained = train_classifier(
         taught.images,
         extractor,
         settings,
         progress,
         plan=found.manifest.tiling,
-        flag=flagged_by(inspector),
+        flag=None if drawn_only else flagged_by(Inspector(found, extractor)),
     )
     created = datetime.now(UTC)
     seen = (image.path for image in taught.images if image.defective)
@@ -171,14 +173,6 @@ def teach_classifier(
     tensors = trained.classifier.tensors()
     artifact = joined(found, out, classifier=(part, tensors), version=version, created=created)
     return TaughtClassifier(artifact, trained, taught)
-
-
-def new_version(found: Artifact, version: str | None, suffix: str) -> str:
-    """Return the version asked for, else the artifact's own with a suffix. Raises ArtifactError."""
-    try:
-        return plain(version or f"{found.version}-{suffix}")
-    except ValueError as error:
-        raise ArtifactError(f"the version {version!r} cannot be used: {error}") from error
 
 
 def _to_teach(folder: Path, out: Path) -> Artifact:

@@ -77,12 +77,21 @@ def run_train_classifier(
     *,
     weights: Path | None,
     leave: float,
+    drawn_only: bool,
     version: str | None,
 ) -> TaughtClassifier:
     """Train a classifier with a progress bar, and print what it makes of images that it had not seen."""
     with progress_bar(console, artifact.name) as progress:
         taught = teach_classifier(
-            folders, artifact, out, settings, weights=weights, leave=leave, version=version, progress=progress
+            folders,
+            artifact,
+            out,
+            settings,
+            weights=weights,
+            leave=leave,
+            drawn_only=drawn_only,
+            version=version,
+            progress=progress,
         )
     _tell_classifier(taught, console)
     return taught
@@ -96,13 +105,13 @@ def _tell_unet(taught: TaughtUnet, console: Console) -> None:
         Column("held-out images", justify="right"),
         Column("Dice", justify="right"),
         Column("outlined from", justify="right"),
-        Column("sure from", justify="right"),
+        Column("evidence from", justify="right"),
         title=f"U-Net after epoch {trained.best_epoch} of {len(trained.history)}",
     )
     for found in held_out.classes:
         dice = "–" if found.dice is None else f"{found.dice:.3f}"
         images = f"{found.images}{' synthetic' if found.synthetic else ''}"
-        table.add_row(escape(found.name), images, dice, f"{found.threshold:.2f}", f"{found.sure:.4f}")
+        table.add_row(escape(found.name), images, dice, f"{found.threshold:.2f}", f"{found.sure:.1f}")
     console.print(table)
     _say(console, f"learnt from {len(division.defective)} images with defects and {len(division.good)} good ones")
     if held_out.false_alarm_bound is not None:
@@ -140,6 +149,10 @@ def _tell_classifier(taught: TaughtClassifier, console: Console) -> None:
             f"{unknown:.3f}",
         )
     console.print(table)
+    drawn = int((trained.regions.source == "drawn").sum())
+    flagged = len(trained.regions.source) - drawn
+    marked = f" and {flagged} regions that the model marks" if flagged else " alone"
+    _say(console, f"learnt from {drawn} outlines{marked}")
     _say(console, spec.statement())
     for name, count in sorted(trained.left_out.items()):
         _say(console, f"{name} was left out: only {count} images show it")

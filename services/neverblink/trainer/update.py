@@ -11,7 +11,8 @@ from torch import Tensor
 
 from neverblink.trainer.dataset import file_digest
 from neverblink.trainer.fit import Progress
-from neverblink.vision.artifact import Artifact, extended, load_artifact, plain
+from neverblink.trainer.model_version import new_version
+from neverblink.vision.artifact import Artifact, extended, load_artifact
 from neverblink.vision.bank_update import surprise_limit, updated_bank
 from neverblink.vision.decode import read_image
 from neverblink.vision.errors import VisionError
@@ -57,13 +58,10 @@ def update(
         raise UpdateError(f"{out} already exists; choose another folder for the updated artifact")
     if not 0 < share <= 1:
         raise UpdateError(f"the share of patches that may go in lies above 0 and up to 1, not {share}")
-    try:
-        version = None if version is None else plain(version)
-    except ValueError as error:
-        raise UpdateError(f"the version {version!r} cannot be used: {error}") from error
     artifact = load_artifact(folder)
     known = set(artifact.manifest.provenance.images)
     fresh = {digest: path for path in images if (digest := file_digest(path)) not in known}
+    version = new_version(artifact, version, f"plus{len(fresh)}")
     if not fresh:
         raise UpdateError(f"{folder} knows all {len(images)} images already: there is nothing to learn from them")
     paths = list(fresh.values())
@@ -91,7 +89,7 @@ def update(
         neighbours=neighbour_table(learned, width).numpy() if width else None,
         images=tuple(fresh),
         created=datetime.now(UTC),
-        version=version or f"{artifact.version}-plus{len(fresh)}",
+        version=version,
     )
     taught = Inspector(written, inspector.extractor)
     after = [anomaly.score for seen in _looked_at(taught, paths) for anomaly in taught.judge(*seen)]

@@ -28,6 +28,16 @@ def overlay(image: Image, anomaly_map: npt.NDArray[np.float32], threshold: float
     return np.asarray(np.clip(np.rint(blended), 0, 255), dtype=np.uint8)
 
 
+def at_most(image: Image, side: int) -> Image:
+    """Return an (H, W, 3) uint8 RGB image of at most `side` pixels a side: itself, or a smaller one."""
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
 def outlined(image: Image, mask: npt.NDArray[Any], colour: tuple[int, int, int] = OUTLINE) -> Image:
     """Return a copy of an (H, W, 3) uint8 RGB image on which an (h, w) mask's regions have an outline."""
     height, width = image.shape[:2]
