@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+# Test processes; 0 runs all in this one, as a debugger wants it.
+WORKERS ?= 2
 BIN := $(VENV)/bin
 # uv's cache and the environment may lie on different disks; then it copies, and need not warn about it.
 UV := UV_LINK_MODE=$${UV_LINK_MODE:-hardlink} $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
@@ -15,7 +17,7 @@ demo: $(STAMP)
 	$(BIN)/neverblink demo $(ARGS)
 
 test: lint
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
