@@ -21,6 +21,8 @@ _ATTEMPTS = 12
 _GUESSES = 64
 """Pixels tried at random before all that qualify are listed: of a 64-megapixel image that list takes 512 MB."""
 
+_FINISH_AT_EDGE = 0.5
+
 _MOST_PIXELS_LOST = 0.9
 """Share of a defect that may fall outside the region before another place is tried."""
 
@@ -94,9 +96,9 @@ def _with_defects(
     random: np.random.Generator,
 ) -> Image:
     drawn = image.copy()
-    cluster = (
-        places.near_edge(random) if kind == "edge-break" else places.anywhere(random, 0.25 * ranges.size[1] * pixel)
-    )
+    # Tools miss a part's rim more often than its middle.
+    at_edge = kind == "edge-break" or (kind == "finish" and random.random() < _FINISH_AT_EDGE)
+    cluster = places.near_edge(random) if at_edge else places.anywhere(random, 0.25 * ranges.size[1] * pixel)
     for number in range(int(random.integers(ranges.count[0], ranges.count[1] + 1))):
         size = _between(random, ranges.size) * pixel
         if isinstance(ranges, Specks):
@@ -105,11 +107,11 @@ def _with_defects(
         elif number == 0:
             centre = cluster
         else:
-            centre = places.near_edge(random) if kind == "edge-break" else places.anywhere(random, size / 4)
+            centre = places.near_edge(random) if at_edge else places.anywhere(random, size / 4)
         for _ in range(_ATTEMPTS):
             if _draw_one(drawn, centre, kind, ranges, size, pixel, scene, places, random):
                 break
-            centre = places.near_edge(random) if kind == "edge-break" else places.anywhere(random, size / 4)
+            centre = places.near_edge(random) if at_edge else places.anywhere(random, size / 4)
     return drawn
 
 

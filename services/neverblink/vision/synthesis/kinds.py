@@ -370,8 +370,8 @@ def _finish(canvas: Canvas) -> Pixels:
         grain = 2 * canvas.levels * random.uniform(0.1, 0.3) * (noise(random, canvas.side, 4, octaves=2) - 0.5)
         surface = blurred(canvas.pixels, size * 0.1) + grain[..., None]
     else:
-        # A band lies along a side of the picture, as a tool that was set down late or lifted early leaves it.
-        half = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (0.5, random.uniform(0.06, 0.25)) * size
+        # A band crosses the picture, as a tool that was set down late or lifted early leaves it.
+        half = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (canvas.side, random.uniform(0.05, 0.25) * size)
         corners = turned(half, random.integers(2) * np.pi / 2 + random.normal(0, 0.03))
         zone = blurred(filled(canvas.place(corners), canvas.side), random.uniform(0.5, 3))
         streaks = np.roll(canvas.pixels - smooth, int(random.integers(canvas.side)), axis=int(random.integers(2)))

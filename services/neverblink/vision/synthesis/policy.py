@@ -115,7 +115,7 @@ class Misplacements(Ranges):
 class Finishes(Ranges):
     """A zone with another surface: left out by the tool (patch), or gone over in another way (band)."""
 
-    size: Lengths = Field(default=(0.25, 0.6), description="length of the zone")
+    size: Lengths = Field(default=(0.25, 0.6), description="length of a patch; a band is at most half as wide")
     contrast: Shares = Field(default=(0.04, 0.15), description="grey levels that it differs by, as a share of 255")
     shapes: tuple[FinishShape, ...] = Field(default=("patch", "band"), min_length=1)
 
