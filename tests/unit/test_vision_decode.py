@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neverblink.vision.decode import ImageError, decode, image_size, read_image
+from neverblink.vision.decode import ImageError, decode, image_size, raw_content_type, read_image
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -126,3 +126,51 @@ def test_a_text_file_named_png_is_told_by_its_path(tmp_path: Path) -> None:
     assert refused.value.reason == "wrong-type"
     with pytest.raises(ImageError, match=r"gone\.png cannot be read"):
         read_image(tmp_path / "gone.png")
+
+
+# Raw pixels
+
+
+def test_raw_rows_come_back_as_they_were() -> None:
+    rgb = picture()
+    found = decode(rgb.tobytes(), content_type=raw_content_type(rgb))
+    np.testing.assert_array_equal(found, rgb)
+    assert found.flags.writeable
+
+
+def test_raw_grey_rows_become_three_equal_channels() -> None:
+    grey = np.ascontiguousarray(picture()[..., 0])
+    assert raw_content_type(grey) == "image/x-raw; format=grey8; width=40; height=24"
+    found = decode(grey.tobytes(), content_type=raw_content_type(grey))
+    np.testing.assert_array_equal(found, np.repeat(grey[..., None], 3, axis=2))
+
+
+def test_a_content_type_is_believed_for_raw_pixels_only() -> None:
+    np.testing.assert_array_equal(decode(encoded(".png", picture()), content_type="image/jpeg"), picture())
+
+
+@pytest.mark.parametrize(
+    ("content_type", "reason"),
+    [
+        ("image/x-raw", "corrupt-image"),
+        ("image/x-raw; format=rgb8; width=40", "corrupt-image"),
+        ("image/x-raw; format=yuv; width=40; height=24", "corrupt-image"),
+        ("image/x-raw; format=rgb8; width=0; height=24", "corrupt-image"),
+        ("image/x-raw; format=rgb8; width=-40; height=24", "corrupt-image"),
+        ("image/x-raw; format=rgb8; width=40; height=25", "corrupt-image"),
+        ("image/x-raw; format=grey8; width=40; height=24", "corrupt-image"),
+        ("image/x-raw; format=rgb8; width=60000; height=60000", "image-too-large"),
+        ("image/x-raw; format=rgb8; width=99999999999999999999; height=1", "corrupt-image"),
+        ("image/x-raw; format=rgb8; width=²; height=24", "corrupt-image"),
+    ],
+)
+def test_raw_pixels_that_are_not_as_stated_are_refused(content_type: str, reason: str) -> None:
+    with pytest.raises(ImageError) as refused:
+        decode(picture().tobytes(), content_type=content_type)
+    assert refused.value.reason == reason
+
+
+@given(st.text(max_size=60), st.binary(max_size=40))
+def test_no_content_type_raises_anything_but_an_image_error(parameters: str, data: bytes) -> None:
+    with contextlib.suppress(ImageError):
+        decode(data, content_type=f"image/x-raw; {parameters}")

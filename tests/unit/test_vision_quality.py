@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neverblink.plant import QualityLimits
-from neverblink.vision.quality import ImageQuality, judge, measure
+from neverblink.vision.quality import ImageQuality, judge, judge_size, measure
 
 
 def texture(side: int = 256, *, mean: float = 120, spread: float = 40, seed: int = 0) -> np.ndarray:
@@ -70,6 +70,18 @@ def test_without_limits_nothing_is_refused(quality: ImageQuality) -> None:
         min_brightness=None, max_brightness=None, max_saturation=None, min_contrast=None, min_sharpness=None
     )
     assert judge(quality, unlimited) is None
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "fault"),
+    [(None, None, None), (64, 48, None), (64, None, None), (63, 48, "wrong-size"), (None, 49, "wrong-size")],
+)
+def test_an_image_of_another_size_than_the_stations_is_told(
+    width: int | None, height: int | None, fault: str | None
+) -> None:
+    limits = QualityLimits(width=width, height=height)
+    assert judge_size(np.zeros((48, 64, 3), np.uint8), limits) == fault
+    assert judge_size(np.zeros((48, 64), np.uint8), limits) == fault
 
 
 def test_measuring_does_not_grow_with_the_pixels() -> None:

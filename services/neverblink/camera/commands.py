@@ -1,13 +1,34 @@
-"""`neverblink camera`: runs the nodes of one or more stations in one process."""
+"""`neverblink camera`: runs the nodes of one or more stations in one process, and learns a station's limits."""
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from neverblink import telemetry
+from neverblink.camera.learnt_limits import FEWEST, LearntLimits, learn
+from neverblink.camera.live import LiveSource
+from neverblink.camera.picture import SourceError
 from neverblink.camera.service import CameraNode
+from neverblink.camera.sources import open_source, ordered_images
 from neverblink.kafka import EventProducer, ensure_topics
-from neverblink.plant import Line, Plant, PlantError, Station
+from neverblink.kafka.objects import ObjectError, ObjectStore
+from neverblink.plant import HardwareTrigger, Line, Plant, PlantError, Station, Storage
 from neverblink.service_life import ready, run_service, until_all_or_stop
+from neverblink.vision.decode import ImageError, read_image
+from neverblink.vision.quality import measure
+
+_SWEEP_EVERY_S = 600.0
+# With Kafka away the client never finishes to send what it holds; the backlog has a copy of it.
+_GOODBYE_S = 5.0
+_SILENT_S = 30.0
 
 
 def chosen_stations(plant: Plant, names: Sequence[str]) -> list[tuple[Line, Station]]:
@@ -32,13 +53,110 @@ async def run(plant: Plant, names: Sequence[str] = ()) -> None:
 
     async def main(stop: asyncio.Event) -> None:
         await ensure_topics(plant.kafka, ("frames", "verdicts"))
-        source = f"/{plant.site}/camera"
-        async with EventProducer(plant.kafka, source=source, client_id=f"camera-{stations[0][0].name}") as producer:
-            nodes = [CameraNode(line, station, producer) for line, station in stations]
+        client_id = f"camera-{stations[0][0].name}"
+        producer = EventProducer(plant.kafka, source=f"/{plant.site}/camera", client_id=client_id)
+        await producer.start()
+        sweeping = asyncio.create_task(_sweep_objects(plant.storage))
+        try:
+            nodes = [CameraNode(line, station, producer, plant.storage) for line, station in stations]
             async with asyncio.TaskGroup() as group:
                 for node in nodes:
                     group.create_task(node.run(stop))
                 if await until_all_or_stop(stop, [node.listening for node in nodes]):
                     ready("camera", stations=[f"{line.name}/{station.name}" for line, station in stations])
+        finally:
+            sweeping.cancel()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GOODBYE_S):
+                    await producer.stop()
 
     await run_service("camera", main)
+
+
+def sweep_objects(plant: Plant) -> int:
+    """Delete images that are older than the plant keeps them; return how many hours of them. Raises PlantError."""
+    objects = ObjectStore.of(plant.storage)
+    if objects is None:
+        raise PlantError("the plant file has no storage.objects: there is nothing to sweep")
+    return objects.sweep(timedelta(hours=plant.storage.objects_keep_h), datetime.now(UTC))
+
+
+def learn_limits(plant: Plant, name: str, images: Path | None, pictures: int, every_s: float) -> LearntLimits:
+    """Learn a station's quality limits from a folder of good parts, or from pictures of its own source.
+
+    Raises PlantError.
+    """
+    ((_, station),) = chosen_stations(plant, [name])
+    found = islice(_pictures_of(station, name, every_s), pictures) if images is None else _images_of(images)
+    qualities, sizes = [], []
+    for pixels in found:
+        qualities.append(measure(pixels))
+        sizes.append((pixels.shape[1], pixels.shape[0]))
+    try:
+        return learn(qualities, sizes)
+    except ValueError as error:
+        raise PlantError(str(error)) from error
+
+
+async def _sweep_objects(storage: Storage) -> None:
+    objects = ObjectStore.of(storage)
+    log = telemetry.logger("camera")
+    keep = timedelta(hours=storage.objects_keep_h)
+    while objects is not None:
+        try:
+            hours = await asyncio.to_thread(objects.sweep, keep, datetime.now(UTC))
+            if hours:
+                log.info(f"{hours} hours of large images are deleted: they were older than {keep}")
+        except ObjectError as error:
+            log.warning(str(error))
+        await asyncio.sleep(_SWEEP_EVERY_S)
+
+
+def _images_of(folder: Path) -> Iterator[NDArray[np.uint8]]:
+    files = ordered_images(folder, shuffle=False, seed=0) if folder.is_dir() else []
+    if len(files) < FEWEST:
+        raise PlantError(f"{folder} has {len(files)} images, and {FEWEST} are the fewest to learn limits from")
+    for path in files:
+        try:
+            yield read_image(path)
+        except ImageError as error:
+            raise PlantError(f"{error}; good parts only, please") from error
+
+
+def _pictures_of(station: Station, name: str, every_s: float) -> Iterator[NDArray[np.uint8]]:
+    """Yield pictures of the station's source: each that its camera fires, or one every `every_s`."""
+    source = open_source(station, name)
+    try:
+        if isinstance(source, LiveSource) and isinstance(station.trigger, HardwareTrigger):
+            yield from _fired(source)
+            return
+        number = 1
+        asked = time.monotonic()
+        while True:
+            try:
+                picture = source.grab(number, datetime.now(UTC))
+            except SourceError as error:
+                # A camera that is fired by its photo-eye shows nothing between two parts.
+                if isinstance(source, LiveSource) and time.monotonic() - asked < _SILENT_S:
+                    continue
+                raise PlantError(f"{name}: picture {number} could not be had: {error}") from error
+            yield picture.pixels
+            time.sleep(every_s)
+            number += 1
+            asked = time.monotonic()
+    finally:
+        source.close()
+
+
+def _fired(source: LiveSource) -> Iterator[NDArray[np.uint8]]:
+    changed = threading.Event()
+    source.start(changed.set)
+    while True:
+        changed.clear()
+        ended = source.ended
+        while (arrival := source.take()) is not None:
+            yield arrival.shot.pixels
+        if ended:
+            return
+        if not changed.wait(_SILENT_S):
+            raise PlantError(f"the camera has not fired for {_SILENT_S:.0f} s: let parts pass while limits are learnt")

@@ -1,27 +1,40 @@
-"""The camera node: trigger → grab → judge the image → publish, and a verdict for what cannot be published."""
+"""The camera node: trigger → grab → judge the image → publish, and a verdict for what cannot be published.
+
+What can be told neither in time nor at all lies in the backlog on disk, and is sent when the broker is back.
+"""
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from opentelemetry.trace import SpanKind
 
 from neverblink import telemetry
+from neverblink.camera.backlog import Backlog
+from neverblink.camera.claim_check import ClaimCheck
 from neverblink.camera.frame_buffer import FrameBuffer
 from neverblink.camera.frozen import FrozenWatch
-from neverblink.camera.sources import Picture, Source, SourceError, open_source
+from neverblink.camera.live import LiveSource
+from neverblink.camera.picture import Picture, SourceError, encoded
+from neverblink.camera.sources import Source, open_source
+from neverblink.camera.spool import Spool
 from neverblink.camera.triggers import Trigger, station_triggers
 from neverblink.events import Decision, Frame, Quality, Reason, Times, Verdict
 from neverblink.events.identity import frame_id, verdict_id
 from neverblink.kafka import EventProducer, KafkaError
-from neverblink.plant import Line, Station
-from neverblink.vision.quality import ImageQuality, judge, measure
+from neverblink.kafka.objects import ObjectError, ObjectStore
+from neverblink.plant import HardwareTrigger, Line, Station, Storage
+from neverblink.vision.quality import ImageQuality, judge, judge_size, measure
 
 # Unpublishable frames tell the bridge at once; the time for that is small and must end.
 _VERDICT_TIMEOUT_S = 5.0
+_MIB = 1024 * 1024
+
+T = TypeVar("T")
 
 
 class CameraNode:
@@ -32,15 +45,18 @@ class CameraNode:
         line: Line,
         station: Station,
         producer: EventProducer,
+        storage: Storage,
         *,
         source: Source | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        name = f"{line.name}/{station.name}"
         self._line = line
         self._station = station
         self._producer = producer
+        self._claims = ClaimCheck(ObjectStore.of(storage), station.payload.max_inline_bytes, name)
         self._clock = clock
-        self._source = source or open_source(station)
+        self._source = source or open_source(station, name)
         self._frozen = FrozenWatch(station.quality.frozen_after)
         self._budget = timedelta(seconds=line.timing.budget_s)
         self._buffer = FrameBuffer(station.buffer_frames)
@@ -54,32 +70,65 @@ class CameraNode:
         self._tracer = telemetry.tracer("camera")
         meter = telemetry.meter("camera")
         self._labels = {"line": line.name, "station": station.name}
+        self._backlog = self._backlog_in(storage, name)
         self._published = meter.create_counter("neverblink.camera.frames", unit="{frame}")
         self._unscored = meter.create_counter("neverblink.camera.unscored", unit="{frame}")
         self._to_publish = meter.create_histogram("neverblink.camera.trigger_to_published", unit="s")
         # One named thread grabs: the driver blocks, the loop never does.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"acquire-{line.name}-{station.name}")
 
+    def _backlog_in(self, storage: Storage, name: str) -> Backlog:
+        verdicts, frames = (
+            Spool(
+                storage.spool / name / kind,
+                max_bytes=storage.spool_max_mib * _MIB,
+                max_events=storage.spool_max_events,
+            )
+            for kind in ("verdicts", "frames")
+        )
+        return Backlog(
+            verdicts,
+            frames,
+            name=name,
+            send=self._send_kept,
+            has_room=lambda: not len(self._buffer),
+            clock=self._clock,
+            labels=self._labels,
+        )
+
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set or the timer's parts are through, then publish what is buffered."""
+        """Work until `stop` is set or the last part is through, then publish what is buffered."""
+        await self._backlog.open()
+        if isinstance(self._source, LiveSource):
+            self._source.start()  # before the first part: a network camera takes a second to connect
         publisher = asyncio.create_task(self._publish_all())
         triggers = asyncio.create_task(self._take_all())
+        backlog = asyncio.create_task(self._backlog.send_all())
         stopped = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait({publisher, triggers, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (publisher, triggers):
+            await asyncio.wait({publisher, triggers, backlog, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (publisher, triggers, backlog):
                 if task.done():
                     task.result()
+            if isinstance(self._station.trigger, HardwareTrigger):
+                # Its pictures are parts: what has arrived is taken, then its triggers end by themselves.
+                await self._in_thread(self._source.close)
+                await asyncio.wait({publisher, triggers}, return_when=asyncio.FIRST_COMPLETED)
             await _cancelled(triggers)
             finished = asyncio.create_task(self._idle.wait())
             await asyncio.wait({publisher, finished}, return_when=asyncio.FIRST_COMPLETED)
             finished.cancel()
         finally:
-            await _cancelled(publisher, stopped)
+            await _cancelled(publisher, stopped, backlog)
+            await self._in_thread(self._source.close)
+            self._backlog.close()
+            self._claims.close()
             self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _take_all(self) -> None:
-        async with contextlib.aclosing(station_triggers(self._line, self._station, self.listening)) as triggers:
+        camera = self._source if isinstance(self._source, LiveSource) else None
+        found = station_triggers(self._line, self._station, camera, self.listening)
+        async with contextlib.aclosing(found) as triggers:
             async for trigger in triggers:
                 # A trigger in hand ends in a frame or a verdict even when the node is told to stop meanwhile.
                 await asyncio.shield(self.take(trigger))
@@ -96,16 +145,17 @@ class CameraNode:
             attributes={**self._labels, "part": trigger.part, "seq": seq},
         ):
             trace = telemetry.current_trace()
-            if trigger.missed:
-                sentence = "the PLC triggered this part while the camera node was not listening"
-                await self._unscorable(trigger, seq, Reason.NO_IMAGE, sentence, trace)
+            if trigger.missed is not None:
+                await self._unscorable(trigger, seq, Reason.NO_IMAGE, trigger.missed, trace)
                 return
             try:
-                picture, measured = await asyncio.get_running_loop().run_in_executor(
-                    self._thread, self._acquire, trigger.number
-                )
+                picture, measured = await self._in_thread(lambda: self._acquire(trigger))
             except SourceError as error:
                 await self._unscorable(trigger, seq, error.reason, str(error), trace)
+                return
+            except Exception as error:  # noqa: BLE001 - the boundary: no fault of a driver may cost a part its verdict
+                self._log.error(f"the picture of part {trigger.part} could not be had", exc_info=error)
+                await self._unscorable(trigger, seq, Reason.NO_IMAGE, repr(error), trace)
                 return
             quality = Quality.model_validate(asdict(measured))
             fault = self._fault(picture, measured)
@@ -114,24 +164,30 @@ class CameraNode:
                 return
             self._hold(self._frame(trigger, seq, picture, quality), trace)
 
-    def _acquire(self, number: int) -> tuple[Picture, ImageQuality]:
-        picture = self._source.grab(number)
+    def _acquire(self, trigger: Trigger) -> tuple[Picture, ImageQuality]:
+        if trigger.shot is not None:
+            picture = encoded(trigger.shot.pixels, self._station.payload)
+        else:
+            picture = self._source.grab(trigger.number, trigger.at)
         return picture, measure(picture.pixels)
 
     def _fault(self, picture: Picture, quality: ImageQuality) -> tuple[Reason, str] | None:
         if self._frozen.is_frozen(picture.sha256):
             count = self._station.quality.frozen_after
             return Reason.FROZEN, f"the last {count} pictures are identical: the camera is frozen"
-        fault = judge(quality, self._station.quality)
+        limits = self._station.quality
+        if judge_size(picture.pixels, limits) is not None:
+            height, width = picture.pixels.shape[:2]
+            expected = " × ".join("any" if side is None else str(side) for side in (limits.width, limits.height))
+            return Reason.WRONG_SIZE, f"the picture has {width} × {height} pixels and the station expects {expected}"
+        fault = judge(quality, limits)
         if fault is not None:
             seen = ", ".join(f"{name} {value:.3g}" for name, value in asdict(quality).items())
             return Reason(fault), f"the picture is {fault.replace('-', ' ')} ({seen}); see the station's quality limits"
         bound = self._station.payload.max_inline_bytes
-        if len(picture.body) > bound:
-            return (
-                Reason.IMAGE_TOO_LARGE,
-                f"the picture has {len(picture.body)} bytes and payload.max_inline_bytes is {bound}",
-            )
+        if len(picture.body) > bound and not self._claims.has_store:
+            sentence = f"the picture has {len(picture.body)} bytes, payload.max_inline_bytes is {bound}"
+            return Reason.IMAGE_TOO_LARGE, f"{sentence}, and the plant has no storage.objects for larger ones"
         return None
 
     def _frame(self, trigger: Trigger, seq: int, picture: Picture, quality: Quality) -> Frame:
@@ -161,7 +217,8 @@ class CameraNode:
             bound = self._station.buffer_frames
             sentence = f"{bound} frames wait for Kafka and this one had the least time left"
             # The buffer must not wait for Kafka, which is what it waits for already.
-            task = asyncio.create_task(self._give_up(displaced, Reason.OVERLOAD, sentence))
+            reason = Reason.BROKER_AWAY if self._backlog.broker_away else Reason.OVERLOAD
+            task = asyncio.create_task(self._give_up(displaced, reason, sentence))
             task.add_done_callback(_log_fault(self))
 
     async def _publish_all(self) -> None:
@@ -170,25 +227,50 @@ class CameraNode:
             await self._publish(frame)
 
     async def _publish(self, frame: Frame) -> None:
+        trace = self._traces.get(frame.id, {})
         left = (frame.deadline - self._clock()).total_seconds()
         if left <= 0:
-            await self._give_up(frame, Reason.LATE, "the deadline passed before the frame could be published")
+            reason = Reason.BROKER_AWAY if self._backlog.broker_away else Reason.LATE
+            await self._give_up(frame, reason, "the deadline passed before the frame could be published")
             return
+        claimed = frame
         try:
             async with asyncio.timeout(left):
-                await self._producer.send(frame, trace=self._traces.get(frame.id))
-        except (TimeoutError, KafkaError) as error:
-            why = str(error) or f"Kafka did not take the frame within the {left:.2f} s that were left"
-            await self._give_up(frame, Reason.BROKER_AWAY, why)
+                claimed = await self._claims.checked(frame)
+                await self._producer.send(claimed, trace=trace)
+        except ObjectError as error:
+            await self._give_up(frame, error.reason, str(error))
             return
+        except (TimeoutError, KafkaError) as error:
+            if self._claims.is_needed(claimed):
+                why = f"the object store did not take the image within the {left:.2f} s that were left"
+                await self._give_up(frame, Reason.STORE_AWAY, why)
+                return
+            # What timed out may still be in the client's hands and be sent by it later, past its deadline, besides the
+            # copy in the backlog: at most the batch in flight and the one behind it, and readers deduplicate.
+            self._backlog.broker_away = True
+            why = str(error) or f"Kafka did not take the frame within the {left:.2f} s that were left"
+            await self._give_up(claimed, Reason.BROKER_AWAY, why)
+            return
+        self._backlog.broker_away = False
         self._traces.pop(frame.id, None)
         self._ended()
         self._published.add(1, self._labels)
         self._to_publish.record((self._clock() - frame.captured).total_seconds(), self._labels)
 
+    async def _send_kept(self, event: Frame | Verdict, trace: Mapping[str, str]) -> None:
+        """Send what the backlog has kept. A frame's deadline has passed: it is scored for statistics only."""
+        if isinstance(event, Frame):
+            claimed = await self._claims.checked(event)
+            await self._producer.send(claimed.model_copy(update={"published": self._clock()}), trace=trace)
+        else:
+            await self._producer.send(event, trace=trace)
+
     async def _give_up(self, frame: Frame, reason: Reason, sentence: str) -> None:
         trigger = Trigger(frame.part, frame.seq, frame.captured, frame.tracking)
         trace = self._traces.pop(frame.id, {})
+        # Kept before the verdict is told: a broker that does not answer must not hold the image in memory.
+        await self._backlog.keep(frame, trace)
         await self._unscorable(trigger, frame.seq, reason, sentence, trace, frame.quality, frame.id)
 
     async def _unscorable(
@@ -227,16 +309,28 @@ class CameraNode:
             extra={"fields": {**self._labels, "reason": reason}},
         )
         try:
-            async with asyncio.timeout(_VERDICT_TIMEOUT_S):
-                await self._producer.send(verdict, trace=trace)
-        except (TimeoutError, KafkaError) as error:
-            # The PLC's own default, reject, is what protects the part now.
-            self._log.error(
-                f"the verdict of part {trigger.part} could not be sent either: {error or 'Kafka is away'}",
-                extra={"fields": {**self._labels, "verdict": verdict.id}},
-            )
+            await self._tell(verdict, trace)
         finally:
             self._ended()
+
+    async def _tell(self, verdict: Verdict, trace: dict[str, str]) -> None:
+        """Send a verdict, or keep it until the broker is back: then the PLC's own default protects the part."""
+        if not (self._backlog.broker_away and self._backlog.usable):
+            try:
+                async with asyncio.timeout(_VERDICT_TIMEOUT_S):
+                    await self._producer.send(verdict, trace=trace)
+            except (TimeoutError, KafkaError) as error:
+                self._backlog.broker_away = True
+                self._log.error(
+                    f"the verdict of part {verdict.part} could not be sent in time: {str(error) or 'Kafka is away'}",
+                    extra={"fields": {**self._labels, "verdict": verdict.id}},
+                )
+            else:
+                return
+        await self._backlog.keep(verdict, trace)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _ended(self) -> None:
         self._open -= 1

@@ -1,50 +1,46 @@
-"""Where a station's images come from. A source blocks, so it is grabbed in the acquisition thread only."""
+"""Where a station's images come from. A source blocks, so it is used in the acquisition thread only."""
 
-import hashlib
 import random
-from dataclasses import dataclass
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from neverblink.camera.live import LiveSource, Stream
+from neverblink.camera.picture import Picture, SourceError, encoded
 from neverblink.camera.simulation import PRODUCTS, Simulation
+from neverblink.camera.video import FilePictures, FilePlayback, network_camera, v4l2_camera
 from neverblink.events import Reason
-from neverblink.plant import FolderSource, Payload, PlantError, SimulatedSource, Station
+from neverblink.plant import (
+    FolderSource,
+    GenicamSource,
+    HardwareTrigger,
+    LiveSettings,
+    Payload,
+    PlantError,
+    RtspSource,
+    SimulatedSource,
+    Station,
+    V4l2Source,
+    VideoSource,
+)
 from neverblink.vision.decode import SUFFIXES, ImageError, decode
 
 _TRAVELS_AS_IT_IS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 
 
-class SourceError(RuntimeError):
-    """A picture could not be had; `reason` is the verdict's, the message says what to look at."""
-
-    def __init__(self, reason: Reason, sentence: str) -> None:
-        super().__init__(sentence)
-        self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One grabbed image: (H, W, 3) uint8 RGB, and its bytes as they will travel."""
-
-    pixels: NDArray[np.uint8]
-    body: bytes
-    content_type: str
-
-    @property
-    def sha256(self) -> str:
-        """Return the digest of the bytes."""
-        return hashlib.sha256(self.body).hexdigest()
-
-
 class Source(Protocol):
     """Something that yields the picture of a part."""
 
-    def grab(self, number: int) -> Picture:
-        """Return the picture of the station's `number`-th part, counted from 1. Raises SourceError."""
+    def grab(self, number: int, at: datetime) -> Picture:
+        """Return the picture of the station's `number`-th part (from 1), triggered at `at`. Raises SourceError."""
+        ...
+
+    def close(self) -> None:
+        """Let go of whatever the source holds."""
         ...
 
 
@@ -60,8 +56,8 @@ class FolderReplay:
         self._loop = settings.loop
         self._payload = payload
 
-    def grab(self, number: int) -> Picture:
-        """Read the part's file. PNG and JPEG travel as they are, other formats are encoded."""
+    def grab(self, number: int, at: datetime) -> Picture:
+        """Read the part's file. PNG and JPEG travel as they are, unless the payload is raw; others are encoded."""
         if number > len(self._files) and not self._loop:
             raise SourceError(Reason.NO_IMAGE, f"the folder has {len(self._files)} images and does not loop")
         path = self._files[(number - 1) % len(self._files)]
@@ -71,9 +67,12 @@ class FolderReplay:
             raise SourceError(Reason.NO_IMAGE, f"the file {path.name} cannot be read: {error}") from error
         pixels = _decoded(body, path.name)
         content_type = _TRAVELS_AS_IT_IS.get(path.suffix.lower())
-        if content_type is None:
+        if content_type is None or self._payload.format == "raw":
             return encoded(pixels, self._payload)
         return Picture(pixels, body, content_type)
+
+    def close(self) -> None:
+        """Nothing is held between two parts."""
 
 
 class SimulatedCamera:
@@ -90,16 +89,58 @@ class SimulatedCamera:
         )
         self._payload = payload
 
-    def grab(self, number: int) -> Picture:
+    def grab(self, number: int, at: datetime) -> Picture:
         """Draw the part and encode it."""
         return encoded(self._simulation.part(number).image, self._payload)
 
+    def close(self) -> None:
+        """Nothing is held between two parts."""
 
-def open_source(station: Station) -> Source:
-    """Return the station's source. Raises PlantError when it cannot work."""
-    if isinstance(station.source, FolderSource):
-        return FolderReplay(station.source, station.payload)
-    return SimulatedCamera(station.source, station.payload)
+
+def open_source(station: Station, name: str = "") -> Source:
+    """Return the station's source; `name` is LINE/STATION, for logs. Raises PlantError when it cannot work.
+
+    A camera that is away is no error here: it is asked for until it answers.
+    """
+    settings = station.source
+    if isinstance(settings, FolderSource):
+        return FolderReplay(settings, station.payload)
+    if isinstance(settings, SimulatedSource):
+        return SimulatedCamera(settings, station.payload)
+    if isinstance(settings, VideoSource) and settings.pace == "per-part":
+        return FilePictures(settings, station.payload)
+    line, _, own = name.partition("/")
+    return LiveSource(
+        name or station.name,
+        _connection(settings),
+        settings,
+        station.payload,
+        every_bound=station.buffer_frames if isinstance(station.trigger, HardwareTrigger) else None,
+        labels={"line": line, "station": own or station.name},
+    )
+
+
+def _connection(settings: LiveSettings) -> Callable[[], Stream]:
+    """Return what connects to a camera that runs by itself. Raises PlantError."""
+    if isinstance(settings, VideoSource):
+        video = settings
+        if not video.path.is_file():
+            raise PlantError(f"the video file {video.path} does not exist; set source.path to one")
+        return lambda: FilePlayback(video)
+    if isinstance(settings, RtspSource):
+        network = settings
+        return lambda: network_camera(network)
+    if isinstance(settings, V4l2Source):
+        device = settings
+        return lambda: v4l2_camera(device)
+    assert isinstance(settings, GenicamSource)
+    industrial = settings
+    try:
+        # Only a station with such a camera needs harvesters.
+        from neverblink.camera.genicam import GenicamCamera
+    except ModuleNotFoundError as error:
+        raise PlantError(f"a genicam source needs the package {error.name}: install neverblink[genicam]") from error
+    return lambda: GenicamCamera(industrial)
 
 
 def ordered_images(folder: Path, *, shuffle: bool, seed: int) -> list[Path]:
@@ -108,19 +149,6 @@ def ordered_images(folder: Path, *, shuffle: bool, seed: int) -> list[Path]:
     if shuffle:
         random.Random(seed).shuffle(files)
     return files
-
-
-def encoded(pixels: NDArray[np.uint8], payload: Payload) -> Picture:
-    """Encode (H, W, 3) uint8 RGB pixels as the station's payload asks."""
-    # PNG level 1: three times as fast as the default for a few per cent more bytes.
-    flags = {
-        "png": [cv2.IMWRITE_PNG_COMPRESSION, 1],
-        "jpeg": [cv2.IMWRITE_JPEG_QUALITY, payload.jpeg_quality],
-    }
-    done, body = cv2.imencode(f".{payload.format}", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), flags[payload.format])
-    if not done:
-        raise SourceError(Reason.CORRUPT_IMAGE, f"a {pixels.shape} image cannot be encoded as {payload.format}")
-    return Picture(pixels, body.tobytes(), f"image/{payload.format}")
 
 
 def _decoded(body: bytes, name: str) -> NDArray[np.uint8]:

@@ -1,43 +1,59 @@
-"""When a part is there: the PLC says so, or a timer on a bench."""
+"""When a part is there: the PLC says so, the camera itself, or a timer on a bench."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from neverblink import telemetry
+from neverblink.camera.live import LiveSource, Shot
+from neverblink.camera.picture_counter import MAX_LOST
 from neverblink.events import Tracking
-from neverblink.plant import Line, PlcTrigger, Station, TimerTrigger
+from neverblink.plant import HardwareTrigger, Line, PlcTrigger, Station, TimerTrigger
+
+_NOT_LISTENING = "the PLC triggered this part while the camera node was not listening"
+_LOST = "the camera counted this part and its picture did not arrive"
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """One part at the station. `missed` is one that was there and could not be photographed."""
+    """One part at the station. `shot` is its picture where the camera is the trigger.
+
+    `missed` says why a part that was there could not be photographed.
+    """
 
     part: str
     number: int
     at: datetime
     tracking: Tracking | None = None
-    missed: bool = False
+    missed: str | None = None
+    shot: Shot | None = None
 
 
 async def station_triggers(
     line: Line,
     station: Station,
+    camera: LiveSource | None,
     listening: asyncio.Event,
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> AsyncGenerator[Trigger, None]:
-    """Yield the station's triggers until the timer's parts are through, or for ever.
+    """Yield the station's triggers until the timer's parts or the camera's recording are through, or for ever.
 
-    `listening` is set once the trigger's source is there.
+    `camera` is the source that fires, for a station that its camera triggers. `listening` is set once the trigger's
+    source is there.
     """
-    if isinstance(station.trigger, PlcTrigger):
-        source = _from_plc(line, station, station.trigger, listening)
+    settings = station.trigger
+    if isinstance(settings, PlcTrigger):
+        source = _from_plc(line, station, settings, listening)
+    elif isinstance(settings, HardwareTrigger):
+        assert camera is not None
+        source = _from_camera(line, station, settings, camera, listening, clock)
     else:
         listening.set()
-        source = _from_timer(line, station.trigger, clock)
+        source = _from_timer(line, settings, clock)
     async for trigger in source:
         yield trigger
 
@@ -45,8 +61,7 @@ async def station_triggers(
 async def _from_timer(
     line: Line, settings: TimerTrigger, clock: Callable[[], datetime]
 ) -> AsyncGenerator[Trigger, None]:
-    began = clock()
-    run = began.strftime("%Y%m%dT%H%M%S")
+    run = _run(clock())
     loop = asyncio.get_running_loop()
     start, number = loop.time(), 0
     while settings.parts is None or number < settings.parts:
@@ -54,6 +69,58 @@ async def _from_timer(
         await asyncio.sleep(max(0.0, start + number / settings.rate_per_s - loop.time()))
         number += 1
         yield Trigger(f"{line.name}/{run}/{number}", number, clock())
+
+
+async def _from_camera(
+    line: Line,
+    station: Station,
+    settings: HardwareTrigger,
+    camera: LiveSource,
+    listening: asyncio.Event,
+    clock: Callable[[], datetime],
+) -> AsyncGenerator[Trigger, None]:
+    run, number = _run(clock()), 0
+    log = telemetry.logger("camera")
+    fields = {"fields": {"line": line.name, "station": station.name}}
+    loop = asyncio.get_running_loop()
+    changed = asyncio.Event()
+
+    def on_change() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed and nobody waits any more
+            loop.call_soon_threadsafe(changed.set)
+
+    camera.start(on_change)
+    silent = False
+    while True:
+        changed.clear()
+        if camera.connected:
+            listening.set()
+        # Asked before the last look: what arrived before the end is taken.
+        ended = camera.ended
+        # Taken and handed on without an await in between: a picture in hand cannot be lost to a cancellation.
+        while (arrival := camera.take()) is not None:
+            silent = False
+            told = min(arrival.lost, MAX_LOST)
+            if told < arrival.lost:
+                log.error(f"{arrival.lost} parts are lost at once; the last {told} get a verdict", extra=fields)
+                number += arrival.lost - told
+            for _ in range(told):
+                number += 1
+                yield Trigger(f"{line.name}/{run}/{number}", number, arrival.shot.at, missed=_LOST)
+            number += 1
+            yield Trigger(f"{line.name}/{run}/{number}", number, arrival.shot.at, shot=arrival.shot)
+        if ended:
+            return
+        try:
+            async with asyncio.timeout(None if silent else settings.silent_after_s):
+                await changed.wait()
+        except TimeoutError:
+            silent = True
+            log.warning(
+                f"the camera of {line.name}/{station.name} has not fired for {settings.silent_after_s:g} s:"
+                " is the line standing?",
+                extra=fields,
+            )
 
 
 async def _from_plc(
@@ -80,5 +147,10 @@ async def _from_plc(
             number=found.number,
             at=found.at,
             tracking=Tracking(epoch=found.epoch, number=found.number),
-            missed=found.missed,
+            missed=_NOT_LISTENING if found.missed else None,
         )
+
+
+def _run(began: datetime) -> str:
+    """Return what tells the parts of this run from those of the one before."""
+    return began.strftime("%Y%m%dT%H%M%S")

@@ -42,6 +42,7 @@ class Reason(StrEnum):
     BLURRED = "blurred"
     LOW_CONTRAST = "low-contrast"
     FROZEN = "frozen"
+    WRONG_SIZE = "wrong-size"
     NO_MODEL = "no-model"
     WRONG_PRODUCT = "wrong-product"
     OBJECT_MISSING = "object-missing"
@@ -49,6 +50,7 @@ class Reason(StrEnum):
     BAD_EVENT = "bad-event"
     OVERLOAD = "overload"
     BROKER_AWAY = "broker-away"
+    STORE_AWAY = "store-away"
     SCORER_ERROR = "scorer-error"
 
 

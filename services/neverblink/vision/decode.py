@@ -1,5 +1,6 @@
 """Image bytes to pixels, with limits that hold before anything is allocated."""
 
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -24,6 +25,12 @@ MAX_BYTES = 256 * 1024 * 1024
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp"})
 
+RAW_TYPE = "image/x-raw"
+"""Content type of uncompressed rows, with `format` (`rgb8` or `grey8`), `width` and `height` as parameters."""
+
+_RAW_CHANNELS = {"rgb8": 3, "grey8": 1}
+_RAW_PARAMETER = re.compile(r"\s*([a-z]+)\s*=\s*\"?([a-z0-9]+)\"?\s*")
+
 _PNG = b"\x89PNG\r\n\x1a\n"
 # Start-of-frame markers of JPEG: C0..CF without DHT (C4), JPG (C8) and DAC (CC).
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -39,14 +46,19 @@ class ImageError(VisionError):
         self.reason: ImageFault = reason
 
 
-def decode(data: bytes | bytearray | memoryview, *, max_pixels: int = MAX_PIXELS) -> Image:
+def decode(
+    data: bytes | bytearray | memoryview, *, content_type: str | None = None, max_pixels: int = MAX_PIXELS
+) -> Image:
     """Decode a PNG, JPEG or BMP into (H, W, 3) uint8 RGB; grey becomes three equal channels.
 
+    A `content_type` of `RAW_TYPE` says that the bytes are rows of pixels; no other one is believed, the bytes say it.
     The size is read from the header first, so an image above `max_pixels` is refused without allocating it.
     Truncated files are refused, not half decoded. Orientation tags are ignored: the sensor's rows stay rows.
     Raises ImageError.
     """
     data = bytes(data)
+    if content_type is not None and content_type.partition(";")[0].strip() == RAW_TYPE:
+        return _raw_pixels(data, content_type, max_pixels)
     width, height = image_size(data)
     if width * height > max_pixels:
         raise ImageError(
@@ -65,6 +77,33 @@ def decode(data: bytes | bytearray | memoryview, *, max_pixels: int = MAX_PIXELS
             f"the header promises {width} × {height} pixels, the decoder finds {pixels.shape[1]} × {pixels.shape[0]}",
         )
     return np.ascontiguousarray(pixels, dtype=np.uint8)
+
+
+def raw_content_type(image: npt.NDArray[np.uint8]) -> str:
+    """Return the content type of an (H, W, 3) RGB or (H, W) grey uint8 image that travels as its bare rows."""
+    height, width = image.shape[:2]
+    return f"{RAW_TYPE}; format={'grey8' if image.ndim == 2 else 'rgb8'}; width={width}; height={height}"
+
+
+def _raw_pixels(data: bytes, content_type: str, max_pixels: int) -> Image:
+    stated = dict(_RAW_PARAMETER.findall(content_type))
+    channels = _RAW_CHANNELS.get(stated.get("format", ""))
+    size = [int(stated.get(name, "")) if stated.get(name, "").isdecimal() else 0 for name in ("width", "height")]
+    width, height = size
+    if channels is None or not 0 < width <= max_pixels or not 0 < height <= max_pixels:
+        raise ImageError("corrupt-image", f"the content type {content_type!r} says no size and format of raw pixels")
+    if width * height > max_pixels:
+        raise ImageError(
+            "image-too-large",
+            f"the image has {width} × {height} pixels, more than the {max_pixels} that are allowed",
+        )
+    if len(data) != width * height * channels:
+        raise ImageError(
+            "corrupt-image",
+            f"{width} × {height} raw pixels take {width * height * channels} bytes, and there are {len(data)}",
+        )
+    pixels = np.frombuffer(data, np.uint8).reshape(height, width, channels)
+    return pixels.copy() if channels == 3 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
 
 
 def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 QualityFault = Literal["too-dark", "saturated", "low-contrast", "blurred"]
+SizeFault = Literal["wrong-size"]
 
 _SAMPLED_SIDE = 512
 """Larger images are sampled down to about this side: a 20 MP frame then costs what a 512 px one does."""
@@ -28,6 +29,20 @@ class ImageQuality:
     contrast: float
     sharpness: float
     saturation: float
+
+
+class SizeLimits(Protocol):
+    """The size that a station's images have; None is not checked."""
+
+    @property
+    def width(self) -> int | None:
+        """Pixels; any other width is wrong."""
+        ...
+
+    @property
+    def height(self) -> int | None:
+        """Pixels; any other height is wrong."""
+        ...
 
 
 class QualityLimits(Protocol):
@@ -88,6 +103,14 @@ def judge(quality: ImageQuality, limits: QualityLimits) -> QualityFault | None:
         return "low-contrast"
     if _below(quality.sharpness, limits.min_sharpness):
         return "blurred"
+    return None
+
+
+def judge_size(image: npt.NDArray[np.uint8], limits: SizeLimits) -> SizeFault | None:
+    """Return the fault of an (H, W, …) image that has not the station's size: another camera, mode or crop."""
+    height, width = image.shape[:2]
+    if limits.width not in (None, width) or limits.height not in (None, height):
+        return "wrong-size"
     return None
 
 
