@@ -50,7 +50,7 @@ DRAWINGS = Drawings.model_validate(
         "stain": {"size": [0.3, 1.0], "contrast": [0.04, 0.2]},
         "oxidation": {"size": [0.15, 0.6], "contrast": [0.06, 0.25]},
         "dent": {"size": [0.1, 0.3], "contrast": [0.06, 0.2]},
-        "finish": {"size": [0.4, 1.0], "contrast": [0.04, 0.2]},
+        "finish": {"size": [0.5, 1.0], "contrast": [0.02, 0.15]},
     }
 )
 """What defects of tiles look like to the eye that saw a few: faint, and some as large as the tile."""

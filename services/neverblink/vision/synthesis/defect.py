@@ -127,7 +127,7 @@ def _draw_one(
     random: np.random.Generator,
 ) -> bool:
     """Draw one defect around (row, column) in place; False, with nothing drawn, where too little lies on the part."""
-    reach = math.ceil(size * (1.1 if kind == "misplacement" else 0.7)) + 8
+    reach = math.ceil(size * (1.1 if kind in ("misplacement", "finish") else 0.7)) + 8
     window, before = _window(image, centre, reach)
     canvas = Canvas(
         pixels=before.astype(np.float32),

@@ -375,7 +375,7 @@ def _finish(canvas: Canvas) -> Pixels:
         corners = turned(half, random.integers(2) * np.pi / 2 + random.normal(0, 0.03))
         zone = blurred(filled(canvas.place(corners), canvas.side), random.uniform(0.5, 3))
         streaks = np.roll(canvas.pixels - smooth, int(random.integers(canvas.side)), axis=int(random.integers(2)))
-        surface = smooth + random.uniform(0.2, 2) * streaks
+        surface = smooth + 2 ** random.uniform(-1, 1) * streaks
     tone = canvas.levels * canvas.sign(0.5) * (0.8 + 0.4 * noise(random, canvas.side, size * 0.5))
     return covered(canvas.pixels, zone, surface + tone[..., None])
 
