@@ -11,12 +11,13 @@ BIN := $(VENV)/bin
 # uv's cache and the environment may lie on different disks; then it copies, and need not warn about it.
 UV := UV_LINK_MODE=$${UV_LINK_MODE:-hardlink} $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 STAMP := $(VENV)/.installed
+NODE_OPCUA := tests/plc/node/node_modules/.installed
 
 .PHONY: demo test lint bench format clean
 demo: $(STAMP)
 	$(BIN)/neverblink demo $(ARGS)
 
-test: lint
+test: lint $(NODE_OPCUA)
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 lint: $(STAMP)
@@ -42,5 +43,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(UV) --constraint constraints.txt --group dev --editable '.[all]'
 	@touch $@
 
+# An independent OPC UA server for the bridge's tests; without Node.js or the registry they are skipped.
+$(NODE_OPCUA): tests/plc/node/package.json
+	@if command -v npm >/dev/null && npm install --prefix $(<D) --no-save --no-package-lock --no-audit --no-fund \
+		--ignore-scripts --silent; then touch $@; else echo "no node-opcua: its tests are skipped"; fi
+
 clean:
-	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) runs tests/plc/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

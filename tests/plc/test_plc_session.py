@@ -10,19 +10,18 @@ from typing import Any
 
 import asyncua.ua
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from application_certificates import certificate
 
 from neverblink.demo.plc_simulator import PlcSimulator, SimulatedLine, run, simulated_lines
 from neverblink.plant import PlantError, Plc, Timing, parse_plant
+from neverblink.plc.certificates import read_certificate, thumbprint
 from neverblink.plc.connection import (
     ContractError,
     PlcConnection,
     PlcError,
     PlcRefusedError,
     PlcUnreachableError,
+    _explained,
     connect,
 )
 from neverblink.plc.trigger import PlcTrigger, triggers
@@ -47,41 +46,6 @@ async def refusal(settings: Plc) -> PlcError:
         async with connect(settings, "test") as connection:
             await validate(connection)
     return caught.value
-
-
-def certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """Write a self-signed application certificate and its key."""
-    key = rsa.generate_private_key(65537, 2048)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=30))
-        .add_extension(
-            x509.SubjectAlternativeName(
-                [x509.UniformResourceIdentifier(f"urn:neverblink:{name}"), x509.DNSName("localhost")]
-            ),
-            critical=False,
-        )
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.KeyUsage(True, True, True, True, False, False, False, False, False), critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    cert_file, key_file = folder / f"{name}.der", folder / f"{name}.pem"
-    cert_file.write_bytes(made.public_bytes(serialization.Encoding.DER))
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return cert_file, key_file
 
 
 async def test_a_closed_port_says_that_the_server_is_off() -> None:
@@ -188,13 +152,64 @@ async def test_a_signed_and_encrypted_session_with_a_pinned_certificate(tmp_path
             assert await connection.write({"Verdict[1]": 7}) == {"Verdict[1]": None}
         assert simulator.value("Verdict[1]") == 7
 
-        # A server that cannot decrypt our first message says nothing, so the certificate is asked about.
+        # A server that cannot decrypt our first message says nothing, so it is asked for its certificate.
         error = await refusal(plc(simulator.endpoint, security={**security, "plc_certificate": other}))
-        assert f"is {other} its certificate?" in str(error)
+        assert f"shows another certificate (plc, thumbprint {thumbprint(read_certificate(server))})" in str(error)
+        assert f"than {other}" in str(error)
 
     async with PlcSimulator(simulated()) as simulator:
         error = await refusal(plc(simulator.endpoint, security=security))
-        assert f"does it offer policy {policy}" in str(error)
+        assert f"does not offer policy {policy} with sign and encrypt" in str(error)
+
+
+async def test_certificate_files_that_cannot_work_are_told_before_the_plc_is_asked(tmp_path: Path) -> None:
+    ours, our_key = certificate(tmp_path, "bridge")
+    _, other_key = certificate(tmp_path, "other")
+    old, _ = certificate(tmp_path, "old", valid_to=dt.timedelta(hours=-1))
+    young, _ = certificate(tmp_path, "young", valid_from=dt.timedelta(hours=2))
+    nowhere = "opc.tcp://127.0.0.1:1"
+    security = {"policy": "Basic256Sha256", "certificate": ours, "key": our_key, "plc_certificate": ours}
+
+    async def said(**changes: Any) -> str:
+        error = await refusal(plc(nowhere, security={**security, **changes}))
+        assert isinstance(error, PlcRefusedError)
+        assert error.retry_s == 10.0
+        return str(error)
+
+    assert "does not fit the certificate" in await said(key=other_key)
+    assert f"the PLC's certificate {old} expired on" in await said(plc_certificate=old)
+    assert f"the PLC's certificate {young} is not valid before" in await said(plc_certificate=young)
+    assert "missing.der cannot be read" in await said(plc_certificate=tmp_path / "missing.der")
+
+
+async def test_a_certificate_that_expires_soon_is_told_once_a_day_and_still_works(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server, server_key = certificate(tmp_path, "plc")
+    ours, our_key = certificate(tmp_path, "bridge", valid_to=dt.timedelta(days=9, hours=1))
+    security = {"policy": "Basic256Sha256", "certificate": ours, "key": our_key, "plc_certificate": server}
+    async with PlcSimulator(simulated(certificate=server, key=server_key)) as simulator:
+        for _ in range(3):
+            async with connect(plc(simulator.endpoint, security=security), "test"):
+                pass
+    assert caplog.text.count("expires in 9 days") == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        ("BadCertificateUriInvalid", "the application URI in it is not the one that the PLC expects"),
+        ("BadCertificateTimeInvalid", "by the PLC's clock it has expired or is not valid yet"),
+        ("BadCertificateUntrusted", "trust it on the PLC"),
+        ("BadCertificateUseNotAllowed", "its key usage is not that of an application"),
+    ],
+)
+async def test_what_the_plc_says_of_our_certificate_is_told_in_words(status: str, sentence: str) -> None:
+    security = {"certificate": "c.der", "key": "k.pem", "plc_certificate": "p.der"}
+    error = await _explained(getattr(ua.uaerrors, status)(), plc("opc.tcp://127.0.0.1:1", security=security), b"")
+    assert isinstance(error, PlcRefusedError)
+    assert "refuses our certificate c.der" in str(error)
+    assert sentence in str(error)
 
 
 async def test_a_missing_key_file_is_named() -> None:
@@ -205,7 +220,8 @@ async def test_a_missing_key_file_is_named() -> None:
         "plc_certificate": Path("/nowhere/p.der"),
     }
     error = await refusal(plc("opc.tcp://127.0.0.1:1", security=security))
-    assert "/nowhere/c.der cannot be read" in str(error)
+    assert "/nowhere/c.der and /nowhere/k.pem cannot be read" in str(error)
+    assert "neverblink bridge certificate" in str(error)
 
 
 async def test_a_lost_session_is_noticed_within_two_watchdog_periods() -> None:

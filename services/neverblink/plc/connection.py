@@ -9,20 +9,35 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import asyncua.ua
 from asyncua.client.client import Client
 from asyncua.common.subscription import DataChangeEvent, OverflowPolicy, StatusChangeEvent
 from asyncua.crypto import security_policies
 from asyncua.crypto.uacrypto import CertProperties
-from cryptography import x509
 
-from neverblink.plant import OpcUaSecurity, Plc
+from neverblink.plant import Plc
+from neverblink.plc.certificates import (
+    WARN_BEFORE,
+    CertificateError,
+    Identity,
+    TrustFolder,
+    as_der,
+    check_validity,
+    common_name,
+    first_of_chain,
+    read_certificate,
+    read_identity,
+    thumbprint,
+)
 from neverblink.plc.contract import SLOT, DataType, node
 
 TIMEOUT_S = 1.0
+ASK_AGAIN_S = 0.5  # after a refusal, to find out why: a PLC that answers at all does so in milliseconds
 WATCHDOG_S = 0.5  # a half-open connection is found within twice this
 SECURITY_RETRY_S = 10.0  # PLCs lock out clients that keep knocking with a bad certificate or password
 READ_CHUNK = 100  # attributes in one Read: PLCs bound MaxNodesPerRead, and big reads take seconds on small ones
@@ -40,6 +55,7 @@ _POLICIES: Mapping[str, Any] = {
     "Aes256Sha256RsaPss": security_policies.SecurityPolicyAes256Sha256RsaPss,
 }
 _log = logging.getLogger("neverblink.plc")
+_warned: set[tuple[Path | None, date]] = set()  # sessions come and go; a day's warning is said once
 
 # asyncua reports every refused connection with a stack trace; our own sentence says the same to a person.
 logging.getLogger("asyncua").setLevel(logging.CRITICAL + 1)
@@ -102,6 +118,11 @@ class PlcConnection:
         self._ids: dict[str, Any] = {}
         self.lost = asyncio.Event()
         self.lost_because = ""
+
+    @property
+    def mapped(self) -> Iterable[str]:
+        """Return the contract names that the plant file maps one by one."""
+        return self._plc.nodes.keys()
 
     def text_id(self, name: str) -> str:
         """Return a contract name's node id as the plant file writes it."""
@@ -220,13 +241,14 @@ async def connect(plc: Plc, name: str) -> AsyncIterator[PlcConnection]:
     client = Client(plc.endpoint, timeout=TIMEOUT_S, watchdog_intervall=WATCHDOG_S)
     client.name = client.description = f"neverblink {name}"
     client.session_timeout = int(plc.session_timeout_s * 1000)
-    await _secure(client, plc)
+    _log_in(client, plc)
+    shown = await _secure(client, plc)
     try:
         await client.connect()
     # The library lets AssertionError, ValueError and more through here; each becomes a sentence.
     except Exception as error:
         _heed_cancellation()
-        raise _explained(error, plc) from error
+        raise await _explained(error, plc, shown) from error
     try:
         _heed_cancellation()
         connection = PlcConnection(client, plc, await _namespace(client, plc))
@@ -269,46 +291,79 @@ async def _namespace(client: Client, plc: Plc) -> int:
     return known.index(plc.namespace_uri)
 
 
-async def _secure(client: Client, plc: Plc) -> None:
+def _log_in(client: Client, plc: Plc) -> None:
     security = plc.security
     if security.username is not None and security.password_file is not None:
         client.set_user(security.username)
         client.set_password(_first_line(security.password_file))
-    if security.policy == "None":
-        return
-    ours, key, theirs = _files(security)
-    client.application_uri = _application_uri(ours) or client.application_uri
-    try:
-        await client.set_security(_POLICIES[security.policy], ours, key, server_certificate=theirs)
-    except (ValueError, TypeError) as error:
-        raise PlcRefusedError(f"the certificate files of {plc.endpoint} cannot be used: {error}") from error
 
 
-def _files(security: OpcUaSecurity) -> tuple[CertProperties, CertProperties, CertProperties]:
-    if security.certificate is None or security.key is None or security.plc_certificate is None:
-        raise PlcRefusedError(f"policy {security.policy} needs certificate, key and plc_certificate")
-    ours, key, theirs = (_material(path) for path in (security.certificate, security.key, security.plc_certificate))
-    return ours, key, theirs
-
-
-def _material(path: Path) -> CertProperties:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise PlcRefusedError(f"{path} cannot be read: {error.strerror}") from error
-    return CertProperties(content, "pem" if content.lstrip().startswith(b"-----BEGIN") else "der")
-
-
-def _application_uri(certificate: CertProperties) -> str | None:
-    """Return the URI in the certificate: the server compares it with the one that the session states."""
-    content = bytes(certificate.path_or_content)  # type: ignore[arg-type]
-    load = x509.load_pem_x509_certificate if certificate.extension == "pem" else x509.load_der_x509_certificate
-    try:
-        names = load(content).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, x509.ExtensionNotFound):
+async def _secure(client: Client, plc: Plc) -> bytes | None:
+    """Set the policy and both sides' certificates; return the PLC's, None for policy None."""
+    security = plc.security
+    if security.policy == "None" or security.certificate is None or security.key is None:
         return None
-    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    return uris[0] if uris else None
+    now = datetime.now(UTC)
+    try:
+        ours = read_identity(security.certificate, security.key, now)
+        theirs = await _believed(plc, now)
+    except CertificateError as error:
+        raise PlcRefusedError(f"{plc.endpoint} is not spoken to: {error}") from error
+    _warn_before_expiry(plc, ours, now)
+    client.application_uri = ours.uri
+    try:
+        await client.set_security(
+            _POLICIES[security.policy],
+            CertProperties(ours.certificate, "der"),
+            CertProperties(ours.key, "pem"),
+            server_certificate=CertProperties(theirs, "der"),
+        )
+    except (ValueError, TypeError) as error:
+        raise PlcRefusedError(f"the certificates for {plc.endpoint} cannot be used: {error}") from error
+    return theirs
+
+
+async def _believed(plc: Plc, now: datetime) -> bytes:
+    """Return the certificate with which the PLC must prove itself. Raises CertificateError or PlcError."""
+    security = plc.security
+    if security.plc_certificate is not None:
+        pinned = read_certificate(security.plc_certificate)
+        check_validity(pinned, f"the PLC's certificate {security.plc_certificate}", now)
+        return as_der(pinned)
+    assert security.trusted is not None
+    try:
+        offer = await _offer(plc, TIMEOUT_S)
+    except Exception as error:
+        _heed_cancellation()
+        raise _unreachable(error, plc) from error
+    if offer is None:
+        raise _not_offered(plc)
+    shown = first_of_chain(offer.ServerCertificate or b"")
+    TrustFolder(security.trusted).check(shown, urlparse(plc.endpoint).hostname or "", offer.Server.ApplicationUri, now)
+    return as_der(shown)
+
+
+async def _offer(plc: Plc, within_s: float) -> Any:
+    """Return the PLC's endpoint with our policy, sign and encrypt; None when it has none.
+
+    GetEndpoints needs no security (OPC 10000-4, section 5.5.4): what it says is a claim, which the handshake proves.
+    """
+    asking = Client(plc.endpoint, timeout=within_s)
+    async with asyncio.timeout(within_s):
+        endpoints = await asking.connect_and_get_server_endpoints()
+    wanted = _POLICIES[plc.security.policy].URI, ua.MessageSecurityMode.SignAndEncrypt
+    return next((found for found in endpoints if (found.SecurityPolicyUri, found.SecurityMode) == wanted), None)
+
+
+def _warn_before_expiry(plc: Plc, ours: Identity, now: datetime) -> None:
+    left, once = ours.not_after - now, (plc.security.certificate, now.date())
+    if left >= WARN_BEFORE or once in _warned:
+        return
+    _warned.add(once)
+    _log.warning(
+        f"our certificate {plc.security.certificate} expires in {left.days} days, and every PLC will refuse us then: "
+        "make a new one with `neverblink bridge certificate`"
+    )
 
 
 def _first_line(path: Path) -> str:
@@ -318,23 +373,10 @@ def _first_line(path: Path) -> str:
         raise PlcRefusedError(f"the password file {path} has no readable first line") from error
 
 
-def _explained(error: Exception, plc: Plc) -> PlcError:
+async def _explained(error: Exception, plc: Plc, shown: bytes | None) -> PlcError:
+    """Return a refused connection in words; `shown` is the certificate by which we took the PLC for itself."""
     where, user = plc.endpoint, plc.security.username
     codes = ua.uaerrors
-    if isinstance(error, PlcError):
-        return error
-    if isinstance(error, ConnectionRefusedError):
-        return PlcUnreachableError(f"{where} refuses the connection: is its OPC UA server switched on?")
-    if isinstance(error, TimeoutError):
-        also = ""
-        if plc.security.policy != "None":
-            # A server that cannot decrypt our first message may drop it without a word.
-            also = (
-                f", does it offer policy {plc.security.policy}, and is {plc.security.plc_certificate} its certificate"
-            )
-        return PlcUnreachableError(
-            f"{where} does not answer within {TIMEOUT_S:g} s: is the PLC on and reachable{also}?"
-        )
     if isinstance(error, (codes.BadUserAccessDenied, codes.BadIdentityTokenRejected, codes.BadIdentityTokenInvalid)):
         who = f"user {user!r}: check username and the password file" if user else "an anonymous user: set username"
         return PlcRefusedError(f"{where} does not let in {who}")
@@ -345,29 +387,64 @@ def _explained(error: Exception, plc: Plc) -> PlcError:
         )
         full.retry_s = plc.session_timeout_s
         return full
-    if "certificate mismatch" in str(error):
+    if (said := _OF_OUR_CERTIFICATE.get(type(error).__name__)) is not None:
+        return PlcRefusedError(f"{where} refuses our certificate {plc.security.certificate}: {said}")
+    channel = (AssertionError, TimeoutError, ConnectionError, codes.BadSecurityChecksFailed, ua.UaError)
+    if shown is not None and isinstance(error, channel) and not isinstance(error, ConnectionRefusedError):
+        # OPC 10000-4, section 6.1.3: a server says no more than that the check failed, if that; so we ask around.
+        return await _channel_refusal(error, plc, shown)
+    return _unreachable(error, plc)
+
+
+_OF_OUR_CERTIFICATE: Mapping[str, str] = {
+    "BadCertificateUntrusted": "it does not trust it; trust it on the PLC",
+    "BadCertificateUriInvalid": "the application URI in it is not the one that the PLC expects; make one with "
+    "`neverblink bridge certificate`, and trust that on the PLC",
+    "BadCertificateTimeInvalid": "by the PLC's clock it has expired or is not valid yet; set the PLC's clock",
+    "BadCertificateHostNameInvalid": "this machine's name is not in it; make one with `neverblink bridge certificate`",
+    "BadCertificateUseNotAllowed": "its key usage is not that of an application; make one with "
+    "`neverblink bridge certificate`",
+    "BadCertificateInvalid": "it cannot be read there; make one with `neverblink bridge certificate`",
+    "BadCertificateRevoked": "it has been revoked; make a new one with `neverblink bridge certificate`",
+}
+
+
+async def _channel_refusal(error: Exception, plc: Plc, shown: bytes) -> PlcError:
+    try:
+        offer = await _offer(plc, ASK_AGAIN_S)
+        certificate = None if offer is None else first_of_chain(offer.ServerCertificate or b"")
+    # Whatever goes wrong with the question, the first answer stands.
+    except Exception:  # noqa: BLE001
+        _heed_cancellation()
+        return _unreachable(error, plc)
+    if certificate is None:
+        return _not_offered(plc)
+    if as_der(certificate) != shown:
         return PlcRefusedError(
-            f"{where} shows another certificate than the pinned {plc.security.plc_certificate}: if the PLC "
-            "was exchanged, export its new certificate; if not, find out who answers at this address"
+            f"{plc.endpoint} shows another certificate ({common_name(certificate)}, thumbprint "
+            f"{thumbprint(certificate)}) than {plc.security.plc_certificate or 'a moment ago'}: if the PLC was "
+            "exchanged, export its new certificate; if not, find out who answers at this address"
         )
-    if "No matching endpoints" in str(error):
-        return PlcRefusedError(
-            f"{where} does not offer policy {plc.security.policy} with sign and encrypt: enable it there"
-        )
-    channel = (
-        AssertionError,
-        codes.BadSecurityChecksFailed,
-        codes.BadCertificateUntrusted,
-        codes.BadCertificateInvalid,
-        codes.BadCertificateUriInvalid,
-        codes.BadCertificateTimeInvalid,
+    return PlcRefusedError(
+        f"{plc.endpoint} closes the secure channel ({_words(error)}): most likely it does not trust "
+        f"{plc.security.certificate}; trust that on the PLC, or move it there from rejected to trusted"
     )
-    if isinstance(error, channel) or (plc.security.policy != "None" and isinstance(error, ConnectionError)):
-        return PlcRefusedError(
-            f"{where} closes the secure channel: it does not trust {plc.security.certificate}, or "
-            f"{plc.security.plc_certificate} is not its certificate; trust ours on the PLC, or export "
-            "its own again"
-        )
+
+
+def _not_offered(plc: Plc) -> PlcError:
+    return PlcRefusedError(
+        f"{plc.endpoint} does not offer policy {plc.security.policy} with sign and encrypt: enable it on the PLC"
+    )
+
+
+def _unreachable(error: Exception, plc: Plc) -> PlcError:
+    where = plc.endpoint
+    if isinstance(error, PlcError):
+        return error
+    if isinstance(error, ConnectionRefusedError):
+        return PlcUnreachableError(f"{where} refuses the connection: is its OPC UA server switched on?")
+    if isinstance(error, TimeoutError):
+        return PlcUnreachableError(f"{where} does not answer within {TIMEOUT_S:g} s: is the PLC on and reachable?")
     if isinstance(error, OSError):
         return PlcUnreachableError(f"{where} cannot be reached: {error}")
     return PlcRefusedError(f"{where} refuses the session: {_words(error)}")

@@ -9,6 +9,7 @@ from neverblink.plc.contract import (
     MAX_SLOTS,
     MIN_SLOTS,
     NODES,
+    SLOT,
     Node,
     Writer,
     node,
@@ -33,7 +34,11 @@ class Agreement:
 
 async def validate(connection: PlcConnection) -> Agreement:
     """Check every node of the contract. Raises ContractError, one sentence for each fault."""
-    await validate_nodes(connection, [entry.name for entry in NODES])
+    known = {entry.name for entry in NODES}
+    for name in connection.mapped:
+        if name not in known and not name.startswith(f"{SLOT.name}["):
+            raise ContractError(f"the plant file's plc.nodes maps {name!r}, and the contract has no node of that name")
+    await validate_nodes(connection, sorted(known))
     start = await connection.read(["ContractVersion", "SlotCount", "Epoch", "LastTriggered"])
     version, slots = start["ContractVersion"], start["SlotCount"]
     if version != CONTRACT_VERSION:

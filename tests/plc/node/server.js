@@ -1,0 +1,68 @@
+// An OPC UA server that shares no code with ours: the verdict table of a PLC whose program only beats its heart.
+// argv[2] is JSON: {port, pki, certificate, key, namespace, nodes, maxSessions, password}. It prints its port when
+// it listens, and runs until it is killed.
+"use strict";
+const {
+  AccessLevelFlag, DataType, MessageSecurityMode, OPCUACertificateManager, OPCUAServer, SecurityPolicy, StatusCodes,
+  Variant, VariantArrayType,
+} = require("node-opcua");
+
+async function main() {
+  const wanted = JSON.parse(process.argv[2]);
+  const trust = new OPCUACertificateManager({
+    rootFolder: wanted.pki,
+    automaticallyAcceptUnknownCertificate: false,
+  });
+  await trust.initialize();
+  const server = new OPCUAServer({
+    host: "127.0.0.1",
+    port: wanted.port,
+    certificateFile: wanted.certificate,
+    privateKeyFile: wanted.key,
+    serverCertificateManager: trust,
+    serverInfo: { applicationUri: "urn:neverblink:plc" },
+    serverCapabilities: { maxSessions: wanted.maxSessions },
+    securityPolicies: [SecurityPolicy.None, SecurityPolicy.Basic256Sha256, SecurityPolicy.Aes256_Sha256_RsaPss],
+    securityModes: [MessageSecurityMode.None, MessageSecurityMode.SignAndEncrypt],
+    allowAnonymous: wanted.password === null,
+    userManager: { isValidUser: (user, password) => user === "bridge" && password === wanted.password },
+  });
+  await server.initialize();
+
+  const space = server.engine.addressSpace;
+  const namespace = space.registerNamespace(wanted.namespace);
+  const folder = namespace.addFolder(space.rootFolder.objects, { browseName: "VisionReject" });
+  for (const node of wanted.nodes) {
+    const access = AccessLevelFlag.CurrentRead | (node.writable ? AccessLevelFlag.CurrentWrite : 0);
+    const array = Array.isArray(node.value);
+    const variable = namespace.addVariable({
+      componentOf: folder,
+      browseName: node.name,
+      nodeId: node.id,
+      dataType: node.type,
+      valueRank: array ? 1 : -1,
+      arrayDimensions: array ? [node.value.length] : undefined,
+      accessLevel: access,
+      userAccessLevel: access,
+    });
+    variable.setValueFromSource(new Variant({
+      dataType: DataType[node.type],
+      arrayType: array ? VariantArrayType.Array : VariantArrayType.Scalar,
+      value: node.value,
+    }), StatusCodes.Good);
+    if (node.name === "PlcHb") {
+      let beats = 0;
+      setInterval(() => {
+        beats += 1;
+        variable.setValueFromSource({ dataType: DataType.UInt32, value: beats });
+      }, 100);
+    }
+  }
+  await server.start();
+  process.stdout.write(`${server.endpoints[0].port}\n`);
+}
+
+main().catch((error) => {
+  process.stderr.write(`${error.stack}\n`);
+  process.exit(1);
+});

@@ -1,0 +1,275 @@
+"""The bridge against node-opcua, a server that shares no code with the library that we use."""
+
+import asyncio
+import contextlib
+import json
+import shutil
+import signal
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from application_certificates import certificate
+
+from neverblink.bridge.instruments import instruments
+from neverblink.bridge.line_session import LineSession, LinkState
+from neverblink.plant import Line, Plc, SimulatedSource, Station, Timing
+from neverblink.plant import PlcTrigger as TriggerSettings
+from neverblink.plc.connection import PlcError, PlcFullError, PlcRefusedError, connect
+from neverblink.plc.contract import CONTRACT_VERSION, NODES, SLOT, BridgeState, Node, Writer, slot_name
+from neverblink.plc.validation import validate
+
+HERE = Path(__file__).parent / "node"
+SLOTS = 8
+OPEN = {"policy": "None", "allow_insecure": True}
+TIMING = Timing(distance_to_gate_m=0.8, speed_m_s=1.0, actuator_ms=100, plc_cycle_ms=20, margin_ms=50)
+
+if shutil.which("node") is None:
+    pytest.skip("there is no Node.js here", allow_module_level=True)
+if not (HERE / "node_modules" / "node-opcua").is_dir():
+    pytest.skip("node-opcua is not installed: `make test` does so where npm has a registry", allow_module_level=True)
+
+
+def table(
+    types: dict[str, str] | None = None, read_only: frozenset[str] = frozenset(), absent: frozenset[str] = frozenset()
+) -> list[dict[str, Any]]:
+    """Return the contract's nodes as the server takes them, with the mistakes asked for."""
+    values = {"ContractVersion": CONTRACT_VERSION, "Epoch": 1, "SlotCount": SLOTS, "LeadMs": 800}
+    slots = [Node(slot_name(index), SLOT.type, SLOT.writer, SLOT.about) for index in range(SLOTS)]
+    return [
+        {
+            "name": entry.name,
+            "id": f"s=VisionReject.{entry.name}",
+            "type": (types or {}).get(entry.name, entry.type),
+            "writable": entry.writer is Writer.BRIDGE and entry.name not in read_only,
+            "value": [0] * entry.length
+            if entry.length
+            else values.get(entry.name, False if entry.type == "Boolean" else 0),
+        }
+        for entry in (*NODES, *slots)
+        if entry.name not in absent
+    ]
+
+
+@dataclass
+class NodeServer:
+    """node-opcua as a process, on a free port that it keeps over a restart."""
+
+    folder: Path
+    nodes: list[dict[str, Any]] = field(default_factory=table)
+    max_sessions: int = 10
+    password: str | None = None
+    port: int = 0
+    process: asyncio.subprocess.Process | None = None
+
+    def __post_init__(self) -> None:
+        self.certificate, self.key = certificate(self.folder, "plc", pem=True)
+        self.ours, self.our_key = certificate(self.folder, "bridge")
+        self.pki = self.folder / "pki"
+
+    @property
+    def endpoint(self) -> str:
+        return f"opc.tcp://127.0.0.1:{self.port}"
+
+    def trust_us(self) -> None:
+        trusted = self.pki / "trusted" / "certs"
+        trusted.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.ours, trusted / "bridge.der")
+
+    async def start(self) -> None:
+        wanted = {
+            "port": self.port,
+            "pki": str(self.pki),
+            "certificate": str(self.certificate),
+            "key": str(self.key),
+            "namespace": "urn:neverblink:plc",
+            "nodes": self.nodes,
+            "maxSessions": self.max_sessions,
+            "password": self.password,
+        }
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                "node", str(HERE / "server.js"), json.dumps(wanted), stdout=asyncio.subprocess.PIPE, stderr=log
+            )
+        assert self.process.stdout is not None
+        async with asyncio.timeout(60):
+            while not (said := await self.process.stdout.readline()).strip().isdigit():
+                assert said, (self.folder / "server.log").read_text()
+        self.port = int(said)
+
+    async def kill(self) -> None:
+        if self.process is not None and self.process.returncode is None:
+            self.process.send_signal(signal.SIGKILL)
+            await self.process.wait()
+
+    def secure(self, policy: str = "Basic256Sha256", **changes: Any) -> dict[str, Any]:
+        pinned = {"policy": policy, "certificate": self.ours, "key": self.our_key, "plc_certificate": self.certificate}
+        return {name: value for name, value in {**pinned, **changes}.items() if value is not None}
+
+    def plc(self, security: dict[str, Any], **changes: Any) -> Plc:
+        return Plc.model_validate({"endpoint": self.endpoint, "security": security, **changes})
+
+
+@contextlib.asynccontextmanager
+async def served(folder: Path, *, trusting: bool = True, **settings: Any) -> AsyncIterator[NodeServer]:
+    server = NodeServer(folder, **settings)
+    if trusting:
+        server.trust_us()
+    try:
+        await server.start()
+        yield server
+    finally:
+        await server.kill()
+
+
+async def refusal(settings: Plc) -> PlcError:
+    with pytest.raises(PlcError) as caught:
+        async with connect(settings, "test") as connection:
+            await validate(connection)
+    return caught.value
+
+
+async def until(condition: Callable[[], bool], within_s: float) -> None:
+    for _ in range(int(within_s / 0.05)):
+        if condition():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"it did not happen within {within_s:g} s")
+
+
+@contextlib.asynccontextmanager
+async def bridged(plc: Plc) -> AsyncIterator[LineSession]:
+    station = Station(
+        name="top",
+        product="pcb",
+        source=SimulatedSource(kind="simulated", drawing="pcb"),
+        trigger=TriggerSettings(kind="plc"),
+    )
+    line = Line(name="line-1", timing=TIMING, plc=plc, stations=(station,))
+    session, stop = LineSession(line, lambda event, trace: None, instruments()), asyncio.Event()
+    running = asyncio.create_task(session.run(stop))
+    try:
+        yield session
+    finally:
+        stop.set()
+        await asyncio.wait_for(running, 10)
+
+
+async def test_both_policies_sign_encrypt_and_write_as_a_named_user(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    (tmp_path / "good").write_text("correct-horse\n")
+    (tmp_path / "bad").write_text("wrong-battery\n")
+    async with served(tmp_path, password="correct-horse") as server:
+        user = {"username": "bridge", "password_file": tmp_path / "good"}
+        for policy in ("Basic256Sha256", "Aes256Sha256RsaPss"):
+            async with connect(server.plc(server.secure(policy, **user)), "test") as connection:
+                assert (await validate(connection)).slots == SLOTS
+                assert await connection.write({"Verdict[1]": 7, "BridgeHb": 2}) == {
+                    "Verdict[1]": None,
+                    "BridgeHb": None,
+                }
+                assert await connection.read(["Verdict[1]", "BridgeHb"]) == {"Verdict[1]": 7, "BridgeHb": 2}
+
+        bad = server.secure(username="bridge", password_file=tmp_path / "bad")
+        error = await refusal(server.plc(bad))
+        assert isinstance(error, PlcRefusedError)
+        assert "does not let in user 'bridge': check username and the password file" in str(error)
+        error = await refusal(server.plc(server.secure()))
+        assert "does not let in an anonymous user: set username" in str(error)
+    assert "correct-horse" not in caplog.text
+    assert "wrong-battery" not in caplog.text
+
+
+async def test_another_certificate_than_the_pinned_one_is_told_with_its_thumbprint(tmp_path: Path) -> None:
+    other, _ = certificate(tmp_path, "other")
+    async with served(tmp_path) as server:
+        error = await refusal(server.plc(server.secure(plc_certificate=other)))
+    assert isinstance(error, PlcRefusedError)
+    assert "shows another certificate (plc, thumbprint" in str(error)
+    assert str(other) in str(error)
+
+
+async def test_a_plc_is_trusted_once_a_person_moves_its_certificate(tmp_path: Path) -> None:
+    folder = tmp_path / "plcs"
+    folder.mkdir()
+    async with served(tmp_path) as server:
+        settings = server.plc(server.secure(plc_certificate=None, trusted=folder))
+        error = await refusal(settings)
+        (rejected,) = (folder / "rejected").iterdir()
+        assert f"then move {rejected} to {folder}" in str(error)
+        rejected.rename(folder / rejected.name)
+        async with connect(settings, "test") as connection:
+            await validate(connection)
+
+
+async def test_the_bridge_connects_by_itself_once_the_plc_trusts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(PlcRefusedError, "retry_s", 1.0)
+    async with (
+        served(tmp_path, trusting=False) as server,
+        bridged(server.plc(server.secure())) as session,
+    ):
+        await until(lambda: session.state is LinkState.REFUSED, 15)
+        assert f"it does not trust {server.ours}; trust that on the PLC" in caplog.text
+        rejected = list((server.pki / "rejected").iterdir())
+        assert len(rejected) == 1
+        trusted = server.pki / "trusted" / "certs"
+        rejected[0].rename(trusted / rejected[0].name)
+        await until(lambda: session.state is LinkState.READY, 15)
+
+
+async def test_every_mistake_in_the_plcs_program_is_one_sentence(tmp_path: Path) -> None:
+    nodes = table(
+        types={"LateCount": "Int16", "Epoch": "UInt32"},
+        read_only=frozenset({"BridgeHb"}),
+        absent=frozenset({"Permit"}),
+    )
+    async with served(tmp_path, nodes=nodes) as server:
+        faults = str(await refusal(server.plc(OPEN))).splitlines()
+        wrong = str(await refusal(server.plc(OPEN, namespace_uri="urn:other")))
+    said = sorted(fault.split(": ", 1)[0] for fault in faults)
+    assert said == [
+        "node s=VisionReject.BridgeHb (BridgeHb) is read-only, and the bridge must write it",
+        "node s=VisionReject.Epoch (Epoch) is UInt32, the contract needs UInt16",
+        "node s=VisionReject.LateCount (LateCount) is Int16, the contract needs UInt32",
+        "node s=VisionReject.Permit (Permit) does not exist (BadNodeIdUnknown)",
+    ]
+    assert "has no namespace 'urn:other'; it has" in wrong
+    assert "urn:neverblink:plc" in wrong
+
+
+async def test_a_missing_slot_is_named(tmp_path: Path) -> None:
+    async with served(tmp_path, nodes=table(absent=frozenset({"Verdict[3]"}))) as server:
+        error = await refusal(server.plc(OPEN))
+    assert str(error).startswith("node s=VisionReject.Verdict[3] (Verdict[3]) does not exist (BadNodeIdUnknown)")
+
+
+async def test_a_full_plc_is_left_alone_for_a_session_timeout(tmp_path: Path) -> None:
+    async with served(tmp_path, max_sessions=1) as server:
+        settings = server.plc(OPEN, session_timeout_s=7)
+        async with connect(settings, "first"):
+            error = await refusal(settings)
+        assert isinstance(error, PlcFullError)
+        assert error.retry_s == 7
+        assert "has no free session" in str(error)
+        async with connect(settings, "second") as connection:
+            await validate(connection)
+
+
+async def test_a_killed_server_is_down_and_a_restarted_one_is_ready(tmp_path: Path) -> None:
+    async with served(tmp_path) as server, bridged(server.plc(server.secure())) as session:
+        await until(lambda: session.state is LinkState.READY, 15)
+        await server.kill()
+        await until(lambda: session.state is LinkState.DOWN, 5)
+        await server.start()
+        await until(lambda: session.state is LinkState.READY, 15)
+        async with connect(server.plc(server.secure()), "test") as connection:
+            await asyncio.sleep(0.5)
+            said = await connection.read(["BridgeState", "BridgeHb"])
+        assert said["BridgeState"] == BridgeState.READY
+        assert said["BridgeHb"] > 1

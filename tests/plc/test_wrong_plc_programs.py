@@ -1,0 +1,85 @@
+"""A PLC program that is not the contract: its line says so in one sentence, and the other line starts."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+import pytest
+
+from neverblink.bridge.instruments import instruments
+from neverblink.bridge.line_session import LineSession, LinkState
+from neverblink.demo.plc_simulator import SimulatedLine, simulated
+from neverblink.plant import Line, Plc, SimulatedSource, Station, Timing
+from neverblink.plant import PlcTrigger as TriggerSettings
+
+TIMING = Timing(distance_to_gate_m=0.8, speed_m_s=1.0, actuator_ms=100, plc_cycle_ms=20, margin_ms=50)
+Mistake = tuple[dict[str, Any], dict[str, Any], str]
+MISTAKES: dict[str, Mistake] = {
+    "wrong namespace": ({}, {"namespace_uri": "urn:other"}, "has no namespace 'urn:other'; it has http"),
+    "Int16 node": (
+        {"types": {"LateCount": "Int16"}},
+        {},
+        "node s=VisionReject.LateCount (LateCount) is Int16, the contract needs UInt32: change its type",
+    ),
+    "read-only node": (
+        {"read_only": frozenset({"BridgeHb"})},
+        {},
+        "node s=VisionReject.BridgeHb (BridgeHb) is read-only, and the bridge must write it",
+    ),
+    "missing slot": (
+        {"absent": frozenset({"Verdict[63]"})},
+        {},
+        "node s=VisionReject.Verdict[63] (Verdict[63]) does not exist (BadNodeIdUnknown)",
+    ),
+    "odd number of slots": ({"slots": 48}, {}, "(SlotCount) says 48; it must be a power of two from 2 to 4096"),
+    "misspelt mapping": (
+        {},
+        {"nodes": {"BridgeHB": "s=DB.Hb"}},
+        "the plant file's plc.nodes maps 'BridgeHB', and the contract has no node of that name",
+    ),
+    "odd node id": ({}, {"nodes": {"BridgeHb": "ns=3;s=Hb"}}, "'ns=3;s=Hb' is neither s=NAME nor i=NUMBER"),
+}
+
+
+def session_of(name: str, endpoint: str, **plc: Any) -> LineSession:
+    security = {"policy": "None", "allow_insecure": True}
+    station = Station(
+        name="top",
+        product="pcb",
+        source=SimulatedSource(kind="simulated", drawing="pcb"),
+        trigger=TriggerSettings(kind="plc"),
+    )
+    line = Line(
+        name=name,
+        timing=TIMING,
+        plc=Plc.model_validate({"endpoint": endpoint, "security": security, **plc}),
+        stations=(station,),
+    )
+    return LineSession(line, lambda event, trace: None, instruments())
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
+async def test_a_wrong_program_is_one_sentence_and_the_other_line_starts(
+    mistake: Mistake, caplog: pytest.LogCaptureFixture
+) -> None:
+    program, mapping, sentence = mistake
+    wrong = SimulatedLine("line-2", TIMING, running=False, **program)
+    async with simulated(SimulatedLine("line-1", TIMING, running=False), wrong) as (good, bad):
+        healthy, sick = session_of("line-1", good.endpoint), session_of("line-2", bad.endpoint, **mapping)
+        stop = asyncio.Event()
+        running = [asyncio.create_task(session.run(stop)) for session in (sick, healthy)]
+        try:
+            await asyncio.wait_for(healthy.ready.wait(), 10)
+            for _ in range(500):
+                if sick.state is LinkState.REFUSED:
+                    break
+                await asyncio.sleep(0.02)
+            assert healthy.state is LinkState.READY
+        finally:
+            stop.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(*running)
+    told = [entry for entry in caplog.records if getattr(entry, "fields", {}).get("link") == "refused"]
+    assert len(told) == 1
+    assert sentence in told[0].getMessage()
+    assert "\n" not in told[0].getMessage()
