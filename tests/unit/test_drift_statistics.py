@@ -170,7 +170,7 @@ def test_parts_that_no_model_scored_have_a_state_of_their_own() -> None:
 
 
 def test_a_state_of_another_layout_is_refused() -> None:
-    with pytest.raises(ValueError, match="layout 9; this program reads 1"):
+    with pytest.raises(ValueError, match="layout 9; this program reads 2"):
         StationState.from_bytes(b'{"layout": 9}')
 
 
@@ -209,3 +209,44 @@ def test_crashes_and_repeated_records_leave_the_same_counts(moments: list[int], 
     assert state.to_bytes() == calm.to_bytes()
     counted = sum(sum(counts) for counts in seen(closed) + seen(state.windows))
     assert counted + state.late == len(stream)
+
+
+def test_an_open_window_of_the_first_layout_is_read_and_goes_on() -> None:
+    """Counts, score and brightness of a service that ran before the other signals were counted."""
+    old = (
+        b'{"layout":1,"marks":{"0":1},"clock":1772452801.0,"closed_until":null,"windows":[{"opened":1772452800.0,'
+        b'"closed":1772452860.0,"passed":1,"rejected":{},"unscored":{},"pass_ratio":[1,0.5,0.0,0.5,0.5],'
+        b'"brightness":[1,0.4,0.0,0.4,0.4]}],"learnt":0,"late":0}'
+    )
+    state = StationState.from_bytes(old)
+    feed(state, verdict(2), first=2)
+    (window,) = state.windows
+    assert (window.passed, window.pass_ratio.count, window.brightness.count) == (2, 2, 2)
+    assert (window.contrast.count, window.sketch.count) == (1, 1)
+
+
+def test_what_became_of_challenge_parts_is_counted_apart() -> None:
+    state = StationState()
+    feed(
+        state,
+        verdict(1, Decision.REJECT, challenge=True),
+        verdict(2, challenge=True),
+        verdict(3, Decision.UNSCORED, challenge=True),
+    )
+    window = state.windows[0]
+    assert (window.challenges.hits, window.challenges.misses, window.challenges.unscored) == (1, 1, 1)
+    assert window.taken == 0
+
+
+def test_a_report_tells_every_signal() -> None:
+    state = StationState()
+    captured = START + timedelta(seconds=1)
+    times = Times(captured=captured, batched=captured, scored=captured + timedelta(milliseconds=80))
+    closed = feed(state, verdict(1, times=times), verdict(2, Decision.REJECT), verdict(80))
+    report = next(reports(StationKey.of(verdict(1)), closed, state.drift))
+    for found in (report.contrast, report.sharpness, report.saturation, report.inference_ms):
+        assert found is not None
+        assert found.count == 1
+    assert report.inference_ms is not None
+    assert report.inference_ms.mean == pytest.approx(80)
+    assert report.rejected_by_reason == {"anomaly": 1}

@@ -16,8 +16,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Self
 
+import numpy as np
+import numpy.typing as npt
 import orjson
 
+from neverblink.drift.score_sketch import ScoreSketch
 from neverblink.events import Decision, Distribution, DriftReport, DriftState, Verdict
 from neverblink.events.identity import derived_id
 
@@ -26,7 +29,9 @@ NO_ARTIFACT = "none"
 # With so many passing parts the mean is known to a tenth of their standard deviation (1/√100).
 LEARNT_PARTS = 100
 
-_LAYOUT = 1
+_LAYOUT = 2
+_FIRST_LAYOUT = 1
+"""Had counts, score and brightness alone. It is read, so that an update loses no open window."""
 
 
 class StationKey(NamedTuple):
@@ -58,7 +63,8 @@ class Moments:
     """Count, mean, sum of squared deviations and extremes, updated one value at a time.
 
     Source: B. P. Welford, Note on a Method for Calculating Corrected Sums of Squares and Products,
-    Technometrics 4(3), 1962.
+    Technometrics 4(3), 1962; merging: T. F. Chan, G. H. Golub, R. J. LeVeque, Updating Formulae and a Pairwise
+    Algorithm for Computing Sample Variances, COMPSTAT 1982, equation 2.1.
     """
 
     count: int = 0
@@ -76,15 +82,45 @@ class Moments:
         self.minimum = min(self.minimum, value)
         self.maximum = max(self.maximum, value)
 
+    def merge(self, other: "Moments") -> None:
+        """Take all of another's values; the other stays as it is."""
+        count = self.count + other.count
+        if not count:
+            return
+        away = other.mean - self.mean
+        self.m2 += other.m2 + away * away * self.count * other.count / count
+        self.mean += away * other.count / count
+        self.count = count
+        self.minimum = min(self.minimum, other.minimum)
+        self.maximum = max(self.maximum, other.maximum)
+
+    @property
+    def variance(self) -> float:
+        """Sample variance, 0 for fewer than two values."""
+        return self.m2 / (self.count - 1) if self.count > 1 else 0.0
+
+    @property
+    def deviation(self) -> float:
+        """Sample standard deviation, 0 for fewer than two values."""
+        return math.sqrt(self.variance)
+
+    @classmethod
+    def of(cls, values: npt.NDArray[np.floating]) -> Self:
+        """Return the moments of (n,) values."""
+        if not len(values):
+            return cls()
+        mean = float(values.mean())
+        m2 = float(((values - mean) ** 2).sum())
+        return cls(len(values), mean, m2, float(values.min()), float(values.max()))
+
     def distribution(self) -> Distribution | None:
         """Return what a report says of it, None when there was no value."""
         if not self.count:
             return None
-        deviation = math.sqrt(self.m2 / (self.count - 1)) if self.count > 1 else 0.0
         return Distribution(
             count=self.count,
             mean=self.mean,
-            deviation=deviation,
+            deviation=self.deviation,
             minimum=self.minimum,
             maximum=self.maximum,
         )
@@ -99,6 +135,40 @@ class Moments:
         return cls(*numbers)
 
 
+LOOKS = ("brightness", "contrast", "sharpness", "saturation")
+"""What is measured of the image itself, fields of `Quality`."""
+
+
+@dataclass(slots=True)
+class Challenges:
+    """What became of known defective parts that were sent to prove the system; unscored ones were turned away too."""
+
+    hits: int = 0
+    misses: int = 0
+    unscored: int = 0
+
+    def add(self, decision: Decision) -> None:
+        """Count one."""
+        match decision:
+            case Decision.PASS:
+                self.misses += 1
+            case Decision.REJECT:
+                self.hits += 1
+            case Decision.UNSCORED:
+                self.unscored += 1
+
+    def merge(self, other: "Challenges") -> None:
+        """Take another's counts."""
+        self.hits += other.hits
+        self.misses += other.misses
+        self.unscored += other.unscored
+
+    @property
+    def count(self) -> int:
+        """How many were sent."""
+        return self.hits + self.misses + self.unscored
+
+
 @dataclass(slots=True)
 class Window:
     """What was seen between two instants of event time, in seconds since the epoch."""
@@ -110,20 +180,64 @@ class Window:
     unscored: dict[str, int] = field(default_factory=dict)
     pass_ratio: Moments = field(default_factory=Moments)
     brightness: Moments = field(default_factory=Moments)
+    contrast: Moments = field(default_factory=Moments)
+    sharpness: Moments = field(default_factory=Moments)
+    saturation: Moments = field(default_factory=Moments)
+    inference_ms: Moments = field(default_factory=Moments)
+    sketch: ScoreSketch = field(default_factory=ScoreSketch)
+    challenges: Challenges = field(default_factory=Challenges)
 
     def add(self, verdict: Verdict) -> None:
-        """Count a verdict; only parts that passed say how good parts look."""
+        """Count a verdict; only parts that passed say how good parts look, a challenge nothing of production."""
+        if verdict.challenge:
+            self.challenges.add(verdict.decision)
+            return
         match verdict.decision:
             case Decision.PASS:
-                self.passed += 1
-                if verdict.ratio is not None:
-                    self.pass_ratio.add(verdict.ratio)
-                if verdict.quality is not None:
-                    self.brightness.add(verdict.quality.brightness)
+                self._add_pass(verdict)
             case Decision.REJECT:
                 _count(self.rejected, verdict.reason)
             case Decision.UNSCORED:
                 _count(self.unscored, verdict.reason)
+        if verdict.times.scored is not None and verdict.times.batched is not None:
+            self.inference_ms.add((verdict.times.scored - verdict.times.batched).total_seconds() * 1000)
+
+    def _add_pass(self, verdict: Verdict) -> None:
+        self.passed += 1
+        if verdict.ratio is not None:
+            self.pass_ratio.add(verdict.ratio)
+            self.sketch.add(verdict.ratio)
+        if verdict.quality is not None:
+            for name in LOOKS:
+                self.moments(name).add(getattr(verdict.quality, name))
+
+    def merge(self, other: "Window") -> None:
+        """Take all that another window saw, and its span of time; the other stays as it is."""
+        self.opened = min(self.opened, other.opened)
+        self.closed = max(self.closed, other.closed)
+        self.passed += other.passed
+        for mine, theirs in ((self.rejected, other.rejected), (self.unscored, other.unscored)):
+            for reason, count in theirs.items():
+                mine[reason] = mine.get(reason, 0) + count
+        for name in _MOMENTS:
+            self.moments(name).merge(other.moments(name))
+        self.sketch.merge(other.sketch)
+        self.challenges.merge(other.challenges)
+
+    def moments(self, name: str) -> Moments:
+        """Return the moments of a signal by its name."""
+        found: Moments = getattr(self, name)
+        return found
+
+    @property
+    def decided(self) -> int:
+        """How many parts were passed or rejected."""
+        return self.passed + sum(self.rejected.values())
+
+    @property
+    def taken(self) -> int:
+        """How many parts of production there were."""
+        return self.decided + sum(self.unscored.values())
 
     def to_json(self) -> dict[str, Any]:
         """Return the window as JSON values."""
@@ -133,15 +247,23 @@ class Window:
             "passed": self.passed,
             "rejected": self.rejected,
             "unscored": self.unscored,
-            "pass_ratio": self.pass_ratio.to_list(),
-            "brightness": self.brightness.to_list(),
+            **{name: self.moments(name).to_list() for name in _MOMENTS},
+            "sketch": self.sketch.to_text(),
+            "challenges": [self.challenges.hits, self.challenges.misses, self.challenges.unscored],
         }
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> Self:
-        """Read what `to_json` wrote."""
-        moments = {name: Moments.from_list(found[name]) for name in ("pass_ratio", "brightness")}
-        return cls(**(found | moments))
+        """Read what `to_json` wrote, of the first layout too."""
+        read = {
+            **{name: Moments.from_list(found[name]) for name in _MOMENTS if name in found},
+            "sketch": ScoreSketch.from_text(found.get("sketch", "")),
+            "challenges": Challenges(*found.get("challenges", ())),
+        }
+        return cls(**(found | read))
+
+
+_MOMENTS = ("pass_ratio", *LOOKS, "inference_ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +320,6 @@ class StationState:
         return self._close([window for window in self.windows if windowing.is_over(window, clock)])
 
     def _count(self, verdict: Verdict, moment: float, windowing: Windowing) -> None:
-        if verdict.challenge:
-            return  # a known part, sent on purpose, says nothing about production
         window = self._window_at(moment, windowing)
         if window is None:
             self.late += 1
@@ -250,7 +370,7 @@ class StationState:
         if raw is None:
             return cls()
         found = orjson.loads(raw)
-        if found["layout"] != _LAYOUT:
+        if found["layout"] not in (_FIRST_LAYOUT, _LAYOUT):
             raise ValueError(f"the drift state has layout {found['layout']}; this program reads {_LAYOUT}")
         return cls(
             marks={int(partition): offset for partition, offset in found["marks"].items()},
@@ -284,6 +404,14 @@ def reports(key: StationKey, closed: list[Window], state: DriftState) -> Iterato
             unscored=window.unscored,
             pass_ratio=window.pass_ratio.distribution(),
             brightness=window.brightness.distribution(),
+            contrast=window.contrast.distribution(),
+            sharpness=window.sharpness.distribution(),
+            saturation=window.saturation.distribution(),
+            inference_ms=window.inference_ms.distribution(),
+            rejected_by_reason=window.rejected,
+            challenge_hits=window.challenges.hits,
+            challenge_misses=window.challenges.misses,
+            challenge_unscored=window.challenges.unscored,
             state=state,
         )
 
