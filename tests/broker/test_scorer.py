@@ -4,22 +4,27 @@ import asyncio
 import contextlib
 import os
 import signal
+import struct
 import sys
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import cv2
 import jsonschema
 import orjson
 import pytest
 import yaml
 from aiokafka import AIOKafkaProducer
 from confluent_kafka import Consumer
-from scored_line import ScoredLine, fit_striped, sent, teach_blots
+from scored_line import ScoredLine, fit_striped, png, sent, striped, teach_blots
 
-from neverblink.events import DeadLetter, Decision, Evidence, Reason, ShadowVerdict, Verdict
-from neverblink.events.identity import verdict_id
+from neverblink.events import DeadLetter, Decision, Evidence, Message, Reason, ShadowVerdict, Verdict, encode
+from neverblink.events.identity import shadow_verdict_id, verdict_id
 from neverblink.kafka import EventConsumer, EventProducer, ensure_topics
 from neverblink.kafka.broker import Broker
+from neverblink.kafka.objects import ObjectStore
 from neverblink.scorer.models import Models
 from neverblink.scorer.service import Scorer
 
@@ -41,14 +46,18 @@ async def line(broker: Broker, artifacts: Path) -> ScoredLine:
 
 
 @contextlib.asynccontextmanager
-async def scoring(line: ScoredLine) -> AsyncIterator[Scorer]:
-    """Run a scorer in this process for the length of a test."""
+async def scoring(
+    line: ScoredLine, *, objects: ObjectStore | None = None, shadowed: bool = False
+) -> AsyncIterator[Scorer]:
+    """Run a scorer in this process for the length of a test; `shadowed`, each model is its own shadow too."""
     stop = asyncio.Event()
     consumer = EventConsumer(line.kafka, "frames", client_id="scorer", group=f"{line.kafka.topic_prefix}-scorer")
     producer = EventProducer(line.kafka, source="/test/scorer", client_id="scorer")
     async with producer, consumer:
         models = Models.load(line.plant)
-        scorer = Scorer(consumer, producer, models, line.plant.scorer, scales=line.plant.scales())
+        for place, found in models.stations.items() if shadowed else ():
+            models.put(place, replace(found, shadow=found.active))
+        scorer = Scorer(consumer, producer, models, line.plant.scorer, scales=line.plant.scales(), objects=objects)
         work = asyncio.create_task(scorer.run(stop))
         try:
             yield scorer
@@ -106,32 +115,127 @@ async def test_a_known_defect_is_named_measured_and_rejected_where_the_score_alo
             assert defect.area_mm2 == pytest.approx(64, rel=0.3)
 
 
-async def test_a_poison_record_gets_a_dead_letter_and_a_verdict_and_stops_nothing(line: ScoredLine) -> None:
-    broken = {
-        Reason.CORRUPT_IMAGE: line.frame(1, body=b"\x89PNG\r\n\x1a\n and then nothing"),
-        Reason.WRONG_TYPE: line.frame(2, body=b"this is a text file named .png"),
-        Reason.DIGEST_MISMATCH: line.frame(3, sha256="0" * 64),
-        Reason.NO_MODEL: line.frame(4, product="unknown"),
-    }
-    async with line.producer() as producer, scoring(line):
-        await sent(producer, *broken.values())
-        raw = AIOKafkaProducer(bootstrap_servers=line.kafka.bootstrap)
-        await raw.start()
-        await raw.send_and_wait(f"{line.kafka.topic_prefix}.frames", b"no headers at all", key=b"line-1/top")
-        await raw.send_and_wait(f"{line.kafka.topic_prefix}.frames", None, key=b"line-1/top")
-        await raw.stop()
-        await sent(producer, line.frame(6))
-        verdicts = await line.read(Verdict, lambda found: len(found) >= 7)
-        letters = await line.read(DeadLetter, lambda found: len(found) >= 5)
-    by_reason = {verdict.reason: verdict for verdict in verdicts}
-    for reason, frame in broken.items():
-        assert by_reason[reason].id == verdict_id(frame.id)
-        assert by_reason[reason].decision is Decision.UNSCORED
-        assert by_reason[reason].detail
-    assert sum(verdict.reason == Reason.BAD_EVENT for verdict in verdicts) == 2
-    assert by_reason[None].decision is Decision.PASS
-    assert b"no headers at all" in {letter.body for letter in letters}
-    assert all(letter.why and letter.service == "scorer" for letter in letters)
+def huge_png() -> bytes:
+    """A PNG of 72 bytes whose header promises 60,000 × 60,000 pixels, 10.8 GB."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(bytes(64))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+Edit = Callable[[Message], Message]
+
+
+@dataclass(frozen=True)
+class Poison:
+    """What is wrong with a record: fields of its frame, then an `edit` of the record that carries it."""
+
+    reason: Reason
+    said: str
+    fields: Mapping[str, object] = field(default_factory=dict)
+    edit: Edit = lambda message: message
+
+
+def without(*headers: str) -> Edit:
+    return lambda message: replace(message, headers=[one for one in message.headers if one[0] not in headers])
+
+
+def header(name: str, value: bytes) -> Edit:
+    return lambda message: replace(
+        message, headers=[(one, value if one == name else raw) for one, raw in message.headers]
+    )
+
+
+POISON = {
+    "corrupt PNG": Poison(Reason.CORRUPT_IMAGE, "cut off", {"body": b"\x89PNG\r\n\x1a\n and then nothing"}),
+    "half a PNG": Poison(Reason.CORRUPT_IMAGE, "cut off", {"body": png(striped(1))[:2000]}),
+    "JPEG without an end": Poison(
+        Reason.CORRUPT_IMAGE, "no end marker", {"body": cv2.imencode(".jpg", striped(1))[1].tobytes()[:-2]}
+    ),
+    "wrong magic": Poison(Reason.WRONG_TYPE, "not a PNG", {"body": b"this is a text file named .png"}),
+    "decompression bomb": Poison(Reason.IMAGE_TOO_LARGE, "60000 × 60000", {"body": huge_png()}),
+    "raw pixels that are too few": Poison(
+        Reason.CORRUPT_IMAGE,
+        "raw pixels take",
+        {"body": bytes(100), "content_type": "image/x-raw; format=rgb8; width=96; height=96"},
+    ),
+    "zero bytes": Poison(Reason.BAD_EVENT, "carries 0", edit=lambda message: replace(message, value=b"")),
+    "digest mismatch": Poison(Reason.DIGEST_MISMATCH, "digest", {"sha256": "0" * 64}),
+    "object missing": Poison(
+        Reason.OBJECT_MISSING,
+        "there is no object",
+        {
+            "dataref": "file://{objects}/2026-05-04T08/line-1/top/gone.png",
+            "body": b"",
+            "size": 5000,
+            "sha256": "0" * 64,
+        },
+    ),
+    "object outside the store": Poison(
+        Reason.OBJECT_MISSING,
+        "does not lie in",
+        {"dataref": "file:///etc/hostname", "body": b"", "size": 5000, "sha256": "0" * 64},
+    ),
+    "wrong product": Poison(Reason.WRONG_PRODUCT, "its station inspects striped", {"product": "unknown"}),
+    "unknown schema version": Poison(
+        Reason.BAD_EVENT, "neverblink.frame.v9", edit=header("ce_type", b"neverblink.frame.v9")
+    ),
+    "unknown CloudEvents version": Poison(Reason.BAD_EVENT, "'2.0'", edit=header("ce_specversion", b"2.0")),
+    "missing header": Poison(Reason.BAD_EVENT, "deadline", edit=without("ce_deadline")),
+    "missing id": Poison(Reason.BAD_EVENT, "ce_id", edit=without("ce_id")),
+    "no headers": Poison(Reason.BAD_EVENT, "ce_type", edit=lambda message: replace(message, headers=[])),
+    "header that is no text": Poison(Reason.BAD_EVENT, "not UTF-8", edit=header("ce_part", b"\xff\xfe")),
+}
+"""None of them names no line: each ends in a dead letter and in one unscored verdict."""
+
+NAMELESS = (b"", b"neither key nor headers")
+
+
+async def test_a_poison_record_gets_a_dead_letter_and_a_verdict_and_stops_nothing(
+    line: ScoredLine, tmp_path: Path
+) -> None:
+    store = ObjectStore(str(tmp_path))
+    records: dict[str, Message] = {}
+    for number, (name, poison) in enumerate(POISON.items(), start=1):
+        fields = dict(poison.fields)
+        if "dataref" in fields:
+            fields["dataref"] = str(fields["dataref"]).format(objects=tmp_path)
+        records[name] = poison.edit(encode(line.frame(number, **fields), source="/test"))  # type: ignore[arg-type]
+    topic = f"{line.kafka.topic_prefix}.frames"
+    after = line.frame(101)
+    raw = AIOKafkaProducer(bootstrap_servers=line.kafka.bootstrap, max_request_size=8 * 1024 * 1024)
+    await raw.start()
+    async with line.producer() as producer, scoring(line, objects=store):
+        for message in records.values():
+            await raw.send_and_wait(topic, message.value, key=message.key, headers=message.headers)
+        for value in NAMELESS:
+            await raw.send_and_wait(topic, value, partition=0)
+        await sent(producer, after)
+        verdicts = await line.read(Verdict, lambda found: len(found) > len(POISON))
+        letters = await line.read(DeadLetter, lambda found: len(found) >= len(POISON) + len(NAMELESS))
+    await raw.stop()
+    assert len(verdicts) == len(POISON) + 1
+    assert len(letters) == len(POISON) + len(NAMELESS)
+    good = [verdict for verdict in verdicts if verdict.decision is not Decision.UNSCORED]
+    assert [verdict.id for verdict in good] == [verdict_id(after.id)]
+    whys = {(letter.partition, letter.offset): letter.why for letter in letters}
+    for name, poison in POISON.items():
+        told = [one for one in verdicts if one.reason == poison.reason and poison.said in (one.detail or "")]
+        assert told, name
+        assert any(poison.said in why for why in whys.values()), name
+        assert all((one.line, one.station) == ("line-1", "top") for one in told), name
+        known = dict(records[name].headers).get("ce_id")
+        if known is not None and name != "header that is no text":
+            assert verdict_id(known.decode()) in {one.id for one in told}, name
+    assert all(letter.service == "scorer" for letter in letters)
+    async with EventConsumer(
+        line.kafka, "frames", client_id="after", group=f"{line.kafka.topic_prefix}-scorer"
+    ) as consumer:
+        assert await consumer.poll(timeout_s=3.0) == []
+        assert await consumer.positions() == await consumer.ends()
 
 
 async def test_a_late_frame_is_told_as_late_and_its_score_only_goes_to_statistics(line: ScoredLine) -> None:
@@ -146,6 +250,21 @@ async def test_a_late_frame_is_told_as_late_and_its_score_only_goes_to_statistic
     assert shadow.cause == "late-frame"
     assert shadow.id != verdict.id
     assert shadow.score is not None
+
+
+async def test_a_shadow_model_scores_the_same_frames_and_acts_on_none(line: ScoredLine) -> None:
+    frames = [line.frame(number) for number in range(1, 11)]
+    async with line.producer() as producer, scoring(line, shadowed=True):
+        await sent(producer, *frames)
+        verdicts = await line.read(Verdict, lambda found: len(found) >= 10)
+        shadows = await line.read(ShadowVerdict, lambda found: len(found) >= 10)
+    acted = {verdict.frame_id: verdict for verdict in verdicts}
+    assert len(acted) == len(verdicts) == 10
+    for shadow in shadows:
+        assert (shadow.cause, shadow.late) == ("shadow-model", False)
+        assert shadow.artifact is not None
+        assert shadow.id == shadow_verdict_id(shadow.frame_id, shadow.artifact.digest, "shadow-model")
+        assert shadow.score == pytest.approx(acted[shadow.frame_id].score, rel=1e-4)
 
 
 async def test_a_scorer_killed_in_mid_stream_loses_no_frame(line: ScoredLine, tmp_path: Path) -> None:

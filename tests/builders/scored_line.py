@@ -59,6 +59,13 @@ def fit_striped(folder: Path) -> Path:
     return folder / "artifacts"
 
 
+def refit_striped(artifacts: Path, name: str, *, ratio: float) -> str:
+    """Fit another model of striped parts from the same images, with another bank; returns its digest."""
+    images = sorted((artifacts.parent / "good").iterdir())
+    settings = FitSettings(product="striped", name=name, version="2", size=SIDE, ratio=ratio)
+    return fit(images, artifacts / name, settings).artifact.digest
+
+
 def teach_blots(artifacts: Path) -> None:
     """Write `strict`: a model whose U-Net knows blots, and whose threshold lets every anomaly pass."""
     folder = artifacts.parent / "blots"

@@ -23,9 +23,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "telemetry": {"events", "plant"},
     "service_life": {"telemetry"},
     "product_rules": {"plant", "vision"},
+    "artifact_store": {"plant", "vision"},
     **dict.fromkeys(SERVICES, OPEN_TO_SERVICES),
 }
-MAY_IMPORT["scorer"] = MAY_IMPORT["trainer"] = OPEN_TO_SERVICES | {"vision", "product_rules"}
+MAY_IMPORT["scorer"] = MAY_IMPORT["trainer"] = OPEN_TO_SERVICES | {"vision", "product_rules", "artifact_store"}
 EVERYTHING = {"demo", "cli", "__main__", "__init__"}
 
 # The one door in a wall: modules of another room that a room may import.

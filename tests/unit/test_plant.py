@@ -133,6 +133,39 @@ MISTAKES = {
         ),
         "station top is triggered by the PLC, and the line has no plc section",
     ),
+    "a camera that is to trigger and shows a picture only when it is asked": (
+        ("trigger: {kind: timer}", "trigger: {kind: hardware}"),
+        (
+            "trigger hardware needs a source that fires by itself (genicam, v4l2, rtsp, or video with pace own-rate);"
+            " folder shows a picture when it is asked"
+        ),
+    ),
+    "a camera that triggers where the PLC counts": (
+        (
+            "source: {kind: folder, path: pictures}\n        trigger: {kind: timer}",
+            "source: {kind: v4l2}\n        trigger: {kind: hardware}",
+        ),
+        (
+            "station top is triggered by its camera, which does not know the PLC's part numbers, so no verdict could be"
+            " told: wire the photo-eye to both and write trigger: {kind: plc}"
+        ),
+    ),
+    "a camera's password in its address": (
+        ("{kind: folder, path: pictures}", "{kind: rtsp, url: 'rtsp://me:secret@192.0.2.1/x'}"),
+        "plant.yaml:16:30: lines[0].stations[0].source.url: string should match pattern",
+    ),
+    "a camera's user without a password": (
+        ("{kind: folder, path: pictures}", "{kind: rtsp, url: 'rtsp://192.0.2.1/x', username: me}"),
+        "username and password_file go together: give both or neither",
+    ),
+    "a pixel format of more than four letters": (
+        ("{kind: folder, path: pictures}", "{kind: v4l2, pixel_format: mjpeg}"),
+        "source.pixel_format",
+    ),
+    "objects that are deleted before their events": (
+        ("site: plant-1", "site: plant-1\nstorage: {objects: images, objects_keep_h: 1}"),
+        "objects_keep_h is 1 and the frames topic keeps its events 6 h: an event would outlive its image",
+    ),
     "a password without its user": (
         ("{policy: None, allow_insecure: true}", "{policy: None, allow_insecure: true, password_file: secret}"),
         "username and password_file go together: give both or neither",
@@ -236,6 +269,30 @@ def test_relative_paths_are_seen_from_the_plant_files_folder(tmp_path: Path) -> 
     source = plant.lines[0].stations[0].source
     assert source.kind == "folder"
     assert source.path == folder / "pictures"
+
+
+@pytest.mark.parametrize(
+    ("objects", "anchored"), [("images", "{folder}/images"), ("/images", "/images"), ("s3://b/images", "s3://b/images")]
+)
+def test_an_object_store_is_a_folder_beside_the_plant_file_or_a_url(
+    tmp_path: Path, objects: str, anchored: str
+) -> None:
+    (tmp_path / "plant.yaml").write_text(
+        with_change("site: plant-1", f"site: plant-1\nstorage: {{objects: {objects}}}")
+    )
+    storage = load_plant(tmp_path / "plant.yaml").storage
+    assert storage.objects == anchored.format(folder=tmp_path.resolve())
+    assert storage.spool == tmp_path.resolve() / "spool"
+
+
+def test_yes_and_no_of_yaml_reach_a_cameras_nodes_as_they_are() -> None:
+    nodes = "{TriggerMode: On, ExposureTime: 500, Gain: 1.5, TriggerSource: Line0}"
+    source = f"{{kind: genicam, producer: maker.cti, nodes: {nodes}}}"
+    camera = parse_plant(with_change("{kind: folder, path: pictures}", source)).lines[0].stations[0].source
+    assert camera.kind == "genicam"
+    assert list(camera.nodes.items()) == [
+        ("TriggerMode", True), ("ExposureTime", 500), ("Gain", 1.5), ("TriggerSource", "Line0"),
+    ]  # fmt: skip
 
 
 def test_asking_for_a_line_that_is_not_there_names_those_that_are() -> None:

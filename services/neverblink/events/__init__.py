@@ -2,11 +2,11 @@
 
 from neverblink.events.actuation import Actuation, GateAction, Outcome
 from neverblink.events.dead_letter import DeadLetter
-from neverblink.events.drift import Distribution, DriftReport, DriftState
+from neverblink.events.drift import AlertStage, Distribution, DriftAlert, DriftReport, DriftState
 from neverblink.events.envelope import Envelope, Event, EventError, Message, decode, encode
 from neverblink.events.evidence import Evidence
 from neverblink.events.frame import Frame
-from neverblink.events.model_slots import ModelSlots, Slot
+from neverblink.events.model_slots import ModelSlots, PreviousSlots, Slot
 from neverblink.events.parts import (
     ArtifactRef,
     BoundingBox,
@@ -37,12 +37,14 @@ __all__ = [
     "EVENTS",
     "TOPICS",
     "Actuation",
+    "AlertStage",
     "ArtifactRef",
     "BoundingBox",
     "DeadLetter",
     "Decision",
     "Defect",
     "Distribution",
+    "DriftAlert",
     "DriftReport",
     "DriftState",
     "Envelope",
@@ -55,6 +57,7 @@ __all__ = [
     "Message",
     "ModelSlots",
     "Outcome",
+    "PreviousSlots",
     "Quality",
     "Reason",
     "Review",

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 from neverblink.events.actuation import Actuation, Outcome
 from neverblink.events.dead_letter import DeadLetter
-from neverblink.events.drift import Distribution, DriftReport, DriftState
+from neverblink.events.drift import AlertStage, Distribution, DriftAlert, DriftReport, DriftState
 from neverblink.events.envelope import Event
 from neverblink.events.evidence import Evidence
 from neverblink.events.frame import Frame
 from neverblink.events.identity import actuation_id, derived_id, evidence_id, shadow_verdict_id, verdict_id
-from neverblink.events.model_slots import ModelSlots, Slot
+from neverblink.events.model_slots import ModelSlots, PreviousSlots, Slot
 from neverblink.events.parts import ArtifactRef, BoundingBox, Decision, Defect, Quality, Times, Tracking
 from neverblink.events.review import Judgement, Review
 from neverblink.events.verdict import ShadowVerdict, Verdict
@@ -209,7 +209,33 @@ def _drift_report() -> DriftReport:
         unscored={"late": 1},
         pass_ratio=Distribution(count=57, mean=0.548, deviation=0.061, minimum=0.431, maximum=0.812),
         brightness=Distribution(count=57, mean=0.412, deviation=0.004, minimum=0.402, maximum=0.421),
-        state=DriftState.STEADY,
+        contrast=Distribution(count=57, mean=0.168, deviation=0.003, minimum=0.161, maximum=0.176),
+        sharpness=Distribution(count=57, mean=181.4, deviation=6.2, minimum=166.0, maximum=197.3),
+        saturation=Distribution(count=57, mean=0.002, deviation=0.0004, minimum=0.001, maximum=0.003),
+        inference_ms=Distribution(count=59, mean=88.2, deviation=7.9, minimum=71.0, maximum=112.4),
+        rejected_by_reason={"anomaly": 2},
+        alerts=(_alert(opened),),
+        state=DriftState.WATCH,
+    )
+
+
+def _alert(opened: datetime) -> DriftAlert:
+    closed = opened + timedelta(minutes=1)
+    return DriftAlert(
+        id=derived_id("drift-alert", "line-1", "top", "brightness", closed.isoformat()),
+        signal="brightness",
+        stage=AlertStage.RAISED,
+        severity=DriftState.WATCH,
+        since=opened - timedelta(hours=54),
+        raised=closed,
+        at=closed,
+        artifact=_ACTIVE.digest,
+        expected=0.453,
+        found=0.412,
+        level=1.04,
+        change="brightness fell 9.1 % since Sat 2026-02-28 00:14 UTC",
+        cause="the light: it has become weaker or dirty, or the exposure was changed",
+        next_step="check lighting, lens and exposure before retraining: a model fitted to bad light hides it",
     )
 
 
@@ -225,6 +251,7 @@ def _model_slots() -> ModelSlots:
         by="r.lindqvist",
         why="retrained on four weeks of confirmed normals",
         at=at,
+        previous=PreviousSlots(product="pcb", active=Slot(artifact=_ACTIVE, location="artifacts/pcb-3")),
     )
 
 

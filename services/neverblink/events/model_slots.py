@@ -13,8 +13,22 @@ class Slot(Part):
     """An artifact in place: where to fetch it, and the threshold when a person has edited it."""
 
     artifact: ArtifactRef
-    location: str = Field(max_length=2048, description="Folder or object-store URL of the artifact.")
+    location: str = Field(
+        max_length=2048,
+        description="Folder or object-store URL of the artifact; a relative one lies under storage.artifacts.",
+    )
     threshold: float | None = Field(default=None, gt=0, description="Overrides the artifact's own.")
+
+
+class PreviousSlots(Part):
+    """What a station's models were before a change; without `active`, the plant file's artifact scored."""
+
+    product: Name
+    active: Slot | None = None
+    shadow: Slot | None = None
+    by: str | None = Field(default=None, max_length=128, description="Who had set it; null: the plant file.")
+    why: str | None = Field(default=None, max_length=2000)
+    at: Instant | None = None
 
 
 class ModelSlots(Event):
@@ -26,11 +40,14 @@ class ModelSlots(Event):
     line: Name
     station: Name
     product: Name
-    active: Slot | None = None
-    shadow: Slot | None = None
+    active: Slot | None = Field(default=None, description="Without it the plant file's artifact scores.")
+    shadow: Slot | None = Field(default=None, description="Scores the same frames, onto a topic that must not act.")
     by: str = Field(min_length=1, max_length=128, description="Who changed it.")
     why: str | None = Field(default=None, max_length=2000)
     at: Instant
+    previous: PreviousSlots | None = Field(
+        default=None, description="The state before this change: compaction leaves a rollback nothing else to go by."
+    )
 
     @property
     def key(self) -> str:

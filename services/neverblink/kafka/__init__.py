@@ -3,6 +3,7 @@
 from neverblink.kafka.connection import KafkaError
 from neverblink.kafka.consumer import EventConsumer, Partition, Record, partition_of
 from neverblink.kafka.dead_letters import DeadLetters
+from neverblink.kafka.latest_events import LatestEvents
 from neverblink.kafka.producer import EventProducer, Place
 from neverblink.kafka.topics import ensure_topics
 
@@ -11,6 +12,7 @@ __all__ = [
     "EventConsumer",
     "EventProducer",
     "KafkaError",
+    "LatestEvents",
     "Partition",
     "Place",
     "Record",

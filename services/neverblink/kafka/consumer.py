@@ -23,6 +23,9 @@ Partition = tuple[str, int]
 
 _START_TIMEOUT_S = 10.0
 _METADATA_TIMEOUT_S = 15.0
+_MAX_POLL_INTERVAL_S = 300
+_ASK_EVERY_S = _MAX_POLL_INTERVAL_S / 5
+_BLOCK_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class EventConsumer:
         self._group = group
         self._short = {TOPICS[name].full_name(kafka.topic_prefix): name for name in topics}
         self._turn = 0
+        self._asked = 0.0
         self._listener = _Listener(self._short)
         largest = max(TOPICS[name].max_message_bytes for name in topics)
         self._client = AIOKafkaConsumer(
@@ -81,9 +85,10 @@ class EventConsumer:
             auto_offset_reset=start,
             session_timeout_ms=10_000,
             heartbeat_interval_ms=2_000,
-            max_poll_interval_ms=300_000,
-            # One record larger than this is still delivered; small blocks keep partitions fair to each other.
-            max_partition_fetch_bytes=largest,
+            max_poll_interval_ms=_MAX_POLL_INTERVAL_S * 1000,
+            # One record larger than this is still delivered. Small blocks keep partitions fair to each other: while
+            # one partition's block is not drained, aiokafka fetches nothing else from its broker for 0.1 s.
+            max_partition_fetch_bytes=_BLOCK_BYTES,
             fetch_max_bytes=4 * largest,
             fetch_max_wait_ms=250,
         )
@@ -138,29 +143,45 @@ class EventConsumer:
         timeout_s: float = 0.2,
         *,
         per_partition: int | None = None,
-        skip: frozenset[Partition] = frozenset(),
+        pause: frozenset[Partition] = frozenset(),
     ) -> list[Record]:
         """Return what has arrived, waiting at most `timeout_s` for the first record.
 
         aiokafka drains one partition's fetched block before it looks at the next, so partitions are asked
         one by one, each for at most `per_partition` records, beginning with another one every time.
-        Partitions in `skip` are left alone: that is the back-pressure.
+        Partitions in `pause` are not even fetched: that is the back-pressure.
         """
-        found = await self._ready_now(max_records, per_partition, skip)
-        if found or not timeout_s:
-            return found
-        allowed = self._in_turn(skip)
+        self._pause(pause)
+        allowed = self._in_turn(pause)
         if not allowed:
+            await self._still_here()
             await asyncio.sleep(timeout_s)
             return []
+        found = await self._ready_now(max_records, per_partition, pause)
+        if found or not timeout_s:
+            return found
         first = await self._take(allowed, timeout_s, 1)
         if first:
-            first += await self._ready_now(max_records - 1, per_partition, skip)
+            first += await self._ready_now(max_records - 1, per_partition, pause)
         return first
 
-    async def _ready_now(self, max_records: int, per_partition: int | None, skip: frozenset[Partition]) -> list[Record]:
+    def _pause(self, places: frozenset[Partition]) -> None:
+        """Let the client fetch nothing of these partitions and everything of the others."""
+        wanted = {self._native(place) for place in places} & self._client.assignment()
+        paused = self._client.paused()
+        self._client.pause(*(wanted - paused))
+        self._client.resume(*(paused - wanted))
+
+    async def _still_here(self) -> None:
+        """Ask a paused partition, in vain: who asks for nothing for long loses its place in the group."""
+        if asyncio.get_running_loop().time() - self._asked > _ASK_EVERY_S:
+            await self._take(self._in_turn(frozenset())[:1], 0, 1)
+
+    async def _ready_now(
+        self, max_records: int, per_partition: int | None, pause: frozenset[Partition]
+    ) -> list[Record]:
         found: list[Record] = []
-        for partition in self._in_turn(skip):
+        for partition in self._in_turn(pause):
             room = min(max_records - len(found), per_partition or max_records)
             if room <= 0:
                 break
@@ -168,6 +189,7 @@ class EventConsumer:
         return found
 
     async def _take(self, partitions: list[TopicPartition], timeout_s: float, most: int) -> list[Record]:
+        self._asked = asyncio.get_running_loop().time()
         try:
             batches = await self._client.getmany(*partitions, timeout_ms=int(timeout_s * 1000), max_records=most)
         except IllegalStateError:
@@ -195,15 +217,26 @@ class EventConsumer:
 
     async def seek_to_time(self, moment: datetime) -> None:
         """Read next the first record at or after that instant, or the end where there is none."""
+        for place, offset in (await self.offsets_at(moment)).items():
+            self._client.seek(self._native(place), offset)
+
+    async def offsets_at(self, moment: datetime) -> dict[Partition, int]:
+        """Return, of each assigned partition, the offset of the first record at or after that instant, or the end.
+
+        Raises KafkaError.
+        """
         owned = list(self._client.assignment())
-        millis = int(moment.timestamp() * 1000)
-        places = await self._client.offsets_for_times(dict.fromkeys(owned, millis))
-        for partition in owned:
-            found = places.get(partition)
-            if found is None:
-                await self._client.seek_to_end(partition)
-            else:
-                self._client.seek(partition, found.offset)
+        try:
+            ends = await self._client.end_offsets(owned)
+            places = await self._client.offsets_for_times(dict.fromkeys(owned, int(moment.timestamp() * 1000)))
+        except CLIENT_FAULTS as error:
+            raise explained(error, self._kafka, f"look into {', '.join(self._topics)}") from error
+        return {self._short_place(tp): ends[tp] if (found := places.get(tp)) is None else found.offset for tp in owned}
+
+    def read_alone(self, place: Partition, offset: int) -> None:
+        """Read this partition from that offset on, and no other. Not for a member of a group."""
+        self._client.assign([self._native(place)])
+        self._client.seek(self._native(place), offset)
 
     async def ends(self) -> dict[Partition, int]:
         """Return the offset after the last record of each assigned partition."""
@@ -221,8 +254,10 @@ class EventConsumer:
         """Return the partitions read now."""
         return {(self._short[tp.topic], tp.partition) for tp in self._client.assignment()}
 
-    def _in_turn(self, skip: frozenset[Partition]) -> list[TopicPartition]:
-        partitions = sorted(tp for tp in self._client.assignment() if (self._short[tp.topic], tp.partition) not in skip)
+    def _in_turn(self, pause: frozenset[Partition]) -> list[TopicPartition]:
+        partitions = sorted(
+            tp for tp in self._client.assignment() if (self._short[tp.topic], tp.partition) not in pause
+        )
         if not partitions:
             return []
         self._turn = (self._turn + 1) % len(partitions)

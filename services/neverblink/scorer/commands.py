@@ -1,16 +1,21 @@
-"""`neverblink scorer`: loads the models, then joins the group."""
+"""`neverblink scorer`: reads which models are active, loads them, then joins the group."""
 
 import asyncio
+import contextlib
 import socket
+from collections.abc import AsyncIterator
 
 from neverblink import telemetry
-from neverblink.kafka import EventConsumer, EventProducer, ensure_topics
+from neverblink.events import ModelSlots
+from neverblink.kafka import EventConsumer, EventProducer, LatestEvents, ensure_topics
+from neverblink.kafka.objects import ObjectStore
 from neverblink.plant import Plant
 from neverblink.scorer.models import Models
 from neverblink.scorer.service import Scorer
+from neverblink.scorer.slot_follower import READ_WITHIN_S, SlotFollower
 from neverblink.service_life import ready, run_service
 
-_TOPICS = ("frames", "verdicts", "shadow-verdicts", "evidence", "dead-letters")
+_TOPICS = ("frames", "verdicts", "shadow-verdicts", "evidence", "models", "dead-letters")
 
 
 async def run(plant: Plant, instance: str | None = None) -> None:
@@ -20,21 +25,41 @@ async def run(plant: Plant, instance: str | None = None) -> None:
     telemetry.setup("scorer", plant.site)
 
     async def main(stop: asyncio.Event) -> None:
-        telemetry.logger("scorer").info("loading models")
+        await ensure_topics(plant.kafka, _TOPICS)
         # Before joining: a member that holds partitions must be able to score at once.
-        models = await asyncio.to_thread(Models.load, plant)
-        await ensure_topics(plant.kafka, ("frames", "verdicts", "shadow-verdicts", "evidence", "dead-letters"))
-        consumer = EventConsumer(
-            plant.kafka,
-            "frames",
-            client_id=f"scorer-{name}",
-            group=f"{plant.kafka.topic_prefix}-scorer",
-            instance=f"scorer-{name}",
-        )
-        producer = EventProducer(plant.kafka, source=f"/{plant.site}/scorer", client_id=f"scorer-{name}")
-        async with producer, consumer:
-            scorer = Scorer(consumer, producer, models, plant.scorer, scales=plant.scales())
-            ready("scorer", products=[product.name for product in plant.products])
-            await scorer.run(stop)
+        async with followed_models(plant, client_id=f"scorer-{name}-models") as models:
+            consumer = EventConsumer(
+                plant.kafka,
+                "frames",
+                client_id=f"scorer-{name}",
+                group=f"{plant.kafka.topic_prefix}-scorer",
+                instance=f"scorer-{name}",
+            )
+            producer = EventProducer(plant.kafka, source=f"/{plant.site}/scorer", client_id=f"scorer-{name}")
+            async with producer, consumer:
+                objects = ObjectStore.of(plant.storage)
+                scorer = Scorer(consumer, producer, models, plant.scorer, scales=plant.scales(), objects=objects)
+                ready("scorer", products=[product.name for product in plant.products])
+                await scorer.run(stop)
 
     await run_service("scorer", main)
+
+
+@contextlib.asynccontextmanager
+async def followed_models(plant: Plant, *, client_id: str) -> AsyncIterator[Models]:
+    """Load the models that the topic says are active, and follow its changes until the block is left.
+
+    Raises KafkaError when the topic cannot be read, and ModelError when nothing can score.
+    """
+    log = telemetry.logger("scorer")
+    log.info("reading which models are active")
+    async with LatestEvents(plant.kafka, ModelSlots, client_id=client_id) as events:
+        slots = dict(await events.to_the_end(READ_WITHIN_S))
+        log.info("loading models", extra={"fields": {"stations_with_slots": len(slots)}})
+        models = await asyncio.to_thread(Models.load, plant, [event for event in slots.values() if event is not None])
+        following = asyncio.create_task(SlotFollower(events, models).run(), name="models")
+        try:
+            yield models
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)

@@ -3,139 +3,262 @@
 The knobs have the names and meaning of Triton's dynamic batcher.
 """
 
-import asyncio
-import heapq
-from collections import deque
-from collections.abc import Callable
+import threading
+from bisect import bisect_left, bisect_right, insort
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 _SMOOTHING = 0.2
-_SLICE_S = 0.001
+# A batch that is larger by half and faster by less than this is not worth making its frames wait for each other.
+_WORTH = 0.95
+# All that waits would be through in a tenth of the time that the most urgent frame has left: order is free.
+_PLENTY = 10
+_RECENT = 64
+_SLICE_S = 0.0005
+_NO_TIME_S = 1e-9
+"""Differences of instants are not exact."""
 
 T = TypeVar("T")
 
 
 class LateError(Exception):
-    """The frame's deadline passed, or will have passed before a batch could be through."""
-
-
-@dataclass(order=True)
-class _Waiting(Generic[T]):
-    deadline: float
-    order: int
-    item: T = field(compare=False)
-    since: float = field(compare=False)
-    taken: "asyncio.Future[None]" = field(compare=False)
+    """The frame's deadline passed before a batch could take it."""
 
 
 class BatchClock:
     """How long a batch takes, learnt per size: an exponentially weighted mean of what was measured."""
 
-    def __init__(self) -> None:
-        self._seconds: dict[int, float] = {}
+    def __init__(self, max_batch: int) -> None:
+        self._max_batch = max_batch
+        self._mean: dict[int, float] = {}
+        self._deviation: dict[int, float] = {}
+        self._expected: tuple[float, ...] = (0.0,) * max_batch
 
     def learn(self, size: int, seconds: float) -> None:
         """Take one measured batch."""
-        known = self._seconds.get(size, seconds)
-        self._seconds[size] = known + _SMOOTHING * (seconds - known)
+        error = seconds - self._mean.get(size, seconds)
+        self._mean[size] = self._mean.get(size, seconds) + _SMOOTHING * error
+        spread = self._deviation.get(size, 0.0)
+        self._deviation[size] = spread + _SMOOTHING * (abs(error) - spread)
+        self._expected = self._table()
+
+    @property
+    def is_learnt(self) -> bool:
+        """Say whether anything was measured."""
+        return bool(self._mean)
 
     def expect(self, size: int) -> float:
         """Return the seconds that a batch of this size will take; 0 before anything was measured."""
-        if not self._seconds:
+        return self._expected[min(size, self._max_batch) - 1]
+
+    def cautiously(self, size: int) -> float:
+        """Return the seconds that few batches of this size exceed: twice the mean deviation above the mean."""
+        if not self._mean:
             return 0.0
-        nearest = min(self._seconds, key=lambda known: (abs(known - size), known))
-        return self._seconds[nearest] * max(1.0, size / nearest)
+        return self.expect(size) + 2 * self._deviation[self._nearest(size)]
+
+    def largest(self, most: int, slack: float) -> int:
+        """Return the largest size up to `most` that takes no longer than `slack` seconds, 0 when none does."""
+        return min(most, bisect_right(self._expected, slack + _NO_TIME_S))
+
+    def _table(self) -> tuple[float, ...]:
+        # More frames never take less time: what says otherwise is noise.
+        seconds, table = 0.0, []
+        for size in range(1, self._max_batch + 1):
+            nearest = self._nearest(size)
+            seconds = max(seconds, self._mean[nearest] * max(1.0, size / nearest))
+            table.append(seconds)
+        return tuple(table)
+
+    def _nearest(self, size: int) -> int:
+        return min(self._mean, key=lambda known: (abs(known - size), known))
+
+
+@dataclass(order=True, slots=True)
+class _Waiting(Generic[T]):
+    deadline: float
+    order: int
+    item: T = field(compare=False)
+    station: str = field(compare=False)
+    since: float = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken(Generic[T]):
+    """What leaves the queue: a batch for the engine, and those whose deadline passed."""
+
+    batch: Sequence[T] = ()
+    expired: Sequence[T] = ()
+
+
+class DeadlineQueue(Generic[T]):
+    """Decides what the engine does next; no clock, no thread. Instants and deadlines are seconds.
+
+    A batch leaves when it is full, when its oldest frame has waited `max_queue_delay_s`, or when the earliest
+    deadline less the expected batch time says now. As long as all can be in time, the earliest deadlines leave, so
+    many that the first of them is in time. When they cannot, as many are as the engine can do, and the stations take
+    turns: one that sends too much displaces its own frames. A frame that cannot be in time displaces none that can.
+
+    They take turns too where there is time in plenty: a backlog whose deadlines are earlier, but far, delays nobody.
+
+    Spare items (late frames, shadow models) leave when nothing else waits, and so few that a frame that comes
+    meanwhile is still in time, to judge by the least time left that frames came with lately.
+    """
+
+    def __init__(self, *, max_batch: int, max_queue_delay_s: float) -> None:
+        self._max_batch = max_batch
+        self._max_delay = max_queue_delay_s
+        # No bounds of their own: both hold what the fetcher and the statistics have in hand, and those are bounded.
+        self._waiting: list[_Waiting[T]] = []
+        self._spare: deque[T] = deque()
+        self._slacks: deque[float] = deque(maxlen=_RECENT)
+        self._order = 0
+        # When each station last had a frame in a batch, counted in batches; as many entries as there are stations.
+        self._served: dict[str, int] = {}
+        self._batches = 0
+        self.times = BatchClock(max_batch)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, item: T, deadline: float, station: str, now: float) -> None:
+        """Hold an item until it leaves in a batch or expires."""
+        self._order += 1
+        insort(self._waiting, _Waiting(deadline, self._order, item, station, now))
+        self._slacks.append(deadline - now)
+
+    def put_spare(self, item: T) -> None:
+        """Hold an item that no part waits for."""
+        self._spare.append(item)
+
+    def take(self, now: float) -> Taken[T]:
+        """Return what leaves now. Call it when the engine is free."""
+        count = bisect_right(self._waiting, now, key=lambda one: one.deadline)
+        expired = [one.item for one in self._waiting[:count]]
+        del self._waiting[:count]
+        wait = self.wait_s(now)
+        if wait is None or wait > 0:
+            return Taken(expired=expired)
+        if not self._waiting:
+            return Taken([self._spare.popleft() for _ in range(self._spare_size())], expired)
+        chosen = self._chosen(now)
+        leaving = {one.order for one in chosen}
+        self._batches += 1
+        self._served |= dict.fromkeys((one.station for one in chosen), self._batches)
+        self._waiting = [one for one in self._waiting if one.order not in leaving]
+        return Taken([one.item for one in chosen], expired)
+
+    def wait_s(self, now: float) -> float | None:
+        """Return for how long a batch may still wait for company; None when there is nothing to do."""
+        count = len(self._waiting)
+        if not count:
+            return 0.0 if self._spare_size() else None
+        if count >= self._max_batch:
+            return 0.0
+        oldest = min(one.since for one in self._waiting)
+        latest_start = self._waiting[0].deadline - self.times.cautiously(count + 1)
+        return max(0.0, min(oldest + self._max_delay, latest_start) - now)
+
+    def _chosen(self, now: float) -> list[_Waiting[T]]:
+        first = bisect_left(self._waiting, now + self.times.expect(1) - _NO_TIME_S, key=lambda one: one.deadline)
+        hopeful = self._waiting[first:]
+        if not hopeful:
+            # Nothing is displaced, and the expected time may be wrong: it is measured anew.
+            return self._waiting[:1]
+        if self._all_in_time(hopeful, now):
+            size = self.times.largest(min(self._max_batch, len(hopeful)), hopeful[0].deadline - now)
+            return (self._in_turns(hopeful) if self._is_time_in_plenty(hopeful, now) else hopeful)[:size]
+        return self._shared(hopeful, now)
+
+    def _all_in_time(self, hopeful: Sequence[_Waiting[T]], now: float) -> bool:
+        place = 0
+        while place < len(hopeful):
+            most = min(self._max_batch, len(hopeful) - place)
+            size = self.times.largest(most, hopeful[place].deadline - now)
+            if not size:
+                return False
+            now += self.times.expect(size)
+            place += size
+        return True
+
+    def _shared(self, hopeful: Sequence[_Waiting[T]], now: float) -> list[_Waiting[T]]:
+        """Choose so that most frames a second are in time, one of each station before a second of any.
+
+        Where a batch is smaller than the stations are many, those that waited longest for their turn come first.
+        """
+        able: dict[int, Sequence[_Waiting[T]]] = {}
+        for size in range(1, min(self._max_batch, len(hopeful)) + 1):
+            soonest = now + self.times.expect(size) - _NO_TIME_S
+            enough = hopeful[bisect_left(hopeful, soonest, key=lambda one: one.deadline) :]
+            if len(enough) >= size:
+                able[size] = enough
+        rates = {size: size / self.times.expect(size) for size in able}
+        size = min(size for size, rate in rates.items() if rate >= _WORTH * max(rates.values()))
+        return self._in_turns(able[size])[:size]
+
+    def _is_time_in_plenty(self, hopeful: Sequence[_Waiting[T]], now: float) -> bool:
+        batches = -(-len(hopeful) // self._max_batch)
+        return hopeful[0].deadline - now >= _PLENTY * batches * self.times.expect(self._max_batch)
+
+    def _in_turns(self, waiting: Sequence[_Waiting[T]]) -> list[_Waiting[T]]:
+        turns: Counter[str] = Counter()
+        ranked: list[tuple[int, int, _Waiting[T]]] = []
+        for one in waiting:
+            ranked.append((turns[one.station], self._served.get(one.station, 0), one))
+            turns[one.station] += 1
+        return [one for _, _, one in sorted(ranked)]
+
+    def _spare_size(self) -> int:
+        most = min(self._max_batch, len(self._spare))
+        if not self.times.is_learnt:
+            return min(most, 1)
+        if not self._slacks:
+            return most
+        return self.times.largest(most, min(self._slacks) - self.times.cautiously(1))
 
 
 class DeadlineBatcher(Generic[T]):
-    """A bounded queue from which batches leave.
+    """A `DeadlineQueue` between the loop, which puts, and the compute thread, which takes. `clock` gives seconds."""
 
-    A batch leaves when it is full, when its oldest frame has waited `max_queue_delay_s`, or when the earliest
-    deadline less the expected batch time says now. `put` waits when `max_queue_size` frames are held: that is
-    the back-pressure. Times are seconds of `clock`, deadlines too.
-    """
-
-    def __init__(
-        self,
-        *,
-        max_batch: int,
-        max_queue_delay_s: float,
-        max_queue_size: int,
-        clock: Callable[[], float],
-    ) -> None:
-        self._max_batch = max_batch
-        self._max_delay = max_queue_delay_s
-        self._max_size = max_queue_size
+    def __init__(self, *, max_batch: int, max_queue_delay_s: float, clock: Callable[[], float]) -> None:
+        self._queue: DeadlineQueue[T] = DeadlineQueue(max_batch=max_batch, max_queue_delay_s=max_queue_delay_s)
         self._clock = clock
-        self._heap: list[_Waiting[T]] = []
-        # Late frames are scored for statistics only when nothing else waits; the oldest gives way.
-        self._late: deque[T] = deque(maxlen=max_queue_size)
-        self._order = 0
-        self._changed = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
-        self.times = BatchClock()
-        self.late_dropped = 0
+        self._changed = threading.Condition()
+        self._closed = False
 
-    def __len__(self) -> int:
-        return len(self._heap)
+    def put(self, item: T, deadline: float, station: str) -> None:
+        """Hold an item until it leaves in a batch or expires."""
+        with self._changed:
+            self._queue.put(item, deadline, station, self._clock())
+            self._changed.notify()
 
-    async def put(self, item: T, deadline: float) -> None:
-        """Hold an item until it leaves in a batch. Raises LateError when it can no longer be in time."""
-        while len(self._heap) >= self._max_size:
-            self._room.clear()
-            await self._room.wait()
-        self._order += 1
-        waiting = _Waiting(deadline, self._order, item, self._clock(), asyncio.get_running_loop().create_future())
-        heapq.heappush(self._heap, waiting)
-        self._changed.set()
-        await waiting.taken
+    def put_spare(self, item: T) -> None:
+        """Hold an item that no part waits for."""
+        with self._changed:
+            self._queue.put_spare(item)
+            self._changed.notify()
 
-    def put_late(self, item: T) -> T | None:
-        """Hold a late item for when there is room; return the one that had to make room, if any."""
-        displaced = self._late.popleft() if len(self._late) == self._late.maxlen else None
-        self._late.append(item)
-        self.late_dropped += displaced is not None
-        self._changed.set()
-        return displaced
+    def take(self) -> Taken[T] | None:
+        """Block until something leaves and return it; None once the batcher is closed."""
+        with self._changed:
+            while not self._closed:
+                now = self._clock()
+                taken = self._queue.take(now)
+                if taken.batch or taken.expired:
+                    return taken
+                wait = self._queue.wait_s(now)
+                self._changed.wait(None if wait is None else max(wait, _SLICE_S))
+        return None
 
-    async def take(self) -> list[T]:
-        """Wait for a batch and return it, at most `max_batch` items. Call it when the engine is free."""
-        while True:
-            self._refuse_late()
-            if self._heap and (wait := self._wait_s()) <= 0:
-                return self._leave()
-            if not self._heap and self._late:
-                return [self._late.popleft() for _ in range(min(self._max_batch, len(self._late)))]
-            self._changed.clear()
-            try:
-                async with asyncio.timeout(max(wait, _SLICE_S) if self._heap else None):
-                    await self._changed.wait()
-            except TimeoutError:
-                continue
+    def learn(self, size: int, seconds: float) -> None:
+        """Take the time that a batch of `size` needed."""
+        with self._changed:
+            self._queue.times.learn(size, seconds)
 
-    def _wait_s(self) -> float:
-        """Return how long a batch may still wait for company."""
-        if len(self._heap) >= self._max_batch:
-            return 0.0
-        now = self._clock()
-        oldest = min(waiting.since for waiting in self._heap)
-        latest_start = self._heap[0].deadline - self.times.expect(len(self._heap) + 1)
-        return min(oldest + self._max_delay, latest_start) - now
-
-    def _leave(self) -> list[T]:
-        batch = [heapq.heappop(self._heap) for _ in range(min(self._max_batch, len(self._heap)))]
-        self._room.set()
-        for waiting in batch:
-            if not waiting.taken.done():
-                waiting.taken.set_result(None)
-        return [waiting.item for waiting in batch]
-
-    def _refuse_late(self) -> None:
-        now = self._clock()
-        while self._heap and self._heap[0].deadline <= now:
-            waiting = heapq.heappop(self._heap)
-            self._room.set()
-            if not waiting.taken.done():
-                waiting.taken.set_exception(LateError)
+    def close(self) -> None:
+        """Let `take` return; what waits stays where it is."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

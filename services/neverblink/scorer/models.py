@@ -1,22 +1,26 @@
-"""The models of this scorer: one backbone for all products that share it, one memory bank per product."""
+"""The models of this scorer: which one scores each station's frames, which one in shadow, and how that changes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from opentelemetry.metrics import CallbackOptions, Observation
 
 from neverblink import telemetry
-from neverblink.events import ArtifactRef
-from neverblink.plant import Plant, Product, ScorerSettings
-from neverblink.scorer.policy import policy_of
-from neverblink.vision.artifact import Artifact, load_artifact
-from neverblink.vision.hybrid import Policy
+from neverblink.events import ModelSlots
+from neverblink.plant import Plant
+from neverblink.scorer.model_loader import Model, ModelLoader
+from neverblink.scorer.model_memory import Key
 from neverblink.vision.inspection import Inspection
-from neverblink.vision.inspector import Inspector, extractor_of, features_key, inspect_defects
-from neverblink.vision.patchcore import FeatureExtractor
+from neverblink.vision.inspector import Prepared, inspect_prepared
+
+__all__ = ["Model", "ModelError", "Models", "Place", "StationModels"]
+
+Place = tuple[str, str]
+"""The names of a line and of one of its stations."""
+
+SlotName = Literal["active", "shadow"]
 
 
 class ModelError(RuntimeError):
@@ -24,96 +28,189 @@ class ModelError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """One product's model, ready to score."""
+class StationModels:
+    """What scores a station's frames of a product.
 
-    product: Product
-    inspector: Inspector
-    policy: Policy
+    `wanted` is what was asked for, None: the plant file's artifact. `faults` say why that is not what scores.
+    """
+
+    product: str
+    active: Model | None = None
+    shadow: Model | None = None
+    wanted: ModelSlots | None = None
+    faults: tuple[str, ...] = ()
 
     @property
-    def artifact(self) -> Artifact:
-        """Return the artifact that it was loaded from."""
-        return self.inspector.artifact
+    def is_plants(self) -> bool:
+        """Say whether the plant file's artifact is what should score."""
+        return self.wanted is None or self.wanted.active is None
 
     @property
-    def reference(self) -> ArtifactRef:
-        """Return what a verdict says about the model."""
-        return ArtifactRef(name=self.artifact.name, version=self.artifact.version, digest=self.artifact.digest)
+    def keys(self) -> set[Key]:
+        """Return what must stay in memory for this station."""
+        return {model.key for model in (self.active, self.shadow) if model is not None}
 
 
 class Models:
-    """The loaded models by product. Scoring belongs to the compute thread, nothing else touches torch."""
+    """The loaded models by station.
 
-    def __init__(self, models: Iterable[Model]) -> None:
-        self._models = {model.product.name: model for model in models}
+    `opened` blocks and belongs to the thread that loads, `score` to the one that computes, the rest to the loop.
+    """
+
+    def __init__(self, plant: Plant, loader: ModelLoader | None = None) -> None:
+        self._plant = plant
+        self._loader = loader or ModelLoader(plant)
+        # Replaced as a whole, never changed: whoever looks sees all of a swap or nothing of it.
+        self._stations: Mapping[Place, StationModels] = {
+            (line.name, station.name): StationModels(station.product) for line, station in plant.stations()
+        }
+        self._log = telemetry.logger("scorer")
+        meter = telemetry.meter("scorer")
+        self._swaps = meter.create_counter("neverblink.scorer.model_swaps", unit="{swap}")
+        self._faults = meter.create_counter("neverblink.scorer.model_faults", unit="{fault}")
+        meter.create_observable_gauge("neverblink.scorer.slots_in_fault", [self._observe_faults], unit="{slot}")
+        meter.create_observable_gauge("neverblink.scorer.model_memory", [self._observe_memory], unit="By")
 
     @classmethod
-    def load(cls, plant: Plant) -> "Models":
-        """Load every product that a station inspects, and warm each backbone up.
+    def load(cls, plant: Plant, slots: Iterable[ModelSlots] = ()) -> "Models":
+        """Open what every station needs and warm it up: what `slots` say, else the artifact that the plant file names.
 
-        A product whose artifact is missing or broken is left out with an alarm: its parts are `no-model`.
-        Raises ModelError when none can be loaded.
+        A station whose artifact is missing or broken has none, with an alarm: its parts are `no-model`. Blocks.
+        Raises ModelError when no station has one.
         """
         if plant.scorer.threads:
             torch.set_num_threads(plant.scorer.threads)
-        log = telemetry.logger("scorer")
-        wanted = {station.product for _, station in plant.stations()}
-        extractors: dict[str, FeatureExtractor] = {}
-        models: list[Model] = []
-        faults: list[str] = []
-        for product in (product for product in plant.products if product.name in wanted):
-            folder = plant.artifact_folder(product)
-            try:
-                model = _load(product, folder, plant.scorer, extractors)
-            except ValueError as error:
-                faults.append(f"product {product.name}: {error}")
-                log.error(f"product {product.name} has no model: {error}")
-                continue
-            models.append(model)
-            log.info(
-                f"product {product.name} is scored by {model.artifact.name} {model.artifact.version}",
-                extra={
-                    "fields": {
-                        "digest": model.artifact.digest,
-                        "threshold": model.artifact.threshold,
-                        "knows": sorted(model.artifact.parts),
-                    }
-                },
-            )
-        if not models:
+        models = cls(plant)
+        wanted = {(event.line, event.station): event for event in slots}
+        for place in models.stations:
+            models.put(place, models.opened(place, wanted.get(place)))
+        if not any(found.active for found in models.stations.values()):
+            faults = sorted({fault for found in models.stations.values() for fault in found.faults})
             raise ModelError("no model can be loaded: " + "; ".join(faults))
-        return cls(models)
+        return models
+
+    @property
+    def stations(self) -> Mapping[Place, StationModels]:
+        """Return what scores where, and what is wrong where."""
+        return self._stations
 
     def __getitem__(self, product: str) -> Model:
-        return self._models[product]
+        for found in self._stations.values():
+            if found.product == product and found.active is not None:
+                return found.active
+        raise KeyError(product)
 
-    def get(self, product: str) -> Model | None:
-        """Return the product's model, None when there is none."""
-        return self._models.get(product)
+    def active(self, line: str, station: str, product: str) -> Model | None:
+        """Return what scores a station's frames of a product now, None when there is none.
 
-    def score(self, pictures: Sequence[tuple[str, NDArray[np.uint8]]]) -> list[Inspection]:
-        """Score pictures of any products: (product, (H, W, 3) uint8 RGB), each backbone run once.
-
-        Returns one Inspection per picture, in order.
+        Frames of another product than the station's own are scored by the plant file's artifact, where it is loaded
+        because another station inspects that product with it.
         """
-        return inspect_defects([(self._models[product].inspector, pixels) for product, pixels in pictures])
+        found = self._stations.get((line, station))
+        if found is not None and found.product == product:
+            return found.active
+        others = (other for other in self._stations.values() if other.product == product and other.is_plants)
+        return next((other.active for other in others if other.active is not None), None)
 
+    def shadow(self, line: str, station: str) -> Model | None:
+        """Return what scores the same frames without acting, None when there is none."""
+        found = self._stations.get((line, station))
+        return None if found is None else found.shadow
 
-def _load(product: Product, folder: Path, settings: ScorerSettings, extractors: dict[str, FeatureExtractor]) -> Model:
-    artifact = load_artifact(folder)
-    key = features_key(artifact)
-    if key not in extractors:
-        extractors[key] = extractor_of(
-            artifact, weights=product.weights, device=settings.device, engine=settings.engine
+    def score(self, work: Sequence[tuple[Model, Prepared]]) -> list[Inspection]:
+        """Score images of any models, each with what its own model's inspector prepared; each backbone runs once.
+
+        Returns one Inspection per image, in order.
+        """
+        return inspect_prepared([(model.inspector, prepared) for model, prepared in work])
+
+    def opened(self, place: Place, wanted: ModelSlots | None) -> StationModels:
+        """Open what a station should be scored by, and say what it will be: a slot that fails keeps what it has.
+
+        Nothing changes before `put`. Blocks for seconds where an artifact was not used before.
+        """
+        before = self._stations[place]
+        product = wanted.product if wanted is not None else self._plant.line(place[0]).station(place[1]).product
+        if product != before.product:
+            before = StationModels(product)
+        in_use = {key for found in self._stations.values() for key in found.keys}
+        faults: list[str] = []
+
+        def tried(name: SlotName, old: Model | None, open_model: Callable[[], Model]) -> Model | None:
+            try:
+                return open_model()
+            except Exception as error:  # noqa: BLE001 - the boundary: no fault of an artifact may stop the scorer
+                if not isinstance(error, ValueError):
+                    self._log.error(f"a model of {'/'.join(place)} cannot be opened", exc_info=error)
+                faults.append(f"{name}: {error if isinstance(error, ValueError) else repr(error)}")
+                return old
+
+        slot = None if wanted is None else wanted.active
+        active = tried(
+            "active",
+            before.active,
+            lambda: (
+                self._loader.of_plant(self._plant.product(product), in_use)
+                if slot is None
+                else self._loader.of_slot(self._plant.product(product), slot, in_use)
+            ),
         )
-    inspector = Inspector(
-        artifact,
-        extractors[key],
-        device=settings.device,
-        segment_from=product.defects.suspicious_from if product.defects.segment == "suspicious" else 0.0,
-        min_area_px=product.min_area_px,
-    )
-    for size in {1, settings.max_batch}:
-        inspector.warm_up(size)
-    return Model(product, inspector, policy_of(product.defects))
+        shadow_slot = None if wanted is None else wanted.shadow
+        shadow = None
+        if shadow_slot is not None:
+            beside = in_use | ({active.key} if active is not None else set())
+            shadow = tried(
+                "shadow",
+                before.shadow,
+                lambda: self._loader.of_slot(self._plant.product(product), shadow_slot, beside),
+            )
+        return StationModels(product, active, shadow, wanted, tuple(faults))
+
+    def put(self, place: Place, found: StationModels) -> None:
+        """Let a station's next frames be scored by what was opened; frames on their way keep their model."""
+        before = self._stations[place]
+        self._stations = {**self._stations, place: found}
+        self._tell_swap(place, "active", before.active, found.active)
+        self._tell_swap(place, "shadow", before.shadow, found.shadow)
+        goes_on = "has no model" if found.active is None else f"goes on with {_named(found.active)}"
+        for fault in found.faults:
+            self._faults.add(1, {"line": place[0], "station": place[1]})
+            if fault not in before.faults:
+                self._log.error(f"{'/'.join(place)} {goes_on}: {fault}", extra={"fields": _fields(place, found)})
+        if before.faults and not found.faults:
+            self._log.info(
+                f"{'/'.join(place)} has the models that it should have", extra={"fields": _fields(place, found)}
+            )
+
+    def _tell_swap(self, place: Place, name: SlotName, old: Model | None, new: Model | None) -> None:
+        if _identity(old) == _identity(new):
+            return
+        self._swaps.add(1, {"line": place[0], "station": place[1], "slot": name})
+        what = "no model" if new is None else _named(new)
+        words = {"active": f"is scored by {what}", "shadow": f"is scored in shadow by {what}"}
+        fields: dict[str, object] = {"line": place[0], "station": place[1], "slot": name}
+        for which, model in (("old", old), ("new", new)):
+            if model is not None:
+                fields[f"{which}_digest"], fields[f"{which}_threshold"] = model.artifact.digest, model.threshold
+        self._log.info(f"{'/'.join(place)} {words[name]}", extra={"fields": fields})
+
+    def _observe_faults(self, _: CallbackOptions) -> Iterator[Observation]:
+        for (line, station), found in self._stations.items():
+            yield Observation(len(found.faults), {"line": line, "station": station})
+
+    def _observe_memory(self, _: CallbackOptions) -> Iterator[Observation]:
+        yield Observation(self._loader.memory.bytes)
+
+
+def _named(model: Model) -> str:
+    return f"{model.artifact.name} {model.artifact.version}"
+
+
+def _identity(model: Model | None) -> tuple[Key, float] | None:
+    return None if model is None else (model.key, model.threshold)
+
+
+def _fields(place: Place, found: StationModels) -> dict[str, object]:
+    by = None if found.wanted is None else found.wanted.by
+    scored_by = None if found.active is None else found.active.artifact.digest
+    return {"line": place[0], "station": place[1], "asked_by": by, "scored_by": scored_by, "faults": found.faults}

@@ -14,6 +14,7 @@ from neverblink.events import (
 )
 from neverblink.events.identity import shadow_verdict_id, verdict_id
 from neverblink.events.verdict import Scored
+from neverblink.scorer.work import Cause
 from neverblink.vision.hybrid import Decision as Hybrid
 
 
@@ -69,16 +70,15 @@ def in_time(frame: Frame, evidence: tuple[str, ...], **facts: object) -> Verdict
     return scored(Verdict, frame, id=verdict_id(frame.id), evidence=evidence, **facts)  # type: ignore[arg-type]
 
 
-def for_statistics(frame: Frame, artifact: ArtifactRef, **facts: object) -> ShadowVerdict:
-    """Return the score of a frame that was too late to act on."""
-    cause = "late-frame"
+def for_statistics(frame: Frame, artifact: ArtifactRef, cause: Cause, **facts: object) -> ShadowVerdict:
+    """Return a score that must not act; its id tells models and causes apart."""
     return scored(
         ShadowVerdict,
         frame,
         artifact=artifact,
         id=shadow_verdict_id(frame.id, artifact.digest, cause),
         cause=cause,
-        late=True,
+        late=cause == "late-frame",
         **facts,  # type: ignore[arg-type]
     )
 

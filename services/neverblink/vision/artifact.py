@@ -190,6 +190,10 @@ class Manifest(Description):
             raise ValueError(f"it describes the parts {sorted(described)} and has files of {sorted(self.parts)}")
         return self
 
+    def files(self) -> dict[str, "TensorFile | PartFile"]:
+        """Return what the manifest says about the files beside it, by their names."""
+        return {TENSORS: self.tensors, **{PARTS[name]: file for name, file in self.parts.items()}}
+
     def digest(self) -> str:
         """Return the artifact's identity: sha256 of the canonical manifest, which names the tensors' digest."""
         # Without defaults: a field added later leaves the identity of older artifacts as it was.
@@ -397,16 +401,24 @@ def load_artifact(path: Path, *, digest: str | None = None) -> Artifact:
     Every file's digest, size and shape is checked before it is used, and nothing in it is executed.
     Raises ArtifactError.
     """
+    manifest, found = read_manifest(path, digest=digest)
+    tensors = _read_tensors(path / TENSORS, manifest.tensors)
+    parts = {name: _read_tensors(path / PARTS[name], file) for name, file in manifest.parts.items()}
+    return _assemble(path, manifest, found, tensors, parts)
+
+
+def read_manifest(path: Path, *, digest: str | None = None) -> tuple[Manifest, str]:
+    """Read what an artifact says about itself, and its digest; the files that it names are not looked at.
+
+    Raises ArtifactError.
+    """
     sealed = _read_manifest(path)
-    manifest = sealed.manifest
-    found = manifest.digest()
+    found = sealed.manifest.digest()
     if found != sealed.digest:
         raise ArtifactError(f"{path / MANIFEST} was altered: its content has digest {found}, it claims {sealed.digest}")
     if digest is not None and found != digest:
         raise ArtifactError(f"{path} is another artifact than asked for: digest {found}, not {digest}")
-    tensors = _read_tensors(path / TENSORS, manifest.tensors)
-    parts = {name: _read_tensors(path / PARTS[name], file) for name, file in manifest.parts.items()}
-    return _assemble(path, manifest, found, tensors, parts)
+    return sealed.manifest, found
 
 
 def _read_tensors(path: Path, file: TensorFile | PartFile) -> dict[str, npt.NDArray[np.generic]]:

@@ -1,7 +1,8 @@
 """Known defects of one product: the U-Net's regions and the classifier's names, added to PatchCore's anomaly."""
 
+import copy
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +49,7 @@ class DefectFinder:
         self._plan = manifest.tiling
         self._preprocess = manifest.backbone.preprocess
         self._threshold, self._map_threshold = artifact.threshold, artifact.map_threshold
-        self._segment_from, self._min_area_px = segment_from * artifact.threshold, min_area_px
+        self._segment_from, self._min_area_px = segment_from, min_area_px
         self._unet = None if manifest.unet is None else manifest.unet.spec
         self._segmenter = (
             None
@@ -65,6 +66,12 @@ class DefectFinder:
             if manifest.classifier is None
             else Classifier.from_tensors(manifest.classifier.spec, artifact.parts["classifier"])
         )
+
+    def with_threshold(self, threshold: float) -> Self:
+        """Return a finder with another image threshold that shares the networks with this one."""
+        other = copy.copy(self)
+        other._threshold = threshold
+        return other
 
     def warm_up(self, batch: int) -> None:
         """Run a batch size that will occur, so that the first part does not pay for what is set up lazily."""
@@ -159,7 +166,8 @@ class DefectFinder:
         found: list[Probabilities | None] = [None] * len(images)
         if self._segmenter is None:
             return found
-        asked = [index for index, anomaly in enumerate(anomalies) if anomaly.score >= self._segment_from]
+        suspicious = self._segment_from * self._threshold
+        asked = [index for index, anomaly in enumerate(anomalies) if anomaly.score >= suspicious]
         inputs = [prepared[index] or self._inputs(images[index], self._segmenter) for index in asked]
         planes = iter(_segmented(self._segmenter, [part for parts in inputs for part in parts]))
         preprocess = self._segmenter.spec.preprocess

@@ -1,10 +1,11 @@
 """One product's models as jobs and services use them: an image in, what is wrong with it out, in tiles where large."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -83,11 +84,24 @@ class Inspector:
         """Resize, crop and cut an (H, W, 3) uint8 RGB image for all networks, in any thread. Raises VisionError."""
         return Prepared(image, self.prepare(image), self.finder.prepare(image))
 
-    def warm_up(self, batch: int) -> None:
-        """Run a batch size that will occur, so that the first part does not pay for what is set up lazily."""
-        side = self.extractor.spec.preprocess.side
-        grey = np.full((side, side, 3), 128, dtype=np.uint8)
-        self._patchcore.score(self.extractor.embed([grey] * (batch * max(1, self._regions))))
+    def with_threshold(self, threshold: float) -> Self:
+        """Return an inspector with another image threshold that shares the bank and all networks with this one."""
+        other = copy.copy(self)
+        other.finder = self.finder.with_threshold(threshold)
+        return other
+
+    def warm_up(self, batch: int, *, extractor_is_busy: bool = False) -> None:
+        """Run a batch size that will occur, so that the first part does not pay for what is set up lazily.
+
+        An extractor that is busy in another thread, and so warm, is left alone: the bank is shown its own vectors.
+        """
+        inputs = batch * max(1, self._regions)
+        if extractor_is_busy:
+            features = self._patchcore.normal_features(inputs, self.extractor.grid)
+        else:
+            side = self.extractor.spec.preprocess.side
+            features = self.extractor.embed([np.full((side, side, 3), 128, dtype=np.uint8)] * inputs)
+        self._patchcore.score(features)
         self.finder.warm_up(batch)
 
     def judge(self, features: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Anomaly]:

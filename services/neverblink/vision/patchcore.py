@@ -127,6 +127,12 @@ class PatchCore:
             search=search,
         )
 
+    def normal_features(self, count: int, grid: tuple[int, int]) -> Tensor:
+        """Return (count, h, w, C) float32 features that look normal: vectors of the bank in turn."""
+        high, wide = grid
+        rows = torch.arange(count * high * wide, device=self._bank.device) % len(self._bank)
+        return self._bank[rows].view(count, high, wide, -1)
+
     @torch.inference_mode()
     def score(self, features: Tensor) -> list[Anomaly]:
         """Score (N, h, w, C) float32 features; an image's score does not depend on its company in the batch."""

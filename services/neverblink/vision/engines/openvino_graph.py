@@ -55,6 +55,7 @@ class OpenvinoEngine:
         }
         # A few images, and each should be ready soon: all threads share every image.
         alone = core.compile_model(model, "CPU", settings | {"PERFORMANCE_HINT": "LATENCY"})
+        constants = sum(op.data.nbytes for op in model.get_ops() if op.get_type_name() == "Constant")
         self._shape = tuple(alone.output(0).shape)[1:]
         self._alone = alone.create_infer_request()
         self._many: Any = None
@@ -63,6 +64,8 @@ class OpenvinoEngine:
             streams = settings | {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": threads}
             self._many = openvino.AsyncInferQueue(core.compile_model(model, "CPU", streams), threads)
             self._many.set_callback(_keep_output)
+        self.opaque_bytes = constants * (1 if self._many is None else 2)
+        """Bytes of the weights, once a compiled graph: OpenVINO holds them where Python does not see them."""
         self._threads = threads
 
     def embed(self, images: Tensor) -> Tensor:

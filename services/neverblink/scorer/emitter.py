@@ -1,0 +1,164 @@
+"""Says what came of a frame: events, sent until they are acknowledged."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from neverblink import telemetry
+from neverblink.events import Event, EventError, Evidence, Frame, Reason, Times
+from neverblink.events.envelope import attributes, trace_of
+from neverblink.events.evidence import EvidenceKind
+from neverblink.events.identity import derived_id, evidence_id
+from neverblink.kafka import DeadLetters, EventProducer, KafkaError, Record
+from neverblink.scorer import verdicts
+from neverblink.scorer.pictures import defects_of, evidence_pictures
+from neverblink.scorer.work import Arrival, Cause, Work
+from neverblink.vision.hybrid import decide
+from neverblink.vision.inspection import Inspection
+
+_RETRY_S = 0.5
+
+
+class Emitter:
+    """Sends verdicts, evidence and dead letters. Holds no queue: whoever has a frame in hand waits here with it."""
+
+    def __init__(
+        self,
+        producer: EventProducer,
+        *,
+        scales: Mapping[tuple[str, str], float],
+        workers: int,
+        clock: Callable[[], datetime],
+    ) -> None:
+        """`scales` are the mm per pixel of (line, station), where they are known."""
+        self._producer = producer
+        self._dead_letters = DeadLetters(producer, "scorer")
+        self._scales = scales
+        self._clock = clock
+        # Apart from the decoding threads: a picture to look at must not keep the next part's image waiting.
+        self._drawing = ThreadPoolExecutor(workers, thread_name_prefix="evidence")
+        self._log = telemetry.logger("scorer")
+        meter = telemetry.meter("scorer")
+        self._verdicts = meter.create_counter("neverblink.scorer.verdicts", unit="{verdict}")
+        self._defects = meter.create_counter("neverblink.scorer.defects", unit="{defect}")
+        self._to_verdict = meter.create_histogram("neverblink.scorer.captured_to_verdict", unit="s")
+
+    def close(self) -> None:
+        """End the threads."""
+        self._drawing.shutdown(wait=True, cancel_futures=True)
+
+    async def scored(self, work: Work, inspection: Inspection) -> None:
+        """Send the verdict and its evidence; above the deadline by now, the score is for statistics only."""
+        if self._clock() > work.frame.deadline:
+            await self.late(work.arrival)
+            await self.for_statistics(work, inspection, "late-frame")
+            return
+        frame, facts = work.frame, self._facts(work, inspection)
+        # Whatever a verdict names must be there to be looked at.
+        shown = facts["decision"].reject or bool(inspection.findings)  # type: ignore[attr-defined]
+        kinds: tuple[EvidenceKind, ...] = ("overlay", "thumbnail") if shown else ("thumbnail",)
+        ids = tuple(evidence_id(frame.id, kind) for kind in kinds)
+        verdict = verdicts.in_time(frame, ids, times=self._emitted(work.times), **facts)
+        await self._send(verdict, work.arrival)
+        self._count(verdict.decision, frame, verdict.times)
+        for defect in verdict.defects:
+            self._defects.add(1, {"line": frame.line, "station": frame.station, "type": defect.type})
+        pictures = await asyncio.get_running_loop().run_in_executor(
+            self._drawing, evidence_pictures, work.prepared.image, inspection, work.model.artifact, kinds
+        )
+        evidence = [
+            Evidence(
+                id=evidence_id(frame.id, kind),
+                frame=frame.id,
+                verdict=verdict.id,
+                line=frame.line,
+                station=frame.station,
+                part=frame.part,
+                kind=kind,
+                captured=frame.captured,
+                content_type="image/jpeg",
+                body=body,
+            )
+            for kind, body in pictures.items()
+        ]
+        await asyncio.gather(*(self._send(one, work.arrival) for one in evidence))
+
+    async def for_statistics(self, work: Work, inspection: Inspection, cause: Cause) -> None:
+        """Send a score that must not act."""
+        facts = self._facts(work, inspection)
+        verdict = verdicts.for_statistics(work.frame, cause=cause, times=self._emitted(work.times), **facts)  # type: ignore[arg-type]
+        await self._send(verdict, work.arrival)
+
+    async def late(self, arrival: Arrival) -> None:
+        """Send the verdict of a frame whose deadline has passed."""
+        over = (self._clock() - arrival.frame.deadline).total_seconds()
+        await self.unscored(arrival, Reason.LATE, f"the deadline passed {over:.3f} s ago, before the part was scored")
+
+    async def unscored(self, arrival: Arrival, reason: Reason, sentence: str) -> None:
+        """Send the verdict of a frame without a score."""
+        frame = arrival.frame
+        verdict = verdicts.unscored(frame, reason, sentence, self._emitted(arrival.times))
+        await self._send(verdict, arrival)
+        self._count(f"unscored:{reason}", frame, verdict.times)
+        self._log.warning(
+            f"part {frame.part} is not scored: {sentence}",
+            extra={"fields": {"line": frame.line, "station": frame.station, "reason": reason}},
+        )
+
+    async def unreadable(self, record: Record, reason: Reason, sentence: str) -> None:
+        """Set a record aside that is no frame; where it names a line, its part gets an unscored verdict."""
+        try:
+            known = attributes(record.headers)
+        except EventError:
+            known = {}
+        place = derived_id("record", record.topic, record.partition, record.offset)
+        verdict = verdicts.unreadable(known.get("id", place), record.key, known, reason, sentence, self._clock())
+        if verdict is not None:
+            await self._until_sent(lambda: self._producer.send(verdict, trace=trace_of(record.headers)))
+        await self.set_aside(record, sentence)
+
+    async def set_aside(self, record: Record, sentence: str) -> None:
+        """Send a record to the dead letters."""
+        await self._until_sent(lambda: self._dead_letters.send(record, sentence))
+
+    def _facts(self, work: Work, inspection: Inspection) -> dict[str, object]:
+        frame, model = work.frame, work.model
+        score, scale = inspection.anomaly.score, self._scales.get((frame.line, frame.station))
+        return {
+            "score": score,
+            "threshold": model.threshold,
+            "artifact": model.reference,
+            "decision": decide(
+                score,
+                model.threshold,
+                inspection.findings,
+                model.policy,
+                unsure=model.is_unsure(score),
+                mm_per_px=scale,
+            ),
+            "defects": defects_of(inspection.findings, model.product.defects, scale),
+        }
+
+    async def _send(self, event: Event, arrival: Arrival) -> None:
+        await self._until_sent(lambda: self._producer.send(event, trace=arrival.trace))
+
+    async def _until_sent(self, send: Callable[[], Awaitable[object]]) -> None:
+        """Send until it is acknowledged: until then the frame's offset stays uncommitted."""
+        while True:
+            try:
+                await send()
+            except KafkaError as error:
+                self._log.warning(f"{error}; trying again")
+                await asyncio.sleep(_RETRY_S)
+            else:
+                return
+
+    def _emitted(self, times: Times) -> Times:
+        return times.model_copy(update={"emitted": self._clock()})
+
+    def _count(self, decision: str, frame: Frame, times: Times) -> None:
+        labels = {"line": frame.line, "station": frame.station, "decision": str(decision)}
+        self._verdicts.add(1, labels)
+        if times.emitted is not None:
+            self._to_verdict.record((times.emitted - times.captured).total_seconds(), labels)

@@ -1,0 +1,52 @@
+"""A frame on its way through the scorer."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Literal
+
+from opentelemetry.trace import SpanContext, get_current_span
+
+from neverblink.events import Frame, Reason, Times
+from neverblink.scorer.models import Model
+from neverblink.vision.inspection import Inspection
+from neverblink.vision.inspector import Prepared
+
+Cause = Literal["late-frame", "shadow-model"]
+"""Why a score must not act."""
+
+
+class UnscorableError(Exception):
+    """A frame that gets no score; `reason` is the verdict's, the message its detail."""
+
+    def __init__(self, reason: Reason, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A frame as it was received. `trace` is the trace that its events continue."""
+
+    frame: Frame
+    times: Times
+    trace: dict[str, str]
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """A prepared frame, bound to the model that scores it, whatever is swapped meanwhile.
+
+    The compute thread writes `times` before it hands over `scored`, and nobody else does.
+    """
+
+    arrival: Arrival
+    model: Model
+    prepared: Prepared
+    times: Times
+    scored: "asyncio.Future[Inspection]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    span: SpanContext = field(default_factory=lambda: get_current_span().get_span_context())
+
+    @property
+    def frame(self) -> Frame:
+        """Return the frame."""
+        return self.arrival.frame
