@@ -1,14 +1,19 @@
 """The command line: one command per service and job. Heavy libraries are imported by the command that needs them."""
 
 import asyncio
+import getpass
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from neverblink import __version__, telemetry
+
+if TYPE_CHECKING:
+    from neverblink.trainer.model_changes import Stamp
 
 EXIT_BAD_RESULT = 1
 EXIT_BAD_INPUT = 2
@@ -36,12 +41,18 @@ topics_app = typer.Typer(no_args_is_help=True, help="The Kafka topics.")
 schemas_app = typer.Typer(no_args_is_help=True, help="The contracts for the outside.")
 ledger_app = typer.Typer(no_args_is_help=True, help="Keeps every verdict and actuation, and answers.")
 artifact_app = typer.Typer(no_args_is_help=True, help="Look into fitted models, check them, send them.")
+models_app = typer.Typer(no_args_is_help=True, help="Which model scores which station; change it while the line runs.")
+camera_app = typer.Typer()
+bridge_app = typer.Typer()
 for _name, _sub in (
     ("plant", plant_app),
     ("topics", topics_app),
     ("schemas", schemas_app),
     ("ledger", ledger_app),
     ("artifact", artifact_app),
+    ("models", models_app),
+    ("camera", camera_app),
+    ("bridge", bridge_app),
 ):
     app.add_typer(_sub, name=_name)
 
@@ -85,6 +96,14 @@ def _serve(work: Coroutine[Any, Any, None]) -> None:
     asyncio.run(work)
 
 
+def _refuse_options_before(context: typer.Context, names: Sequence[str]) -> None:
+    """Refuse options of a service that stand before its sub-command, where they would have no effect."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(f"write --{name} after {context.invoked_subcommand}")
+
+
 @app.callback(invoke_without_command=True)
 def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
@@ -97,18 +116,58 @@ def _root(
 # The services
 
 
-@app.command()
+@camera_app.callback(invoke_without_command=True)
 def camera(
+    context: typer.Context,
     plant: _PLANT = _DEFAULT_PLANT,
     station: Annotated[
         list[str] | None, typer.Option(help="LINE/STATION to run; may be given again. Default: all stations.")
     ] = None,
 ) -> None:
     """Run camera nodes: trigger, grab, judge the image, publish the frame with its deadline."""
+    if context.invoked_subcommand is not None:
+        _refuse_options_before(context, ("plant", "station"))
+        return
     from neverblink.camera.commands import run
     from neverblink.plant import load_plant
 
     _serve(run(load_plant(plant), station or ()))
+
+
+@camera_app.command("learn-limits")
+def camera_learn_limits(
+    station: Annotated[str, typer.Option(help="LINE/STATION whose limits are learnt.")],
+    plant: _PLANT = _DEFAULT_PLANT,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of pictures of good parts. Default: the station's own source.")
+    ] = None,
+    pictures: Annotated[int, typer.Option(min=1, help="So many pictures from the source.")] = 100,
+    every: Annotated[float, typer.Option(min=0, help="Seconds between them, unless the camera fires.")] = 0.5,
+) -> None:
+    """Learn when a picture of a station is too dark, saturated, blurred or of a wrong size; prints YAML.
+
+    `neverblink camera learn-limits --station line-1/top --images good-parts`
+
+    Good parts in good light only. The section goes under the station in the plant file.
+    """
+    from neverblink.camera.commands import learn_limits
+    from neverblink.camera.learnt_limits import ENOUGH
+    from neverblink.plant import load_plant
+
+    learnt = learn_limits(load_plant(plant), station, images, pictures, every)
+    for line in learnt.as_yaml(station):
+        typer.echo(line)
+    if learnt.pictures < ENOUGH:
+        typer.secho(f"{learnt.pictures} pictures are few: learn from {ENOUGH}, over a shift", err=True)
+
+
+@camera_app.command("sweep-objects")
+def camera_sweep_objects(plant: _PLANT = _DEFAULT_PLANT) -> None:
+    """Delete large images that are older than storage.objects_keep_h. Camera nodes do so by themselves."""
+    from neverblink.camera.commands import sweep_objects
+    from neverblink.plant import load_plant
+
+    typer.echo(f"{sweep_objects(load_plant(plant))} hours of images deleted")
 
 
 @app.command()
@@ -126,18 +185,66 @@ def scorer(
     _serve(run(load_plant(plant), instance))
 
 
-@app.command()
+@bridge_app.callback(invoke_without_command=True)
 def bridge(
+    context: typer.Context,
     plant: _PLANT = _DEFAULT_PLANT,
     line: Annotated[
         list[str] | None, typer.Option(help="Line to serve; may be given again. Default: all with a PLC.")
     ] = None,
 ) -> None:
     """Run the OPC UA bridge: tells each line's PLC the verdict before the part reaches the gate."""
+    if context.invoked_subcommand is not None:
+        _refuse_options_before(context, ("plant", "line"))
+        return
     from neverblink.bridge.commands import run
+    from neverblink.plant import load_sound_lines
+
+    sound, faults = load_sound_lines(plant)
+    _serve(run(sound, line, faults))
+
+
+@bridge_app.command("certificate")
+def bridge_certificate(
+    plant: _PLANT = _DEFAULT_PLANT,
+    line: Annotated[
+        list[str] | None, typer.Option(help="Line whose certificate is made; may be given again. Default: all.")
+    ] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(help="Further host name or address of this machine; may be given again.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=7300, help="How long it is valid.")] = 1825,
+) -> None:
+    """Make the certificate and key by which PLCs know us, where the plant file names them.
+
+    `neverblink bridge certificate --plant plant.yaml`
+
+    Nothing is overwritten. It prints what to do at the PLC; docs/guides/plc.md has more.
+    """
+    from neverblink.bridge.commands import make_certificates
     from neverblink.plant import load_plant
 
-    _serve(run(load_plant(plant), line))
+    for sentence in make_certificates(load_plant(plant), line, also or (), days):
+        typer.echo(sentence)
+
+
+@bridge_app.command("nodes")
+def bridge_nodes(
+    plant: Annotated[
+        Path | None, typer.Option("--plant", "-p", help="Plant file, for the node ids of one of its lines.")
+    ] = None,
+    line: Annotated[str | None, typer.Option(help="That line.")] = None,
+) -> None:
+    """Print the nodes that a PLC needs for a line as CSV: name, type, who writes it, what it means."""
+    from neverblink.plant import load_plant
+    from neverblink.plc.contract_files import node_list
+
+    if (plant is None) is not (line is None):
+        raise typer.BadParameter("--plant and --line go together: they name the line whose node ids are printed")
+    settings = None
+    if plant is not None and line is not None:
+        settings = load_plant(plant).line(line).plc
+    typer.echo(node_list(settings), nl=False)
 
 
 @app.command()
@@ -302,11 +409,16 @@ def plant_example() -> None:
 def schemas_export(
     folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path("schemas"),
 ) -> None:
-    """Write JSON Schemas, asyncapi.yaml and one example of every event."""
+    """Write JSON Schemas, asyncapi.yaml, one example of every event, and the contract with the PLC."""
     from neverblink.events.schemas import export
+    from neverblink.plc.contract_files import contract_json
 
+    contract = folder / "plc" / "verdict-table.v1.json"
     for path in export(folder):
         typer.echo(str(path))
+    contract.parent.mkdir(exist_ok=True)
+    contract.write_text(contract_json(), encoding="utf-8")
+    typer.echo(str(contract))
 
 
 # Jobs
@@ -354,7 +466,7 @@ def fit(
     ] = None,
     overlap: Annotated[float, typer.Option(min=0.05, max=0.75, help="Share of a tile that its neighbour sees.")] = 0.25,
     engine: Annotated[
-        str, typer.Option(help="auto, torch, torch-cuda, openvino or openvino-int8 (checked against fp32).")
+        str, typer.Option(help="auto, torch, torch-cuda, openvino, openvino-bf16 or -int8 (both checked).")
     ] = "auto",
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     memory: Annotated[
@@ -504,6 +616,14 @@ def evaluate(
         Literal["auto", "torch", "torch-cuda", "openvino"],
         typer.Option(help="What runs the backbone; auto: torch-cuda on a GPU, openvino on a CPU."),
     ] = "auto",
+    plant: Annotated[
+        Path | None,
+        typer.Option("--plant", "-p", help="Plant file: known defects are decided by its rules for the product."),
+    ] = None,
+    station: Annotated[
+        str | None,
+        typer.Option(help="LINE/STATION that the images come from, where the product's have different mm_per_px."),
+    ] = None,
 ) -> None:
     """Judge a model on labelled images: ranking, localisation, and what its threshold finds and misses.
 
@@ -511,11 +631,26 @@ def evaluate(
     `ground_truth/DEFECT/NAME_mask.png` where there are any. The report is one file that opens without a network.
 
     `neverblink evaluate pcb --artifact artifacts/pcb --report pcb.html`
+
+    `neverblink evaluate pcb --artifact artifacts/pcb-hybrid --plant plant.yaml`
     """
 
     from neverblink.trainer.commands import run_evaluate
 
-    run_evaluate(images, artifact, weights, as_json, _console(), report, device=device, engine=engine)
+    if station is not None and plant is None:
+        raise typer.BadParameter("--station is one of the --plant file: name that too")
+    run_evaluate(
+        images,
+        artifact,
+        weights,
+        as_json,
+        _console(),
+        report,
+        device=device,
+        engine=engine,
+        plant=plant,
+        station=station,
+    )
 
 
 @app.command()
@@ -742,6 +877,13 @@ def train_classifier(
         float, typer.Option(min=0, max=0.9, help="Share of images that it never sees, for `evaluate`.")
     ] = 0.2,
     weights: Annotated[Path | None, typer.Option(help="Weights file that the artifact was fitted with.")] = None,
+    drawn_only: Annotated[
+        bool,
+        typer.Option(
+            "--drawn-only",
+            help="Learn from masks and boxes alone, not from what the models mark: where they mark the wrong places.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     version: Annotated[str | None, typer.Option("--model-version", help="Default: 1-classifier for version 1.")] = None,
 ) -> None:
@@ -757,8 +899,129 @@ def train_classifier(
     from neverblink.trainer.train_classifier import ClassifierSettings
 
     settings = ClassifierSettings(unknown_rate=unknown_rate, min_confidence=min_confidence, seed=seed)
-    run_train_classifier(images, artifact, out, settings, _console(), weights=weights, leave=leave, version=version)
+    run_train_classifier(
+        images,
+        artifact,
+        out,
+        settings,
+        _console(),
+        weights=weights,
+        leave=leave,
+        drawn_only=drawn_only,
+        version=version,
+    )
     typer.echo(str(out))
+
+
+@app.command()
+def inspect(
+    images: Annotated[
+        Path | None, typer.Argument(help="Folder of images, with its sub-folders.", show_default=False)
+    ] = None,
+    artifact: Annotated[Path | None, typer.Option(help="Artifact folder.", show_default=False)] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder of this inspection. Default: one of its own below runs/inspect."),
+    ] = None,
+    kafka: Annotated[
+        bool, typer.Option("--kafka", help="Inspect frames that Kafka still keeps, from the plant's topic.")
+    ] = False,
+    since: Annotated[
+        str | None, typer.Option("--from", metavar="INSTANT", help="Frames published from then on: 2026-11-01T06:00.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--to", metavar="INSTANT", help="Frames before that. Default: up to the start.")
+    ] = None,
+    line: Annotated[list[str] | None, typer.Option(help="Only of this line; may be given again.")] = None,
+    station: Annotated[
+        list[str] | None,
+        typer.Option(help="LINE/STATION: only of this one, may be given again; where a folder's images come from."),
+    ] = None,
+    plant: Annotated[
+        Path | None, typer.Option("--plant", "-p", help="Plant file: its Kafka, and its rules for the product.")
+    ] = None,
+    product: Annotated[str | None, typer.Option(help="What is inspected. Default: the artifact's product.")] = None,
+    second: Annotated[
+        Path | None, typer.Option(metavar="ARTIFACT", help="A stronger artifact that judges doubtful images again.")
+    ] = None,
+    second_from: Annotated[
+        float,
+        typer.Option(min=0, max=10, help="From this share of the threshold on, beside all rejected and unsure ones."),
+    ] = 0.8,
+    aql: Annotated[
+        float | None, typer.Option(help="Inspect a sample by ISO 2859-1 with this AQL, percent: 0.65, 1.0, 2.5.")
+    ] = None,
+    lot_size: Annotated[
+        int | None, typer.Option(min=2, help="Parts in the lot. Default: those that there are images of.")
+    ] = None,
+    level: Annotated[Literal["I", "II", "III"], typer.Option(help="General inspection level.")] = "II",
+    tightened: Annotated[
+        bool, typer.Option("--tightened", help="Tightened inspection: after 2 of 5 lots in a row were not accepted.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the sample; the same seed draws the same parts.")] = 0,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|verdicts", help="Compare with an earlier inspection's Parquet file, or the plant's verdicts."
+        ),
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights file that the artifact was fitted with.")] = None,
+    second_weights: Annotated[Path | None, typer.Option(help="Weights file of the second artifact.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    engine: Annotated[
+        Literal["auto", "torch", "torch-cuda", "openvino"],
+        typer.Option(help="What runs the backbone; auto: torch-cuda on a GPU, openvino on a CPU."),
+    ] = "auto",
+    batch: Annotated[int, typer.Option(min=1, max=1024, help="Images in one forward pass.")] = 32,
+    save_every: Annotated[
+        float, typer.Option(min=0, max=3600, help="Seconds of work that a kill may cost at most.")
+    ] = 10.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Inspect a folder, or frames from Kafka, as the scorer does, without a deadline: rows in Parquet and a report.
+
+    An image that cannot be used is a row without a score. Killed or stopped half way, the same command goes on and
+    comes to the same result. Nothing is committed or published on Kafka.
+
+    `neverblink inspect pictures --artifact artifacts/pcb`
+
+    `neverblink inspect pictures --artifact artifacts/pcb --aql 1.0 --lot-size 1000`
+
+    `neverblink inspect --kafka -p plant.yaml --from 2026-11-01T06:00 --line line-1 --artifact artifacts/pcb-2 --against
+    verdicts`
+
+    Exit codes: 0 done; 1 the lot is not accepted, or no image has a score; 2 bad input or surroundings; 130 stopped.
+    docs/guides/offline-inspection.md has more.
+    """
+    from neverblink.trainer.inspect_images import InspectSettings, LotSettings, SecondPass
+    from neverblink.trainer.inspection_commands import Span, What, run_inspect
+    from neverblink.trainer.topic_frames import instant
+
+    if artifact is None:
+        raise typer.BadParameter("name the model with --artifact FOLDER")
+    if (images is None) is not kafka:
+        raise typer.BadParameter("name a folder of images, or --kafka for frames, and not both")
+    if kafka and (plant is None or since is None):
+        raise typer.BadParameter("--kafka needs the --plant file and --from, the instant to begin with")
+    if not kafka and (since is not None or until is not None):
+        raise typer.BadParameter("--from and --to are for frames: they go with --kafka")
+    if aql is None and lot_size is not None:
+        raise typer.BadParameter("--lot-size is for a sampling plan: name its --aql too")
+    source = images if since is None else Span(instant(since), None if until is None else instant(until))
+    assert source is not None
+    settings = InspectSettings(
+        artifact,
+        weights,
+        second=None if second is None else SecondPass(second, second_from, second_weights),
+        lot=None if aql is None else LotSettings(aql, lot_size, level, "tightened" if tightened else "normal", seed),
+        device=device,
+        engine=engine,
+        batch=batch,
+        save_every_s=save_every,
+    )
+    what = What(source, plant, product, line or (), station or (), against)
+    if not run_inspect(what, settings, out, as_json, _console()):
+        raise typer.Exit(EXIT_BAD_RESULT)
 
 
 @app.command()
@@ -831,6 +1094,154 @@ def artifact_import(
     from neverblink.trainer.commands import import_
 
     import_(file, out, digest, Console())
+
+
+# Models on running lines
+
+_LINES = Annotated[list[str] | None, typer.Option("--line", help="All stations of a line; may be given again.")]
+_STATIONS = Annotated[list[str] | None, typer.Option("--station", help="LINE/STATION; may be given again.")]
+_PRODUCT = Annotated[str | None, typer.Option("--product", help="All stations that inspect it.")]
+_THRESHOLD = Annotated[
+    float | None, typer.Option(min=1e-6, help="Score above which a part is rejected. Default: the artifact's own.")
+]
+_BY = Annotated[str | None, typer.Option("--by", help="Who changes it. Default: the user of this machine.")]
+_WHY = Annotated[str | None, typer.Option("--why", help="Why, for those who look later.")]
+
+
+@models_app.command("show")
+def models_show(
+    plant: _PLANT = _DEFAULT_PLANT,
+    line: _LINES = None,
+    station: _STATIONS = None,
+    product: _PRODUCT = None,
+    seen: Annotated[
+        float, typer.Option(min=0, max=3600, help="Compare with the verdicts of so many seconds; 0 does not.")
+    ] = 30.0,
+    history: Annotated[
+        bool, typer.Option("--history", help="Earlier changes too, as far as the topic still holds them.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Print what is active and in shadow where, since when, by whom and why, and whether scorers score with it."""
+    from neverblink.plant import load_plant
+    from neverblink.trainer.models_commands import Which, run_show
+
+    which = Which(line or (), station or (), product)
+    run_show(load_plant(plant), which, seen_s=seen, history=history, as_json=as_json, console=_console())
+
+
+@models_app.command("activate")
+def models_activate(
+    artifact: Annotated[
+        str, typer.Argument(help="Artifact folder, its name under storage.artifacts, or its URL in the store.")
+    ],
+    plant: _PLANT = _DEFAULT_PLANT,
+    line: _LINES = None,
+    station: _STATIONS = None,
+    product: _PRODUCT = None,
+    threshold: _THRESHOLD = None,
+    by: _BY = None,
+    why: _WHY = None,
+) -> None:
+    """Let a model score, from the next frame on that a scorer takes once it has opened it; no frame is lost.
+
+    `neverblink models activate pcb-4 --product pcb --why "four weeks of confirmed normals"`
+
+    The artifact is verified first. One that lies outside storage.artifacts is copied to storage.artifact_store.
+    """
+    from neverblink.plant import load_plant
+    from neverblink.trainer.models_commands import Which, run_activate
+
+    which = Which(line or (), station or (), product)
+    run_activate(load_plant(plant), which, artifact, threshold, _stamp(by, why), _console())
+
+
+@models_app.command("shadow")
+def models_shadow(
+    artifact: Annotated[
+        str | None, typer.Argument(help="Artifact folder, its name under storage.artifacts, or its URL in the store.")
+    ] = None,
+    off: Annotated[bool, typer.Option("--off", help="No model in shadow any more.")] = False,
+    plant: _PLANT = _DEFAULT_PLANT,
+    line: _LINES = None,
+    station: _STATIONS = None,
+    product: _PRODUCT = None,
+    threshold: _THRESHOLD = None,
+    by: _BY = None,
+    why: _WHY = None,
+) -> None:
+    """Let a model score the same frames without acting, onto the topic of shadow verdicts."""
+    from neverblink.plant import load_plant
+    from neverblink.trainer.models_commands import Which, run_shadow
+
+    if (artifact is None) is not off:
+        raise typer.BadParameter("name an artifact, or --off, and not both")
+    which = Which(line or (), station or (), product)
+    run_shadow(load_plant(plant), which, artifact, threshold, _stamp(by, why), _console())
+
+
+@models_app.command("threshold")
+def models_threshold(
+    threshold: Annotated[
+        float | None, typer.Argument(min=1e-6, help="Score above which a part is rejected.", show_default=False)
+    ] = None,
+    own: Annotated[bool, typer.Option("--own", help="The artifact's own again.")] = False,
+    plant: _PLANT = _DEFAULT_PLANT,
+    line: _LINES = None,
+    station: _STATIONS = None,
+    product: _PRODUCT = None,
+    by: _BY = None,
+    why: _WHY = None,
+) -> None:
+    """Edit the threshold of the active model. Its promise no longer holds: `neverblink calibrate` tells another."""
+    from neverblink.plant import load_plant
+    from neverblink.trainer.models_commands import Which, run_threshold
+
+    if (threshold is None) is not own:
+        raise typer.BadParameter("name a threshold, or --own, and not both")
+    run_threshold(load_plant(plant), Which(line or (), station or (), product), threshold, _stamp(by, why), _console())
+
+
+@models_app.command("promote")
+def models_promote(
+    plant: _PLANT = _DEFAULT_PLANT,
+    line: _LINES = None,
+    station: _STATIONS = None,
+    product: _PRODUCT = None,
+    by: _BY = None,
+    why: _WHY = None,
+) -> None:
+    """Let the model in shadow score. Scorers have it open already: it takes over within a second or so."""
+    from neverblink.plant import load_plant
+    from neverblink.trainer.models_commands import Which, run_promote
+
+    run_promote(load_plant(plant), Which(line or (), station or (), product), _stamp(by, why), _console())
+
+
+@models_app.command("rollback")
+def models_rollback(
+    plant: _PLANT = _DEFAULT_PLANT,
+    line: _LINES = None,
+    station: _STATIONS = None,
+    product: _PRODUCT = None,
+    by: _BY = None,
+    why: _WHY = None,
+) -> None:
+    """Restore models, shadow and threshold as they were before the last change; a second time undoes the first."""
+    from neverblink.plant import load_plant
+    from neverblink.trainer.models_commands import Which, run_rollback
+
+    run_rollback(load_plant(plant), Which(line or (), station or (), product), _stamp(by, why), _console())
+
+
+def _stamp(by: str | None, why: str | None) -> "Stamp":
+    """Return who changes models, why, and that it is now."""
+    from neverblink.trainer.model_changes import Stamp
+
+    try:
+        return Stamp(by or getpass.getuser(), why, datetime.now(UTC))
+    except (KeyError, OSError) as error:
+        raise typer.BadParameter("this machine does not know who you are: name yourself with --by") from error
 
 
 # The demonstration

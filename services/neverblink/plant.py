@@ -1,15 +1,16 @@
 """The plant file: site, Kafka, lines, stations, PLCs and products, in one YAML file that explains itself."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from neverblink.events.parts import Name
+from neverblink.events.topics import HOUR_MS, TOPICS
 
 MAX_PLANT_BYTES = 4 * 1024 * 1024
 
@@ -69,6 +70,43 @@ class Storage(Section):
 
     artifacts: Path = Field(default=Path("artifacts"), description="Folder of fitted models.")
     ledger: str = Field(default="sqlite:///ledger.db", description="SQLAlchemy URL of the ledger.")
+    objects: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Where images lie that are too large for a Kafka record: a folder that camera nodes and scorers"
+        " share, or an fsspec URL such as s3://bucket/frames. Without it such images are refused.",
+    )
+    objects_keep_h: float = Field(
+        default=12.0, gt=0, le=24 * 365, description="Objects older than so many hours are deleted."
+    )
+    artifact_store: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Where scorers fetch activated models that do not lie under artifacts: a folder that all hosts"
+        " share, or an fsspec URL such as s3://bucket/models.",
+    )
+    model_cache: Path = Field(
+        default=Path("model-cache"), description="Folder where a scorer keeps the models that it fetched, by digest."
+    )
+    model_cache_mib: int = Field(
+        default=8192, ge=1, le=16_777_216, description="MiB of it; the models longest unused are deleted first."
+    )
+    spool: Path = Field(
+        default=Path("spool"),
+        description="Folder where a camera node keeps what it could not publish in time, for statistics.",
+    )
+    spool_max_mib: int = Field(default=1024, ge=0, le=1_048_576, description="MiB per station; 0 keeps nothing.")
+    spool_max_events: int = Field(default=20_000, ge=1, le=1_000_000, description="Frames, and verdicts, per station.")
+
+    @model_validator(mode="after")
+    def _objects_outlive_their_events(self) -> Self:
+        kept_h = TOPICS["frames"].retention_ms / HOUR_MS
+        if self.objects_keep_h < kept_h:
+            raise ValueError(
+                f"objects_keep_h is {self.objects_keep_h:g} and the frames topic keeps its events {kept_h:g} h:"
+                " an event would outlive its image"
+            )
+        return self
 
 
 class ScorerSettings(Section):
@@ -77,8 +115,8 @@ class ScorerSettings(Section):
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N.")
     engine: Literal["auto", "torch", "torch-cuda", "openvino"] = Field(
         default="auto",
-        description="What runs the backbone; auto: torch-cuda on a GPU, openvino on a CPU. A model fitted with int8"
-        " runs on the engine that it was fitted with.",
+        description="What runs the backbone; auto: torch-cuda on a GPU, openvino on a CPU. A model fitted with bf16 or"
+        " int8 runs on the engine that it was fitted with.",
     )
     threads: int = Field(default=0, ge=0, le=256, description="CPU threads of the model; 0 lets the library choose.")
     max_batch: int = Field(default=8, ge=1, le=256, description="Frames in one forward pass at most.")
@@ -89,6 +127,13 @@ class ScorerSettings(Section):
     timeout_action: Literal["reject", "delay"] = Field(
         default="delay",
         description="A frame past its deadline is told as late either way; `delay` still scores it.",
+    )
+    memory_mib: int | None = Field(
+        default=None,
+        ge=1,
+        le=16_777_216,
+        description="MiB that models may hold, on the device; beyond it those that no station uses are let go, and a"
+        " model that does not fit is refused. None: no bound.",
     )
 
 
@@ -142,6 +187,11 @@ class DefectPolicy(Section):
         default=0.5, ge=0, le=1, description="With `suspicious`: from this share of the threshold on."
     )
 
+    @property
+    def segment_from(self) -> float:
+        """Return the share of the threshold from which on the U-Net sees a frame; 0 where it sees all."""
+        return self.suspicious_from if self.segment == "suspicious" else 0.0
+
 
 class Product(Section):
     """What is inspected, and the artifact that knows it."""
@@ -178,6 +228,98 @@ class SimulatedSource(Section):
     brightness: float = Field(default=1.0, gt=0, le=2, description="Light level; 1 is as fitted.")
 
 
+class LiveSettings(Section):
+    """What every camera that runs by itself has."""
+
+    max_age_ms: float = Field(
+        default=100.0,
+        ge=0,
+        le=60_000,
+        description="A picture that arrived longer before the trigger is not the part's; 0 takes only later ones.",
+    )
+    wait_ms: float = Field(
+        default=200.0,
+        gt=0,
+        le=60_000,
+        description="How long after its trigger a part's picture may arrive; then the part is `no-image`. Together with"
+        " max_age_ms less than the time between two parts, or a lost picture could be replaced by the next part's.",
+    )
+
+
+class VideoSource(LiveSettings):
+    """A video file, as a camera that runs by itself or as one picture a part."""
+
+    kind: Literal["video"]
+    path: Path = Field(description="A file that FFmpeg reads: MP4, AVI, MKV.")
+    pace: Literal["own-rate", "per-part"] = Field(
+        default="own-rate", description="own-rate: plays like a camera. per-part: every trigger takes the next picture."
+    )
+    loop: bool = Field(default=True, description="Start again after the last picture.")
+
+
+class RtspSource(LiveSettings):
+    """A network camera: RTSP, or motion JPEG over HTTP."""
+
+    kind: Literal["rtsp"]
+    url: str = Field(
+        pattern=r"^(rtsps?|https?)://[^\s@]+$", description="rtsp://host:port/path, without user and password."
+    )
+    username: str | None = Field(default=None, description="User name at the camera.")
+    password_file: Path | None = Field(default=None, description="File whose first line is the password.")
+    silent_after_s: float = Field(
+        default=5.0, gt=0, le=120, description="Without a picture for so long, the camera is connected anew."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.username is None) != (self.password_file is None):
+            raise ValueError("username and password_file go together: give both or neither")
+        return self
+
+
+class V4l2Source(LiveSettings):
+    """A USB camera or a frame grabber of this Linux machine."""
+
+    kind: Literal["v4l2"]
+    device: Path = Field(default=Path("/dev/video0"), description="Device file; use one of /dev/v4l/by-id.")
+    width: int | None = Field(
+        default=None, ge=16, le=65535, description="Pixels to ask for; None: the camera's choice."
+    )
+    height: int | None = Field(
+        default=None, ge=16, le=65535, description="Pixels to ask for; None: the camera's choice."
+    )
+    rate: float | None = Field(default=None, gt=0, le=1000, description="Pictures per second to ask for.")
+    pixel_format: str | None = Field(
+        default=None, pattern=r"^[A-Z0-9]{4}$", description="Four letters such as MJPG or YUYV."
+    )
+
+
+class GenicamSource(LiveSettings):
+    """An industrial camera (GigE Vision, USB3 Vision, CoaXPress) through its maker's GenTL producer."""
+
+    kind: Literal["genicam"]
+    producer: Path = Field(description="The maker's GenTL producer, a .cti file, where its installer put it.")
+    serial: str | None = Field(default=None, description="Serial number; None where the producer sees one camera only.")
+    nodes: dict[str, bool | int | float | str] = Field(
+        default={},
+        description="Camera features to set before the start, in this order: ExposureTime: 500.",
+        max_length=256,
+    )
+
+
+class HardwareTrigger(Section):
+    """The camera is fired by a photo-eye or an encoder: every picture that arrives is a part.
+
+    For lines whose PLC is not told: the camera does not know the PLC's part numbers. Where it is told, wire the
+    photo-eye to both, and let the PLC trigger the station.
+    """
+
+    kind: Literal["hardware"]
+    silent_after_s: float = Field(
+        default=60.0, ge=1, le=86400, description="Without a picture for so long, a warning says so once."
+    )
+
+
 class TimerTrigger(Section):
     """One part per tick. For demonstrations and bench work: a line needs a photo-eye or an encoder."""
 
@@ -204,15 +346,22 @@ class QualityLimits(Section):
     frozen_after: int | None = Field(
         default=3, ge=2, le=1000, description="So many identical images in a row are a frozen camera."
     )
+    width: int | None = Field(default=None, ge=1, le=65535, description="Pixels; any other width is a wrong size.")
+    height: int | None = Field(default=None, ge=1, le=65535, description="Pixels; any other height is a wrong size.")
 
 
 class Payload(Section):
     """How an image travels."""
 
-    format: Literal["png", "jpeg"] = Field(default="png", description="png loses nothing; jpeg is smaller.")
+    format: Literal["png", "jpeg", "raw"] = Field(
+        default="png", description="png loses nothing; jpeg is smaller; raw costs no time and three bytes a pixel."
+    )
     jpeg_quality: int = Field(default=95, ge=50, le=100)
     max_inline_bytes: int = Field(
-        default=2 * 1024 * 1024, ge=1024, le=7 * 1024 * 1024, description="A larger image is refused."
+        default=2 * 1024 * 1024,
+        ge=1024,
+        le=7 * 1024 * 1024,
+        description="A larger image goes to storage.objects; without one it is refused.",
     )
 
 
@@ -221,12 +370,25 @@ class Station(Section):
 
     name: Name
     product: Name = Field(description="Name of a product of this file.")
-    source: Annotated[FolderSource | SimulatedSource, Field(discriminator="kind")]
-    trigger: Annotated[TimerTrigger | PlcTrigger, Field(discriminator="kind")]
+    source: Annotated[
+        FolderSource | SimulatedSource | VideoSource | RtspSource | V4l2Source | GenicamSource,
+        Field(discriminator="kind"),
+    ]
+    trigger: Annotated[TimerTrigger | PlcTrigger | HardwareTrigger, Field(discriminator="kind")]
     quality: QualityLimits = QualityLimits()
     payload: Payload = Payload()
     mm_per_px: float | None = Field(default=None, gt=0, description="Scale of the image, for areas in mm².")
     buffer_frames: int = Field(default=16, ge=1, le=1024, description="Frames waiting to be published at most.")
+
+    @model_validator(mode="after")
+    def _source_can_fire(self) -> Self:
+        fires = isinstance(self.source, LiveSettings) and getattr(self.source, "pace", "") != "per-part"
+        if self.trigger.kind == "hardware" and not fires:
+            raise ValueError(
+                "trigger hardware needs a source that fires by itself (genicam, v4l2, rtsp, or video with pace"
+                f" own-rate); {self.source.kind} shows a picture when it is asked"
+            )
+        return self
 
 
 class Timing(Section):
@@ -265,8 +427,15 @@ class OpcUaSecurity(Section):
     policy: Literal["Basic256Sha256", "Aes256Sha256RsaPss", "None"] = Field(default="Basic256Sha256")
     certificate: Path | None = Field(default=None, description="Our application certificate, DER or PEM.")
     key: Path | None = Field(default=None, description="Our private key, PEM.")
-    plc_certificate: Path | None = Field(default=None, description="The PLC's certificate, pinned.")
-    username: str | None = Field(default=None)
+    plc_certificate: Path | None = Field(
+        default=None, description="The PLC's certificate, pinned: this one and no other. DER or PEM."
+    )
+    trusted: Path | None = Field(
+        default=None,
+        description="Instead of plc_certificate: folder with the certificates of trusted PLCs, or of the authority that"
+        " signs them. One that is not among them is put into rejected/ below it, to be compared and moved.",
+    )
+    username: str | None = Field(default=None, description="User name at the PLC; without it, anonymous.")
     password_file: Path | None = Field(default=None, description="File whose first line is the password.")
     allow_insecure: bool = Field(default=False, description="Accept policy None, for a test or a closed cell.")
 
@@ -274,9 +443,13 @@ class OpcUaSecurity(Section):
     def _safe_by_default(self) -> Self:
         if self.policy == "None" and not self.allow_insecure:
             raise ValueError("policy None sends verdicts unsigned; write allow_insecure: true to accept that")
-        missing = [name for name in ("certificate", "key", "plc_certificate") if getattr(self, name) is None]
+        missing = [name for name in ("certificate", "key") if getattr(self, name) is None]
+        if self.plc_certificate is None and self.trusted is None:
+            missing.append("plc_certificate, or a folder trusted")
         if self.policy != "None" and missing:
             raise ValueError(f"policy {self.policy} needs {', '.join(missing)}")
+        if self.plc_certificate is not None and self.trusted is not None:
+            raise ValueError("plc_certificate pins one certificate and trusted a folder of them: give one of the two")
         if (self.username is None) != (self.password_file is None):
             raise ValueError("username and password_file go together: give both or neither")
         return self
@@ -286,7 +459,9 @@ class Plc(Section):
     """One line's PLC: where it is, how its program names the contract's nodes, how it is written."""
 
     endpoint: str = Field(pattern=r"^opc\.tcp://[^\s/]+:\d+(/\S*)?$", description="opc.tcp://host:port/path")
-    profile: Literal["verdict-table"] = Field(default="verdict-table", description="How rejects are told.")
+    profile: Literal["verdict-table"] = Field(
+        default="verdict-table", description="How rejects are told. In a verdict table, silence rejects."
+    )
     namespace_uri: str = Field(default="urn:neverblink:plc", description="Namespace of the mapped nodes.")
     node: str = Field(
         default="s=VisionReject.{name}",
@@ -308,13 +483,28 @@ class Plc(Section):
     write_budget_max_ms: float = Field(default=150.0, ge=1, le=5000)
     session_timeout_s: float = Field(default=30.0, ge=5, le=600)
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """Return where the nodes live: server and namespace."""
+        return self.endpoint.rstrip("/").lower(), self.namespace_uri
+
     def node_id(self, name: str) -> str:
         """Return the identifier part of a contract name's node id, without the namespace index."""
-        return self.nodes.get(name) or self.node.format(name=name)
+        return self.nodes.get(name) or self.node.replace("{name}", name)
 
     def slot_id(self, index: int) -> str:
         """Return the identifier part of one verdict slot's node id."""
-        return self.nodes.get(f"Verdict[{index}]") or self.slot_node.format(index=index)
+        return self.nodes.get(f"Verdict[{index}]") or self.slot_node.replace("{index}", str(index))
+
+    @field_validator("profile", mode="before")
+    @classmethod
+    def _silence_rejects(cls, profile: object) -> object:
+        if profile in ("mailbox", "method"):
+            raise ValueError(
+                f"with profile {profile} a part passes when nobody speaks, so a lost verdict is a missed defect, and"
+                " this bridge does not serve it: write profile: verdict-table, where silence rejects"
+            )
+        return profile
 
 
 class Line(Section):
@@ -331,6 +521,11 @@ class Line(Section):
         for station in self.stations:
             if station.trigger.kind == "plc" and self.plc is None:
                 raise ValueError(f"station {station.name} is triggered by the PLC, and the line has no plc section")
+            if station.trigger.kind == "hardware" and self.plc is not None:
+                raise ValueError(
+                    f"station {station.name} is triggered by its camera, which does not know the PLC's part numbers, so"
+                    " no verdict could be told: wire the photo-eye to both and write trigger: {kind: plc}"
+                )
         return self
 
     def station(self, name: str) -> Station:
@@ -351,7 +546,8 @@ class Plant(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        _unique("line", [line.name for line in self.lines])
+        for _, fault in _twins(self.lines):
+            raise ValueError(fault)
         _unique("product", [product.name for product in self.products])
         known = {product.name for product in self.products}
         for line, station in self.stations():
@@ -365,8 +561,6 @@ class Plant(Section):
                     f"product {station.product} has defect areas in mm², and station {line.name}/{station.name} has"
                     " no mm_per_px"
                 )
-        endpoints = [line.plc.endpoint + line.plc.node for line in self.lines if line.plc is not None]
-        _unique("PLC endpoint and node pattern", endpoints)
         return self
 
     def stations(self) -> Iterator[tuple[Line, Station]]:
@@ -405,6 +599,53 @@ def load_plant(path: Path) -> Plant:
     except (OSError, UnicodeDecodeError) as error:
         raise PlantError(f"the plant file {path} cannot be read: {error}") from error
     return _anchored(parse_plant(text, str(path)), path.parent.resolve())
+
+
+def load_sound_lines(path: Path) -> tuple[Plant, tuple[str, ...]]:
+    """Read a plant file without its faulty lines; return the plant and the faults, for people.
+
+    Of two lines with one name, or one PLC table, neither is sound: nobody can tell which one is meant. Raises
+    PlantError when anything but a line is at fault, or no line is left.
+    """
+    try:
+        return load_plant(path), ()
+    except PlantError as error:
+        refused = error
+    try:
+        text = path.read_text(encoding="utf-8")
+        root, values = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+        sound = [line for raw in values["lines"] if (line := _sound(raw)) is not None]
+        twins = dict(_twins(sound))
+        left = [line for line in sound if line.name not in twins]
+        if root is None or len(left) == len(values["lines"]) or any(_repeated_keys(root)):
+            raise refused
+        plant = Plant.model_validate({**values, "lines": left})
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, yaml.YAMLError) as error:
+        raise refused from error
+    faults = [*str(refused).splitlines(), *(f"{path}: {fault}" for fault in twins.values())]
+    return _anchored(plant, path.parent.resolve()), tuple(dict.fromkeys(faults))
+
+
+def _sound(raw: object) -> Line | None:
+    try:
+        return Line.model_validate(raw)
+    except ValidationError:
+        return None
+
+
+def _twins(lines: Sequence[Line]) -> Iterator[tuple[str, str]]:
+    """Yield lines that cannot be told apart, by name, each with a sentence: same name, or nodes of the same PLC."""
+    for line in lines:
+        others = [other for other in lines if other is not line]
+        if any(other.name == line.name for other in others):
+            yield line.name, f"two lines are named {line.name!r}; each needs its own"
+        for other in others:
+            if line.plc is None or other.plc is None or line.plc.place != other.plc.place:
+                continue
+            for field in ("node", "slot_node"):
+                if getattr(line.plc, field) == getattr(other.plc, field):
+                    same = f"lines {line.name} and {other.name} would write the same nodes of {line.plc.endpoint}"
+                    yield line.name, f"{same}: give each its own {field}"
 
 
 def parse_plant(text: str, name: str = "plant.yaml") -> Plant:
@@ -556,7 +797,13 @@ def _anchored(plant: Plant, folder: Path) -> Plant:
     ledger = plant.storage.ledger
     if ledger.startswith("sqlite:///") and not Path(ledger.removeprefix("sqlite:///")).is_absolute():
         ledger = f"sqlite:///{folder / ledger.removeprefix('sqlite:///')}"
-    storage = plant.storage.model_copy(update={"ledger": ledger})
+    objects = plant.storage.objects
+    if objects is not None and "://" not in objects:
+        objects = str(folder / objects)
+    store = plant.storage.artifact_store
+    if store is not None and "://" not in store:
+        store = str(folder / store)
+    storage = plant.storage.model_copy(update={"ledger": ledger, "objects": objects, "artifact_store": store})
     return _anchor_paths(plant.model_copy(update={"storage": storage}), folder)
 
 
@@ -593,6 +840,7 @@ kafka:
 storage:
   artifacts: artifacts      # relative to this file
   ledger: sqlite:///ledger.db
+  objects: s3://plant-1-frames   # images over payload.max_inline_bytes; or a folder that all hosts share
 
 scorer:
   device: cpu               # or cuda
@@ -630,8 +878,18 @@ lines:
     stations:
       - name: top
         product: pcb
-        source: {kind: folder, path: camera-drop}
+        source:             # or folder, video, rtsp, v4l2, simulated: docs/guides/cameras.md
+          kind: genicam
+          producer: /opt/camera-maker/lib/maker.cti
+          serial: "24401234"
+          nodes: {PixelFormat: Mono8, ExposureTime: 500, TriggerMode: On, TriggerSource: Line0}
         trigger: {kind: plc}
+        payload: {format: png}
         mm_per_px: 0.08
-        quality: {min_brightness: 0.1, max_saturation: 0.05}
+        quality:            # made by `neverblink camera learn-limits`
+          width: 1600
+          height: 1200
+          min_brightness: 0.191
+          max_saturation: 0.0131
+          min_sharpness: 232
 """
