@@ -200,6 +200,10 @@ class Product(Section):
     artifact: Path = Field(description="Artifact folder; a relative one lies under storage.artifacts.")
     weights: Path | None = Field(default=None, description="Backbone weights file, when not the packaged ones.")
     min_area_px: int = Field(default=1, ge=1, description="Smaller regions are not listed as defects.")
+    search: Literal["exact", "approximate"] = Field(
+        default="exact",
+        description="approximate: for memory banks so large that the exact search is too slow; its recall is logged.",
+    )
     defects: DefectPolicy = DefectPolicy()
 
     @property

@@ -107,3 +107,14 @@ def test_an_extractor_of_an_artifact_computes_the_features_that_made_it(
     found = extractor_of(artifact(tmp_path, extractor, 0))
     image = textured(SIDE, SIDE, 3)
     np.testing.assert_array_equal(found.extract([image]).numpy(), extractor.extract([image]).numpy())
+
+
+def test_an_approximate_search_says_its_recall_and_makes_nothing_look_more_normal(
+    tmp_path: Path, extractor: FeatureExtractor
+) -> None:
+    made = artifact(tmp_path / "model", extractor, seed=0)
+    exact, near = Inspector(made, extractor), Inspector(made, extractor, search="approximate")
+    assert exact.recall == 1
+    assert 0.99 <= near.recall <= 1
+    image = blotted(textured(SIDE, SIDE, 50), 20, 30)
+    assert inspect([(near, image)])[0].score >= inspect([(exact, image)])[0].score * (1 - 1e-5)

@@ -18,7 +18,7 @@ from neverblink.scorer.models import Model, Models
 from neverblink.vision import patchcore
 from neverblink.vision.artifact import MANIFEST, TENSORS, _rewritten, load_artifact
 from neverblink.vision.memory import held_bytes
-from neverblink.vision.neighbours import AugmentedGemm
+from neverblink.vision.neighbours import ApproximateIndex, AugmentedGemm
 
 TOP = ("line-1", "top")
 
@@ -65,6 +65,14 @@ def change(models: Models, event: ModelSlots) -> Model:
 def score(models: Models, model: Model, pixels: np.ndarray) -> float:
     (found,) = models.score([(model, model.inspector.prepare_defects(pixels))])
     return found.anomaly.score
+
+
+def test_a_product_is_searched_as_its_plant_file_says(plant: Callable[..., Plant], fitted: Path) -> None:
+    made = plant()
+    products = tuple(product.model_copy(update={"search": "approximate"}) for product in made.products)
+    loader = ModelLoader(made.model_copy(update={"products": products}))
+    model = change(Models(loader._plant, loader), wanted(fitted, "large"))
+    assert isinstance(model.inspector._patchcore._index, ApproximateIndex)
 
 
 def test_products_that_share_a_backbone_share_its_network_and_count_it_once(

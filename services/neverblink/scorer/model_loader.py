@@ -148,7 +148,13 @@ class ModelLoader:
             device=settings.device,
             segment_from=product.defects.segment_from,
             min_area_px=product.min_area_px,
+            search="auto" if product.search == "exact" else "approximate",
         )
+        if inspector.recall < 1:
+            telemetry.logger("scorer").info(
+                f"product {product.name} is searched approximately: {inspector.recall:.1%} of patches like those of its"
+                " bank find their nearest vector, the others look a little more anomalous than they are"
+            )
         for size in sorted({1, settings.max_batch}):
             inspector.warm_up(size, extractor_is_busy=shared is not None)
         return inspector, extractor, network

@@ -76,6 +76,11 @@ class Inspector:
         """Return what finds and names known defects. Raises VisionError when a part does not fit its manifest."""
         return self._open_finder()
 
+    @property
+    def recall(self) -> float:
+        """Return the share of patches whose nearest bank vector is found; below 1 for an approximate search alone."""
+        return self._patchcore.recall
+
     def prepare(self, image: Image) -> list[Image]:
         """Return the (side, side, 3) uint8 network inputs of an (H, W, 3) uint8 RGB image: one, or one a tile."""
         return prepared(image, self.extractor, self._plan)

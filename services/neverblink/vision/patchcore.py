@@ -18,7 +18,7 @@ from neverblink.vision.backbones import Backbone, reload_backbone
 from neverblink.vision.embedding import PatchEmbedding
 from neverblink.vision.engines import Engine, EngineName, QuantisedNetwork, open_engine
 from neverblink.vision.errors import VisionError
-from neverblink.vision.neighbours import Method, neighbour_index
+from neverblink.vision.neighbours import ApproximateIndex, Method, neighbour_index
 from neverblink.vision.preprocess import Preprocess
 
 
@@ -132,6 +132,11 @@ class PatchCore:
         high, wide = grid
         rows = torch.arange(count * high * wide, device=self._bank.device) % len(self._bank)
         return self._bank[rows].view(count, high, wide, -1)
+
+    @property
+    def recall(self) -> float:
+        """Return the share of patches whose nearest bank vector is found; below 1 for an approximate search alone."""
+        return self._index.recall if isinstance(self._index, ApproximateIndex) else 1.0
 
     @torch.inference_mode()
     def score(self, features: Tensor) -> list[Anomaly]:
