@@ -26,7 +26,7 @@ class EagerEngine:
     @torch.inference_mode()
     def embed(self, images: Tensor) -> Tensor:
         """Turn (N, H, W, 3) uint8 RGB into the network's (N, ...) float32 on the engine's device."""
-        # On a GPU cuDNN would round fp32 to TF32's ten bits: scores would leave the CPU's by a thousandth.
+        # On a GPU cuDNN would round fp32 to TF32's ten bits, which is less than scores are compared by.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             found: Tensor = self._network(images.to(self._device, non_blocking=True))
         return found
