@@ -144,6 +144,22 @@ class ObjectStore:
         return path
 
 
+def body_of(frame: Frame, store: ObjectStore | None) -> bytes:
+    """Return a frame's image as it was published: from its body, or from the store that its claim check names.
+
+    It blocks where it asks the store. Raises ObjectError: no store, no object, or another digest than the frame states.
+    """
+    if frame.dataref is not None:
+        if store is None:
+            raise ObjectError(
+                Reason.OBJECT_MISSING, f"the image lies at {frame.dataref} and the plant file has no storage.objects"
+            )
+        return store.get(frame)
+    if hashlib.sha256(frame.body).hexdigest() != frame.sha256:
+        raise ObjectError(Reason.DIGEST_MISMATCH, "the image does not have the digest that its frame states")
+    return frame.body
+
+
 def _write_whole(path: Path, body: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")

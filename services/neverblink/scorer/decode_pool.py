@@ -1,13 +1,12 @@
 """From a frame's bytes to what the networks take, in threads of its own, the earliest deadline first."""
 
 import asyncio
-import hashlib
 import heapq
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from neverblink.events import Frame, Reason
-from neverblink.kafka.objects import ObjectError, ObjectStore
+from neverblink.kafka.objects import ObjectError, ObjectStore, body_of
 from neverblink.scorer.models import Model
 from neverblink.scorer.work import UnscorableError
 from neverblink.vision.decode import Image, ImageError, decode
@@ -78,18 +77,9 @@ class DecodePool:
 
 def decoded(frame: Frame, objects: ObjectStore | None) -> Image:
     """Return the frame's pixels, (H, W, 3) uint8 RGB, from its body or its object. Raises UnscorableError."""
-    body = frame.body
-    if frame.dataref is not None:
-        if objects is None:
-            sentence = f"the image lies at {frame.dataref} and this scorer's plant file has no storage.objects"
-            raise UnscorableError(Reason.OBJECT_MISSING, sentence)
-        try:
-            body = objects.get(frame)
-        except ObjectError as error:
-            raise UnscorableError(error.reason, str(error)) from error
-    elif hashlib.sha256(body).hexdigest() != frame.sha256:
-        raise UnscorableError(Reason.DIGEST_MISMATCH, "the image does not have the digest that its frame states")
     try:
-        return decode(body, content_type=frame.content_type)
+        return decode(body_of(frame, objects), content_type=frame.content_type)
+    except ObjectError as error:
+        raise UnscorableError(error.reason, str(error)) from error
     except ImageError as error:
         raise UnscorableError(_REASONS.get(error.reason, Reason.CORRUPT_IMAGE), str(error)) from error

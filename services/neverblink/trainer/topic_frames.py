@@ -1,7 +1,6 @@
 """Frames that are still on Kafka, between two instants: read without a group, and nothing is committed."""
 
 import asyncio
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack
@@ -15,7 +14,7 @@ from neverblink.events import EventError, Frame, Reason
 from neverblink.events.envelope import attributes
 from neverblink.events.identity import derived_id
 from neverblink.kafka import EventConsumer, KafkaError, Record
-from neverblink.kafka.objects import ObjectError, ObjectStore
+from neverblink.kafka.objects import ObjectError, ObjectStore, body_of
 from neverblink.plant import Kafka
 from neverblink.trainer.inspection_inputs import Frozen, Input, UnreadableError
 from neverblink.trainer.inspection_rows import InspectionError, Origin
@@ -245,18 +244,10 @@ def silent(kafka: Kafka) -> KafkaError:
 
 def _image(frame: Frame, objects: ObjectStore | None) -> Image:
     """Return a frame's pixels, from its body or its object. Raises UnreadableError, ImageError."""
-    body = frame.body
-    if frame.dataref is not None:
-        if objects is None:
-            sentence = f"the image lies at {frame.dataref} and the plant file has no storage.objects"
-            raise UnreadableError(Reason.OBJECT_MISSING, sentence)
-        try:
-            body = objects.get(frame)
-        except ObjectError as error:
-            raise UnreadableError(error.reason, str(error)) from error
-    elif hashlib.sha256(body).hexdigest() != frame.sha256:
-        raise UnreadableError(Reason.DIGEST_MISMATCH, "the image does not have the digest that its frame states")
-    return decode(body, content_type=frame.content_type)
+    try:
+        return decode(body_of(frame, objects), content_type=frame.content_type)
+    except ObjectError as error:
+        raise UnreadableError(error.reason, str(error)) from error
 
 
 async def _read_alone(consumer: EventConsumer, partition: int, start: int) -> None:
