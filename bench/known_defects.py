@@ -31,6 +31,7 @@ from neverblink.vision.hybrid import Policy, decide
 from neverblink.vision.inspection import Inspection
 from neverblink.vision.inspector import Inspector, extractor_of, inspect_defects
 from neverblink.vision.preprocess import Preprocess
+from neverblink.vision.regions import outlined_finely
 from neverblink.vision.synthesis import Policy as Drawings
 from neverblink.vision.unet import unet_tensors
 from neverblink.vision.unet_spec import UnetSpec
@@ -226,11 +227,10 @@ def _dice(
     if not truth.any() or inspection.probabilities is None:
         return None
     planes = np.stack([cv2.resize(plane, (size[1], size[0])) for plane in inspection.probabilities])
-    levels = np.array(spec.thresholds)[:, None, None]
-    marked = (planes > levels).any(axis=0)
     if sure and inspection.outlined is not None:
-        kept = inspection.outlined.any(axis=0).astype(np.float32)
-        marked &= cv2.resize(kept, (size[1], size[0])) > 0
+        marked = outlined_finely(spec, planes, inspection.outlined).any(axis=0)
+    else:
+        marked = (planes > np.array(spec.thresholds)[:, None, None]).any(axis=0)
     return float(2 * (marked & truth).sum() / (marked.sum() + truth.sum()))
 
 

@@ -30,6 +30,7 @@ from neverblink.trainer.region_matching import LabelledRegion, Matching, match
 from neverblink.trainer.sample_store import BINARY
 from neverblink.vision.findings import Finding
 from neverblink.vision.inspection import Inspection
+from neverblink.vision.regions import outlined_finely
 from neverblink.vision.unet_spec import UnetSpec
 
 _LONGEST_SIDE = 1024
@@ -201,10 +202,7 @@ class DefectTally:
         outlined = np.zeros(planes.shape, dtype=np.bool_)
         if probabilities is not None and inspected.inspection.outlined is not None:
             planes = np.stack([_resized(plane, size) for plane in probabilities])
-            kept = np.stack([_resized(plane, size) for plane in inspected.inspection.outlined.astype(np.float32)])
-            levels = np.array([self._unet.threshold(channel) for channel in range(len(planes))])
-            # The outline as fine as the image is; which regions count is known.
-            outlined = (planes > levels[:, None, None]) & (kept > 0)
+            outlined = outlined_finely(self._unet, planes, inspected.inspection.outlined)
         if not self._one_channel:
             for type_, plane, marked in zip(self._unet.classes, planes, outlined, strict=True):
                 self._pixels[type_].add(plane, marked, truths.get(type_, nowhere))

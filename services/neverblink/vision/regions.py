@@ -93,8 +93,19 @@ def outlined_by(unet: UnetSpec, probabilities: Map, *, scale: float = 1.0) -> Ma
     marked = np.zeros(probabilities.shape, dtype=np.bool_)
     for channel, plane in enumerate(probabilities):
         labels, evidence = evidence_of(plane, unet.threshold(channel), scale=scale)
-        marked[channel] = (labels > 0) & (evidence > unet.surely(channel))[labels]
+        marked[channel] = (evidence > unet.surely(channel))[labels]
     return marked
+
+
+def outlined_finely(unet: UnetSpec, planes: Map, outlined: Mask) -> Mask:
+    """Return what is `outlined` (K, h, w) on a finer grid, (K, H, W), that the probabilities `planes` were brought to.
+
+    Which regions count was decided before; the outline is the finer grid's own.
+    """
+    size = planes.shape[2], planes.shape[1]
+    kept = np.stack([cv2.resize(plane, size) for plane in outlined.astype(np.float32)])
+    levels = np.array([unet.threshold(channel) for channel in range(len(planes))])
+    return np.asarray((planes > levels[:, None, None]) & (kept > 0), dtype=np.bool_)
 
 
 def evidence_of(plane: Map, threshold: float, *, scale: float = 1.0) -> tuple[npt.NDArray[np.int32], Map]:
@@ -105,11 +116,12 @@ def evidence_of(plane: Map, threshold: float, *, scale: float = 1.0) -> tuple[np
     2 % of good parts marked, it finds 0.63 of the defective ones, and the highest probability in a region 0.36.
     """
     count, labels = cv2.connectedComponents((plane > threshold).astype(np.uint8), connectivity=8, ltype=cv2.CV_32S)
-    beyond = _logit(plane) - _logit(np.float32(threshold))
-    areas = np.bincount(labels.ravel(), minlength=count)
-    total = np.bincount(labels.ravel(), weights=beyond.ravel(), minlength=count)
+    # Only what is marked has evidence, and that is little of most images.
+    marked = labels > 0
+    beyond = _logit(plane[marked]) - _logit(np.float32(threshold))
+    areas = np.bincount(labels[marked], minlength=count)
+    total = np.bincount(labels[marked], weights=beyond, minlength=count)
     evidence = np.log1p(areas * scale**2) * total / np.maximum(areas, 1)
-    evidence[0] = 0
     return np.asarray(labels, dtype=np.int32), evidence.astype(np.float32)
 
 
