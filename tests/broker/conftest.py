@@ -5,12 +5,15 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from scored_line import ScoredLine, fit_striped
 
+from neverblink.kafka import ensure_topics
 from neverblink.kafka.broker import Broker
 from neverblink.kafka.development_broker import DevelopmentBroker
 from neverblink.kafka.local_kafka import KafkaUnavailable, LocalKafka
@@ -37,6 +40,20 @@ def apache() -> Iterator[LocalKafka]:
 def broker(request: pytest.FixtureRequest) -> Broker:
     """The broker that a contract test runs against."""
     found: Broker = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(scope="session")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of striped parts."""
+    return fit_striped(tmp_path_factory.mktemp("striped"))
+
+
+@pytest.fixture
+async def line(broker: Broker, artifacts: Path) -> ScoredLine:
+    """Topics of their own on the broker under test."""
+    found = ScoredLine(broker.bootstrap, artifacts)
+    await ensure_topics(found.kafka)
     return found
 
 

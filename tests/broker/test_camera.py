@@ -10,11 +10,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import orjson
-import pytest
 import yaml
 from camera_line import line_of
 from pictures import video_file
-from scored_line import ScoredLine, fit_striped, sent, striped
+from scored_line import ScoredLine, sent, striped
 
 from neverblink.camera.service import CameraNode
 from neverblink.events import Decision, Frame, Reason, ShadowVerdict, Verdict
@@ -198,12 +197,6 @@ async def test_a_camera_that_triggers_publishes_its_recording_part_by_part(broke
 
 
 # Camera, object store and scorer
-
-
-@pytest.fixture(scope="session")
-def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of striped parts."""
-    return fit_striped(tmp_path_factory.mktemp("striped"))
 
 
 @contextlib.asynccontextmanager

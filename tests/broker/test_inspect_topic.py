@@ -13,11 +13,10 @@ import yaml
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console
-from scored_line import ScoredLine, fit_striped, png, sent, striped
+from scored_line import ScoredLine, png, sent, striped
 
 from neverblink.events import Verdict
-from neverblink.kafka import EventConsumer, EventProducer, KafkaError, ensure_topics
-from neverblink.kafka.broker import Broker
+from neverblink.kafka import EventConsumer, EventProducer, KafkaError
 from neverblink.kafka.objects import ObjectStore
 from neverblink.plant import PlantError
 from neverblink.scorer.models import Models
@@ -27,20 +26,6 @@ from neverblink.trainer.inspection_commands import Span, What, run_inspect
 from neverblink.trainer.inspection_rows import InspectionError
 
 KEPT_BACK = {"seconds"}
-
-
-@pytest.fixture(scope="module")
-def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of striped parts."""
-    return fit_striped(tmp_path_factory.mktemp("striped"))
-
-
-@pytest.fixture
-async def line(broker: Broker, artifacts: Path) -> ScoredLine:
-    """Topics of their own on the broker under test."""
-    found = ScoredLine(broker.bootstrap, artifacts)
-    await ensure_topics(found.kafka)
-    return found
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from aiokafka import AIOKafkaProducer
 from confluent_kafka import Consumer
-from scored_line import ScoredLine, fit_striped, png, sent, striped, teach_blots
+from scored_line import ScoredLine, png, sent, striped, teach_blots
 
 from neverblink.events import DeadLetter, Decision, Evidence, Message, Reason, ShadowVerdict, Verdict, encode
 from neverblink.events.identity import shadow_verdict_id, verdict_id
@@ -29,20 +29,6 @@ from neverblink.scorer.models import Models
 from neverblink.scorer.service import Scorer
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
-
-
-@pytest.fixture(scope="session")
-def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of striped parts."""
-    return fit_striped(tmp_path_factory.mktemp("striped"))
-
-
-@pytest.fixture
-async def line(broker: Broker, artifacts: Path) -> ScoredLine:
-    """Topics of their own on the broker under test."""
-    found = ScoredLine(broker.bootstrap, artifacts)
-    await ensure_topics(found.kafka)
-    return found
 
 
 @contextlib.asynccontextmanager
