@@ -1,20 +1,13 @@
 """Where the plant's artifacts lie, and how one is had from there: read by its location, believed by its digest."""
 
-import contextlib
 import hashlib
 import posixpath
-import shutil
-import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
 
+from neverblink.file_root import FileRoot, FileRootError, shortened
 from neverblink.plant import PlantError, Storage
 from neverblink.vision.artifact import MANIFEST, MAX_MANIFEST_BYTES, Artifact, ArtifactError, Manifest, read_manifest
-
-if TYPE_CHECKING:
-    from fsspec import AbstractFileSystem
 
 _CHUNK_BYTES = 4 * 1024 * 1024
 
@@ -22,34 +15,6 @@ _CHUNK_BYTES = 4 * 1024 * 1024
 def folder_name(digest: str) -> str:
     """Return the name of an artifact's folder where folders are known by digest: `sha256-…`."""
     return digest.replace(":", "-")
-
-
-@dataclass(frozen=True)
-class _Root:
-    """A place that artifacts may be read from. `path` has no slash at its end."""
-
-    filesystem: "AbstractFileSystem"
-    path: str
-    is_local: bool
-
-    def inside(self, location: str) -> str | None:
-        """Return the path of a location on the file system, None when it does not lie below this place."""
-        if ".." in PurePosixPath(location.replace("\\", "/")).parts:
-            return None
-        scheme, separator, _ = location.partition("://")
-        if separator and scheme not in _protocols(self.filesystem):
-            return None
-        if not separator and not self.is_local:
-            return None
-        path = str(self.filesystem._strip_protocol(location)).rstrip("/")
-        root = self.path
-        if self.is_local:
-            try:
-                # A link below the folder must not lead out of it.
-                root, path = str(Path(root).resolve()), str(Path(path).resolve())
-            except (OSError, RuntimeError, ValueError):  # a loop of links, a name that no file can have
-                return None
-        return path if path.startswith(f"{root}/") else None
 
 
 class ArtifactStore:
@@ -84,18 +49,15 @@ class ArtifactStore:
                 f"scorers cannot fetch {folder}: it does not lie under storage.artifacts ({self._folder}), and the"
                 " plant file has no storage.artifact_store; move it there, or name a store that all hosts reach"
             )
-        store, filesystem = self._store, self._store.filesystem
+        store = self._store
         path = f"{store.path}/{folder_name(artifact.digest)}"
         try:
-            filesystem.makedirs(path, exist_ok=True)
+            store.filesystem.makedirs(path, exist_ok=True)
             for name in (*artifact.manifest.files(), MANIFEST):
-                if store.is_local:
-                    _copy_whole(folder / name, Path(path) / name)
-                else:
-                    filesystem.put_file(str(folder / name), f"{path}/{name}")
+                store.write(f"{path}/{name}", folder / name)
         except Exception as error:
-            raise ArtifactError(f"{folder} cannot be copied to the store {store.path}: {_short(error)}") from error
-        return path if store.is_local else str(filesystem.unstrip_protocol(path))
+            raise ArtifactError(f"{folder} cannot be copied to the store {store.path}: {shortened(error)}") from error
+        return path if store.is_local else store.location(path)
 
     def manifest(self, location: str, into: Path, *, digest: str | None = None) -> tuple[Manifest, str]:
         """Copy an artifact's manifest into a folder and return it with the artifact's digest. Raises ArtifactError."""
@@ -118,7 +80,7 @@ class ArtifactStore:
             if found != file.sha256:
                 raise ArtifactError(f"{shown} was altered: its digest is not the one in the manifest")
 
-    def _resolved(self, location: str) -> tuple[_Root, str]:
+    def _resolved(self, location: str) -> tuple[FileRoot, str]:
         if "://" not in location and not posixpath.isabs(location):
             location = f"{self._folder.absolute()}/{location}"
         for root in self._roots:
@@ -130,17 +92,14 @@ class ArtifactStore:
         )
 
 
-def _opened(url: str) -> _Root:
+def _opened(url: str) -> FileRoot:
     try:
-        from fsspec.core import url_to_fs
-
-        filesystem, path = url_to_fs(url)
-    except (ImportError, ValueError) as error:
+        return FileRoot.at(url)
+    except FileRootError as error:
         raise PlantError(f"storage.artifact_store is {url!r}, and it cannot be used: {error}") from error
-    return _Root(filesystem, str(path).rstrip("/"), "file" in _protocols(filesystem))
 
 
-def _checked(root: _Root, path: str, shown: str, fits: Callable[[int], bool]) -> None:
+def _checked(root: FileRoot, path: str, shown: str, fits: Callable[[int], bool]) -> None:
     """Raise ArtifactError unless a regular file of a fitting size is there: a pipe would be waited for without end."""
     try:
         # What is listed may be from before the artifact was put there.
@@ -149,14 +108,14 @@ def _checked(root: _Root, path: str, shown: str, fits: Callable[[int], bool]) ->
     except FileNotFoundError as error:
         raise ArtifactError(f"there is no artifact at {shown}: {posixpath.basename(path)} is missing") from error
     except Exception as error:
-        raise ArtifactError(f"the artifact at {shown} cannot be read: {_short(error)}") from error
+        raise ArtifactError(f"the artifact at {shown} cannot be read: {shortened(error)}") from error
     if found.get("type") != "file":
         raise ArtifactError(f"{shown} holds no regular file {posixpath.basename(path)}")
     if found.get("size") is not None and not fits(int(found["size"])):
         raise ArtifactError(f"{shown} has {found['size']} bytes: it is cut off, or another file than expected")
 
 
-def _copied(root: _Root, path: str, target: Path, limit: int) -> str:
+def _copied(root: FileRoot, path: str, target: Path, limit: int) -> str:
     """Copy a file of at most `limit` bytes and return its digest. Raises ArtifactError."""
     digest, left = hashlib.sha256(), limit
     try:
@@ -170,28 +129,5 @@ def _copied(root: _Root, path: str, target: Path, limit: int) -> str:
     except ArtifactError:
         raise
     except Exception as error:
-        raise ArtifactError(f"{path} cannot be copied to {target.parent}: {_short(error)}") from error
+        raise ArtifactError(f"{path} cannot be copied to {target.parent}: {shortened(error)}") from error
     return f"sha256:{digest.hexdigest()}"
-
-
-def _copy_whole(source: Path, target: Path) -> None:
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as partial:
-        try:
-            with source.open("rb") as file:
-                shutil.copyfileobj(file, partial)
-            partial.close()
-            Path(partial.name).chmod(0o644)
-            Path(partial.name).replace(target)
-        except OSError:
-            with contextlib.suppress(FileNotFoundError):
-                Path(partial.name).unlink()
-            raise
-
-
-def _protocols(filesystem: Any) -> tuple[str, ...]:
-    stated = filesystem.protocol
-    return (stated,) if isinstance(stated, str) else tuple(stated)
-
-
-def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:500]

@@ -19,11 +19,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "events": set(),
     "plant": {"events"},
     "plc": {"events", "plant"},
-    "kafka": {"events", "plant", "telemetry"},
+    "file_root": set(),
+    "kafka": {"events", "plant", "telemetry", "file_root"},
     "telemetry": {"events", "plant"},
     "service_life": {"telemetry"},
     "product_rules": {"plant", "vision"},
-    "artifact_store": {"plant", "vision"},
+    "artifact_store": {"plant", "vision", "file_root"},
     **dict.fromkeys(SERVICES, OPEN_TO_SERVICES),
 }
 MAY_IMPORT["scorer"] = MAY_IMPORT["trainer"] = OPEN_TO_SERVICES | {"vision", "product_rules", "artifact_store"}

@@ -6,17 +6,13 @@ The object is put before its event is sent, so an event never names an image tha
 import contextlib
 import hashlib
 import posixpath
-import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
 from neverblink.events import Frame, Reason
+from neverblink.file_root import FileRoot, FileRootError, shortened
 from neverblink.plant import PlantError, Storage
-
-if TYPE_CHECKING:
-    from fsspec import AbstractFileSystem
 
 MAX_OBJECT_BYTES = 256 * 1024 * 1024
 """No camera image is larger; a larger object is neither put nor read."""
@@ -42,15 +38,10 @@ class ObjectStore:
     def __init__(self, url: str) -> None:
         """Take the store at `url`. Raises PlantError when no installed package knows it."""
         try:
-            # Only a plant with large images needs it.
-            from fsspec.core import url_to_fs
-
-            filesystem, root = url_to_fs(url)
-        except (ImportError, ValueError) as error:
+            self._root = FileRoot.at(url)
+        except FileRootError as error:
             raise PlantError(f"storage.objects is {url!r}, and it cannot be used: {error}") from error
-        self._filesystem: AbstractFileSystem = filesystem
-        self._root = str(root).rstrip("/")
-        self._is_local = "file" in _protocols(filesystem)
+        self._filesystem = self._root.filesystem
 
     @classmethod
     def of(cls, storage: Storage) -> Self | None:
@@ -58,10 +49,7 @@ class ObjectStore:
         return None if storage.objects is None else cls(storage.objects)
 
     def put(self, frame: Frame) -> Frame:
-        """Put a frame's image and return the frame that refers to it. Raises ObjectError.
-
-        On a local file system the image gets its name only when it is whole; object stores do so by themselves.
-        """
+        """Put a frame's image and return the frame that refers to it. Raises ObjectError."""
         if len(frame.body) > MAX_OBJECT_BYTES:
             raise ObjectError(
                 Reason.IMAGE_TOO_LARGE,
@@ -69,17 +57,14 @@ class ObjectStore:
             )
         hour = frame.captured.astimezone(UTC).strftime(_HOUR)
         suffix = _SUFFIXES.get(frame.content_type, ".bin")
-        path = f"{self._root}/{hour}/{frame.line}/{frame.station}/{frame.id}{suffix}"
+        path = f"{self._root.path}/{hour}/{frame.line}/{frame.station}/{frame.id}{suffix}"
         try:
-            if self._is_local:
-                _write_whole(Path(path), frame.body)
-            else:
-                self._filesystem.pipe_file(path, frame.body)
+            self._root.write(path, frame.body)
         except Exception as error:
             raise ObjectError(
-                Reason.STORE_AWAY, f"the image could not be put to the object store: {_short(error)}"
+                Reason.STORE_AWAY, f"the image could not be put to the object store: {shortened(error)}"
             ) from error
-        return frame.model_copy(update={"dataref": self._filesystem.unstrip_protocol(path), "body": b""})
+        return frame.model_copy(update={"dataref": self._root.location(path), "body": b""})
 
     def get(self, frame: Frame, max_bytes: int = MAX_OBJECT_BYTES) -> bytes:
         """Return the image that a frame refers to, checked against its size and digest. Raises ObjectError.
@@ -101,7 +86,7 @@ class ObjectStore:
             ) from error
         except Exception as error:
             raise ObjectError(
-                Reason.OBJECT_MISSING, f"the object {frame.dataref} cannot be read: {_short(error)}"
+                Reason.OBJECT_MISSING, f"the object {frame.dataref} cannot be read: {shortened(error)}"
             ) from error
         if len(body) != frame.size or hashlib.sha256(body).hexdigest() != frame.sha256:
             raise ObjectError(
@@ -120,15 +105,15 @@ class ObjectStore:
                     self._filesystem.rm(path, recursive=True)
         except Exception as error:
             raise ObjectError(
-                Reason.STORE_AWAY, f"old images could not be deleted from the object store: {_short(error)}"
+                Reason.STORE_AWAY, f"old images could not be deleted from the object store: {shortened(error)}"
             ) from error
         return len(old)
 
     def _hours(self) -> Iterator[tuple[str, datetime]]:
         """Yield the store's hour folders; anything else in it is not ours to delete."""
-        self._filesystem.invalidate_cache(self._root)
+        self._filesystem.invalidate_cache(self._root.path)
         try:
-            names = self._filesystem.ls(self._root, detail=False)
+            names = self._filesystem.ls(self._root.path, detail=False)
         except FileNotFoundError:
             return
         for path in names:
@@ -137,9 +122,8 @@ class ObjectStore:
                 yield str(path), hour
 
     def _inside(self, dataref: str) -> str:
-        known = any(dataref.startswith(f"{name}://") for name in _protocols(self._filesystem))
-        path = str(self._filesystem._strip_protocol(dataref)) if known else ""
-        if not path.startswith(f"{self._root}/") or ".." in dataref.split("/"):
+        path = self._root.inside(dataref)
+        if path is None:
             raise ObjectError(Reason.OBJECT_MISSING, f"{dataref} does not lie in the plant's object store")
         return path
 
@@ -158,23 +142,3 @@ def body_of(frame: Frame, store: ObjectStore | None) -> bytes:
     if hashlib.sha256(frame.body).hexdigest() != frame.sha256:
         raise ObjectError(Reason.DIGEST_MISMATCH, "the image does not have the digest that its frame states")
     return frame.body
-
-
-def _write_whole(path: Path, body: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        partial.write_bytes(body)
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-def _protocols(filesystem: Any) -> tuple[str, ...]:
-    stated = filesystem.protocol
-    return (stated,) if isinstance(stated, str) else tuple(stated)
-
-
-def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:500]

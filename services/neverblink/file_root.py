@@ -1,0 +1,96 @@
+"""A folder or an fsspec URL below which files are read and written, and nothing outside of it."""
+
+import contextlib
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+
+class FileRootError(ValueError):
+    """No installed package knows this kind of place."""
+
+
+@dataclass(frozen=True)
+class FileRoot:
+    """A place that files may be read from. `path` has no slash at its end. Its methods block."""
+
+    filesystem: "AbstractFileSystem"
+    path: str
+    is_local: bool
+
+    @classmethod
+    def at(cls, url: str) -> Self:
+        """Return the place at a folder or URL. Raises FileRootError."""
+        try:
+            # Only a plant whose files do not lie on one disk needs it.
+            from fsspec.core import url_to_fs
+
+            filesystem, path = url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise FileRootError(str(error)) from error
+        return cls(filesystem, str(path).rstrip("/"), "file" in _protocols(filesystem))
+
+    def inside(self, location: str) -> str | None:
+        """Return the path of a location on the file system, None when it does not lie below this place."""
+        if ".." in PurePosixPath(location.replace("\\", "/")).parts:
+            return None
+        scheme, separator, _ = location.partition("://")
+        if separator and scheme not in _protocols(self.filesystem):
+            return None
+        if not separator and not self.is_local:
+            return None
+        path = str(self.filesystem._strip_protocol(location)).rstrip("/")
+        root = self.path
+        if self.is_local:
+            try:
+                # A link below the folder must not lead out of it.
+                root, path = str(Path(root).resolve()), str(Path(path).resolve())
+            except (OSError, RuntimeError, ValueError):  # a loop of links, a name that no file can have
+                return None
+        return path if path.startswith(f"{root}/") else None
+
+    def location(self, path: str) -> str:
+        """Return the URL of a path of this place."""
+        return str(self.filesystem.unstrip_protocol(path))
+
+    def write(self, path: str, source: bytes | Path) -> None:
+        """Write bytes, or what a local file holds. The file gets its name only when it is whole.
+
+        Object stores see to that by themselves. Raises what the file system raises.
+        """
+        if self.is_local:
+            _write_whole(Path(path), source)
+        elif isinstance(source, Path):
+            self.filesystem.put_file(str(source), path)
+        else:
+            self.filesystem.pipe_file(path, source)
+
+
+def shortened(error: Exception) -> str:
+    """Return an error of a file system as a part of a sentence: stores answer with whole pages."""
+    return f"{type(error).__name__}: {error}"[:500]
+
+
+def _write_whole(path: Path, source: bytes | Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        if isinstance(source, Path):
+            shutil.copyfile(source, partial)
+        else:
+            partial.write_bytes(source)
+        partial.replace(path)
+    except OSError:
+        with contextlib.suppress(FileNotFoundError):
+            partial.unlink()
+        raise
+
+
+def _protocols(filesystem: Any) -> tuple[str, ...]:
+    stated = filesystem.protocol
+    return (stated,) if isinstance(stated, str) else tuple(stated)
