@@ -1,0 +1,160 @@
+"""Models on running lines."""
+
+import getpass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from neverblink.cli.application import DEFAULT_PLANT, PLANT, models_app, wide_console
+
+if TYPE_CHECKING:
+    from neverblink.trainer.model_changes import Stamp
+
+
+_LINES = Annotated[list[str] | None, typer.Option("--line", help="All stations of a line; may be given again.")]
+_STATIONS = Annotated[list[str] | None, typer.Option("--station", help="LINE/STATION; may be given again.")]
+_PRODUCT = Annotated[str | None, typer.Option("--product", help="All stations that inspect it.")]
+_THRESHOLD = Annotated[
+    float | None, typer.Option(min=1e-6, help="Score above which a part is rejected. Default: the artifact's own.")
+]
+_BY = Annotated[str | None, typer.Option("--by", help="Who changes it. Default: the user of this machine.")]
+_WHY = Annotated[str | None, typer.Option("--why", help="Why, for those who look later.")]
+
+
+@models_app.command("show")
+def models_show(
+    plant: PLANT = DEFAULT_PLANT,
+    line: _LINES = None,
+    station: _STATIONS = None,
+    product: _PRODUCT = None,
+    seen: Annotated[
+        float, typer.Option(min=0, max=3600, help="Compare with the verdicts of so many seconds; 0 does not.")
+    ] = 30.0,
+    history: Annotated[
+        bool, typer.Option("--history", help="Earlier changes too, as far as the topic still holds them.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Print what is active and in shadow where, since when, by whom and why, and whether scorers score with it."""
+    from neverblink.plant import load_plant
+    from neverblink.trainer.models_commands import Which, run_show
+
+    which = Which(line or (), station or (), product)
+    run_show(load_plant(plant), which, seen_s=seen, history=history, as_json=as_json, console=wide_console())
+
+
+@models_app.command("activate")
+def models_activate(
+    artifact: Annotated[
+        str, typer.Argument(help="Artifact folder, its name under storage.artifacts, or its URL in the store.")
+    ],
+    plant: PLANT = DEFAULT_PLANT,
+    line: _LINES = None,
+    station: _STATIONS = None,
+    product: _PRODUCT = None,
+    threshold: _THRESHOLD = None,
+    by: _BY = None,
+    why: _WHY = None,
+) -> None:
+    """Let a model score, from the next frame on that a scorer takes once it has opened it; no frame is lost.
+
+    `neverblink models activate pcb-4 --product pcb --why "four weeks of confirmed normals"`
+
+    The artifact is verified first. One that lies outside storage.artifacts is copied to storage.artifact_store.
+    """
+    from neverblink.plant import load_plant
+    from neverblink.trainer.models_commands import Which, run_activate
+
+    which = Which(line or (), station or (), product)
+    run_activate(load_plant(plant), which, artifact, threshold, _stamp(by, why), wide_console())
+
+
+@models_app.command("shadow")
+def models_shadow(
+    artifact: Annotated[
+        str | None, typer.Argument(help="Artifact folder, its name under storage.artifacts, or its URL in the store.")
+    ] = None,
+    off: Annotated[bool, typer.Option("--off", help="No model in shadow any more.")] = False,
+    plant: PLANT = DEFAULT_PLANT,
+    line: _LINES = None,
+    station: _STATIONS = None,
+    product: _PRODUCT = None,
+    threshold: _THRESHOLD = None,
+    by: _BY = None,
+    why: _WHY = None,
+) -> None:
+    """Let a model score the same frames without acting, onto the topic of shadow verdicts."""
+    from neverblink.plant import load_plant
+    from neverblink.trainer.models_commands import Which, run_shadow
+
+    if (artifact is None) is not off:
+        raise typer.BadParameter("name an artifact, or --off, and not both")
+    which = Which(line or (), station or (), product)
+    run_shadow(load_plant(plant), which, artifact, threshold, _stamp(by, why), wide_console())
+
+
+@models_app.command("threshold")
+def models_threshold(
+    threshold: Annotated[
+        float | None, typer.Argument(min=1e-6, help="Score above which a part is rejected.", show_default=False)
+    ] = None,
+    own: Annotated[bool, typer.Option("--own", help="The artifact's own again.")] = False,
+    plant: PLANT = DEFAULT_PLANT,
+    line: _LINES = None,
+    station: _STATIONS = None,
+    product: _PRODUCT = None,
+    by: _BY = None,
+    why: _WHY = None,
+) -> None:
+    """Edit the threshold of the active model. Its promise no longer holds: `neverblink calibrate` tells another."""
+    from neverblink.plant import load_plant
+    from neverblink.trainer.models_commands import Which, run_threshold
+
+    if (threshold is None) is not own:
+        raise typer.BadParameter("name a threshold, or --own, and not both")
+    run_threshold(
+        load_plant(plant), Which(line or (), station or (), product), threshold, _stamp(by, why), wide_console()
+    )
+
+
+@models_app.command("promote")
+def models_promote(
+    plant: PLANT = DEFAULT_PLANT,
+    line: _LINES = None,
+    station: _STATIONS = None,
+    product: _PRODUCT = None,
+    by: _BY = None,
+    why: _WHY = None,
+) -> None:
+    """Let the model in shadow score. Scorers have it open already: it takes over within a second or so."""
+    from neverblink.plant import load_plant
+    from neverblink.trainer.models_commands import Which, run_promote
+
+    run_promote(load_plant(plant), Which(line or (), station or (), product), _stamp(by, why), wide_console())
+
+
+@models_app.command("rollback")
+def models_rollback(
+    plant: PLANT = DEFAULT_PLANT,
+    line: _LINES = None,
+    station: _STATIONS = None,
+    product: _PRODUCT = None,
+    by: _BY = None,
+    why: _WHY = None,
+) -> None:
+    """Restore models, shadow and threshold as they were before the last change; a second time undoes the first."""
+    from neverblink.plant import load_plant
+    from neverblink.trainer.models_commands import Which, run_rollback
+
+    run_rollback(load_plant(plant), Which(line or (), station or (), product), _stamp(by, why), wide_console())
+
+
+def _stamp(by: str | None, why: str | None) -> "Stamp":
+    """Return who changes models, why, and that it is now."""
+    from neverblink.trainer.model_changes import Stamp
+
+    try:
+        return Stamp(by or getpass.getuser(), why, datetime.now(UTC))
+    except (KeyError, OSError) as error:
+        raise typer.BadParameter("this machine does not know who you are: name yourself with --by") from error

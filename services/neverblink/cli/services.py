@@ -1,0 +1,237 @@
+"""The services: one command each, and the simulated PLCs."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neverblink import telemetry
+from neverblink.cli.application import (
+    DEFAULT_PLANT,
+    PLANT,
+    app,
+    bridge_app,
+    camera_app,
+    ledger_app,
+    refuse_options_before,
+)
+
+
+@camera_app.callback(invoke_without_command=True)
+def camera(
+    context: typer.Context,
+    plant: PLANT = DEFAULT_PLANT,
+    station: Annotated[
+        list[str] | None, typer.Option(help="LINE/STATION to run; may be given again. Default: all stations.")
+    ] = None,
+) -> None:
+    """Run camera nodes: trigger, grab, judge the image, publish the frame with its deadline."""
+    if context.invoked_subcommand is not None:
+        refuse_options_before(context, ("plant", "station"))
+        return
+    from neverblink.camera.commands import run
+    from neverblink.plant import load_plant
+
+    asyncio.run(run(load_plant(plant), station or ()))
+
+
+@camera_app.command("learn-limits")
+def camera_learn_limits(
+    station: Annotated[str, typer.Option(help="LINE/STATION whose limits are learnt.")],
+    plant: PLANT = DEFAULT_PLANT,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of pictures of good parts. Default: the station's own source.")
+    ] = None,
+    pictures: Annotated[int, typer.Option(min=1, help="So many pictures from the source.")] = 100,
+    every: Annotated[float, typer.Option(min=0, help="Seconds between them, unless the camera fires.")] = 0.5,
+) -> None:
+    """Learn when a picture of a station is too dark, saturated, blurred or of a wrong size; prints YAML.
+
+    `neverblink camera learn-limits --station line-1/top --images good-parts`
+
+    Good parts in good light only. The section goes under the station in the plant file.
+    """
+    from neverblink.camera.commands import learn_limits
+    from neverblink.camera.learnt_limits import ENOUGH
+    from neverblink.plant import load_plant
+
+    learnt = learn_limits(load_plant(plant), station, images, pictures, every)
+    for line in learnt.as_yaml(station):
+        typer.echo(line)
+    if learnt.pictures < ENOUGH:
+        typer.secho(f"{learnt.pictures} pictures are few: learn from {ENOUGH}, over a shift", err=True)
+
+
+@camera_app.command("sweep-objects")
+def camera_sweep_objects(plant: PLANT = DEFAULT_PLANT) -> None:
+    """Delete large images that are older than storage.objects_keep_h. Camera nodes do so by themselves."""
+    from neverblink.camera.commands import sweep_objects
+    from neverblink.plant import load_plant
+
+    typer.echo(f"{sweep_objects(load_plant(plant))} hours of images deleted")
+
+
+@app.command()
+def scorer(
+    plant: PLANT = DEFAULT_PLANT,
+    instance: Annotated[
+        str | None,
+        typer.Option(help="This member's name in the group, stable over restarts. Default: the host."),
+    ] = None,
+) -> None:
+    """Run a scorer: frames of all lines in, verdicts out. Start more of them to share the stations."""
+    from neverblink.plant import load_plant
+    from neverblink.scorer.commands import run
+
+    asyncio.run(run(load_plant(plant), instance))
+
+
+@bridge_app.callback(invoke_without_command=True)
+def bridge(
+    context: typer.Context,
+    plant: PLANT = DEFAULT_PLANT,
+    line: Annotated[
+        list[str] | None, typer.Option(help="Line to serve; may be given again. Default: all with a PLC.")
+    ] = None,
+) -> None:
+    """Run the OPC UA bridge: tells each line's PLC the verdict before the part reaches the gate."""
+    if context.invoked_subcommand is not None:
+        refuse_options_before(context, ("plant", "line"))
+        return
+    from neverblink.bridge.commands import run
+    from neverblink.plant import load_sound_lines
+
+    sound, faults = load_sound_lines(plant)
+    asyncio.run(run(sound, line, faults))
+
+
+@bridge_app.command("certificate")
+def bridge_certificate(
+    plant: PLANT = DEFAULT_PLANT,
+    line: Annotated[
+        list[str] | None, typer.Option(help="Line whose certificate is made; may be given again. Default: all.")
+    ] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(help="Further host name or address of this machine; may be given again.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=7300, help="How long it is valid.")] = 1825,
+) -> None:
+    """Make the certificate and key by which PLCs know us, where the plant file names them.
+
+    `neverblink bridge certificate --plant plant.yaml`
+
+    Nothing is overwritten. It prints what to do at the PLC; docs/guides/plc.md has more.
+    """
+    from neverblink.bridge.commands import make_certificates
+    from neverblink.plant import load_plant
+
+    for sentence in make_certificates(load_plant(plant), line, also or (), days):
+        typer.echo(sentence)
+
+
+@bridge_app.command("nodes")
+def bridge_nodes(
+    plant: Annotated[
+        Path | None, typer.Option("--plant", "-p", help="Plant file, for the node ids of one of its lines.")
+    ] = None,
+    line: Annotated[str | None, typer.Option(help="That line.")] = None,
+) -> None:
+    """Print the nodes that a PLC needs for a line as CSV: name, type, who writes it, what it means."""
+    from neverblink.plant import load_plant
+    from neverblink.plc.contract_files import node_list
+
+    if (plant is None) is not (line is None):
+        raise typer.BadParameter("--plant and --line go together: they name the line whose node ids are printed")
+    settings = None
+    if plant is not None and line is not None:
+        settings = load_plant(plant).line(line).plc
+    typer.echo(node_list(settings), nl=False)
+
+
+@app.command()
+def drift(
+    plant: PLANT = DEFAULT_PLANT,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Keep the state on disk here. Default: memory, rebuilt from Kafka.")
+    ] = None,
+) -> None:
+    """Run the drift service: follows every station's distribution of pass scores and brightness."""
+    from neverblink.drift.commands import run
+    from neverblink.plant import load_plant
+
+    asyncio.run(run(load_plant(plant), data_dir))
+
+
+@ledger_app.command("run")
+def ledger_run(plant: PLANT = DEFAULT_PLANT) -> None:
+    """Run the ledger service."""
+    from neverblink.ledger.commands import run
+    from neverblink.plant import load_plant
+
+    asyncio.run(run(load_plant(plant)))
+
+
+@ledger_app.command("tail")
+def ledger_tail(
+    plant: PLANT = DEFAULT_PLANT,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing what arrives.")] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many of the latest verdicts.")] = 20,
+) -> None:
+    """Print the latest verdicts and what became of them at the gate."""
+    from neverblink.ledger.commands import tail
+    from neverblink.plant import load_plant
+
+    tail(load_plant(plant), follow, limit)
+
+
+@ledger_app.command("stats")
+def ledger_stats(
+    plant: PLANT = DEFAULT_PLANT,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Print yield, reasons, latencies and disagreements between gate and verdict."""
+    from neverblink.ledger.commands import stats
+    from neverblink.plant import load_plant
+
+    stats(load_plant(plant), as_json)
+
+
+# Brokers and PLCs for one machine
+
+
+@app.command()
+def broker(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 9092,
+) -> None:
+    """Run the development broker: Kafka's protocol in memory, on loopback only. Never for a plant."""
+    from neverblink.kafka.development_broker import run
+
+    telemetry.setup("broker", "development")
+    asyncio.run(run(port=port))
+
+
+@app.command("plc-sim")
+def plc_sim(
+    plant: PLANT = DEFAULT_PLANT,
+    line: Annotated[list[str] | None, typer.Option(help="Line to simulate; default: all with a PLC.")] = None,
+    rate: Annotated[float, typer.Option(min=0.01, max=100, help="Parts per second on each line.")] = 2.0,
+    parts: Annotated[int, typer.Option(min=0, help="Stop the conveyor after so many; 0 is endless.")] = 0,
+    standing: Annotated[
+        bool, typer.Option("--standing", help="Wait for Conveyor.Run before the conveyor starts.")
+    ] = False,
+    truth: Annotated[Path | None, typer.Option(help="Write one line of JSON per part at a gate.")] = None,
+) -> None:
+    """Simulate the plant's PLCs at their endpoints: conveyor, verdict table, gate, watchdog."""
+    from neverblink.demo.plc_simulator import run, simulated_lines
+    from neverblink.plant import load_plant
+    from neverblink.service_life import ready, run_service
+
+    description = load_plant(plant)
+    telemetry.setup("plc-sim", description.site)
+    lines = simulated_lines(description, line, rate_per_s=rate, parts=parts, running=not standing)
+
+    async def work(stop: asyncio.Event) -> None:
+        await run(lines, stop, truth=truth, ready=lambda found: ready("plc-sim", lines=[s.endpoint for s in found]))
+
+    asyncio.run(run_service("plc-sim", work))
