@@ -1,0 +1,62 @@
+"""The plant file: site, Kafka, lines, stations, PLCs and products, in one YAML file that explains itself."""
+
+from neverblink.plant.example import EXAMPLE
+from neverblink.plant.lines import Line, OpcUaSecurity, Plc, Timing
+from neverblink.plant.loading import MAX_PLANT_BYTES, load_plant, load_sound_lines, parse_plant
+from neverblink.plant.products import DefectPolicy, DefectRule, DefectType, Product, Taxonomy
+from neverblink.plant.section import PlantError, Section
+from neverblink.plant.site import DriftSettings, Kafka, KafkaSecurity, ScorerSettings, Storage
+from neverblink.plant.stations import (
+    FolderSource,
+    GenicamSource,
+    HardwareTrigger,
+    LiveSettings,
+    Payload,
+    PlcTrigger,
+    QualityLimits,
+    RtspSource,
+    SimulatedSource,
+    Station,
+    TimerTrigger,
+    V4l2Source,
+    VideoSource,
+)
+from neverblink.plant.whole import Plant
+
+__all__ = [
+    "EXAMPLE",
+    "MAX_PLANT_BYTES",
+    "DefectPolicy",
+    "DefectRule",
+    "DefectType",
+    "DriftSettings",
+    "FolderSource",
+    "GenicamSource",
+    "HardwareTrigger",
+    "Kafka",
+    "KafkaSecurity",
+    "Line",
+    "LiveSettings",
+    "OpcUaSecurity",
+    "Payload",
+    "Plant",
+    "PlantError",
+    "Plc",
+    "PlcTrigger",
+    "Product",
+    "QualityLimits",
+    "RtspSource",
+    "ScorerSettings",
+    "Section",
+    "SimulatedSource",
+    "Station",
+    "Storage",
+    "Taxonomy",
+    "TimerTrigger",
+    "Timing",
+    "V4l2Source",
+    "VideoSource",
+    "load_plant",
+    "load_sound_lines",
+    "parse_plant",
+]

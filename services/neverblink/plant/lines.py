@@ -1,0 +1,152 @@
+"""A line: its geometry, its PLC, its stations."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from neverblink.events.parts import Name
+from neverblink.plant.section import Section, named, unique
+from neverblink.plant.stations import Station
+
+
+class Timing(Section):
+    """The line's geometry: how long a part takes from trigger to gate, and what of it is ours."""
+
+    distance_to_gate_m: float = Field(gt=0, le=1000, description="Trigger to gate along the conveyor, metres.")
+    speed_m_s: float = Field(gt=0, le=100, description="Conveyor speed, metres per second.")
+    actuator_ms: float = Field(default=150.0, ge=0, le=10000, description="Time the gate needs to move.")
+    plc_cycle_ms: float = Field(default=20.0, ge=0, le=1000, description="Cycle time of the PLC task.")
+    margin_ms: float = Field(default=50.0, ge=0, le=10000, description="Kept free for what was not foreseen.")
+
+    @property
+    def lead_s(self) -> float:
+        """Seconds from trigger to gate."""
+        return self.distance_to_gate_m / self.speed_m_s
+
+    @property
+    def budget_s(self) -> float:
+        """Seconds from trigger to the verdict's deadline."""
+        return self.lead_s - (self.actuator_ms + self.plc_cycle_ms + self.margin_ms) / 1000
+
+    @model_validator(mode="after")
+    def _leaves_time(self) -> Self:
+        if self.budget_s <= 0:
+            raise ValueError(
+                f"a part reaches the gate {self.lead_s * 1000:.0f} ms after its trigger, and actuator, "
+                f"PLC cycle and margin need {(self.lead_s - self.budget_s) * 1000:.0f} ms: no time is left "
+                "for a verdict; move the gate or slow the line"
+            )
+        return self
+
+
+class OpcUaSecurity(Section):
+    """How the PLC's server is trusted, and who we are to it."""
+
+    policy: Literal["Basic256Sha256", "Aes256Sha256RsaPss", "None"] = Field(default="Basic256Sha256")
+    certificate: Path | None = Field(default=None, description="Our application certificate, DER or PEM.")
+    key: Path | None = Field(default=None, description="Our private key, PEM.")
+    plc_certificate: Path | None = Field(
+        default=None, description="The PLC's certificate, pinned: this one and no other. DER or PEM."
+    )
+    trusted: Path | None = Field(
+        default=None,
+        description="Instead of plc_certificate: folder with the certificates of trusted PLCs, or of the authority that"
+        " signs them. One that is not among them is put into rejected/ below it, to be compared and moved.",
+    )
+    username: str | None = Field(default=None, description="User name at the PLC; without it, anonymous.")
+    password_file: Path | None = Field(default=None, description="File whose first line is the password.")
+    allow_insecure: bool = Field(default=False, description="Accept policy None, for a test or a closed cell.")
+
+    @model_validator(mode="after")
+    def _safe_by_default(self) -> Self:
+        if self.policy == "None" and not self.allow_insecure:
+            raise ValueError("policy None sends verdicts unsigned; write allow_insecure: true to accept that")
+        missing = [name for name in ("certificate", "key") if getattr(self, name) is None]
+        if self.plc_certificate is None and self.trusted is None:
+            missing.append("plc_certificate, or a folder trusted")
+        if self.policy != "None" and missing:
+            raise ValueError(f"policy {self.policy} needs {', '.join(missing)}")
+        if self.plc_certificate is not None and self.trusted is not None:
+            raise ValueError("plc_certificate pins one certificate and trusted a folder of them: give one of the two")
+        if (self.username is None) != (self.password_file is None):
+            raise ValueError("username and password_file go together: give both or neither")
+        return self
+
+
+class Plc(Section):
+    """One line's PLC: where it is, how its program names the contract's nodes, how it is written."""
+
+    endpoint: str = Field(pattern=r"^opc\.tcp://[^\s/]+:\d+(/\S*)?$", description="opc.tcp://host:port/path")
+    profile: Literal["verdict-table"] = Field(
+        default="verdict-table", description="How rejects are told. In a verdict table, silence rejects."
+    )
+    namespace_uri: str = Field(default="urn:neverblink:plc", description="Namespace of the mapped nodes.")
+    node: str = Field(
+        default="s=VisionReject.{name}",
+        pattern=r"^[si]=.*\{name\}.*$",
+        description="Node id of a contract name; {name} is replaced.",
+    )
+    slot_node: str = Field(
+        default="s=VisionReject.Verdict[{index}]",
+        pattern=r"^[si]=.*\{index\}.*$",
+        description="Node id of one slot of the verdict table; {index} is replaced.",
+    )
+    nodes: dict[str, str] = Field(
+        default_factory=dict,
+        description="Node ids that do not follow the pattern: contract name to `s=…` or `i=…`.",
+    )
+    security: OpcUaSecurity
+    heartbeat_ms: float = Field(default=200.0, ge=50, le=2000)
+    write_budget_min_ms: float = Field(default=20.0, ge=1, le=1000)
+    write_budget_max_ms: float = Field(default=150.0, ge=1, le=5000)
+    session_timeout_s: float = Field(default=30.0, ge=5, le=600)
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Return where the nodes live: server and namespace."""
+        return self.endpoint.rstrip("/").lower(), self.namespace_uri
+
+    def node_id(self, name: str) -> str:
+        """Return the identifier part of a contract name's node id, without the namespace index."""
+        return self.nodes.get(name) or self.node.replace("{name}", name)
+
+    def slot_id(self, index: int) -> str:
+        """Return the identifier part of one verdict slot's node id."""
+        return self.nodes.get(f"Verdict[{index}]") or self.slot_node.replace("{index}", str(index))
+
+    @field_validator("profile", mode="before")
+    @classmethod
+    def _silence_rejects(cls, profile: object) -> object:
+        if profile in ("mailbox", "method"):
+            raise ValueError(
+                f"with profile {profile} a part passes when nobody speaks, so a lost verdict is a missed defect, and"
+                " this bridge does not serve it: write profile: verdict-table, where silence rejects"
+            )
+        return profile
+
+
+class Line(Section):
+    """A conveyor with its stations, its gate and its PLC."""
+
+    name: Name
+    timing: Timing
+    stations: tuple[Station, ...] = Field(min_length=1)
+    plc: Plc | None = Field(default=None, description="Without a PLC, verdicts are published and not told.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        unique("station", [station.name for station in self.stations])
+        for station in self.stations:
+            if station.trigger.kind == "plc" and self.plc is None:
+                raise ValueError(f"station {station.name} is triggered by the PLC, and the line has no plc section")
+            if station.trigger.kind == "hardware" and self.plc is not None:
+                raise ValueError(
+                    f"station {station.name} is triggered by its camera, which does not know the PLC's part numbers, so"
+                    " no verdict could be told: wire the photo-eye to both and write trigger: {kind: plc}"
+                )
+        return self
+
+    def station(self, name: str) -> Station:
+        """Return the station of that name. Raises PlantError when there is none."""
+        return named("station", name, self.stations)

@@ -1,0 +1,121 @@
+"""Reads a plant file: every fault with its place, or the plant with paths as seen from the file."""
+
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import yaml
+from pydantic import ValidationError
+
+from neverblink.plant.faults import fault_of, repeated_keys
+from neverblink.plant.lines import Line
+from neverblink.plant.products import Product
+from neverblink.plant.section import PlantError, Section
+from neverblink.plant.whole import Plant, twins
+
+MAX_PLANT_BYTES = 4 * 1024 * 1024
+
+
+def load_plant(path: Path) -> Plant:
+    """Read and check a plant file. Raises PlantError with every fault, each with line and column."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise PlantError(f"there is no plant file {path}; `neverblink plant example` prints one") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlantError(f"the plant file {path} cannot be read: {error}") from error
+    return _anchored(parse_plant(text, str(path)), path.parent.resolve())
+
+
+def load_sound_lines(path: Path) -> tuple[Plant, tuple[str, ...]]:
+    """Read a plant file without its faulty lines; return the plant and the faults, for people.
+
+    Of two lines with one name, or one PLC table, neither is sound: nobody can tell which one is meant. Raises
+    PlantError when anything but a line is at fault, or no line is left.
+    """
+    try:
+        return load_plant(path), ()
+    except PlantError as error:
+        refused = error
+    try:
+        text = path.read_text(encoding="utf-8")
+        root, values = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+        sound = [line for raw in values["lines"] if (line := _sound(raw)) is not None]
+        alike = dict(twins(sound))
+        left = [line for line in sound if line.name not in alike]
+        if root is None or len(left) == len(values["lines"]) or any(repeated_keys(root)):
+            raise refused
+        plant = Plant.model_validate({**values, "lines": left})
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, yaml.YAMLError) as error:
+        raise refused from error
+    faults = [*str(refused).splitlines(), *(f"{path}: {fault}" for fault in alike.values())]
+    return _anchored(plant, path.parent.resolve()), tuple(dict.fromkeys(faults))
+
+
+def _sound(raw: object) -> Line | None:
+    try:
+        return Line.model_validate(raw)
+    except ValidationError:
+        return None
+
+
+def parse_plant(text: str, name: str = "plant.yaml") -> Plant:
+    """Check the text of a plant file; `name` is used in messages. Raises PlantError."""
+    if len(text.encode()) > MAX_PLANT_BYTES:
+        raise PlantError(f"{name} is larger than {MAX_PLANT_BYTES} bytes, the bound for a plant file")
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+        raise PlantError(f"{place}: this is not valid YAML: {error.problem or error.context}") from error
+    except RecursionError as error:
+        raise PlantError(f"{name}: sections are nested deeper than any plant is") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-99-99
+        raise PlantError(f"{name}: this is not valid YAML: {error}") from error
+    if not isinstance(root, yaml.MappingNode):
+        raise PlantError(f"{name}:1:1: a plant file is a mapping that starts with `site:`")
+    faults = [*repeated_keys(root)]
+    plant: Plant | None = None
+    if not faults:
+        try:
+            plant = Plant.model_validate(values)
+        except ValidationError as error:
+            # A list whose only item is faulty is also reported as too short: the item's own fault says it.
+            causes = [dict(fault) for fault in error.errors() if fault["type"] != "too_short"]
+            faults = [fault_of(root, fault) for fault in causes or map(dict, error.errors())]
+    if plant is None:
+        faults.sort(key=lambda fault: (fault.line, fault.column))
+        raise PlantError("\n".join(f"{name}:{fault.line}:{fault.column}: {fault.sentence}" for fault in faults))
+    return plant
+
+
+def _anchored(plant: Plant, folder: Path) -> Plant:
+    """Make relative paths absolute, as seen from the plant file's folder."""
+    ledger = plant.storage.ledger
+    if ledger.startswith("sqlite:///") and not Path(ledger.removeprefix("sqlite:///")).is_absolute():
+        ledger = f"sqlite:///{folder / ledger.removeprefix('sqlite:///')}"
+    objects = plant.storage.objects
+    if objects is not None and "://" not in objects:
+        objects = str(folder / objects)
+    store = plant.storage.artifact_store
+    if store is not None and "://" not in store:
+        store = str(folder / store)
+    storage = plant.storage.model_copy(update={"ledger": ledger, "objects": objects, "artifact_store": store})
+    return _anchor_paths(plant.model_copy(update={"storage": storage}), folder)
+
+
+T = TypeVar("T")
+
+
+def _anchor_paths(section: T, folder: Path) -> T:
+    anchored: Any = section
+    if isinstance(section, tuple):
+        anchored = tuple(_anchor_paths(item, folder) for item in section)
+    elif isinstance(section, Section):
+        # A product's artifact is anchored to storage.artifacts instead, by Plant.artifact_folder.
+        names = type(section).model_fields.keys() - ({"artifact"} if isinstance(section, Product) else set())
+        anchored = section.model_copy(update={name: _anchor_paths(getattr(section, name), folder) for name in names})
+    elif isinstance(section, Path) and not section.is_absolute():
+        anchored = folder / section
+    return cast(T, anchored)

@@ -1,0 +1,129 @@
+"""What the whole site shares: Kafka, storage, and how scorers and the drift service run."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from neverblink.events.parts import Name
+from neverblink.events.topics import HOUR_MS, TOPICS
+from neverblink.plant.section import Section
+
+
+class KafkaSecurity(Section):
+    """How to reach a cluster that does not trust its network."""
+
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="Kafka's security.protocol."
+    )
+    ca_file: Path | None = Field(default=None, description="PEM file of the authority that signed the brokers.")
+    cert_file: Path | None = Field(default=None, description="PEM file of the client's certificate.")
+    key_file: Path | None = Field(default=None, description="PEM file of the client's key.")
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="SCRAM-SHA-512", description="SASL mechanism."
+    )
+    username: str | None = Field(default=None, description="SASL user name.")
+    password_file: Path | None = Field(default=None, description="File whose first line is the SASL password.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.protocol.startswith("SASL") and (self.username is None or self.password_file is None):
+            raise ValueError(f"protocol {self.protocol} needs username and password_file")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together: give both or neither")
+        return self
+
+
+class Kafka(Section):
+    """The cluster and how topics are laid out on it."""
+
+    bootstrap: str = Field(
+        default="127.0.0.1:9092",
+        pattern=r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$",
+        description="host:port of one or more brokers, separated by commas.",
+    )
+    topic_prefix: Name = Field(default="neverblink", description="Topics are named PREFIX.frames, and so on.")
+    partitions: int = Field(default=48, ge=1, le=1000, description="Partitions per topic; chosen once.")
+    replication: int = Field(
+        default=-1, ge=-1, le=9, description="Copies of each partition; -1 takes the cluster's default."
+    )
+    security: KafkaSecurity = KafkaSecurity()
+
+
+class Storage(Section):
+    """Where files live. Relative paths are relative to the plant file."""
+
+    artifacts: Path = Field(default=Path("artifacts"), description="Folder of fitted models.")
+    ledger: str = Field(default="sqlite:///ledger.db", description="SQLAlchemy URL of the ledger.")
+    objects: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Where images lie that are too large for a Kafka record: a folder that camera nodes and scorers"
+        " share, or an fsspec URL such as s3://bucket/frames. Without it such images are refused.",
+    )
+    objects_keep_h: float = Field(
+        default=12.0, gt=0, le=24 * 365, description="Objects older than so many hours are deleted."
+    )
+    artifact_store: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Where scorers fetch activated models that do not lie under artifacts: a folder that all hosts"
+        " share, or an fsspec URL such as s3://bucket/models.",
+    )
+    model_cache: Path = Field(
+        default=Path("model-cache"), description="Folder where a scorer keeps the models that it fetched, by digest."
+    )
+    model_cache_mib: int = Field(
+        default=8192, ge=1, le=16_777_216, description="MiB of it; the models longest unused are deleted first."
+    )
+    spool: Path = Field(
+        default=Path("spool"),
+        description="Folder where a camera node keeps what it could not publish in time, for statistics.",
+    )
+    spool_max_mib: int = Field(default=1024, ge=0, le=1_048_576, description="MiB per station; 0 keeps nothing.")
+    spool_max_events: int = Field(default=20_000, ge=1, le=1_000_000, description="Frames, and verdicts, per station.")
+
+    @model_validator(mode="after")
+    def _objects_outlive_their_events(self) -> Self:
+        kept_h = TOPICS["frames"].retention_ms / HOUR_MS
+        if self.objects_keep_h < kept_h:
+            raise ValueError(
+                f"objects_keep_h is {self.objects_keep_h:g} and the frames topic keeps its events {kept_h:g} h:"
+                " an event would outlive its image"
+            )
+        return self
+
+
+class ScorerSettings(Section):
+    """Batching, in Triton's terms, and where the model runs."""
+
+    device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N.")
+    engine: Literal["auto", "torch", "torch-cuda", "openvino"] = Field(
+        default="auto",
+        description="What runs the backbone; auto: torch-cuda on a GPU, openvino on a CPU. A model fitted with bf16 or"
+        " int8 runs on the engine that it was fitted with.",
+    )
+    threads: int = Field(default=0, ge=0, le=256, description="CPU threads of the model; 0 lets the library choose.")
+    max_batch: int = Field(default=8, ge=1, le=256, description="Frames in one forward pass at most.")
+    max_queue_delay_ms: float = Field(
+        default=5.0, ge=0, le=1000, description="How long the oldest frame may wait for company."
+    )
+    max_queue_size: int = Field(default=256, ge=1, le=65536, description="Decoded frames waiting at most.")
+    timeout_action: Literal["reject", "delay"] = Field(
+        default="delay",
+        description="A frame past its deadline is told as late either way; `delay` still scores it.",
+    )
+    memory_mib: int | None = Field(
+        default=None,
+        ge=1,
+        le=16_777_216,
+        description="MiB that models may hold, on the device; beyond it those that no station uses are let go, and a"
+        " model that does not fit is refused. None: no bound.",
+    )
+
+
+class DriftSettings(Section):
+    """Windows of the drift service, in event time."""
+
+    window_s: float = Field(default=60.0, ge=1, le=86400, description="Length of one window.")
+    allowed_lateness_s: float = Field(default=10.0, ge=0, le=3600, description="How long a window waits.")

@@ -1,0 +1,192 @@
+"""A camera at one place of a line: source, trigger, image quality, payload."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from neverblink.events.parts import Name
+from neverblink.plant.section import Section
+
+
+class FolderSource(Section):
+    """Image files of a folder and its sub-folders, in name order or shuffled."""
+
+    kind: Literal["folder"]
+    path: Path = Field(description="Folder with PNG, JPEG, BMP or TIFF files.")
+    shuffle: bool = Field(default=False, description="Draw the order from `seed` instead of the names.")
+    loop: bool = Field(default=True, description="Start again after the last image.")
+    seed: int = Field(default=0, ge=0)
+
+
+class SimulatedSource(Section):
+    """Drawn parts with drawn defects, the same ones for the same seed."""
+
+    kind: Literal["simulated"]
+    drawing: str = Field(description="Which drawing: `pcb` or `disc`.")
+    seed: int = Field(default=1, ge=0)
+    defect_rate: float = Field(default=0.15, ge=0, le=1, description="Share of parts with a defect.")
+    brightness: float = Field(default=1.0, gt=0, le=2, description="Light level; 1 is as fitted.")
+
+
+class LiveSettings(Section):
+    """What every camera that runs by itself has."""
+
+    max_age_ms: float = Field(
+        default=100.0,
+        ge=0,
+        le=60_000,
+        description="A picture that arrived longer before the trigger is not the part's; 0 takes only later ones.",
+    )
+    wait_ms: float = Field(
+        default=200.0,
+        gt=0,
+        le=60_000,
+        description="How long after its trigger a part's picture may arrive; then the part is `no-image`. Together with"
+        " max_age_ms less than the time between two parts, or a lost picture could be replaced by the next part's.",
+    )
+
+
+class VideoSource(LiveSettings):
+    """A video file, as a camera that runs by itself or as one picture a part."""
+
+    kind: Literal["video"]
+    path: Path = Field(description="A file that FFmpeg reads: MP4, AVI, MKV.")
+    pace: Literal["own-rate", "per-part"] = Field(
+        default="own-rate", description="own-rate: plays like a camera. per-part: every trigger takes the next picture."
+    )
+    loop: bool = Field(default=True, description="Start again after the last picture.")
+
+
+class RtspSource(LiveSettings):
+    """A network camera: RTSP, or motion JPEG over HTTP."""
+
+    kind: Literal["rtsp"]
+    url: str = Field(
+        pattern=r"^(rtsps?|https?)://[^\s@]+$", description="rtsp://host:port/path, without user and password."
+    )
+    username: str | None = Field(default=None, description="User name at the camera.")
+    password_file: Path | None = Field(default=None, description="File whose first line is the password.")
+    silent_after_s: float = Field(
+        default=5.0, gt=0, le=120, description="Without a picture for so long, the camera is connected anew."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.username is None) != (self.password_file is None):
+            raise ValueError("username and password_file go together: give both or neither")
+        return self
+
+
+class V4l2Source(LiveSettings):
+    """A USB camera or a frame grabber of this Linux machine."""
+
+    kind: Literal["v4l2"]
+    device: Path = Field(default=Path("/dev/video0"), description="Device file; use one of /dev/v4l/by-id.")
+    width: int | None = Field(
+        default=None, ge=16, le=65535, description="Pixels to ask for; None: the camera's choice."
+    )
+    height: int | None = Field(
+        default=None, ge=16, le=65535, description="Pixels to ask for; None: the camera's choice."
+    )
+    rate: float | None = Field(default=None, gt=0, le=1000, description="Pictures per second to ask for.")
+    pixel_format: str | None = Field(
+        default=None, pattern=r"^[A-Z0-9]{4}$", description="Four letters such as MJPG or YUYV."
+    )
+
+
+class GenicamSource(LiveSettings):
+    """An industrial camera (GigE Vision, USB3 Vision, CoaXPress) through its maker's GenTL producer."""
+
+    kind: Literal["genicam"]
+    producer: Path = Field(description="The maker's GenTL producer, a .cti file, where its installer put it.")
+    serial: str | None = Field(default=None, description="Serial number; None where the producer sees one camera only.")
+    nodes: dict[str, bool | int | float | str] = Field(
+        default={},
+        description="Camera features to set before the start, in this order: ExposureTime: 500.",
+        max_length=256,
+    )
+
+
+class HardwareTrigger(Section):
+    """The camera is fired by a photo-eye or an encoder: every picture that arrives is a part.
+
+    For lines whose PLC is not told: the camera does not know the PLC's part numbers. Where it is told, wire the
+    photo-eye to both, and let the PLC trigger the station.
+    """
+
+    kind: Literal["hardware"]
+    silent_after_s: float = Field(
+        default=60.0, ge=1, le=86400, description="Without a picture for so long, a warning says so once."
+    )
+
+
+class TimerTrigger(Section):
+    """One part per tick. For demonstrations and bench work: a line needs a photo-eye or an encoder."""
+
+    kind: Literal["timer"]
+    rate_per_s: float = Field(default=1.0, gt=0, le=1000, description="Parts per second.")
+    parts: int | None = Field(default=None, ge=1, description="Stop after so many.")
+
+
+class PlcTrigger(Section):
+    """The PLC triggers: a new value of LastTriggered is a new part, so part identity starts at the PLC."""
+
+    kind: Literal["plc"]
+    poll_ms: float = Field(default=20.0, ge=5, le=1000, description="Sampling interval asked of the PLC.")
+
+
+class QualityLimits(Section):
+    """What an image must be to be worth scoring. A limit of None is not checked."""
+
+    min_brightness: float | None = Field(default=0.04, ge=0, le=1, description="Below: too dark.")
+    max_brightness: float | None = Field(default=0.96, ge=0, le=1, description="Above: saturated.")
+    max_saturation: float | None = Field(default=0.5, ge=0, le=1, description="Share of clipped pixels.")
+    min_contrast: float | None = Field(default=0.01, ge=0, le=1, description="Below: low contrast.")
+    min_sharpness: float | None = Field(default=None, ge=0, description="Below: blurred; learn it per station.")
+    frozen_after: int | None = Field(
+        default=3, ge=2, le=1000, description="So many identical images in a row are a frozen camera."
+    )
+    width: int | None = Field(default=None, ge=1, le=65535, description="Pixels; any other width is a wrong size.")
+    height: int | None = Field(default=None, ge=1, le=65535, description="Pixels; any other height is a wrong size.")
+
+
+class Payload(Section):
+    """How an image travels."""
+
+    format: Literal["png", "jpeg", "raw"] = Field(
+        default="png", description="png loses nothing; jpeg is smaller; raw costs no time and three bytes a pixel."
+    )
+    jpeg_quality: int = Field(default=95, ge=50, le=100)
+    max_inline_bytes: int = Field(
+        default=2 * 1024 * 1024,
+        ge=1024,
+        le=7 * 1024 * 1024,
+        description="A larger image goes to storage.objects; without one it is refused.",
+    )
+
+
+class Station(Section):
+    """One camera at one place of a line."""
+
+    name: Name
+    product: Name = Field(description="Name of a product of this file.")
+    source: Annotated[
+        FolderSource | SimulatedSource | VideoSource | RtspSource | V4l2Source | GenicamSource,
+        Field(discriminator="kind"),
+    ]
+    trigger: Annotated[TimerTrigger | PlcTrigger | HardwareTrigger, Field(discriminator="kind")]
+    quality: QualityLimits = QualityLimits()
+    payload: Payload = Payload()
+    mm_per_px: float | None = Field(default=None, gt=0, description="Scale of the image, for areas in mm².")
+    buffer_frames: int = Field(default=16, ge=1, le=1024, description="Frames waiting to be published at most.")
+
+    @model_validator(mode="after")
+    def _source_can_fire(self) -> Self:
+        fires = isinstance(self.source, LiveSettings) and getattr(self.source, "pace", "") != "per-part"
+        if self.trigger.kind == "hardware" and not fires:
+            raise ValueError(
+                "trigger hardware needs a source that fires by itself (genicam, v4l2, rtsp, or video with pace"
+                f" own-rate); {self.source.kind} shows a picture when it is asked"
+            )
+        return self

@@ -1,0 +1,86 @@
+"""The plant file as a whole."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from neverblink.events.parts import Name
+from neverblink.plant.lines import Line
+from neverblink.plant.products import Product
+from neverblink.plant.section import Section, named, suggestion, unique
+from neverblink.plant.site import DriftSettings, Kafka, ScorerSettings, Storage
+from neverblink.plant.stations import Station
+
+
+class Plant(Section):
+    """Everything the services need to know about one site."""
+
+    site: Name
+    kafka: Kafka = Kafka()
+    storage: Storage = Storage()
+    scorer: ScorerSettings = ScorerSettings()
+    drift: DriftSettings = DriftSettings()
+    products: tuple[Product, ...] = Field(min_length=1)
+    lines: tuple[Line, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for _, fault in twins(self.lines):
+            raise ValueError(fault)
+        unique("product", [product.name for product in self.products])
+        known = {product.name for product in self.products}
+        for line, station in self.stations():
+            if station.product not in known:
+                raise ValueError(
+                    f"station {line.name}/{station.name} inspects product {station.product!r}, which is not "
+                    f"in products{suggestion(station.product, known)}"
+                )
+            if station.mm_per_px is None and self.product(station.product).needs_scale:
+                raise ValueError(
+                    f"product {station.product} has defect areas in mm², and station {line.name}/{station.name} has"
+                    " no mm_per_px"
+                )
+        return self
+
+    def stations(self) -> Iterator[tuple[Line, Station]]:
+        """Yield every station with its line."""
+        for line in self.lines:
+            for station in line.stations:
+                yield line, station
+
+    def scales(self) -> dict[tuple[str, str], float]:
+        """Return the mm per pixel of every (line, station) that has a scale."""
+        return {
+            (line.name, station.name): station.mm_per_px
+            for line, station in self.stations()
+            if station.mm_per_px is not None
+        }
+
+    def line(self, name: str) -> Line:
+        """Return the line of that name. Raises PlantError when there is none."""
+        return named("line", name, self.lines)
+
+    def product(self, name: str) -> Product:
+        """Return the product of that name. Raises PlantError when there is none."""
+        return named("product", name, self.products)
+
+    def artifact_folder(self, product: Product) -> Path:
+        """Return the folder of a product's artifact."""
+        return self.storage.artifacts / product.artifact
+
+
+def twins(lines: Sequence[Line]) -> Iterator[tuple[str, str]]:
+    """Yield lines that cannot be told apart, by name, each with a sentence: same name, or nodes of the same PLC."""
+    for line in lines:
+        others = [other for other in lines if other is not line]
+        if any(other.name == line.name for other in others):
+            yield line.name, f"two lines are named {line.name!r}; each needs its own"
+        for other in others:
+            if line.plc is None or other.plc is None or line.plc.place != other.plc.place:
+                continue
+            for field in ("node", "slot_node"):
+                if getattr(line.plc, field) == getattr(other.plc, field):
+                    same = f"lines {line.name} and {other.name} would write the same nodes of {line.plc.endpoint}"
+                    yield line.name, f"{same}: give each its own {field}"
