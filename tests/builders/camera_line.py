@@ -14,7 +14,7 @@ from neverblink.plant import Line
 START = datetime(2026, 1, 1, 12, 30, tzinfo=UTC)
 
 
-def line_of(station: dict[str, Any] | None = None, *, budget_s: float = 60) -> Line:
+def line_of(station: dict[str, Any] | None = None, *, budget_s: float = 60, plc: dict[str, Any] | None = None) -> Line:
     """Build a line whose verdicts have `budget_s` after the trigger."""
     return Line.model_validate(
         {
@@ -23,6 +23,7 @@ def line_of(station: dict[str, Any] | None = None, *, budget_s: float = 60) -> L
                 "distance_to_gate_m": budget_s, "speed_m_s": 1,
                 "actuator_ms": 0, "plc_cycle_ms": 0, "margin_ms": 0,
             },
+            "plc": plc,
             "stations": [
                 {
                     "name": "top",
