@@ -54,7 +54,9 @@ async def run(plant: Plant, names: Sequence[str] = ()) -> None:
     async def main(stop: asyncio.Event) -> None:
         await ensure_topics(plant.kafka, ("frames", "verdicts"))
         client_id = f"camera-{stations[0][0].name}"
-        producer = EventProducer(plant.kafka, source=f"/{plant.site}/camera", client_id=client_id)
+        producer = EventProducer(
+            plant.kafka, source=f"/{plant.site}/camera", client_id=client_id, writes=("frames", "verdicts")
+        )
         await producer.start()
         sweeping = asyncio.create_task(_sweep_objects(plant.storage))
         try:

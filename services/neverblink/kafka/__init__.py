@@ -1,6 +1,6 @@
 """How events travel: producer, consumer, topics, dead letters, and the brokers for one machine."""
 
-from neverblink.kafka.connection import KafkaError
+from neverblink.kafka.connection import KafkaError, RecordTooLargeError
 from neverblink.kafka.consumer import EventConsumer, Partition, Record, partition_of
 from neverblink.kafka.dead_letters import DeadLetters
 from neverblink.kafka.latest_events import LatestEvents
@@ -16,6 +16,7 @@ __all__ = [
     "Partition",
     "Place",
     "Record",
+    "RecordTooLargeError",
     "ensure_topics",
     "partition_of",
 ]

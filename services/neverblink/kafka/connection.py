@@ -20,6 +20,10 @@ class KafkaError(RuntimeError):
     """Kafka cannot do what was asked; the message says what, where and what to check."""
 
 
+class RecordTooLargeError(KafkaError):
+    """A record is larger than its topic takes: sending it again is in vain."""
+
+
 def connection_settings(kafka: Kafka, client_id: str) -> dict[str, Any]:
     """Return the arguments that every aiokafka client of ours is made with. Raises KafkaError."""
     security = kafka.security

@@ -1,6 +1,7 @@
 """Reads events fairly over partitions; offsets move only by hand."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -147,8 +148,9 @@ class EventConsumer:
     ) -> list[Record]:
         """Return what has arrived, waiting at most `timeout_s` for the first record.
 
-        aiokafka drains one partition's fetched block before it looks at the next, so partitions are asked
-        one by one, each for at most `per_partition` records, beginning with another one every time.
+        aiokafka drains one partition's fetched block before it looks at the next. So where more has arrived than
+        `per_partition` records, partitions are asked one by one, each for at most so many, beginning with another
+        one every time. Where not, one question to all of them is fair, and 48 questions are not asked.
         Partitions in `pause` are not even fetched: that is the back-pressure.
         """
         self._pause(pause)
@@ -157,13 +159,11 @@ class EventConsumer:
             await self._still_here()
             await asyncio.sleep(timeout_s)
             return []
-        found = await self._ready_now(max_records, per_partition, pause)
-        if found or not timeout_s:
-            return found
-        first = await self._take(allowed, timeout_s, 1)
-        if first:
-            first += await self._ready_now(max_records - 1, per_partition, pause)
-        return first
+        at_once = min(max_records, per_partition or max_records)
+        found = await self._take(allowed, timeout_s, at_once)
+        if len(found) == at_once < max_records:
+            found += await self._more(max_records, at_once, pause, found)
+        return found
 
     def _pause(self, places: frozenset[Partition]) -> None:
         """Let the client fetch nothing of these partitions and everything of the others."""
@@ -177,16 +177,17 @@ class EventConsumer:
         if asyncio.get_running_loop().time() - self._asked > _ASK_EVERY_S:
             await self._take(self._in_turn(frozenset())[:1], 0, 1)
 
-    async def _ready_now(
-        self, max_records: int, per_partition: int | None, pause: frozenset[Partition]
+    async def _more(
+        self, max_records: int, per_partition: int, pause: frozenset[Partition], found: Sequence[Record]
     ) -> list[Record]:
-        found: list[Record] = []
+        """Return what else has arrived, beside what was `found`."""
+        taken = Counter(record.place for record in found)
+        more: list[Record] = []
         for partition in self._in_turn(pause):
-            room = min(max_records - len(found), per_partition or max_records)
-            if room <= 0:
-                break
-            found += await self._take([partition], 0, room)
-        return found
+            room = min(max_records - len(found) - len(more), per_partition - taken[self._short_place(partition)])
+            if room > 0:
+                more += await self._take([partition], 0, room)
+        return more
 
     async def _take(self, partitions: list[TopicPartition], timeout_s: float, most: int) -> list[Record]:
         self._asked = asyncio.get_running_loop().time()

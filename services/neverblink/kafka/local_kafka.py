@@ -50,6 +50,17 @@ class KafkaUnavailable(BrokerError):  # noqa: N818
     """This machine lacks what Apache Kafka needs (Java, Maven, the jars); the message says what to install."""
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A way to a node that can be cut: it serves at `port` and tells who comes there to come to `advertised` again.
+
+    Whoever forwards from `advertised` to `port`, both on loopback, is the network between a client and the node.
+    """
+
+    port: int
+    advertised: int
+
+
 @dataclass(slots=True)
 class _Node:
     """One broker process. `process` is None while the node is down."""
@@ -58,6 +69,7 @@ class _Node:
     port: int
     controller_port: int
     folder: Path
+    routes: tuple[Route, ...] = ()
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -70,13 +82,14 @@ class LocalKafka:
 
     name = "apache"
 
-    def __init__(self, nodes: int = 1, *, port: int = 0, heap_mib: int = 512) -> None:
-        """Prepare a cluster; `port` is the first node's, 0 takes a free one."""
+    def __init__(self, nodes: int = 1, *, port: int = 0, heap_mib: int = 512, routes: int = 0) -> None:
+        """Prepare a cluster; `port` is the first node's, 0 takes a free one. Each node has so many `routes` besides."""
         if nodes < 1:
             raise BrokerError(f"a cluster of {nodes} nodes is asked for: at least one is needed")
         self._heap_mib = heap_mib
         self._first_port = port
         self._count = nodes
+        self._routes = routes
         self._nodes: list[_Node] = []
         self._folder: Path | None = None
         self._java = ""
@@ -88,6 +101,10 @@ class LocalKafka:
         """`host:port` of every node, separated by commas."""
         return ",".join(f"127.0.0.1:{node.port}" for node in self._nodes)
 
+    def route(self, number: int) -> tuple[Route, ...]:
+        """Return one route to every node; counts from 0. Clients begin at any `advertised` of it."""
+        return tuple(node.routes[number] for node in self._nodes)
+
     async def start(self) -> None:
         """Start all nodes and return when each one serves. Raises BrokerError, KafkaUnavailable."""
         if self._nodes:
@@ -98,8 +115,9 @@ class LocalKafka:
         taken: set[int] = set()
         for number in range(1, self._count + 1):
             first = self._first_port if number == 1 else 0
+            routes = tuple(Route(free_port(taken), free_port(taken)) for _ in range(self._routes))
             self._nodes.append(
-                _Node(number, first or free_port(taken), free_port(taken), self._folder / f"node-{number}")
+                _Node(number, first or free_port(taken), free_port(taken), self._folder / f"node-{number}", routes)
             )
         try:
             cluster_id = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
@@ -339,15 +357,19 @@ async def _broker_count(bootstrap: str) -> int:
 def _server_properties(node: _Node, nodes: Sequence[_Node]) -> str:
     copies = min(3, len(nodes))
     voters = ",".join(f"{one.number}@127.0.0.1:{one.controller_port}" for one in nodes)
+    # A listener's name, the port it serves at, and the port that clients are told.
+    doors = [("PLAINTEXT", node.port, node.port)]
+    doors += [(f"ROUTE{number}", route.port, route.advertised) for number, route in enumerate(node.routes)]
+    listeners = [f"{name}://127.0.0.1:{port}" for name, port, _ in doors]
     settings = {
         "process.roles": "broker,controller",
         "node.id": node.number,
         "controller.quorum.voters": voters,
-        "listeners": f"PLAINTEXT://127.0.0.1:{node.port},CONTROLLER://127.0.0.1:{node.controller_port}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{node.port}",
+        "listeners": ",".join([*listeners, f"CONTROLLER://127.0.0.1:{node.controller_port}"]),
+        "advertised.listeners": ",".join(f"{name}://127.0.0.1:{told}" for name, _, told in doors),
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "PLAINTEXT",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name, *_ in [*doors, ("CONTROLLER",)]),
         "log.dirs": node.folder / "data",
         "auto.create.topics.enable": "false",
         "message.max.bytes": 8 * 1024 * 1024,

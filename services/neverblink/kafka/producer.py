@@ -1,7 +1,7 @@
 """Sends events so that an acknowledged one is not lost."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -20,7 +20,13 @@ from opentelemetry.trace import SpanKind
 
 from neverblink import telemetry
 from neverblink.events import TOPICS, Event, Message, encode
-from neverblink.kafka.connection import CLIENT_FAULTS, KafkaError, connection_settings, explained
+from neverblink.kafka.connection import (
+    CLIENT_FAULTS,
+    KafkaError,
+    RecordTooLargeError,
+    connection_settings,
+    explained,
+)
 from neverblink.plant import Kafka
 
 # After these the producer id is spent: aiokafka refuses every further send until a new producer is made
@@ -51,8 +57,12 @@ class EventProducer:
     spent is replaced, and what it could not send is sent again by the new one: consumers deduplicate by id.
     """
 
-    def __init__(self, kafka: Kafka, *, source: str, client_id: str) -> None:
+    def __init__(self, kafka: Kafka, *, source: str, client_id: str, writes: Sequence[str] = ()) -> None:
+        """`writes` are the short names of topics that it surely writes: `start` connects all that they need, where
+        the first event of another topic pays for the connection.
+        """
         self._kafka = kafka
+        self._writes = writes
         self._source = source
         self._client_id = client_id
         self._clients: dict[str | None, AIOKafkaProducer] = {}
@@ -66,6 +76,9 @@ class EventProducer:
 
     async def start(self) -> None:
         """Connect. Raises KafkaError when no broker answers within ten seconds."""
+        for name in self._writes:
+            client = await self._client(TOPICS[name].compression)
+            await client.client.add_topic(TOPICS[name].full_name(self._kafka.topic_prefix))
         await self._client("zstd")
 
     async def stop(self) -> None:
@@ -123,7 +136,9 @@ class EventProducer:
                     raise KafkaError(f"the producer {self._client_id} is stopped; nothing was sent") from error
                 await self._replace(compression, client, error)
             except MessageSizeTooLargeError as error:
-                raise KafkaError(f"a record of {len(message.value)} bytes is larger than {topic} accepts") from error
+                raise RecordTooLargeError(
+                    f"a record of {len(message.value)} bytes is larger than {topic} accepts"
+                ) from error
             except CLIENT_FAULTS as error:
                 raise explained(error, self._kafka, f"write to {topic}") from error
             else:
