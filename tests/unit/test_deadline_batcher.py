@@ -4,6 +4,7 @@ import heapq
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import pytest
@@ -20,6 +21,7 @@ def queue_of(
 ) -> DeadlineQueue[str]:
     """A queue that holds these (item, deadline), each of a station of its own; a batch takes `each` a frame."""
     queue: DeadlineQueue[str] = DeadlineQueue(max_batch=max_batch, max_queue_delay_s=delay)
+    queue.coming = 1
     if each:
         for size in range(1, max_batch + 1):
             queue.times.learn(size, each * size)
@@ -43,6 +45,32 @@ def test_a_batch_leaves_when_its_oldest_frame_has_waited_long_enough() -> None:
     assert queue.take(NOW + 0.4).batch == ()
     assert queue.wait_s(NOW + 0.4) == pytest.approx(0.1)
     assert queue.take(NOW + 0.5).batch == ["a"]
+
+
+def test_a_batch_leaves_at_once_when_nobody_is_coming() -> None:
+    queue = queue_of(("a", 500.0), delay=60.0)
+    queue.coming = 0
+    assert queue.take(NOW).batch == ["a"]
+
+
+@pytest.mark.parametrize(("two", "leaves"), [(0.2, True), (0.15, False)])
+def test_a_batch_waits_for_company_only_where_that_takes_less_time_a_frame(two: float, leaves: bool) -> None:
+    queue = queue_of(("a", 500.0), delay=60.0)
+    queue.times.learn(1, 0.1)
+    queue.times.learn(2, two)
+    assert bool(queue.take(NOW).batch) is leaves
+
+
+def test_the_compute_thread_stops_waiting_when_the_company_does_not_come() -> None:
+    batcher: DeadlineBatcher[str] = DeadlineBatcher(max_batch=4, max_queue_delay_s=30, clock=time.monotonic)
+    with ThreadPoolExecutor(1) as thread:
+        with batcher.coming():
+            batcher.put("a", time.monotonic() + 60, "station")
+            taken = thread.submit(batcher.take)
+            assert wait([taken], timeout=0.05).not_done
+        found = taken.result(timeout=5)
+    assert found is not None
+    assert found.batch == ["a"]
 
 
 def test_a_batch_leaves_early_when_its_deadline_less_the_batch_time_says_now() -> None:
@@ -184,6 +212,7 @@ def simulated(
 ) -> tuple[list[Arrival], int]:
     """Run the queue on a clock that only the simulation moves; return the frames in time and the spare ones scored."""
     queue: DeadlineQueue[Arrival | None] = DeadlineQueue(max_batch=engine.max_batch, max_queue_delay_s=delay)
+    queue.coming = 1  # so it waits for company, whether or not any comes
     for size in range(1, engine.max_batch + 1):
         queue.times.learn(size, engine.takes(size))
     for _ in range(spare):

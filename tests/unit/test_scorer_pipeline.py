@@ -1,24 +1,35 @@
 """The scorer's parts, each alone: what is fetched, who decodes first, and whose fault costs whom."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
 
+import cv2
 import numpy as np
 import pytest
 
-from neverblink.events import Frame, Times
+from neverblink.events import ArtifactRef, DeadLetter, Decision, Event, Evidence, Frame, Times, Verdict, encode
 from neverblink.events.examples import examples
-from neverblink.kafka import EventConsumer, Partition, Record
+from neverblink.events.identity import frame_id
+from neverblink.kafka import EventConsumer, EventProducer, Partition, Record, RecordTooLargeError
+from neverblink.plant import DefectPolicy, ScorerSettings
+from neverblink.product_rules import policy_of
 from neverblink.scorer.compute_thread import ComputeThread
 from neverblink.scorer.deadline_batcher import DeadlineBatcher, LateError
 from neverblink.scorer.decode_pool import DecodePool
+from neverblink.scorer.emitter import Emitter
 from neverblink.scorer.fetcher import Fetcher
-from neverblink.scorer.models import Model
+from neverblink.scorer.models import Model, Models
+from neverblink.scorer.pictures import kinds_of_evidence
+from neverblink.scorer.service import Scorer
 from neverblink.scorer.watermark import Watermark
 from neverblink.scorer.work import Arrival, Work
+from neverblink.vision.hybrid import Decision as HybridDecision
 from neverblink.vision.inspection import Inspection
 from neverblink.vision.inspector import Prepared
 from neverblink.vision.patchcore import Anomaly
@@ -100,12 +111,20 @@ class Slow:
         return Prepared(image, [image])
 
 
+def frame_of(side: int, colour: int = 0) -> Frame:
+    """A frame with an image of `side` pixels of one colour."""
+    (example,) = (event for event in examples() if isinstance(event, Frame))
+    body = cv2.imencode(".png", np.full((side, side, 3), colour, np.uint8))[1].tobytes()
+    digest = hashlib.sha256(body).hexdigest()
+    return example.model_copy(update={"body": body, "size": len(body), "sha256": digest, "content_type": "image/png"})
+
+
 async def test_the_frame_with_the_earliest_deadline_is_decoded_first() -> None:
-    slow, pool = Slow(), DecodePool(None, workers=1)
-    model = cast(Model, slow)
+    slow, pool = Slow(), DecodePool(None, workers=1, max_bytes=1 << 20)
 
     async def ask(number: int, deadline: float) -> None:
-        await pool._run(deadline, lambda: model.inspector.prepare_defects(np.full((1, 1, 3), number, np.uint8)))
+        async with pool.prepared(frame_of(1, number), cast(Model, slow), deadline=deadline):
+            pass
 
     asked = [asyncio.create_task(ask(*one)) for one in ((0, 9.0), (1, 3.0), (2, 1.0), (3, 2.0))]
     given_up = asyncio.create_task(ask(4, 0.5))
@@ -114,6 +133,170 @@ async def test_the_frame_with_the_earliest_deadline_is_decoded_first() -> None:
     await asyncio.gather(*asked)
     pool.close()
     assert slow.seen == [0, 2, 3, 1]
+
+
+async def test_stations_take_turns_in_decoding_while_no_deadline_is_near() -> None:
+    slow, pool = Slow(), DecodePool(None, workers=1, max_bytes=1 << 20)
+
+    async def ask(number: int, line: str, deadline: float) -> None:
+        frame = frame_of(1, number).model_copy(update={"line": line})
+        async with pool.prepared(frame, cast(Model, slow), deadline=deadline):
+            pass
+
+    far = time.time() + 3600
+    backlog = [asyncio.create_task(ask(number, "backlogged", far + number)) for number in range(8)]
+    await asyncio.sleep(0)
+    await asyncio.gather(ask(100, "other", far + 500), *backlog)
+    # Among the backlogged all are far; one that is near comes before every turn.
+    again = [asyncio.create_task(ask(10 + number, "backlogged", far + number)) for number in range(8)]
+    await asyncio.sleep(0)
+    await asyncio.gather(ask(101, "backlogged", time.time() + 0.05), *again)
+    pool.close()
+    assert slow.seen[:3] == [0, 100, 1]
+    assert slow.seen.index(101) == slow.seen.index(10) + 1
+
+
+async def test_no_frame_is_decoded_while_the_images_in_hand_hold_the_bytes_that_they_may() -> None:
+    # Two images of 30,000 bytes, and as much again for the network: the second reaches the bound.
+    pool, model, frame = DecodePool(None, workers=1, max_bytes=100_000), cast(Model, Slow()), frame_of(100)
+    inside: list[int] = []
+    leave = [asyncio.Event() for _ in range(3)]
+
+    async def hold(number: int) -> None:
+        async with pool.prepared(frame, model, deadline=number):
+            inside.append(number)
+            await leave[number].wait()
+
+    holders = [asyncio.create_task(hold(number)) for number in range(3)]
+    await asyncio.sleep(0.2)
+    assert inside == [0, 1]
+    # A score that no part waits for is bounded elsewhere, and does not wait for these.
+    assert (await asyncio.wait_for(pool.prepared_again(PIXELS, model), 5)).image is PIXELS
+    leave[1].set()
+    await holders[1]
+    await asyncio.sleep(0.1)
+    assert inside == [0, 1, 2]
+    for event in leave:
+        event.set()
+    await asyncio.gather(*holders)
+    pool.close()
+
+
+class OneRecord:
+    """A consumer of one record, which notes what is committed."""
+
+    def __init__(self, frame: Frame) -> None:
+        message = encode(frame, source="/test")
+        headers = tuple(message.headers)
+        self.left = [Record("frames", 0, 0, datetime.now(UTC), frame.key, message.value, headers)]
+        self.assignment = {("frames", 0)}
+        self.committed: dict[Partition, int] = {}
+        self.done = asyncio.Event()
+
+    def on_revoked(self, callback: object) -> None:
+        """No partition moves."""
+
+    async def poll(self, *_: object, **__: object) -> list[Record]:
+        await asyncio.sleep(0.001)
+        found, self.left = self.left, []
+        return found
+
+    async def commit(self, offsets: dict[Partition, int]) -> None:
+        self.committed |= offsets
+        if offsets.get(("frames", 0)) == 1:
+            self.done.set()
+
+
+class Refusing:
+    """A producer that fails for events of some kinds, and notes the others."""
+
+    def __init__(self, error: Exception, *refused: type[Event]) -> None:
+        self.error, self.refused = error, refused
+        self.sent: list[Event] = []
+
+    async def send(self, event: Event, *, trace: object = None) -> None:
+        if isinstance(event, self.refused):
+            raise self.error
+        self.sent.append(event)
+
+
+class NoModels:
+    """No model scores any station."""
+
+    stations: ClassVar[dict[object, object]] = {}
+
+    def active(self, *_: object) -> None:
+        return None
+
+    def score(self, _: object) -> None:
+        raise AssertionError("nothing can be scored")
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("the verdict breaks its contract"), RecordTooLargeError("a record of 9 MB is too large")]
+)
+@pytest.mark.parametrize("refused", [(Verdict,), (Verdict, DeadLetter)])
+async def test_a_verdict_that_cannot_be_sent_at_all_does_not_hold_up_its_partition(
+    error: Exception, refused: tuple[type[Event], ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    frame = frame_of(8).model_copy(update={"deadline": datetime.now(UTC) + timedelta(minutes=1)})
+    consumer, producer, stop = OneRecord(frame), Refusing(error, *refused), asyncio.Event()
+    scorer = Scorer(
+        cast(EventConsumer, consumer), cast(EventProducer, producer), cast(Models, NoModels()), ScorerSettings()
+    )
+    running = asyncio.create_task(scorer.run(stop))
+    async with asyncio.timeout(10):
+        await consumer.done.wait()
+    stop.set()
+    await running
+    assert [type(event) for event in producer.sent] == ([] if DeadLetter in refused else [DeadLetter])
+    assert any("has no verdict" in record.message for record in caplog.records)
+    assert any("given up" in record.message for record in caplog.records) is (DeadLetter in refused)
+
+
+NOTHING_FOUND = Inspection(Anomaly(score=0.1, anomaly_map=np.zeros((1, 1), np.float32)))
+
+
+def test_passes_have_evidence_by_their_share_and_whatever_a_person_may_ask_for_always_has() -> None:
+    frame = frame_of(8)
+    frames = [frame.model_copy(update={"id": frame_id(datetime.now(UTC))}) for _ in range(400)]
+    passes = HybridDecision(reject=False, reason=None, unsure=False)
+
+    def shown(share: float) -> list[str]:
+        return [one.id for one in frames if kinds_of_evidence(one, passes, NOTHING_FOUND, passes_shown=share)]
+
+    assert shown(0.0) == []
+    assert shown(1.0) == [one.id for one in frames]
+    assert 60 <= len(shown(0.25)) <= 140
+    assert shown(0.25) == shown(0.25)
+    unsure = HybridDecision(reject=False, reason=None, unsure=True)
+    reject = HybridDecision(reject=True, reason="anomaly", unsure=False)
+    assert kinds_of_evidence(frames[0], unsure, NOTHING_FOUND, passes_shown=0) == ("thumbnail",)
+    assert kinds_of_evidence(frames[0], reject, NOTHING_FOUND, passes_shown=0) == ("overlay", "thumbnail")
+    for flag in ("holdout", "challenge"):
+        marked = frames[0].model_copy(update={flag: True})
+        assert kinds_of_evidence(marked, passes, NOTHING_FOUND, passes_shown=0) == ("thumbnail",)
+
+
+@pytest.mark.parametrize("error", [ValueError("it cannot be drawn"), RecordTooLargeError("a record of 9 MB")])
+async def test_evidence_that_cannot_be_sent_at_all_leaves_the_verdict_as_it_was_told(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = DefectPolicy()
+    model = SimpleNamespace(
+        threshold=1.0,
+        reference=ArtifactRef(name="part", version="1", digest=f"sha256:{'0' * 64}"),
+        policy=policy_of(policy),
+        product=SimpleNamespace(defects=policy),
+        artifact=SimpleNamespace(map_threshold=1.0),
+        is_unsure=lambda _: False,
+    )
+    work, producer = replace(work_of(1), model=cast(Model, model)), Refusing(error, Evidence)
+    emitter = Emitter(cast(EventProducer, producer), scales={}, workers=1, clock=lambda: datetime.now(UTC))
+    await emitter.scored(work, NOTHING_FOUND)
+    emitter.close()
+    assert [(type(event), getattr(event, "decision", None)) for event in producer.sent] == [(Verdict, Decision.PASS)]
+    assert "its evidence cannot be had" in caplog.text
 
 
 def work_of(number: int, left_s: float = 60) -> Work:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 from typing import Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, model_validator
+from pydantic import Field, HttpUrl, field_validator, model_validator
 
 from neverblink.events.parts import Name
 from neverblink.events.topics import HOUR_MS, TOPICS
@@ -106,9 +107,27 @@ class ScorerSettings(Section):
     threads: int = Field(default=0, ge=0, le=256, description="CPU threads of the model; 0 lets the library choose.")
     max_batch: int = Field(default=8, ge=1, le=256, description="Frames in one forward pass at most.")
     max_queue_delay_ms: float = Field(
-        default=5.0, ge=0, le=1000, description="How long the oldest frame may wait for company."
+        default=5.0,
+        ge=0,
+        le=1000,
+        description="How long the oldest frame may wait for company at most; it waits only while other frames are being"
+        " decoded and a larger batch takes less time a frame.",
     )
-    max_queue_size: int = Field(default=256, ge=1, le=65536, description="Decoded frames waiting at most.")
+    max_queue_size: int = Field(default=256, ge=1, le=65536, description="Frames in hand at most.")
+    max_queue_mib: int = Field(
+        default=1024,
+        ge=1,
+        le=1_048_576,
+        description="MiB of decoded images in hand, beyond which no frame is decoded. A quarter more may be held by"
+        " late frames and shadow models.",
+    )
+    evidence_of_passes: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Share of passing parts that get a thumbnail, chosen by the frame's id. Rejects, unsure parts,"
+        " parts with a defect, holdouts and challenges always have their evidence.",
+    )
     timeout_action: Literal["reject", "delay"] = Field(
         default="delay",
         description="A frame past its deadline is told as late either way; `delay` still scores it.",
@@ -122,8 +141,45 @@ class ScorerSettings(Section):
     )
 
 
+class DriftWebhook(Section):
+    """Where alerts are posted as JSON, besides the topic."""
+
+    url: HttpUrl = Field(description="Address that takes a POST of one alert.")
+    header: str = Field(
+        default="Authorization", pattern=r"^[A-Za-z0-9-]{1,64}$", description="Header that carries the secret."
+    )
+    header_file: Path | None = Field(default=None, description="File whose first line is that header's value.")
+    timeout_s: float = Field(default=5.0, ge=0.1, le=60, description="How long one attempt may take.")
+    attempts: int = Field(default=4, ge=1, le=10, description="Attempts, with growing pauses, until it is lost.")
+    queue: int = Field(default=256, ge=1, le=65536, description="Alerts waiting at most; more are dropped.")
+
+
 class DriftSettings(Section):
-    """Windows of the drift service, in event time."""
+    """Windows, shifts and alerts of the drift service, in event time."""
 
     window_s: float = Field(default=60.0, ge=1, le=86400, description="Length of one window.")
     allowed_lateness_s: float = Field(default=10.0, ge=0, le=3600, description="How long a window waits.")
+    shifts_begin_h: tuple[int, ...] = Field(
+        default=(6, 14, 22), min_length=1, max_length=24, description="Hours of local time at which shifts begin."
+    )
+    time_zone: str = Field(default="UTC", description="Of the shifts, such as Europe/Berlin.")
+    limit_factor: float = Field(
+        default=1.0, ge=0.25, le=4, description="Widens all alert limits (above 1: fewer alerts, found later)."
+    )
+    webhook: DriftWebhook | None = Field(default=None, description="Where alerts are posted; None: on the topic alone.")
+
+    @field_validator("shifts_begin_h")
+    @classmethod
+    def _ascending(cls, hours: tuple[int, ...]) -> tuple[int, ...]:
+        if list(hours) != sorted(set(hours)) or not 0 <= hours[0] <= hours[-1] <= 23:
+            raise ValueError("shifts begin at ascending hours from 0 to 23, such as [6, 14, 22]")
+        return hours
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{name!r} is no time zone; write one such as UTC or Europe/Berlin") from error
+        return name

@@ -35,7 +35,12 @@ async def run(plant: Plant, instance: str | None = None) -> None:
                 group=f"{plant.kafka.topic_prefix}-scorer",
                 instance=f"scorer-{name}",
             )
-            producer = EventProducer(plant.kafka, source=f"/{plant.site}/scorer", client_id=f"scorer-{name}")
+            producer = EventProducer(
+                plant.kafka,
+                source=f"/{plant.site}/scorer",
+                client_id=f"scorer-{name}",
+                writes=("verdicts", "evidence"),
+            )
             async with producer, consumer:
                 objects = ObjectStore.of(plant.storage)
                 scorer = Scorer(consumer, producer, models, plant.scorer, scales=plant.scales(), objects=objects)

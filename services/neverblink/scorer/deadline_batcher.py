@@ -6,7 +6,8 @@ The knobs have the names and meaning of Triton's dynamic batcher.
 import threading
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -59,6 +60,11 @@ class BatchClock:
             return 0.0
         return self.expect(size) + 2 * self._deviation[self._nearest(size)]
 
+    def gains_by_company(self, size: int) -> bool:
+        """Say whether a batch of one more takes less time a frame; True as long as one of the two was not measured."""
+        alone, together = self._mean.get(size), self._mean.get(size + 1)
+        return alone is None or together is None or (size + 1) / together * _WORTH >= size / alone
+
     def largest(self, most: int, slack: float) -> int:
         """Return the largest size up to `most` that takes no longer than `slack` seconds, 0 when none does."""
         return min(most, bisect_right(self._expected, slack + _NO_TIME_S))
@@ -97,7 +103,8 @@ class DeadlineQueue(Generic[T]):
     """Decides what the engine does next; no clock, no thread. Instants and deadlines are seconds.
 
     A batch leaves when it is full, when its oldest frame has waited `max_queue_delay_s`, or when the earliest
-    deadline less the expected batch time says now. As long as all can be in time, the earliest deadlines leave, so
+    deadline less the expected batch time says now; and at once when no frame is `coming`, or when a larger batch is
+    known to take no less time a frame. As long as all can be in time, the earliest deadlines leave, so
     many that the first of them is in time. When they cannot, as many are as the engine can do, and the stations take
     turns: one that sends too much displaces its own frames. A frame that cannot be in time displaces none that can.
 
@@ -115,6 +122,8 @@ class DeadlineQueue(Generic[T]):
         self._spare: deque[T] = deque()
         self._slacks: deque[float] = deque(maxlen=_RECENT)
         self._order = 0
+        self.coming = 0
+        """How many frames are being decoded: who waits for company waits for these."""
         # When each station last had a frame in a batch, counted in batches; as many entries as there are stations.
         self._served: dict[str, int] = {}
         self._batches = 0
@@ -155,7 +164,7 @@ class DeadlineQueue(Generic[T]):
         count = len(self._waiting)
         if not count:
             return 0.0 if self._spare_size() else None
-        if count >= self._max_batch:
+        if count >= self._max_batch or not self.coming or not self.times.gains_by_company(count):
             return 0.0
         oldest = min(one.since for one in self._waiting)
         latest_start = self._waiting[0].deadline - self.times.cautiously(count + 1)
@@ -233,6 +242,19 @@ class DeadlineBatcher(Generic[T]):
         with self._changed:
             self._queue.put(item, deadline, station, self._clock())
             self._changed.notify()
+
+    @contextmanager
+    def coming(self) -> Iterator[None]:
+        """Announce an item that is put before the block is left, or never: a batch may wait for it."""
+        with self._changed:
+            self._queue.coming += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._queue.coming -= 1
+                if not self._queue.coming:
+                    self._changed.notify()
 
     def put_spare(self, item: T) -> None:
         """Hold an item that no part waits for."""

@@ -1,23 +1,34 @@
 """Says what came of a frame: events, sent until they are acknowledged."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from typing import TypedDict
 
 from neverblink import telemetry
-from neverblink.events import Event, EventError, Evidence, Frame, Reason, Times
+from neverblink.events import ArtifactRef, Defect, Event, EventError, Evidence, Frame, Reason, Times, Verdict
 from neverblink.events.envelope import attributes, trace_of
 from neverblink.events.evidence import EvidenceKind
 from neverblink.events.identity import derived_id, evidence_id
-from neverblink.kafka import DeadLetters, EventProducer, KafkaError, Record
+from neverblink.kafka import DeadLetters, EventProducer, KafkaError, Record, RecordTooLargeError
 from neverblink.scorer import verdicts
-from neverblink.scorer.pictures import defects_of, evidence_pictures
+from neverblink.scorer.pictures import defects_of, evidence_pictures, kinds_of_evidence
 from neverblink.scorer.work import Arrival, Cause, Work
-from neverblink.vision.hybrid import decide
+from neverblink.vision.hybrid import Decision, decide
 from neverblink.vision.inspection import Inspection
 
 _RETRY_S = 0.5
+
+
+class Facts(TypedDict):
+    """What a verdict says of a score."""
+
+    score: float
+    threshold: float
+    artifact: ArtifactRef
+    decision: Decision
+    defects: tuple[Defect, ...]
 
 
 class Emitter:
@@ -30,16 +41,21 @@ class Emitter:
         scales: Mapping[tuple[str, str], float],
         workers: int,
         clock: Callable[[], datetime],
+        passes_shown: float = 1.0,
     ) -> None:
-        """`scales` are the mm per pixel of (line, station), where they are known."""
+        """`scales` are the mm per pixel of (line, station), where they are known; `passes_shown` the share of plain
+        passes that get evidence.
+        """
         self._producer = producer
         self._dead_letters = DeadLetters(producer, "scorer")
         self._scales = scales
         self._clock = clock
+        self._passes_shown = passes_shown
         # Apart from the decoding threads: a picture to look at must not keep the next part's image waiting.
         self._drawing = ThreadPoolExecutor(workers, thread_name_prefix="evidence")
         self._log = telemetry.logger("scorer")
         meter = telemetry.meter("scorer")
+        self._evidence_lost = meter.create_counter("neverblink.scorer.evidence_lost", unit="{frame}")
         self._verdicts = meter.create_counter("neverblink.scorer.verdicts", unit="{verdict}")
         self._defects = meter.create_counter("neverblink.scorer.defects", unit="{defect}")
         self._to_verdict = meter.create_histogram("neverblink.scorer.captured_to_verdict", unit="s")
@@ -56,14 +72,23 @@ class Emitter:
             return
         frame, facts = work.frame, self._facts(work, inspection)
         # Whatever a verdict names must be there to be looked at.
-        shown = facts["decision"].reject or bool(inspection.findings)  # type: ignore[attr-defined]
-        kinds: tuple[EvidenceKind, ...] = ("overlay", "thumbnail") if shown else ("thumbnail",)
+        kinds = kinds_of_evidence(frame, facts["decision"], inspection, passes_shown=self._passes_shown)
         ids = tuple(evidence_id(frame.id, kind) for kind in kinds)
         verdict = verdicts.in_time(frame, ids, times=self._emitted(work.times), **facts)
         await self._send(verdict, work.arrival)
         self._count(verdict.decision, frame, verdict.times)
         for defect in verdict.defects:
             self._defects.add(1, {"line": frame.line, "station": frame.station, "type": defect.type})
+        if not kinds:
+            return
+        try:
+            await self._show(work, inspection, verdict, kinds)
+        except Exception as error:  # noqa: BLE001 - the boundary: the verdict is told, and must not be told anew
+            self._evidence_lost.add(1, {"line": frame.line, "station": frame.station})
+            self._log.error(f"part {frame.part} has its verdict, and its evidence cannot be had", exc_info=error)
+
+    async def _show(self, work: Work, inspection: Inspection, verdict: Verdict, kinds: Sequence[EvidenceKind]) -> None:
+        frame = work.frame
         pictures = await asyncio.get_running_loop().run_in_executor(
             self._drawing, evidence_pictures, work.prepared.image, inspection, work.model.artifact, kinds
         )
@@ -82,12 +107,16 @@ class Emitter:
             )
             for kind, body in pictures.items()
         ]
-        await asyncio.gather(*(self._send(one, work.arrival) for one in evidence))
+        # Each is acknowledged or lost before the offset may move.
+        sent = await asyncio.gather(*(self._send(one, work.arrival) for one in evidence), return_exceptions=True)
+        for fault in sent:
+            if fault is not None:
+                raise fault
 
     async def for_statistics(self, work: Work, inspection: Inspection, cause: Cause) -> None:
         """Send a score that must not act."""
         facts = self._facts(work, inspection)
-        verdict = verdicts.for_statistics(work.frame, cause=cause, times=self._emitted(work.times), **facts)  # type: ignore[arg-type]
+        verdict = verdicts.for_statistics(work.frame, cause=cause, times=self._emitted(work.times), **facts)
         await self._send(verdict, work.arrival)
 
     async def late(self, arrival: Arrival) -> None:
@@ -122,7 +151,7 @@ class Emitter:
         """Send a record to the dead letters."""
         await self._until_sent(lambda: self._dead_letters.send(record, sentence))
 
-    def _facts(self, work: Work, inspection: Inspection) -> dict[str, object]:
+    def _facts(self, work: Work, inspection: Inspection) -> Facts:
         frame, model = work.frame, work.model
         score, scale = inspection.anomaly.score, self._scales.get((frame.line, frame.station))
         return {
@@ -144,10 +173,15 @@ class Emitter:
         await self._until_sent(lambda: self._producer.send(event, trace=arrival.trace))
 
     async def _until_sent(self, send: Callable[[], Awaitable[object]]) -> None:
-        """Send until it is acknowledged: until then the frame's offset stays uncommitted."""
+        """Send until it is acknowledged: until then the frame's offset stays uncommitted.
+
+        Raises RecordTooLargeError, which no waiting mends.
+        """
         while True:
             try:
                 await send()
+            except RecordTooLargeError:
+                raise
             except KafkaError as error:
                 self._log.warning(f"{error}; trying again")
                 await asyncio.sleep(_RETRY_S)

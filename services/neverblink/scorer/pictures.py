@@ -6,13 +6,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from neverblink.events import BoundingBox, Defect
+from neverblink.events import BoundingBox, Defect, Frame
 from neverblink.events.evidence import EvidenceKind
+from neverblink.events.identity import derived_id
 from neverblink.plant import DefectPolicy
 from neverblink.product_rules import taxonomy_of
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.findings import Finding
-from neverblink.vision.hybrid import area_mm2
+from neverblink.vision.hybrid import Decision, area_mm2
 from neverblink.vision.inspection import Inspection
 from neverblink.vision.overlay import at_most, outlined, overlay
 
@@ -39,6 +40,20 @@ def defects_of(findings: Sequence[Finding], settings: DefectPolicy, mm_per_px: f
     )
 
 
+def kinds_of_evidence(
+    frame: Frame, decision: Decision, inspection: Inspection, *, passes_shown: float
+) -> tuple[EvidenceKind, ...]:
+    """Return which pictures of a scored frame are kept to be looked at.
+
+    Whatever a verdict names must be there, and what a person may ask for: of plain passes alone, the share
+    `passes_shown` has any. The frame's id says which, so that a frame that is scored again has the same.
+    """
+    if decision.reject or inspection.findings:
+        return ("overlay", "thumbnail")
+    asked_for = decision.unsure or frame.holdout or frame.challenge
+    return ("thumbnail",) if asked_for or _place_of(frame.id) < passes_shown else ()
+
+
 def evidence_pictures(
     pixels: NDArray[np.uint8], inspection: Inspection, artifact: Artifact, kinds: Sequence[EvidenceKind]
 ) -> dict[EvidenceKind, bytes]:
@@ -52,6 +67,11 @@ def evidence_pictures(
     if "thumbnail" in kinds:
         pictures["thumbnail"] = _jpeg(at_most(pixels, _THUMBNAIL_SIDE))
     return pictures
+
+
+def _place_of(frame: str) -> float:
+    """Return where a frame lies between 0 and 1: evenly, and at the same place whoever asks."""
+    return int(derived_id("evidence-sample", frame)[:8], 16) / 2**32
 
 
 def _jpeg(pixels: NDArray[np.uint8]) -> bytes:

@@ -7,6 +7,7 @@ is committed only after verdict and evidence are acknowledged.
 import asyncio
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +25,7 @@ from neverblink.scorer.deadline_batcher import DeadlineBatcher, LateError
 from neverblink.scorer.decode_pool import DecodePool
 from neverblink.scorer.emitter import Emitter
 from neverblink.scorer.fetcher import Fetcher
+from neverblink.scorer.model_memory import MIB
 from neverblink.scorer.models import Model, Models
 from neverblink.scorer.spare_scoring import SpareScoring
 from neverblink.scorer.watermark import Watermark
@@ -68,22 +70,27 @@ class Scorer:
         self._fetcher = Fetcher(
             consumer, watermark, self._handle, bound=settings.max_queue_size, per_turn=settings.max_batch
         )
-        self._decode_pool = DecodePool(objects, workers=workers)
+        bound_bytes = settings.max_queue_mib * MIB
+        self._decode_pool = DecodePool(objects, workers=workers, max_bytes=bound_bytes)
         self._batcher: DeadlineBatcher[Work] = DeadlineBatcher(
             max_batch=settings.max_batch,
             max_queue_delay_s=settings.max_queue_delay_ms / 1000,
             clock=lambda: clock().timestamp(),
         )
         self._compute = ComputeThread(self._batcher, models.score, clock=clock)
-        self._emitter = Emitter(producer, scales=scales or {}, workers=workers, clock=clock)
+        self._emitter = Emitter(
+            producer, scales=scales or {}, workers=workers, clock=clock, passes_shown=settings.evidence_of_passes
+        )
         self._spare = SpareScoring(
             self._decode_pool,
             self._batcher,
             self._emitter,
             bound=max(settings.max_batch, settings.max_queue_size // 4),
+            max_bytes=bound_bytes // 4,
         )
         self._committer = Committer(consumer, watermark)
         self._log = telemetry.logger("scorer")
+        self._given_up = telemetry.meter("scorer").create_counter("neverblink.scorer.given_up", unit="{record}")
         self._tracer = telemetry.tracer("scorer")
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -114,7 +121,18 @@ class Scorer:
             self._emitter.close()
 
     async def _handle(self, record: Record) -> None:
-        """Carry one record to its acknowledged effects, whatever is wrong with it."""
+        """Carry one record to its acknowledged effects, whatever is wrong with it: its partition must go on."""
+        try:
+            await self._carry(record)
+        except Exception as error:  # noqa: BLE001 - the boundary: what could not even be told
+            self._log.error("a record has no verdict", exc_info=error, extra={"fields": _place_of(record)})
+            try:
+                await self._emitter.set_aside(record, f"no verdict could be sent: {error!r}")
+            except Exception as fault:  # noqa: BLE001 - the boundary: the PLC's own default protects the part
+                self._given_up.add(1, {"topic": record.topic})
+                self._log.error("a record is given up", exc_info=fault, extra={"fields": _place_of(record)})
+
+    async def _carry(self, record: Record) -> None:
         received = self._clock()
         context = telemetry.remote_context(trace_of(record.headers))
         with self._tracer.start_as_current_span(
@@ -155,18 +173,20 @@ class Scorer:
             await self._tell_late(arrival, model)
             return
         deadline = frame.deadline.timestamp()
-        prepared = await self._decode_pool.prepared(frame, model, deadline=deadline)
-        work = Work(arrival, model, prepared, arrival.times)
-        self._batcher.put(work, deadline, frame.key)
-        try:
-            inspection = await work.scored
-        except LateError:
-            await self._tell_late(arrival, model, work)
-            return
-        await self._emitter.scored(work, inspection)
-        shadow = self._models.shadow(frame.line, frame.station)
-        if shadow is not None and shadow.product.name == frame.product:
-            self._spare.shadow(work, shadow)
+        async with AsyncExitStack() as held:
+            with self._batcher.coming():
+                prepared = await held.enter_async_context(self._decode_pool.prepared(frame, model, deadline=deadline))
+                work = Work(arrival, model, prepared, arrival.times)
+                self._batcher.put(work, deadline, frame.key)
+            try:
+                inspection = await work.scored
+            except LateError:
+                await self._tell_late(arrival, model, work)
+                return
+            await self._emitter.scored(work, inspection)
+            shadow = self._models.shadow(frame.line, frame.station)
+            if shadow is not None and shadow.product.name == frame.product:
+                self._spare.shadow(work, shadow)
 
     async def _tell_late(self, arrival: Arrival, model: Model, work: Work | None = None) -> None:
         await self._emitter.late(arrival)
@@ -185,3 +205,7 @@ class Scorer:
                 f" there for {frame.product}",
             )
         raise UnscorableError(Reason.NO_MODEL, f"this scorer has no model of product {frame.product}")
+
+
+def _place_of(record: Record) -> dict[str, object]:
+    return {"partition": record.partition, "offset": record.offset, "key": record.key}

@@ -1,6 +1,7 @@
 """From what was computed to what is said: pure functions from frame and score to events."""
 
 from datetime import datetime
+from typing import Any
 
 from neverblink.events import (
     ArtifactRef,
@@ -65,12 +66,12 @@ def scored(
     )
 
 
-def in_time(frame: Frame, evidence: tuple[str, ...], **facts: object) -> Verdict:
+def in_time(frame: Frame, evidence: tuple[str, ...], **facts: Any) -> Verdict:
     """Return the verdict that acts."""
-    return scored(Verdict, frame, id=verdict_id(frame.id), evidence=evidence, **facts)  # type: ignore[arg-type]
+    return scored(Verdict, frame, id=verdict_id(frame.id), evidence=evidence, **facts)
 
 
-def for_statistics(frame: Frame, artifact: ArtifactRef, cause: Cause, **facts: object) -> ShadowVerdict:
+def for_statistics(frame: Frame, artifact: ArtifactRef, cause: Cause, **facts: Any) -> ShadowVerdict:
     """Return a score that must not act; its id tells models and causes apart."""
     return scored(
         ShadowVerdict,
@@ -79,7 +80,7 @@ def for_statistics(frame: Frame, artifact: ArtifactRef, cause: Cause, **facts: o
         id=shadow_verdict_id(frame.id, artifact.digest, cause),
         cause=cause,
         late=cause == "late-frame",
-        **facts,  # type: ignore[arg-type]
+        **facts,
     )
 
 
