@@ -22,9 +22,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
+import builders  # noqa: F401
+
+# isort: split
 import cv2
 import numpy as np
 import yaml
+from true_scores import AGREES, TrueScores, true_scores
 
 from neverblink.events import ArtifactRef, Frame, ModelSlots, Slot, Verdict
 from neverblink.events.identity import frame_id
@@ -35,15 +39,12 @@ from neverblink.trainer.dataset import good_images
 from neverblink.trainer.fit import FitSettings, fit
 from neverblink.trainer.model_changes import Stamp, Target, activated
 from neverblink.vision.artifact import load_artifact
-from neverblink.vision.inspector import Inspector, extractor_of, inspect
 from real_images import Image, data_folder, read_all
 
 SIDE = 256
 PICTURES = 40
 MODELS = {"one": 0.01, "two": 0.02}
 STATION = Target("line-1", "top", "part")
-AGREES = 1e-4
-"""Relative difference of two searches' distances at most, which is far less than that of two banks."""
 
 
 @dataclass
@@ -194,19 +195,7 @@ def slot_of(artifacts: Path, name: str) -> Slot:
     )
 
 
-def true_scores(artifacts: Path, images: Sequence[Image]) -> dict[tuple[str, int], float]:
-    """Return what each model gives for each image."""
-    found = {}
-    for name in MODELS:
-        artifact = load_artifact(artifacts / name)
-        inspector = Inspector(artifact, extractor_of(artifact))
-        for number, image in enumerate(images):
-            (anomaly,) = inspect([(inspector, image)])
-            found[artifact.digest, number] = anomaly.score
-    return found
-
-
-def report(stretch: Stretch, truth: dict[tuple[str, int], float]) -> float:
+def report(stretch: Stretch, truth: TrueScores) -> float:
     """Print a row and return p99 from capture to verdict, the median over rounds."""
     mixed, digests = 0, []
     pictures = len({number for _, number in truth})
@@ -282,7 +271,7 @@ def main() -> None:
         artifacts = Path(place) / "artifacts"
         for name, ratio in MODELS.items():
             fit(good, artifacts / name, FitSettings(product=STATION.product, name=name, size=SIDE, ratio=ratio))
-        truth = true_scores(artifacts, images)
+        truth = true_scores(artifacts, MODELS, images)
         stretches, swaps = asyncio.run(measured(given, Path(place), images))
     print(
         "| | s | frames | activations | changes seen | lost | mixed | p50 ms | p99 ms of a round | p99 ms | worst ms |"

@@ -5,14 +5,16 @@ from pathlib import Path
 import pytest
 
 _TESTS = Path(__file__).parent
-_ALONE = {_TESTS / "broker", _TESTS / "plc"}
+_LINES = {_TESTS / "broker": "kafka", _TESTS / "plc": "plc", _TESTS / "chaos": None}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one worker, with the models they share; and all that waits for brokers and PLCs in one.
+    """Keep a file's tests in one worker, with the models they share; all that waits for Kafka in one, for PLCs in one.
 
-    They have one Apache Kafka between them, and deadlines that two of them at once would miss.
+    They have one Apache Kafka between them, and deadlines that many of them at once would miss.
     """
     for item in items:
-        group = "lines" if item.path.parent in _ALONE else str(item.path.relative_to(_TESTS))
+        group = _LINES.get(item.path.parent, str(item.path.relative_to(_TESTS)))
+        if group is None:
+            group = "plc" if "plc" in item.path.name else "kafka"
         item.add_marker(pytest.mark.xdist_group(group))

@@ -1,7 +1,6 @@
 """The brokers under contract: the development broker, new for every test, and one Apache Kafka for all of them."""
 
 import asyncio
-import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from real_kafka import without_kafka
 from scored_line import ScoredLine, fit_striped
 
 from neverblink.kafka import ensure_topics
@@ -19,7 +19,6 @@ from neverblink.kafka.development_broker import DevelopmentBroker
 from neverblink.kafka.local_kafka import KafkaUnavailable, LocalKafka
 
 MIB = 1024 * 1024
-REQUIRED = "NEVERBLINK_REQUIRE_KAFKA"
 
 
 @pytest.fixture(scope="session")
@@ -29,9 +28,7 @@ def apache() -> Iterator[LocalKafka]:
     try:
         asyncio.run(kafka.start())
     except KafkaUnavailable as error:
-        if os.environ.get(REQUIRED) == "1":
-            pytest.fail(f"{REQUIRED}=1 and Apache Kafka cannot run: {error}", pytrace=False)
-        pytest.skip(str(error))
+        without_kafka(error)
     yield kafka
     asyncio.run(kafka.stop())
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from scored_line import ScoredLine, fit_striped, refit_striped, sent, striped
+from true_scores import TrueScores, true_scores
 
 from neverblink.events import ArtifactRef, Decision, Frame, ModelSlots, Reason, ShadowVerdict, Slot, Verdict
 from neverblink.events.identity import verdict_id
@@ -31,7 +32,6 @@ from neverblink.trainer.models_commands import (
     run_threshold,
 )
 from neverblink.vision.artifact import TENSORS, ArtifactError, load_artifact
-from neverblink.vision.inspector import Inspector, extractor_of, inspect
 
 TOP = ("line-1", "top")
 PICTURES = 12
@@ -46,16 +46,10 @@ def two_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def true_scores(two_models: Path) -> dict[tuple[str, int], float]:
+def truth(two_models: Path) -> TrueScores:
     """Return what each digest's artifact gives for each of the first pictures of a line, by digest and number."""
-    found = {}
-    for name in ("striped", "striped-2"):
-        artifact = load_artifact(two_models / name)
-        inspector = Inspector(artifact, extractor_of(artifact))
-        for number in range(PICTURES):
-            (anomaly,) = inspect([(inspector, striped(number, defect=number % 5 == 0))])
-            found[artifact.digest, number] = anomaly.score
-    return found
+    pictures = [striped(number, defect=number % 5 == 0) for number in range(PICTURES)]
+    return true_scores(two_models, ("striped", "striped-2"), pictures)
 
 
 class SlottedLine(ScoredLine):
@@ -130,7 +124,7 @@ def digest_at(models: Models, place: tuple[str, str] = TOP) -> str | None:
 
 
 async def test_activations_under_load_lose_no_frame_and_each_verdict_names_what_scored_it(
-    line: SlottedLine, true_scores: dict[tuple[str, int], float]
+    line: SlottedLine, truth: TrueScores
 ) -> None:
     frames = line.pictured(400)
     slots = [line.slot("striped-2"), line.slot("striped")]
@@ -152,7 +146,7 @@ async def test_activations_under_load_lose_no_frame_and_each_verdict_names_what_
     for verdict in verdicts:
         assert verdict.artifact is not None, verdict
         digests.add(verdict.artifact.digest)
-        expected = true_scores[verdict.artifact.digest, verdict.seq % PICTURES]
+        expected = truth[verdict.artifact.digest, verdict.seq % PICTURES]
         assert verdict.score == pytest.approx(expected, rel=1e-4)
         assert verdict.threshold == load_artifact(line.artifacts / verdict.artifact.name).threshold
     assert digests == {slot.artifact.digest for slot in slots}
@@ -193,7 +187,7 @@ async def test_without_an_event_a_scorer_scores_as_the_plant_file_says(line: Slo
 
 
 async def test_a_shadow_model_scores_the_same_frames_onto_its_own_topic_and_ends_when_it_is_taken_away(
-    line: SlottedLine, true_scores: dict[tuple[str, int], float]
+    line: SlottedLine, truth: TrueScores
 ) -> None:
     shadow = line.slot("striped-2")
     async with line.producer() as producer, scoring(line) as models:
@@ -210,7 +204,7 @@ async def test_a_shadow_model_scores_the_same_frames_onto_its_own_topic_and_ends
     assert len(shadows) == PICTURES
     for verdict in shadows:
         assert (verdict.cause, verdict.artifact) == ("shadow-model", shadow.artifact)
-        assert verdict.score == pytest.approx(true_scores[shadow.artifact.digest, verdict.seq], rel=1e-4)
+        assert verdict.score == pytest.approx(truth[shadow.artifact.digest, verdict.seq], rel=1e-4)
 
 
 async def test_an_edited_threshold_decides_and_is_named(line: SlottedLine) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -45,8 +45,11 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
     return body.tobytes()
 
 
-def fit_striped(folder: Path) -> Path:
-    """Fit the model of striped parts; returns the artifacts folder, in which it is `striped`."""
+def fit_striped(folder: Path, *, size: int = SIDE) -> Path:
+    """Fit the model of striped parts; returns the artifacts folder, in which it is `striped`.
+
+    `size` is the side of what the model sees, in pixels.
+    """
     images = folder / "good"
     images.mkdir()
     for number in range(NORMALS):
@@ -54,15 +57,15 @@ def fit_striped(folder: Path) -> Path:
     fit(
         sorted(images.iterdir()),
         folder / "artifacts" / "striped",
-        FitSettings(product="striped", name="striped", size=SIDE, ratio=0.1),
+        FitSettings(product="striped", name="striped", size=size, ratio=0.1),
     )
     return folder / "artifacts"
 
 
-def refit_striped(artifacts: Path, name: str, *, ratio: float) -> str:
+def refit_striped(artifacts: Path, name: str, *, ratio: float, size: int = SIDE) -> str:
     """Fit another model of striped parts from the same images, with another bank; returns its digest."""
     images = sorted((artifacts.parent / "good").iterdir())
-    settings = FitSettings(product="striped", name=name, version="2", size=SIDE, ratio=ratio)
+    settings = FitSettings(product="striped", name=name, version="2", size=size, ratio=ratio)
     return fit(images, artifacts / name, settings).artifact.digest
 
 
@@ -89,8 +92,23 @@ def teach_blots(artifacts: Path) -> None:
 class ScoredLine:
     """One line on one broker, under a topic prefix of its own; `strict` parts are striped too."""
 
-    def __init__(self, bootstrap: str, artifacts: Path, product: str = "striped") -> None:
-        self.kafka = Kafka(bootstrap=bootstrap, topic_prefix=f"t{uuid4().hex[:10]}", partitions=2, replication=1)
+    def __init__(
+        self,
+        bootstrap: str,
+        artifacts: Path,
+        product: str = "striped",
+        *,
+        lines: Sequence[str] = ("line-1", "line-2"),
+        stations: Sequence[str] = ("top",),
+        partitions: int = 2,
+        replication: int = 1,
+    ) -> None:
+        self.kafka = Kafka(
+            bootstrap=bootstrap,
+            topic_prefix=f"t{uuid4().hex[:10]}",
+            partitions=partitions,
+            replication=replication,
+        )
         self.plant = Plant.model_validate(
             {
                 "site": "test",
@@ -104,15 +122,16 @@ class ScoredLine:
                         "timing": {"distance_to_gate_m": 60, "speed_m_s": 1},
                         "stations": [
                             {
-                                "name": "top",
+                                "name": station,
                                 "product": product,
                                 "mm_per_px": 0.5,
                                 "source": {"kind": "simulated", "drawing": "pcb"},
                                 "trigger": {"kind": "timer"},
                             }
+                            for station in stations
                         ],
                     }
-                    for name in ("line-1", "line-2")
+                    for name in lines
                 ],
             }
         )
