@@ -10,6 +10,7 @@ from pathlib import Path
 from neverblink import telemetry
 
 READY = "ready"
+UNREADY = "unready"
 
 # A file that is there and younger than a few beats says that the service takes work and its loop turns:
 # what a container's health check can see. Without the variable there is none.
@@ -25,6 +26,13 @@ def ready(service: str, **fields: object) -> None:
             file.touch()
         except OSError as error:
             telemetry.logger(service).warning(f"{READY_FILE} names {file}, which cannot be written: {error.strerror}")
+
+
+def unready(service: str, sentence: str, **fields: object) -> None:
+    """Warn that this service does only a part of its work, and of which not; until `ready` its file is gone."""
+    telemetry.logger(service).warning(sentence, extra={"fields": {"state": UNREADY, **fields}})
+    if (file := _ready_file()) is not None:
+        file.unlink(missing_ok=True)
 
 
 async def run_service(service: str, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:

@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
-from neverblink.bridge import service
+from neverblink.bridge import service, succession
+from neverblink.bridge.readiness import Readiness
 from neverblink.demo.plc_simulator import PlcSimulator, SimulatedLine
 from neverblink.events import Actuation, Decision, Event, Outcome, Reason, Times, Tracking, Verdict, encode
 from neverblink.events.identity import frame_id, verdict_id
@@ -16,6 +18,7 @@ from neverblink.kafka import Record
 from neverblink.plant import Line, Plant, Product, Timing
 from neverblink.plc.contract import BridgeState
 from neverblink.plc.trigger import triggers
+from neverblink.service_life import READY_FILE
 
 TIMING = Timing(distance_to_gate_m=0.8, speed_m_s=1.0, actuator_ms=100, plc_cycle_ms=20, margin_ms=50)
 
@@ -58,6 +61,9 @@ class Producer:
 
 
 class Consumer(Producer):
+    async def ends(self) -> dict[tuple[str, int], int]:
+        return {}
+
     async def seek_to_time(self, moment: datetime) -> None:
         self._kafka.began_at = moment
 
@@ -119,26 +125,78 @@ def plant_for(*simulators: PlcSimulator) -> Plant:
     )
 
 
-async def test_verdicts_on_the_topic_reach_the_gate_and_their_outcomes_come_back(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def in_memory(monkeypatch: pytest.MonkeyPatch) -> MemoryKafka:
+    """Put the service on a Kafka in memory."""
     kafka = MemoryKafka()
-    topics: list[str] = []
 
     async def ensure_topics(settings: Any) -> None:
-        topics.append(settings.topic_prefix)
+        pass
 
     monkeypatch.setattr(service, "EventProducer", kafka.producer)
     monkeypatch.setattr(service, "EventConsumer", kafka.consumer)
+    monkeypatch.setattr(succession, "EventConsumer", kafka.consumer)
     monkeypatch.setattr(service, "ensure_topics", ensure_topics)
+    return kafka
+
+
+async def test_a_refused_line_is_named_beside_one_that_works_and_the_bridge_is_not_ready(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    in_memory(monkeypatch)
+    caplog.set_level("INFO", "neverblink.bridge")
+    file = tmp_path / "ready"
+    file.touch()
+    monkeypatch.setenv(READY_FILE, str(file))
+    sound = SimulatedLine("line-1", TIMING, running=False)
+    wrong = SimulatedLine("line-2", TIMING, running=False, read_only=frozenset({"BridgeHb"}))
+    async with PlcSimulator(sound) as first, PlcSimulator(wrong) as second:
+        plant, stop = plant_for(first, second), asyncio.Event()
+        counts: list[dict[str, int]] = []
+        serving = asyncio.create_task(
+            service.serve(plant, service.lines_with_plc(plant, None), stop, ["line 7 is odd"])
+        )
+        monkeypatch.setattr(Readiness, "count", counted(counts, Readiness.count))
+        async with asyncio.timeout(10):
+            while first.value("BridgeState") != BridgeState.READY or not of_state(caplog, "unready"):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.6)
+        stop.set()
+        await serving
+    (entry,) = of_state(caplog, "unready")
+    assert entry["lines"] == ("line-1",)
+    assert "BridgeHb) is read-only" in entry["missing"]["line-2"]
+    assert "line 7 is odd" in " ".join(entry["missing"].values())
+    assert not of_state(caplog, "ready")
+    assert not file.exists()
+    assert counts[-1]["ready"] == counts[-1]["refused"] == counts[-1]["left-out"] == 1
+
+
+def of_state(caplog: pytest.LogCaptureFixture, state: str) -> list[dict[str, Any]]:
+    return [fields for entry in caplog.records if (fields := getattr(entry, "fields", {})).get("state") == state]
+
+
+def counted(counts: list[dict[str, int]], count: Callable[..., Any]) -> Callable[..., Any]:
+    def counting(self: Readiness, lines: Any) -> Any:
+        counts.append(count(self, lines))
+        return counts[-1]
+
+    return counting
+
+
+async def test_verdicts_on_the_topic_reach_the_gate_and_their_outcomes_come_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kafka = in_memory(monkeypatch)
     caplog.set_level("INFO", "neverblink.bridge")
     wanted = SimulatedLine("line-1", TIMING, rate_per_s=20, running=False)
     async with PlcSimulator(wanted) as simulator:
         plant, stop = plant_for(simulator), asyncio.Event()
         serving = asyncio.create_task(service.serve(plant, service.lines_with_plc(plant, None), stop))
         feeding = asyncio.create_task(feed(kafka, plant.lines[0]))
-        await asyncio.sleep(1.0)
-        assert any(getattr(entry, "fields", {}).get("state") == "ready" for entry in caplog.records)
+        async with asyncio.timeout(10):
+            while not of_state(caplog, "ready"):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.6)  # the PLC trusts a heartbeat that it has seen move
         await simulator.run_conveyor(10)
         await asyncio.sleep(2.0)
         stop.set()

@@ -5,8 +5,9 @@ import contextlib
 import json
 import shutil
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from application_certificates import certificate
 
 from neverblink.bridge.instruments import instruments
 from neverblink.bridge.line_session import LineSession, LinkState
+from neverblink.bridge.profiles import profile_of
+from neverblink.bridge.scheduler import Answer, Order
+from neverblink.events import Outcome
 from neverblink.plant import Line, Plc, SimulatedSource, Station, Timing
 from neverblink.plant import PlcTrigger as TriggerSettings
-from neverblink.plc.connection import PlcError, PlcFullError, PlcRefusedError, connect
-from neverblink.plc.contract import CONTRACT_VERSION, NODES, SLOT, BridgeState, Node, Writer, slot_name
+from neverblink.plc.connection import PlcError, PlcFullError, PlcRefusedError, PlcUnreachableError, connect
+from neverblink.plc.contract import CONTRACT_VERSION, PROFILES, REJECT, BridgeState, Writer, element_name
 from neverblink.plc.validation import validate
 
 HERE = Path(__file__).parent / "node"
@@ -33,11 +37,19 @@ if not (HERE / "node_modules" / "node-opcua").is_dir():
 
 
 def table(
-    types: dict[str, str] | None = None, read_only: frozenset[str] = frozenset(), absent: frozenset[str] = frozenset()
+    types: dict[str, str] | None = None,
+    read_only: frozenset[str] = frozenset(),
+    absent: frozenset[str] = frozenset(),
+    profile: str = "verdict-table",
 ) -> list[dict[str, Any]]:
-    """Return the contract's nodes as the server takes them, with the mistakes asked for."""
-    values = {"ContractVersion": CONTRACT_VERSION, "Epoch": 1, "SlotCount": SLOTS, "LeadMs": 800}
-    slots = [Node(slot_name(index), SLOT.type, SLOT.writer, SLOT.about) for index in range(SLOTS)]
+    """Return the profile's nodes as the server takes them, with the mistakes asked for."""
+    values = {"ContractVersion": CONTRACT_VERSION, "Epoch": 1, "SlotCount": SLOTS, "LeadMs": 800, "LastTriggered": 3}
+    wanted = PROFILES[profile]
+    slots = (
+        [replace(wanted.each, name=element_name(wanted.each, index)) for index in range(wanted.count or SLOTS)]
+        if wanted.each is not None
+        else []
+    )
     return [
         {
             "name": entry.name,
@@ -48,7 +60,7 @@ def table(
             if entry.length
             else values.get(entry.name, False if entry.type == "Boolean" else 0),
         }
-        for entry in (*NODES, *slots)
+        for entry in (*wanted.nodes, *slots)
         if entry.name not in absent
     ]
 
@@ -59,6 +71,7 @@ class NodeServer:
 
     folder: Path
     nodes: list[dict[str, Any]] = field(default_factory=table)
+    method: dict[str, Any] | None = None
     max_sessions: int = 10
     password: str | None = None
     port: int = 0
@@ -86,6 +99,7 @@ class NodeServer:
             "key": str(self.key),
             "namespace": "urn:neverblink:plc",
             "nodes": self.nodes,
+            "method": self.method,
             "maxSessions": self.max_sessions,
             "password": self.password,
         }
@@ -273,3 +287,104 @@ async def test_a_killed_server_is_down_and_a_restarted_one_is_ready(tmp_path: Pa
             said = await connection.read(["BridgeState", "BridgeHb"])
         assert said["BridgeState"] == BridgeState.READY
         assert said["BridgeHb"] > 1
+
+
+ORDERS = [Order(1, 1, 2, 1e12, 0.0), Order(1, 3, 1, 1e12, 0.0)]
+SILENT = {"accept_silent_pass": True}
+
+
+async def told(plc: Plc, orders: list[Order]) -> list[Answer | None]:
+    """Open the plant file's profile and tell these parts, as the scheduler lets it."""
+    # A server's first handshake on a busy machine can take longer than we wait; the bridge tries again as well.
+    for _ in range(5):
+        with contextlib.suppress(PlcRefusedError, PlcUnreachableError):
+            async with connect(plc, "warm up"):
+                break
+    async with connect(plc, "test") as connection:
+        profile = await profile_of(plc).open(connection)
+        await profile.state({"BridgeHb": 1})
+        assert (await profile.look(0.0)).view.last_triggered == 3
+        answers: list[Answer | None] = []
+        for start in range(0, len(orders), profile.batch):
+            batch = orders[start : start + profile.batch]
+            async with asyncio.timeout(5):
+                found = await profile.tell(batch, 0.0)
+            answers += [found[order] for order in batch]
+        return answers
+
+
+async def test_the_mailbox_is_served_and_answered(tmp_path: Path) -> None:
+    async with served(tmp_path, nodes=table(profile="mailbox")) as server:
+        answers = await told(server.plc(server.secure(), profile="mailbox", **SILENT), ORDERS)
+    assert [answer and answer.outcome for answer in answers] == [Outcome.CONFIRMED] * 2
+
+
+async def test_the_method_is_called_and_a_wrong_signature_is_one_sentence(tmp_path: Path) -> None:
+    nodes = table(profile="method")
+    async with served(tmp_path, nodes=nodes, method={"inputs": REJECT.inputs}) as server:
+        plc = server.plc(server.secure("Aes256Sha256RsaPss"), profile="method", **SILENT)
+        answers = await told(plc, [*ORDERS, Order(1, 9, 2, 1e12, 0.0), Order(2, 1, 2, 1e12, 0.0)])
+        assert [answer and (answer.outcome, answer.why) for answer in answers] == [
+            (Outcome.CONFIRMED, None),
+            (Outcome.CONFIRMED, None),
+            (Outcome.FAILED, "the PLC says that this part is not on its belt"),
+            (Outcome.FAILED, "the PLC says that this part belongs to another epoch"),
+        ]
+        wrong_object = await refusal(plc.model_copy(update={"method_object": "s=Vision"}))
+        assert "the object s=Vision that has the method Reject does not exist (BadNodeIdUnknown)" in str(wrong_object)
+    (tmp_path / "short").mkdir()
+    async with served(tmp_path / "short", nodes=nodes, method={"inputs": REJECT.inputs[2:]}) as server:
+        error = await refusal(server.plc(OPEN, profile="method", **SILENT))
+    assert str(error) == (
+        "method s=VisionReject.Reject (Reject) is (part UInt32, code UInt16) → (status UInt16), the contract needs"
+        f" {REJECT.signature}: change its arguments in the PLC program"
+    )
+
+
+ABANDON = """
+import asyncio, os, sys
+from neverblink.plant import Plc
+from neverblink.plc.connection import connect
+
+async def main():
+    async with connect(Plc.model_validate_json(sys.argv[1]), "bridge line-1"):
+        os.kill(os.getpid(), 9)
+
+asyncio.run(main())
+"""
+
+
+async def test_the_session_of_a_killed_bridge_is_ended_at_once_by_the_next_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    sessions = tmp_path / "sessions"
+    (tmp_path / "password").write_text("correct-horse\n")
+    user = {"username": "bridge", "password_file": tmp_path / "password"}
+    async with served(tmp_path, max_sessions=1, password="correct-horse") as server:
+        plc = server.plc(server.secure(**user), session_folder=sessions)
+
+        async def abandoned() -> None:
+            killed = await asyncio.create_subprocess_exec(sys.executable, "-c", ABANDON, plc.model_dump_json())
+            assert await killed.wait() == -signal.SIGKILL
+
+        for _ in range(2):
+            await abandoned()
+            async with connect(plc, "bridge line-1") as connection:
+                await validate(connection)
+        assert "the session that bridge line-1 had left there was ended" in caplog.text
+        assert not list(sessions.glob("*.session"))
+
+        # Nobody takes the session of a bridge that lives, and without the file one waits for the time-out.
+        async with connect(plc, "bridge line-1"):
+            (token,) = sessions.glob("*.session")
+            assert token.stat().st_mode & 0o777 == 0o600
+            secret = json.loads(token.read_text())["authentication_token"]
+            with pytest.raises(PlcFullError):
+                async with connect(plc, "bridge line-1"):
+                    pass
+        assert secret not in caplog.text
+        await abandoned()
+        with pytest.raises(PlcFullError):
+            async with connect(plc.model_copy(update={"session_folder": None}), "bridge line-1"):
+                pass

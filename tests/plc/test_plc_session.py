@@ -12,8 +12,10 @@ import asyncua.ua
 import pytest
 from application_certificates import certificate
 
-from neverblink.demo.plc_simulator import PlcSimulator, SimulatedLine, run, simulated_lines
-from neverblink.plant import PlantError, Plc, Timing, parse_plant
+from neverblink.bridge.commands import make_certificates
+from neverblink.demo.plc_simulator import PlcSimulator, SimulatedLine
+from neverblink.demo.simulated_plcs import run, simulated_lines
+from neverblink.plant import OpcUaSecurity, PlantError, Plc, Timing, load_plant, parse_plant
 from neverblink.plc.certificates import read_certificate, thumbprint
 from neverblink.plc.connection import (
     ContractError,
@@ -350,6 +352,74 @@ async def test_the_simulator_serves_a_plant_files_lines_and_obeys_the_conveyor_n
         await run(lines, stop)
     stop.set()
     await asyncio.wait_for(serving, 5)
+
+
+SECURE = """\
+site: demo
+products: [{name: pcb, artifact: pcb-1}]
+lines:
+  - name: line-1
+    timing: {distance_to_gate_m: 0.5, speed_m_s: 1.0, actuator_ms: 100}
+    plc:
+      endpoint: "opc.tcp://127.0.0.1:PORT/neverblink"
+      profile: PROFILE
+      accept_silent_pass: ACCEPT
+      security:
+        policy: POLICY
+        certificate: ours.der
+        key: ours.pem
+        plc_certificate: plc.der
+        username: bridge
+        password_file: password
+    stations:
+      - {name: top, product: pcb, source: {kind: simulated, drawing: pcb}, trigger: {kind: plc}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("profile", "policy"),
+    [("verdict-table", "Basic256Sha256"), ("mailbox", "Aes256Sha256RsaPss"), ("method", "Basic256Sha256")],
+)
+async def test_bridge_and_simulator_meet_securely_over_one_plant_file(
+    tmp_path: Path, profile: str, policy: str
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    text = SECURE.replace("PORT", str(port)).replace("PROFILE", profile).replace("POLICY", policy)
+    path = tmp_path / "plant.yaml"
+    path.write_text(text.replace("ACCEPT", str(profile != "verdict-table").lower()))
+    (tmp_path / "password").write_text("secret\n")
+    plant = load_plant(path)
+    settings = plant.lines[0].plc
+    assert settings is not None
+    for sentence in make_certificates(plant, None, (), 90):
+        assert sentence
+
+    (simulated_line,) = simulated_lines(plant, running=False, certificates=tmp_path / "simulated")
+    assert (tmp_path / "simulated" / "line-1-key.pem").stat().st_mode & 0o777 == 0o600
+    async with PlcSimulator(simulated_line) as simulator:
+        async with connect(settings, "test") as connection:
+            assert (await validate(connection)).epoch == 1
+            assert connection.expiries.keys() == {"ours", "plc"}
+            await connection.write({"BridgeHb": 7})
+        assert simulator.value("BridgeHb") == 7
+        # Without signature, or as somebody else, nobody gets in.
+        error = await refusal(settings.model_copy(update={"security": OpcUaSecurity.model_validate(OPEN)}))
+        assert "does not let in an anonymous user" in str(error)
+        other, other_key = certificate(tmp_path, "other")
+        stranger = settings.security.model_copy(update={"certificate": other, "key": other_key})
+        error = await refusal(settings.model_copy(update={"security": stranger}))
+        assert "it does not trust it; trust it on the PLC" in str(error)
+        # The same server, once its operator has put that certificate in the place of the other.
+        assert settings.security.certificate is not None
+        settings.security.certificate.write_bytes(other.read_bytes())
+        async with connect(settings.model_copy(update={"security": stranger}), "test") as connection:
+            await validate(connection)
+
+    settings.security.plc_certificate.write_bytes(other.read_bytes())  # type: ignore[union-attr]
+    with pytest.raises(PlantError, match="is the certificate of another PLC, whose key the simulation does not have"):
+        simulated_lines(plant, running=False, certificates=tmp_path / "simulated")
 
 
 async def write_conveyor(connection: PlcConnection, parts: int) -> None:

@@ -18,7 +18,7 @@ from neverblink.plc.contract import (
     LineState,
     Writer,
 )
-from neverblink.plc.contract_files import IEC_TYPES, contract_json, node_list
+from neverblink.plc.contract_files import IEC_TYPES, contract_json, file_name, node_list
 from neverblink.plc.word import PARTS, decode_gate, encode_verdict
 
 ROOT = Path(__file__).parents[2]
@@ -108,8 +108,13 @@ def test_the_structure_is_the_contract() -> None:
 
 
 def test_the_files_for_plc_programmers_are_the_contract() -> None:
-    assert (ROOT / "deploy" / "plc" / "nodes.csv").read_text() == node_list()
-    assert (ROOT / "schemas" / "plc" / "verdict-table.v1.json").read_text() == contract_json()
+    for profile, name in (
+        ("verdict-table", "nodes.csv"),
+        ("mailbox", "nodes-mailbox.csv"),
+        ("method", "nodes-method.csv"),
+    ):
+        assert (ROOT / "deploy" / "plc" / name).read_text() == node_list(profile=profile)
+        assert (ROOT / "schemas" / "plc" / file_name(profile)).read_text() == contract_json(profile)
     assert node_list().count("\n") == len(NODES) + 2
 
 

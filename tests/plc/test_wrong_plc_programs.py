@@ -37,6 +37,31 @@ MISTAKES: dict[str, Mistake] = {
         {"nodes": {"BridgeHB": "s=DB.Hb"}},
         "the plant file's plc.nodes maps 'BridgeHB', and the contract has no node of that name",
     ),
+    "read-only mail slot": (
+        {"profile": "mailbox", "read_only": frozenset({"CmdWord[2]"})},
+        {},
+        "node s=VisionReject.CmdWord[2] (CmdWord[2]) is read-only, and the bridge must write it",
+    ),
+    "acknowledgements of the wrong type": (
+        {"profile": "mailbox", "types": {"AckWord": "Int32"}},
+        {},
+        "node s=VisionReject.AckWord (AckWord) is Int32, the contract needs UInt32",
+    ),
+    "no method": (
+        {"profile": "method", "absent": frozenset({"Reject"})},
+        {},
+        "method s=VisionReject.Reject (Reject) does not exist (BadNodeIdUnknown): declare it",
+    ),
+    "wrong method signature": (
+        {"profile": "method", "types": {"Reject.part": "Int32"}},
+        {},
+        "is (epoch UInt16, seq UInt32, part Int32, code UInt16) → (status UInt16), the contract needs (epoch",
+    ),
+    "no object with the method": (
+        {"profile": "method"},
+        {"method_object": "s=Vision"},
+        "the object s=Vision that has the method Reject does not exist (BadNodeIdUnknown): write its node id as",
+    ),
     "odd node id": ({}, {"nodes": {"BridgeHb": "ns=3;s=Hb"}}, "'ns=3;s=Hb' is neither s=NAME nor i=NUMBER"),
 }
 
@@ -58,6 +83,10 @@ def session_of(name: str, endpoint: str, **plc: Any) -> LineSession:
     return LineSession(line, lambda event, trace: None, instruments())
 
 
+def profile_of(line: SimulatedLine) -> dict[str, Any]:
+    return {"profile": line.profile, "accept_silent_pass": line.profile != "verdict-table"}
+
+
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
 async def test_a_wrong_program_is_one_sentence_and_the_other_line_starts(
     mistake: Mistake, caplog: pytest.LogCaptureFixture
@@ -65,7 +94,8 @@ async def test_a_wrong_program_is_one_sentence_and_the_other_line_starts(
     program, mapping, sentence = mistake
     wrong = SimulatedLine("line-2", TIMING, running=False, **program)
     async with simulated(SimulatedLine("line-1", TIMING, running=False), wrong) as (good, bad):
-        healthy, sick = session_of("line-1", good.endpoint), session_of("line-2", bad.endpoint, **mapping)
+        healthy = session_of("line-1", good.endpoint)
+        sick = session_of("line-2", bad.endpoint, **profile_of(wrong), **mapping)
         stop = asyncio.Event()
         running = [asyncio.create_task(session.run(stop)) for session in (sick, healthy)]
         try:

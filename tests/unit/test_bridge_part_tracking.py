@@ -122,6 +122,13 @@ def test_a_new_epoch_abandons_the_parts_of_the_old_one() -> None:
     assert list(parts.abandon(but_epoch=2)) == []
 
 
+def test_a_new_epoch_that_has_passed_the_old_number_before_we_look_opens_all_its_parts() -> None:
+    parts = tracking()
+    parts.triggered(1, 9, T0, 64)
+    parts.triggered(2, 12, T0, 64)
+    assert [(part.epoch, part.number) for part in parts.expire(T0 + 1.1)] == [(2, number) for number in range(1, 13)]
+
+
 def test_a_long_absence_opens_no_more_parts_than_can_be_on_the_belt() -> None:
     parts = tracking()
     parts.triggered(1, 0, T0, at_most=64)

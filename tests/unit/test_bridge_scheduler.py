@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neverblink.bridge.scheduler import MAX_BATCH, MAX_IN_FLIGHT, Order, PlcView, Scheduler, Write
+from neverblink.bridge.scheduler import MAX_BATCH, MAX_IN_FLIGHT, Answer, Order, PlcView, Scheduler, Write
 from neverblink.bridge.write_budget import MIN_SAMPLES, WriteBudget
 from neverblink.events import Outcome
 
@@ -90,7 +90,7 @@ def test_a_refused_write_is_tried_again_and_then_failed_with_the_status() -> Non
     now = 0.0
     while now < 0.3:
         if (write := made.next_write(now)) is not None:
-            made.answered(write, {write.orders[0]: "BadTypeMismatch"}, 0.001, now)
+            made.answered(write, {write.orders[0]: Answer("BadTypeMismatch")}, 0.001, now)
         now += 0.01
     outcome, detail = only(made)
     assert outcome is Outcome.FAILED
@@ -189,7 +189,7 @@ class Plant:
             if end == "unanswered":
                 self.made.unanswered(write, 0.1, self.now)
             else:
-                refused = "BadOutOfService" if end == "refused" else None
+                refused = Answer("BadOutOfService") if end == "refused" else None
                 self.made.answered(write, dict.fromkeys(write.orders, refused), 0.01, self.now)
         self.now = to
         self.made.expire(to)
@@ -253,3 +253,45 @@ def test_every_part_gets_one_outcome_and_nothing_is_written_after_its_deadline(
             assert t.attempts >= 1
         if t.outcome is Outcome.LATE:
             assert t.attempts == 0
+
+
+def test_where_silence_would_pass_a_part_it_is_tried_into_the_margin_and_the_plc_says_whether_in_time() -> None:
+    for said, expected in ((Outcome.CONFIRMED, Outcome.CONFIRMED), (Outcome.LATE, Outcome.LATE)):
+        made = Scheduler(budget(0.1), 1, grace_s=0.05)
+        made.look(PlcView(1, 1000, 64, asked_at=0.0), 0.0)
+        made.submit(Order(1, 999, 1, 0.09, 0.0), 0.0)
+        assert only(made)[0] is Outcome.LATE
+        made.submit(Order(1, 1000, 3, 0.09, 0.0, urgent=True), 0.0)
+        write = made.next_write(0.12)
+        assert write is not None
+        made.answered(write, {write.orders[0]: Answer("the PLC's word", said)}, 0.001, 0.13)
+        assert only(made)[0] is expected
+        made.submit(Order(1, 1000, 3, 0.09, 0.0, urgent=True), 0.2)
+        assert only(made)[0] is Outcome.LATE
+
+
+def test_writes_that_ended_with_their_connection_unheard_hold_up_nothing() -> None:
+    made = scheduler()
+    for number in range(1000 - MAX_IN_FLIGHT, 1000):
+        made.submit(order(number), 0.0)
+        assert made.next_write(0.0) is not None
+    made.disconnected()
+    made.look(PlcView(1, 1000, 64, asked_at=0.1), 0.1)
+    again = made.next_write(0.1)
+    assert again is not None
+    assert len(again.orders) == MAX_IN_FLIGHT
+    made.answered(again, {}, 0.001, 0.2)
+    assert [told.outcome for told in made.take_settled()] == [Outcome.CONFIRMED] * MAX_IN_FLIGHT
+
+
+def test_an_answer_that_comes_after_its_connection_changes_nothing() -> None:
+    made = scheduler()
+    made.submit(order(), 0.0)
+    lost = made.next_write(0.0)
+    assert lost is not None
+    made.disconnected()
+    made.unanswered(lost, 0.15, 0.15)
+    made.look(PlcView(1, 1000, 64, asked_at=0.2), 0.2)
+    assert made.next_write(0.2) is not None
+    made.unanswered(lost, 0.15, 0.25)
+    assert made.next_write(0.25) is None  # it is under way once, on the new connection

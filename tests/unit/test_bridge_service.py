@@ -9,7 +9,8 @@ import pytest
 
 from neverblink.bridge import outbox as outbox_module
 from neverblink.bridge.outbox import Outbox
-from neverblink.bridge.service import _hand_over, lines_with_plc
+from neverblink.bridge.service import _Desk, lines_with_plc
+from neverblink.bridge.succession import Inheritance
 from neverblink.events import Actuation, Event, Outcome, Tracking, encode
 from neverblink.kafka import Record
 from neverblink.plant import EXAMPLE, PlantError, parse_plant
@@ -96,10 +97,10 @@ async def test_poison_is_set_aside_and_other_bridges_lines_are_ignored() -> None
     session, dead, kafka = Session(), DeadLetterDesk(), Kafka()
     message = encode(actuation(1), source="/test")
     async with Outbox(kafka, lambda line: None) as outbox:
-        sessions: Any = {"line-1": session}
-        _hand_over(record(b"not json", []), sessions, dead, outbox)  # type: ignore[arg-type]
-        _hand_over(record(message.value, message.headers), sessions, dead, outbox)  # type: ignore[arg-type]
-        _hand_over(record(b"not json", [], key="line-9"), sessions, dead, outbox)  # type: ignore[arg-type]
+        desk = _Desk({"line-1": session}, {"line-1": Inheritance(NOW)}, dead, outbox)  # type: ignore[dict-item,arg-type]
+        desk.hand_over(record(b"not json", []))
+        desk.hand_over(record(message.value, message.headers))
+        desk.hand_over(record(b"not json", [], key="line-9"))
     assert session.taken == []
     assert len(dead.why) == 2
     assert "ce_specversion" in dead.why[0]

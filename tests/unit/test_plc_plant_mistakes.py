@@ -33,6 +33,11 @@ def plant_file(folder: Path, *lines: str) -> Path:
 
 MISTAKES = {
     "silent pass": (line("line-2", 4841, plc=", profile: mailbox"), "a part passes when nobody speaks"),
+    "silent pass of a method": (line("line-2", 4841, plc=", profile: method"), "write accept_silent_pass: true"),
+    "silent pass that cannot be": (
+        line("line-2", 4841, plc=", accept_silent_pass: true"),
+        "with profile verdict-table silence rejects: take accept_silent_pass away",
+    ),
     "unsigned": (line("line-2", 4841, security='{policy: "None"}'), "write allow_insecure: true"),
     "nobody trusted": (
         line("line-2", 4841, security="{certificate: a, key: b}"),
@@ -114,3 +119,12 @@ def test_braces_in_a_node_id_are_the_plcs_own(tmp_path: Path) -> None:
     settings = load_plant(plant_file(tmp_path, line("line-1", plc=odd))).lines[0].plc
     assert settings is not None
     assert (settings.node_id("Epoch"), settings.slot_id(3)) == ("s={DB}.Epoch", "s={DB}.V3")
+
+
+@pytest.mark.parametrize("profile", ["mailbox", "method"])
+def test_a_profile_that_passes_in_silence_is_served_once_it_is_accepted(tmp_path: Path, profile: str) -> None:
+    accepted = f", profile: {profile}, accept_silent_pass: true"
+    settings = load_plant(plant_file(tmp_path, line("line-1", plc=accepted))).lines[0].plc
+    assert settings is not None
+    assert settings.profile == profile
+    assert settings.slot_id(3, "CmdWord") == "s=VisionReject.CmdWord[3]"

@@ -38,6 +38,12 @@ def test_a_new_epoch_counts_from_one() -> None:
     assert {trigger.epoch for trigger in found} == {2}
 
 
+def test_a_new_epoch_that_has_passed_the_old_number_while_we_were_away_is_counted_from_one() -> None:
+    found = list(counter(1, 5).reconnected(2, 7, NOW))
+    assert numbers(found) == [(number, True) for number in range(1, 8)]
+    assert {trigger.epoch for trigger in found} == {2}
+
+
 def test_a_lane_clear_that_keeps_counting_misses_nothing() -> None:
     assert numbers(list(counter().changed(2, 6, NOW))) == [(6, False)]
 

@@ -26,7 +26,7 @@ async def run(plant: Plant, lines: Sequence[str] | None = None, faults: Sequence
         telemetry.logger("bridge").error(f"a line of the plant file is left out: {fault}")
 
     async def main(stop: asyncio.Event) -> None:
-        await serve(plant, chosen, stop)
+        await serve(plant, chosen, stop, () if lines else faults)
 
     await run_service("bridge", main)
 

@@ -14,7 +14,7 @@ _SLACK_BOUNDS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 @dataclass(frozen=True, slots=True)
 class Instruments:
-    """The bridge's instruments; each record carries the attribute `line`."""
+    """The bridge's instruments; each record carries the attribute `line`, `lines` the state."""
 
     verdict_to_write: Histogram
     slack: Histogram
@@ -27,9 +27,11 @@ class Instruments:
     reconnects: Counter
     dropped_events: Counter
     state: Gauge
+    lines: Gauge
     waiting: Gauge
     budget: Gauge
     plc_counter: Gauge
+    certificate_left: Gauge
 
 
 def instruments() -> Instruments:
@@ -85,11 +87,21 @@ def instruments() -> Instruments:
             "neverblink.bridge.state",
             description="0 down, 1 connecting, 2 validating, 3 ready, 4 degraded, 5 refused.",
         ),
+        lines=meter.create_gauge(
+            "neverblink.bridge.lines",
+            unit="{line}",
+            description="Lines by state; left-out are those that the plant file has wrong.",
+        ),
         waiting=meter.create_gauge("neverblink.bridge.waiting", unit="{part}", description="Orders not told yet."),
         budget=meter.create_gauge(
             "neverblink.bridge.write_budget", unit="s", description="Time that a write must have left."
         ),
         plc_counter=meter.create_gauge(
             "neverblink.bridge.plc_counter", unit="{part}", description="The PLC's own counters, by name."
+        ),
+        certificate_left=meter.create_gauge(
+            "neverblink.bridge.certificate_left",
+            unit="d",
+            description="Days until a certificate of the session expires: ours, or the plc's.",
         ),
     )

@@ -8,9 +8,9 @@ import contextlib
 import random
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from opentelemetry import trace as otel
@@ -19,15 +19,16 @@ from opentelemetry.trace import SpanKind, StatusCode
 from neverblink import telemetry
 from neverblink.bridge.gate_feedback import GateEvent, GateFeedback
 from neverblink.bridge.instruments import Instruments
-from neverblink.bridge.part_tracking import Effect, PartDecision, PartTracking
+from neverblink.bridge.part_tracking import Effect, PartDecision, PartTracking, inherited
+from neverblink.bridge.profile import Look, Profile
+from neverblink.bridge.profiles import profile_of
 from neverblink.bridge.scheduler import Order, Scheduler, Told, Write
-from neverblink.bridge.verdict_table import Look, VerdictTable
 from neverblink.bridge.write_budget import WriteBudget
 from neverblink.events import Actuation, Decision, GateAction, Outcome, Tracking, Verdict
 from neverblink.events.identity import actuation_id
 from neverblink.plant import Line
 from neverblink.plc.connection import PlcConnection, PlcError, PlcUnreachableError, connect
-from neverblink.plc.contract import Alarm, BridgeState
+from neverblink.plc.contract import PROFILES, Alarm, BridgeState
 from neverblink.plc.word import NUMBERS, parts_behind
 
 Report = Callable[[Actuation, Mapping[str, str]], None]
@@ -42,6 +43,8 @@ DEGRADED_AFTER = 3
 ALARM_HOLD_S = 5.0
 PLC_HEARTBEAT_S = 2.0
 MEMORY = 4096
+# Where silence passes, a part triggered while we were away may be near the gate: when that was is not known.
+UNSEEN_TRIGGER_S = 0.3
 _AHEAD = NUMBERS // 2
 
 
@@ -91,7 +94,9 @@ class LineSession:
         stations = [station.name for station in line.stations if station.trigger.kind == "plc"]
         self._tracking = PartTracking(stations, line.timing.budget_s)
         self._budget = WriteBudget(self._plc.write_budget_min_ms / 1000, self._plc.write_budget_max_ms / 1000)
-        self._scheduler = Scheduler(self._budget)
+        self._profile = profile_of(self._plc)
+        self._silence_passes = PROFILES[self._plc.profile].silence_passes
+        self._scheduler = Scheduler(self._budget, self._profile.batch, line.timing.margin_ms / 1000)
         self._feedback = GateFeedback()
         self._decisions: OrderedDict[tuple[int, int], PartDecision] = OrderedDict()
         self._wake = asyncio.Event()
@@ -108,7 +113,31 @@ class LineSession:
         self._alarms: dict[Alarm, float] = {}
         self._untracked = 0
         self._known_epoch: int | None = None
+        self._expiries: Mapping[str, datetime] = {}
         self._last_sentence = ""
+
+    @property
+    def sentence(self) -> str:
+        """Return why the line is not served, as it was last told; empty while it is."""
+        return self._last_sentence
+
+    def succeed(self, told: Sequence[Actuation]) -> None:
+        """Go on where another bridge ended: these parts have their outcome, oldest first; those behind them not."""
+        for event in told:
+            decision = inherited(event)
+            self._tracking.settled(decision)
+            self._remember(decision)
+        if told:
+            newest, lead = told[-1], timedelta(seconds=self.line.timing.lead_s)
+            # Those that were on the belt with the newest one may lack an outcome too.
+            behind = max(
+                parts_behind(newest.tracking.number, event.tracking.number)
+                if event.tracking.epoch == newest.tracking.epoch and newest.at - event.at <= lead
+                else 0
+                for event in told
+            )
+            oldest = (newest.tracking.number - (behind if behind < _AHEAD else 0)) % NUMBERS
+            self._tracking.triggered(newest.tracking.epoch, oldest, self._began, 0)
 
     # Verdicts come in.
 
@@ -140,13 +169,19 @@ class LineSession:
         deadline = min(verdict.deadline.timestamp(), self._clock() + timing.lead_s)
         if self._look is None or not 0 < self._look.lead_s < timing.lead_s:
             return deadline
-        ours = self._look.lead_s - (timing.lead_s - timing.budget_s)
-        return min(deadline, verdict.times.captured.timestamp() + ours)
+        return min(deadline, verdict.times.captured.timestamp() + self._budget_at(self._look))
+
+    def _budget_at(self, look: Look) -> float:
+        """Return the seconds from trigger to deadline at the line's present speed, if that is faster than planned."""
+        timing = self.line.timing
+        lead = min(look.lead_s or timing.lead_s, timing.lead_s)
+        return lead - (timing.lead_s - timing.budget_s)
 
     def _order(self, decision: PartDecision) -> None:
         self._remember(decision)
         now = self._clock()
-        order = Order(decision.epoch, decision.number, decision.code, decision.deadline, now)
+        urgent = self._silence_passes and decision.decision is not Decision.PASS
+        order = Order(decision.epoch, decision.number, decision.code, decision.deadline, now, urgent)
         self._scheduler.submit(order, now)
         self._publish_outcomes()
         self._wake.set()
@@ -167,8 +202,8 @@ class LineSession:
                     self._enter(LinkState.CONNECTING)
                     async with connect(self._plc, f"bridge {self.line.name}") as connection:
                         self._enter(LinkState.VALIDATING)
-                        table = await VerdictTable.open(connection)
-                        await self._serve(connection, table, stop)
+                        self._expiries = connection.expiries
+                        await self._serve(connection, await self._profile.open(connection), stop)
                 except PlcError as error:
                     refused = not isinstance(error, PlcUnreachableError)
                     if not refused and self.state in (LinkState.READY, LinkState.DEGRADED):
@@ -193,7 +228,7 @@ class LineSession:
                 self._tell_incomplete(decision, Outcome.FAILED, "the bridge stopped before the part was decided")
             self._enter(LinkState.DOWN, "the bridge stops")
 
-    async def _serve(self, connection: PlcConnection, table: VerdictTable, stop: asyncio.Event) -> None:
+    async def _serve(self, connection: PlcConnection, table: Profile, stop: asyncio.Event) -> None:
         """Work on one session until it is lost (PlcUnreachableError) or `stop` is set."""
         self._take_look(await table.look(self._clock()))
         self._instruments.reconnects.add(1, self._about)
@@ -218,8 +253,13 @@ class LineSession:
                 self._scheduler.disconnected()
                 self._look = None
 
-    async def _finish(self, table: VerdictTable) -> None:
-        """Write what is in hand, then say that we stop: the PLC rejects from now on what nobody releases."""
+    async def _finish(self, table: Profile) -> None:
+        """Write what is in hand, then say that we stop: the PLC rejects from now on what nobody releases.
+
+        Where it would pass them, the parts that no verdict has reached are told as not good.
+        """
+        for decision in self._tracking.abandon() if self._silence_passes else ():
+            self._order(decision)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
                 while self._scheduler.waiting:
@@ -231,7 +271,7 @@ class LineSession:
 
     # Verdicts go out.
 
-    async def _write_verdicts(self, table: VerdictTable, start: "_Start") -> None:
+    async def _write_verdicts(self, table: Profile, start: "_Start") -> None:
         while True:
             self._wake.clear()
             now = self._clock()
@@ -245,11 +285,11 @@ class LineSession:
                 async with asyncio.timeout(None if due is None else max(0.001, due - now)):
                     await self._wake.wait()
 
-    async def _write(self, table: VerdictTable, write: Write) -> None:
+    async def _write(self, table: Profile, write: Write) -> None:
         began = time.perf_counter()
         try:
             async with asyncio.timeout(write.timeout_s):
-                refusals = await table.tell(write.orders)
+                answers = await table.tell(write.orders, self._clock())
         except BaseException as error:
             # Whatever happened, the write may be under way: unknown, and rewritten while there is time.
             self._scheduler.unanswered(write, time.perf_counter() - began, self._clock())
@@ -258,7 +298,7 @@ class LineSession:
             elif not isinstance(error, Exception):
                 raise
         else:
-            self._scheduler.answered(write, refusals, time.perf_counter() - began, self._clock())
+            self._scheduler.answered(write, answers, time.perf_counter() - began, self._clock())
         finally:
             self._instruments.write.record(time.perf_counter() - began, self._about)
             self._publish_outcomes()
@@ -266,7 +306,7 @@ class LineSession:
 
     # Heartbeat and status.
 
-    async def _beat(self, table: VerdictTable) -> None:
+    async def _beat(self, table: Profile) -> None:
         period = self._plc.heartbeat_ms / 1000
         written: dict[str, int] = {}
         due = time.monotonic()
@@ -300,7 +340,7 @@ class LineSession:
 
     # What the PLC says.
 
-    async def _keep_looking(self, table: VerdictTable) -> None:
+    async def _keep_looking(self, table: Profile) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY_S):
@@ -316,7 +356,7 @@ class LineSession:
         for decision in self._tracking.abandon(but_epoch=view.epoch) if self._is_behind(view.epoch) else ():
             why = f"the PLC began epoch {view.epoch}; the part belongs to {decision.epoch}"
             self._tell_incomplete(decision, Outcome.FAILED, why)
-        unseen = self._tracking.triggered(view.epoch, view.last_triggered, view.asked_at, view.slots)
+        unseen = self._open_triggered(look, before)
         if unseen:
             self._log.warning(f"the PLC triggered {unseen} parts while we were away", extra={"fields": self._about})
         self._scheduler.look(view, now)
@@ -333,6 +373,16 @@ class LineSession:
             )
         self._watch_plc(look, before, now)
         self._wake.set()
+
+    def _open_triggered(self, look: Look, before: Look | None) -> int:
+        """Open the parts triggered since the last look; return how many were too many."""
+        view = look.view
+        at, budget_s = view.asked_at, None
+        if self._silence_passes:
+            # Told after its true deadline, such a part has passed: its trigger may be as old as the last look.
+            at = view.asked_at if before is None else before.view.asked_at
+            budget_s = self._budget_at(look) if before is not None else min(self._budget_at(look), UNSEEN_TRIGGER_S)
+        return self._tracking.triggered(view.epoch, view.last_triggered, at, view.slots, budget_s=budget_s)
 
     def _is_behind(self, epoch: int) -> bool:
         """Return whether parts of another epoch are open although the PLC has been in this one before."""
@@ -358,6 +408,9 @@ class LineSession:
             self._log.warning(text, extra={"fields": {**self._about, **look.counters}})
         for name, value in look.counters.items():
             self._instruments.plc_counter.set(value, {**self._about, "counter": name})
+        for which, end in self._expiries.items():
+            left = (end.timestamp() - now) / 86400
+            self._instruments.certificate_left.set(left, {**self._about, "certificate": which})
         self._instruments.waiting.set(self._scheduler.waiting, self._about)
         self._instruments.budget.set(self._budget.seconds, self._about)
 
@@ -368,9 +421,12 @@ class LineSession:
         while True:
             await asyncio.sleep(TICK_S)
             now = self._clock()
+            if self._silence_passes:
+                # Nobody else rejects the part: we must, while there is time to tell it.
+                for decision in self._tracking.expire(now + self._budget.seconds + TICK_S):
+                    self._order(decision)
             for decision in self._tracking.expire(now):
-                why = f"no verdict of {', '.join(decision.missing)} by the deadline"
-                self._tell_incomplete(decision, Outcome.LATE, why)
+                self._tell_incomplete(decision, Outcome.LATE, _nobody_spoke(decision))
             self._scheduler.expire(now)
             self._publish_outcomes()
 
@@ -393,6 +449,8 @@ class LineSession:
         outcome, detail = told.outcome, told.detail
         if outcome is not Outcome.CONFIRMED and decision.deadline < self._began:
             outcome, detail = Outcome.UNKNOWN, "the verdict was due before this bridge started"
+        if decision.missing and detail is None:
+            detail = f"{_nobody_spoke(decision)}, so it was told as not good"
         self._count_outcome(outcome, decision.number)
         attributes = {**self._about, "decision": str(decision.decision), "outcome": str(outcome)}
         self._instruments.told.add(1, attributes)
@@ -401,10 +459,11 @@ class LineSession:
             self._instruments.verdict_to_write.record(told.at - told.order.accepted, self._about)
             self._instruments.slack.record(slack, self._about)
         else:
-            self._log.warning(
-                f"part {decision.number} was not told: {outcome}",
-                extra={"fields": {**self._about, "number": decision.number, "why": detail}},
-            )
+            fields = {"fields": {**self._about, "number": decision.number, "why": detail}}
+            if self._silence_passes and decision.decision is not Decision.PASS:
+                self._log.error(f"part {decision.number} may pass the gate, and is not good: {outcome}", extra=fields)
+            else:
+                self._log.warning(f"part {decision.number} was not told: {outcome}", extra=fields)
         self._report(
             Actuation(
                 id=actuation_id(self.line.name, decision.epoch, decision.number, "told"),
@@ -532,10 +591,16 @@ async def _tasks() -> AsyncIterator[_Start]:
     """Give a way to start tasks that all end with the block."""
     running: set[asyncio.Future[object]] = set()
 
+    def ended(task: "asyncio.Future[object]") -> None:
+        running.discard(task)
+        # When the connection breaks, several end with the same error; the first is told, none is left unread.
+        if not task.cancelled():
+            task.exception()
+
     def start(work: Awaitable[object]) -> "asyncio.Future[object]":
         task = asyncio.ensure_future(work)
         running.add(task)
-        task.add_done_callback(running.discard)
+        task.add_done_callback(ended)
         return task
 
     try:
@@ -545,6 +610,10 @@ async def _tasks() -> AsyncIterator[_Start]:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+
+
+def _nobody_spoke(decision: PartDecision) -> str:
+    return f"no verdict of {', '.join(decision.missing)} by the deadline"
 
 
 def _instant(seconds: float) -> datetime:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from neverblink.events import Decision, Verdict
+from neverblink.events import Actuation, Decision, Verdict
 from neverblink.plc.contract import Code
 from neverblink.plc.word import NUMBERS, parts_behind
 
@@ -82,22 +82,26 @@ class PartTracking:
         """Return how many parts wait for a decision."""
         return len(self._open)
 
-    def triggered(self, epoch: int, last: int, at: float, at_most: int) -> int:
+    def triggered(self, epoch: int, last: int, at: float, at_most: int, *, budget_s: float | None = None) -> int:
         """Open the parts that the PLC has triggered since the last call, at most so many.
 
-        The first call is the baseline. Returns how many were too many to open.
+        The first call is the baseline. `budget_s` is the time from `at` to their deadline, where it is not the line's.
+        Returns how many were too many to open.
         """
         if self._epoch is None or not self._stations:
             self._epoch, self._last = epoch, last
             return 0
         new = parts_behind(last, self._last)
-        if new >= _AHEAD:
-            new = last if epoch != self._epoch else 0
+        if epoch != self._epoch and (new >= _AHEAD or last <= at_most):
+            # It counts from 1, and may have passed the old epoch's last number before we look.
+            new = last
+        elif new >= _AHEAD:
+            new = 0
         self._epoch, self._last = epoch, last
         for back in range(min(new, at_most) - 1, -1, -1):
             key = epoch, (last - back) % NUMBERS
             if key not in self._open and key not in self._closed:
-                self._open[key] = _Open(at, at + self._budget_s)
+                self._open[key] = _Open(at, at + (self._budget_s if budget_s is None else budget_s))
         return max(0, new - at_most)
 
     def add(self, verdict: Verdict, deadline: float, trace: Mapping[str, str]) -> tuple[Effect, PartDecision | None]:
@@ -114,7 +118,7 @@ class PartTracking:
             return Effect.DUPLICATE, None
         # The PLC is polled, so its trigger is known late; the camera's instant is the truth.
         part.deadline = min(part.deadline, deadline) if part.stated else deadline
-        part.triggered = min(part.triggered, captured)
+        part.triggered = min(part.triggered, captured) if part.stated else captured
         part.stated, part.part = True, verdict.part
         part.trace = part.trace or trace
         part.spoke[verdict.station] = verdict.id
@@ -123,6 +127,10 @@ class PartTracking:
         if len(part.spoke) < len(self._stations):
             return Effect.WAITING, None
         return Effect.DECIDED, self._close(key, Decision.PASS)
+
+    def settled(self, decision: PartDecision) -> None:
+        """Take that this part was decided and reported by the bridge before this one."""
+        self._close_for_good((decision.epoch, decision.number), _Closed(set(decision.verdicts), in_time=True))
 
     def expire(self, now: float) -> list[PartDecision]:
         """Close the parts whose deadline has passed with a station missing."""
@@ -135,11 +143,14 @@ class PartTracking:
             if key[0] != but_epoch:
                 yield self._close(key, Decision.UNSCORED, in_time=False)
 
-    def _close(self, key: tuple[int, int], decision: Decision, *, in_time: bool = True) -> PartDecision:
-        part = self._open.pop(key)
-        self._closed[key] = _Closed(set(part.spoke.values()), in_time)
+    def _close_for_good(self, key: tuple[int, int], closed: _Closed) -> None:
+        self._closed[key] = closed
         if len(self._closed) > MEMORY:
             self._closed.popitem(last=False)
+
+    def _close(self, key: tuple[int, int], decision: Decision, *, in_time: bool = True) -> PartDecision:
+        part = self._open.pop(key)
+        self._close_for_good(key, _Closed(set(part.spoke.values()), in_time))
         missing = () if in_time else tuple(name for name in self._stations if name not in part.spoke)
         return PartDecision(
             *key,
@@ -151,6 +162,21 @@ class PartTracking:
             part.trace,
             missing,
         )
+
+
+def inherited(told: Actuation) -> PartDecision:
+    """Return what another bridge decided about a part, from the outcome that it reported."""
+    at = told.at.timestamp()
+    return PartDecision(
+        told.tracking.epoch,
+        told.tracking.number,
+        told.part,
+        told.decision or Decision.UNSCORED,
+        told.verdicts,
+        at if told.deadline is None else told.deadline.timestamp(),
+        at - (told.trigger_to_told_ms or 0.0) / 1000,
+        {},
+    )
 
 
 def _after_the_end(closed: _Closed, verdict: Verdict) -> Effect:

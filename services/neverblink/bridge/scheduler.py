@@ -20,13 +20,17 @@ _AHEAD = NUMBERS // 2
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A part's word, to be with the PLC before `deadline`. Times are seconds of one wall clock."""
+    """A part's word, to be with the PLC before `deadline`. Times are seconds of one wall clock.
+
+    `urgent` is a part that would pass in silence and must not: it is tried to the last.
+    """
 
     epoch: int
     number: int
     code: int
     deadline: float
     accepted: float
+    urgent: bool = False
 
     @property
     def word(self) -> int:
@@ -53,6 +57,14 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What a PLC says to an order instead of a plain yes. Without an outcome: not now, to be told again."""
+
+    why: str | None = None
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """The one outcome of an order."""
 
@@ -73,13 +85,18 @@ class _Entry:
 
 
 class Scheduler:
-    """Earliest deadline first, bounded by the slots; every order gets exactly one outcome."""
+    """Earliest deadline first, bounded by the slots; every order gets exactly one outcome.
 
-    def __init__(self, budget: WriteBudget) -> None:
+    An urgent order is still tried `grace_s` after its deadline: the PLC says whether it came too late.
+    """
+
+    def __init__(self, budget: WriteBudget, batch: int = MAX_BATCH, grace_s: float = 0.0) -> None:
         self._budget = budget
+        self._batch = batch
+        self._grace_s = grace_s
         self._entries: dict[tuple[int, int], _Entry] = {}
         self._view: PlcView | None = None
-        self._writing = 0
+        self._under_way: list[Write] = []
         self._settled: list[Told] = []
 
     @property
@@ -106,8 +123,13 @@ class Scheduler:
                 self._drop_if_foreign(entry, view, now)
 
     def disconnected(self) -> None:
-        """Forget the PLC's state: nothing is written until it is known again."""
+        """Forget the PLC's state and the writes under way: nothing is written until the PLC is known again.
+
+        A write whose task was cancelled before it began tells nobody, so its orders are taken back here.
+        """
         self._view = None
+        for write in list(self._under_way):
+            self._landed(write)
 
     def wants_view(self) -> bool:
         """Return whether an order waits to learn if the PLC has triggered its part."""
@@ -118,7 +140,7 @@ class Scheduler:
     def next_write(self, now: float) -> Write | None:
         """Return what to write now, None when nothing is due or enough is under way."""
         self.expire(now)
-        if self._view is None or self._writing >= MAX_IN_FLIGHT:
+        if self._view is None or len(self._under_way) >= MAX_IN_FLIGHT:
             return None
         view = self._view
         due = sorted(
@@ -128,23 +150,27 @@ class Scheduler:
                 if not entry.in_flight and entry.not_before <= now and self._known(entry.order, view)
             ),
             key=lambda entry: entry.order.deadline,
-        )[:MAX_BATCH]
+        )[: self._batch]
         if not due:
             return None
         for entry in due:
             entry.in_flight = True
             entry.attempts += 1
-        self._writing += 1
-        left = due[0].order.deadline - now
-        return Write(tuple(entry.order for entry in due), min(self._budget.cap_s, left))
+        urgent = any(entry.order.urgent for entry in due)
+        left = self._budget.cap_s if urgent else due[0].order.deadline - now
+        write = Write(tuple(entry.order for entry in due), min(self._budget.cap_s, left))
+        self._under_way.append(write)
+        return write
 
-    def answered(self, write: Write, refusals: Mapping[Order, str | None], took_s: float, now: float) -> None:
-        """Take the PLC's answer: a status name for each order that it refused."""
+    def answered(self, write: Write, answers: Mapping[Order, Answer | None], took_s: float, now: float) -> None:
+        """Take the PLC's answer to each order; None or nothing is a plain yes."""
         self._budget.observe(took_s)
         for entry in self._landed(write):
-            refusal = refusals.get(entry.order)
-            if refusal is not None:
-                entry.refusal = refusal
+            answer = answers.get(entry.order)
+            if answer is not None and answer.outcome is not None:
+                self._settle(entry, answer.outcome, now, answer.why)
+            elif answer is not None:
+                entry.refusal = answer.why
                 entry.not_before = now + REFUSED_PAUSE_S
                 self._give_up_if_hopeless(entry, now)
             elif self._view is not None and entry.order.epoch != self._view.epoch:
@@ -181,14 +207,16 @@ class Scheduler:
     def next_event(self, now: float) -> float | None:
         """Return when something changes by itself: a pause ends or an order becomes hopeless."""
         times = [
-            max(entry.not_before, now) if entry.not_before > now else entry.order.deadline - self._budget.seconds
+            max(entry.not_before, now) if entry.not_before > now else entry.order.deadline - self._needed_s(entry)
             for entry in self._entries.values()
             if not entry.in_flight
         ]
         return min(times, default=None)
 
     def _landed(self, write: Write) -> list[_Entry]:
-        self._writing -= 1
+        if not any(one is write for one in self._under_way):
+            return []  # forgotten with its connection
+        self._under_way = [one for one in self._under_way if one is not write]
         found = [self._entries.get((order.epoch, order.number)) for order in write.orders]
         entries = [entry for entry in found if entry is not None]
         for entry in entries:
@@ -210,8 +238,8 @@ class Scheduler:
             self._settle(entry, Outcome.UNKNOWN if entry.attempts else Outcome.LATE, now, why)
 
     def _give_up_if_hopeless(self, entry: _Entry, now: float) -> None:
-        left = entry.order.deadline - now
-        if left >= self._budget.seconds:
+        left, needed = entry.order.deadline - now, self._needed_s(entry)
+        if left >= needed:
             return
         if entry.refusal is not None:
             self._settle(entry, Outcome.FAILED, now, f"the PLC refuses the write: {entry.refusal}")
@@ -222,6 +250,9 @@ class Scheduler:
         else:
             why = f"{left * 1000:.0f} ms were left, a write may need {self._budget.seconds * 1000:.0f} ms"
             self._settle(entry, Outcome.LATE, now, why)
+
+    def _needed_s(self, entry: _Entry) -> float:
+        return -self._grace_s if entry.order.urgent else self._budget.seconds
 
     def _settle(self, entry: _Entry, outcome: Outcome, now: float, detail: str | None = None) -> None:
         order = entry.order

@@ -1,24 +1,29 @@
 """The bridge service: verdicts of its lines come from Kafka, words go to the PLCs, outcomes go back to Kafka.
 
 It reads its lines' partitions by assignment, not by group: a bridge owns the lines it is told to own, and a
-rebalance must never pause a gate. Nothing is replayed: it begins where a part triggered now would begin.
+rebalance must never pause a gate. No word is replayed: what was due before it began is reported, not written.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from neverblink import telemetry
 from neverblink.bridge.instruments import Instruments, instruments
 from neverblink.bridge.line_session import LineSession
 from neverblink.bridge.outbox import Outbox
+from neverblink.bridge.readiness import LineStanding, Readiness
+from neverblink.bridge.succession import Inheritance, inheritance
 from neverblink.events import EventError, Verdict
 from neverblink.kafka import DeadLetters, EventConsumer, EventProducer, KafkaError, Record, ensure_topics
 from neverblink.plant import Line, Plant, PlantError
-from neverblink.service_life import ready
+from neverblink.service_life import ready, unready, wait_or_stop
 
 KAFKA_RETRY_S = 0.5
 POLL_S = 0.2
+STANDING_EVERY_S = 0.1
 
 _log = telemetry.logger("bridge")
 
@@ -34,8 +39,11 @@ def lines_with_plc(plant: Plant, names: Sequence[str] | None) -> list[Line]:
     return lines
 
 
-async def serve(plant: Plant, lines: Sequence[Line], stop: asyncio.Event) -> None:
-    """Bridge the lines until `stop` is set. Raises KafkaError when Kafka cannot be reached at the start."""
+async def serve(plant: Plant, lines: Sequence[Line], stop: asyncio.Event, left_out: Sequence[str] = ()) -> None:
+    """Bridge the lines until `stop` is set. Raises KafkaError when Kafka cannot be reached at the start.
+
+    `left_out` are the faults of lines that the plant file has wrong: the bridge is not ready without them.
+    """
     measured = instruments()
     await ensure_topics(plant.kafka)
     producer = EventProducer(plant.kafka, source=f"/{plant.site}/bridge", client_id="neverblink-bridge")
@@ -48,30 +56,45 @@ async def serve(plant: Plant, lines: Sequence[Line], stop: asyncio.Event) -> Non
     )
     async with producer, _outbox(producer, measured) as outbox, verdicts:
         sessions = {line.name: LineSession(line, outbox.put, measured) for line in lines}
-        await _start_at_parts_in_flight(verdicts, lines)
+        shares = await inheritance(plant.kafka, lines, datetime.now(UTC))
+        for name, share in shares.items():
+            sessions[name].succeed(share.told)
+        await verdicts.seek_to_time(min(share.since for share in shares.values()))
+        desk = _Desk(sessions, shares, DeadLetters(producer, "bridge"), outbox)
         async with asyncio.TaskGroup() as tasks:
             for session in sessions.values():
                 tasks.create_task(session.run(stop), name=f"line {session.line.name}")
-            dead = DeadLetters(producer, "bridge")
-            tasks.create_task(_read_verdicts(verdicts, sessions, dead, outbox, stop), name="verdicts")
-            announcing = tasks.create_task(_announce(sessions))
-            await stop.wait()
-            announcing.cancel()
+            tasks.create_task(_read_verdicts(verdicts, desk, stop), name="verdicts")
+            tasks.create_task(_tell_standing(sessions, left_out, measured, stop), name="standing")
 
 
-async def _start_at_parts_in_flight(verdicts: EventConsumer, lines: Sequence[Line]) -> None:
-    """Begin one lead time ago: an older verdict is for a part that has passed the gate."""
-    lead = max(line.timing.lead_s for line in lines)
-    await verdicts.seek_to_time(datetime.now(UTC) - timedelta(seconds=lead))
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """Hands each record to the line that it is for."""
+
+    sessions: Mapping[str, LineSession]
+    shares: Mapping[str, Inheritance]
+    dead: DeadLetters
+    outbox: Outbox
+
+    def hand_over(self, record: Record) -> None:
+        """Give a verdict to its line; lines share partitions, so another bridge's lines come by as well."""
+        share = self.shares.get(record.key)
+        if share is None or record.time < share.since:
+            return
+        try:
+            verdict, envelope = record.read(Verdict)
+        except EventError as error:
+            # Through the outbox, not awaited: a poison record must not hold back the verdicts behind it.
+            why = str(error)
+            self.outbox.put_work(lambda: self.dead.send(record, why), record.key)
+            return
+        session = self.sessions.get(verdict.line)
+        if session is not None:
+            session.take(verdict, envelope.trace)
 
 
-async def _read_verdicts(
-    verdicts: EventConsumer,
-    sessions: Mapping[str, LineSession],
-    dead: DeadLetters,
-    outbox: Outbox,
-    stop: asyncio.Event,
-) -> None:
+async def _read_verdicts(verdicts: EventConsumer, desk: _Desk, stop: asyncio.Event) -> None:
     while not stop.is_set():
         try:
             records = await verdicts.poll(timeout_s=POLL_S)
@@ -80,29 +103,25 @@ async def _read_verdicts(
             await asyncio.sleep(KAFKA_RETRY_S)
             continue
         for record in records:
-            _hand_over(record, sessions, dead, outbox)
+            desk.hand_over(record)
 
 
-def _hand_over(record: Record, sessions: Mapping[str, LineSession], dead: DeadLetters, outbox: Outbox) -> None:
-    """Give a verdict to its line; lines share partitions, so another bridge's lines come by as well."""
-    if record.key not in sessions:
-        return
-    try:
-        verdict, envelope = record.read(Verdict)
-    except EventError as error:
-        # Through the outbox, not awaited: a poison record must not hold back the verdicts behind it.
-        why = str(error)
-        outbox.put_work(lambda: dead.send(record, why), record.key)
-        return
-    session = sessions.get(verdict.line)
-    if session is not None:
-        session.take(verdict, envelope.trace)
-
-
-async def _announce(sessions: Mapping[str, LineSession]) -> None:
-    for session in sessions.values():
-        await session.ready.wait()
-    ready("bridge", lines=list(sessions))
+async def _tell_standing(
+    sessions: Mapping[str, LineSession], left_out: Sequence[str], measured: Instruments, stop: asyncio.Event
+) -> None:
+    """Say when all lines are served, and name those that are not for as long as that is so."""
+    readiness = Readiness(left_out)
+    while not await wait_or_stop(stop, STANDING_EVERY_S):
+        lines = {name: LineStanding(session.state, session.sentence) for name, session in sessions.items()}
+        for state, number in readiness.count(lines).items():
+            measured.lines.set(number, {"state": state})
+        standing = readiness.update(lines, time.monotonic())
+        if standing is None:
+            continue
+        if standing.missing:
+            unready("bridge", standing.sentence, lines=standing.served, missing=standing.missing)
+        else:
+            ready("bridge", lines=standing.served)
 
 
 def _outbox(producer: EventProducer, measured: Instruments) -> Outbox:

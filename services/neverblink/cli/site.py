@@ -85,11 +85,13 @@ def schemas_export(
 ) -> None:
     """Write JSON Schemas, asyncapi.yaml, one example of every event, and the contract with the PLC."""
     from neverblink.events.schemas import export
-    from neverblink.plc.contract_files import contract_json
+    from neverblink.plc.contract import PROFILES
+    from neverblink.plc.contract_files import contract_json, file_name
 
-    contract = folder / "plc" / "verdict-table.v1.json"
     for path in export(folder):
         typer.echo(str(path))
-    contract.parent.mkdir(exist_ok=True)
-    contract.write_text(contract_json(), encoding="utf-8")
-    typer.echo(str(contract))
+    for profile in PROFILES:
+        contract = folder / "plc" / file_name(profile)
+        contract.parent.mkdir(exist_ok=True)
+        contract.write_text(contract_json(profile), encoding="utf-8")
+        typer.echo(str(contract))

@@ -5,37 +5,41 @@ Each line is an OPC UA server of its own. Its program runs on the conveyor's clo
 
 import asyncio
 import contextlib
-import logging
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import asyncua.ua
-import orjson
-from asyncua.crypto.permission_rules import User, UserRole
-from asyncua.server.address_space import AttributeService
 from asyncua.server.server import Server
 
 from neverblink.demo.conveyor import Conveyor
 from neverblink.demo.gate import BeltPart, HeartbeatWatch, judge
-from neverblink.plant import Line, Plant, PlantError, Timing
+from neverblink.demo.plc_server import StrictAttributes, Users, listen, method_callback, trust_only
+from neverblink.demo.told_parts import ToldParts
+from neverblink.plant import Timing
 from neverblink.plc.contract import (
+    ACK,
     CONTRACT_VERSION,
     GATE_RING,
-    NODES,
-    SLOT,
+    MAIL_SLOTS,
+    PROFILES,
+    SILENT,
     BridgeState,
+    Code,
     Confirm,
     GateCode,
     LineState,
-    Node,
+    Method,
+    ProfileName,
     Writer,
+    element_name,
+    element_of,
+    mail_name,
     node,
     slot_name,
 )
@@ -47,11 +51,7 @@ ua: Any = asyncua.ua
 PLC_HEARTBEAT_S = 0.1
 MIN_SLOTS = 64
 ROOM_FOR_RATE = 16.0  # Conveyor.Rate may be raised while running; the slots are counted at the start
-# A free port may be taken again by the time the server restarts on it; give the old socket time to go.
-REBIND_TRIES = 20
 
-_log = logging.getLogger("neverblink.plc-sim")
-_ADMIN = User(role=UserRole.Admin)
 _VARIANTS = {
     "Boolean": ua.VariantType.Boolean,
     "UInt16": ua.VariantType.UInt16,
@@ -69,7 +69,11 @@ _COUNTERS = {
 
 @dataclass(frozen=True, slots=True)
 class SimulatedLine:
-    """What one simulated line is like. Port 0 takes a free one; `parts` 0 is endless."""
+    """What one simulated line is like. Port 0 takes a free one; `parts` 0 is endless.
+
+    `client_certificate` is the only one let in; without it, any. `stop_without_bridge` is about the profiles in which
+    silence passes.
+    """
 
     name: str
     timing: Timing
@@ -79,9 +83,11 @@ class SimulatedLine:
     running: bool = True
     host: str = "127.0.0.1"
     port: int = 0
+    profile: ProfileName = "verdict-table"
     namespace_uri: str = "urn:neverblink:plc"
     node: str = "s=VisionReject.{name}"
-    slot_node: str = "s=VisionReject.Verdict[{index}]"
+    slot_node: str = "s=VisionReject.{name}[{index}]"
+    method_object: str = "s=VisionReject"
     nodes: dict[str, str] = field(default_factory=dict)
     slots: int = 0
     watchdog_ms: float = 1000.0
@@ -93,6 +99,8 @@ class SimulatedLine:
     password: str | None = None
     certificate: Path | None = None
     key: Path | None = None
+    client_certificate: Path | None = None
+    stop_without_bridge: bool = True
     refuse_timestamps: bool = True
     types: dict[str, str] = field(default_factory=dict)
     read_only: frozenset[str] = frozenset()
@@ -127,7 +135,11 @@ class PlcSimulator:
         self._next_heartbeat = 0.0
         self._fail_safe_in_a_row = 0
         self._values: dict[str, Any] = {}
-        self._strict: _StrictAttributes | None = None
+        self._strict: StrictAttributes | None = None
+        self._profile = PROFILES[line.profile]
+        self._told = ToldParts(line.epoch)
+        self._mute_until = 0.0
+        self._was_alive = False
         self._reset_memory(line.epoch)
 
     @property
@@ -241,6 +253,10 @@ class PlcSimulator:
         assert self._strict is not None
         self._strict.failing, self._strict.failing_status = count, getattr(ua.StatusCodes, status)
 
+    def mute(self, seconds: float) -> None:
+        """Let the program read no mail and answer no call for so long, while the server goes on."""
+        self._mute_until = self._clock() + seconds
+
     def fail_confirms(self, count: int) -> None:
         """Let the confirm sensor miss the next so many parts."""
         self._failing_confirms = count
@@ -259,6 +275,7 @@ class PlcSimulator:
                 await asyncio.sleep(PLC_HEARTBEAT_S)
                 continue
             await self._obey_conveyor_nodes(now)
+            await self._read_mail(now)
             while (due := self._conveyor.next_trigger()) is not None and due <= now:
                 await self._trigger(due)
             while self._belt and self._belt[0].decide_at <= now:
@@ -271,6 +288,8 @@ class PlcSimulator:
 
     def _next_event(self) -> float:
         times = [self._next_heartbeat]
+        if self._mute_until > self._clock():
+            times.append(self._mute_until)
         if (due := self._conveyor.next_trigger()) is not None:
             times.append(due)
         if self._belt:
@@ -287,17 +306,41 @@ class PlcSimulator:
         decide_at = due + timing.lead_s - (timing.actuator_ms + timing.plc_cycle_ms) / 1000
         wall = time.time() - (self._clock() - due)
         self._belt.append(BeltPart(int(self._read("Epoch")), number, due, decide_at, due + timing.lead_s, wall))
-        await self._put(slot_name(number % self.slots), 0)
+        if self._profile.silence_passes:
+            self._told.triggered(number)
+        else:
+            await self._put(slot_name(number % self.slots), 0)
         await self._put("LastTriggered", number, at=datetime.fromtimestamp(wall, UTC))
         if not self._conveyor.running:
             await self._put("Conveyor.Run", False)
 
+    async def _read_mail(self, now: float) -> None:
+        """Profile B: answer what is new in the mailbox."""
+        if self._profile.each is None or self._profile.count is None or now < self._mute_until:
+            return
+        found = [self._told.read_mail(slot, int(self._read(mail_name(slot)))) for slot in range(MAIL_SLOTS)]
+        if any(found):
+            await self._put(ACK.name, list(self._told.acks))
+
+    async def _before_call(self) -> int | None:
+        """Profile C: wait while the program is mute; return the status of a call that is to fail."""
+        await asyncio.sleep(max(0.0, self._mute_until - self._clock()))
+        return None if self._strict is None else self._strict.failure()
+
     async def _decide(self, part: BeltPart, now: float) -> None:
-        """Rules 2 and 3: read the slot once; anything but our pass for this part is a reject."""
+        """Rules 2 and 3: read the slot once; anything but our pass for this part is a reject.
+
+        Where silence passes: anything but a reject that was told for this part is a pass.
+        """
         self._watch.see(int(self._read("BridgeHb")), now)
-        word = int(self._read(slot_name(part.number % self.slots)))
-        action = judge(part.epoch, part.number, word, bridge_alive=self._watch.alive(now))
-        counter = _COUNTERS[action]
+        if self._profile.silence_passes:
+            word = self._told.decide(part.number)
+            action = GateCode.REJECTED if word > Code.PASS else GateCode.PASSED
+            counter = SILENT.name if word == Code.PENDING else _COUNTERS[action]
+        else:
+            word = int(self._read(slot_name(part.number % self.slots)))
+            action = judge(part.epoch, part.number, word, bridge_alive=self._watch.alive(now))
+            counter = _COUNTERS[action]
         await self._put(counter, (int(self._read(counter)) + 1) % NUMBERS)
         await self._put("GateLastPart", part.number)
         await self._put("GateLastWord", word)
@@ -328,6 +371,11 @@ class PlcSimulator:
         await self._put("PlcHb", (int(self._read("PlcHb")) + 1) % NUMBERS)
         self._watch.see(int(self._read("BridgeHb")), now)
         alive = self._watch.alive(now)
+        if self._profile.silence_passes and self.line.stop_without_bridge and self._was_alive and not alive:
+            self._conveyor.stop()
+            await self._put("StopRequest", True)
+            await self._put("Conveyor.Run", False)
+        self._was_alive = alive
         ready = self._read("BridgeState") in (BridgeState.READY, BridgeState.DEGRADED)
         await self._put("Permit", alive and ready)
         moving = self._conveyor.running or bool(self._belt)
@@ -372,24 +420,31 @@ class PlcSimulator:
         self._belt.clear()
         self._confirms.clear()
         self._fail_safe_in_a_row = 0
+        self._told = ToldParts(epoch)
         self._values = {
             entry.name: [0] * entry.length if entry.length else (False if entry.type == "Boolean" else 0)
-            for entry in NODES
+            for entry in (*self._profile.nodes, *self._profile.optional)
             if entry.writer is Writer.PLC
         }
         self._values |= {
             "ContractVersion": CONTRACT_VERSION,
             "Epoch": epoch,
-            "SlotCount": self.slots,
+            **({} if self._profile.silence_passes else {"SlotCount": self.slots}),
             "LeadMs": round(self.line.timing.lead_s * 1000),
         }
 
     async def _clear_bridge_side(self) -> None:
-        for index in range(self.slots):
-            await self._put(slot_name(index), 0)
+        for name in self._elements():
+            await self._put(name, 0)
+
+    def _elements(self) -> Iterator[str]:
+        """Yield the names of the profile's elements that are nodes of their own."""
+        if self._profile.each is not None:
+            for index in range(self._profile.count or self.slots):
+                yield element_name(self._profile.each, index)
 
     async def _serve(self) -> None:
-        users = _Users(self.line.username, self.line.password)
+        users = Users(self.line.username, self.line.password, signed=self.line.certificate is not None)
         server = Server(user_manager=users)  # type: ignore[arg-type]
         server.disable_clock()
         await server.init()
@@ -409,8 +464,10 @@ class PlcSimulator:
         if self.line.certificate is not None and self.line.key is not None:
             await server.load_certificate(self.line.certificate)
             await server.load_private_key(self.line.key)
+        if self.line.client_certificate is not None:
+            trust_only(server, self.line.client_certificate)
         await self._make_nodes(server)
-        await _listen(server)
+        await listen(server)
         assert server.bserver is not None
         self._port = int(server.bserver.port)
         self._server = server
@@ -426,10 +483,11 @@ class PlcSimulator:
     async def _make_nodes(self, server: Server) -> None:
         self._namespace = await server.register_namespace(self.line.namespace_uri)
         self._ids = {}
-        folder = await server.nodes.objects.add_folder(self._namespace, "VisionReject")
-        slots = [Node(slot_name(index), SLOT.type, SLOT.writer, SLOT.about) for index in range(self.slots)]
+        folder = await server.nodes.objects.add_folder(self._node_id(self.line.method_object), "VisionReject")
+        each = self._profile.each
+        elements = [replace(each, name=name) for name in self._elements()] if each is not None else []
         writable: set[Any] = set()
-        for entry in (*NODES, *slots):
+        for entry in (*self._profile.nodes, *self._profile.optional, *elements):
             if entry.name in self.line.absent:
                 continue
             kind = self.line.types.get(entry.name, entry.type)
@@ -446,9 +504,12 @@ class PlcSimulator:
             writable.add(await self._add(folder, name, start, kind, node_id=f"s={name}"))
         for node_id in writable:
             await server.get_node(node_id).set_writable()
-        self._strict = _StrictAttributes(server.iserver.aspace, self.line.refuse_timestamps)
-        self._strict.verdicts = {self._ids[slot_name(i)] for i in range(self.slots) if slot_name(i) in self._ids}
-        self._strict.on_write = self._wake_for({self._ids[name] for name in _CONVEYOR})
+        if self._profile.method is not None and self._profile.method.name not in self.line.absent:
+            await self._add_method(folder, self._profile.method)
+        self._strict = StrictAttributes(server.iserver.aspace, self.line.refuse_timestamps)
+        self._strict.verdicts = {self._ids[name] for name in self._elements() if name in self._ids}
+        mails = self._strict.verdicts if self._profile.count else set()
+        self._strict.on_write = self._wake_for({*mails, *(self._ids[name] for name in _CONVEYOR)})
         server.iserver.attribute_service = self._strict
 
     def _wake_for(self, ids: set[Any]) -> Callable[[Any], None]:
@@ -459,18 +520,28 @@ class PlcSimulator:
         return on_write
 
     async def _add(self, folder: Any, name: str, value: Any, kind: str, *, node_id: str | None = None) -> Any:
-        text = node_id or self._text_id(name)
-        identifier: str | int = text[2:] if text.startswith("s=") else int(text[2:])
-        self._ids[name] = ua.NodeId(identifier, self._namespace)
+        self._ids[name] = self._node_id(node_id or self._text_id(name))
         variant_type = _VARIANTS.get(kind) or getattr(ua.VariantType, kind)
         await folder.add_variable(self._ids[name], name, value, varianttype=variant_type)
         return self._ids[name]
 
+    async def _add_method(self, folder: Any, method: Method) -> None:
+        kinds = {name: self.line.types.get(f"{method.name}.{name}", kind) for name, kind in method.inputs}
+        types = [getattr(ua.VariantType, kind) for kind in kinds.values()]
+        taken = method_callback(types, lambda *given: self._told.call(*given), self._before_call)
+        takes = [_argument(name, kind) for name, kind in kinds.items()]
+        gives = [_argument(name, kind) for name, kind in method.outputs]
+        await folder.add_method(self._node_id(self._text_id(method.name)), method.name, taken, takes, gives)
+
+    def _node_id(self, text: str) -> Any:
+        return ua.NodeId(text[2:] if text.startswith("s=") else int(text[2:]), self._namespace)
+
     def _text_id(self, name: str) -> str:
-        if name.startswith(f"{SLOT.name}["):
-            index = name[len(SLOT.name) + 1 : -1]
-            return self.line.nodes.get(name) or self.line.slot_node.format(index=index)
-        return self.line.nodes.get(name) or self.line.node.format(name=name)
+        element = element_of(name)
+        if element is None:
+            return self.line.nodes.get(name) or self.line.node.replace("{name}", name)
+        pattern = self.line.slot_node.replace("{name}", element[0])
+        return self.line.nodes.get(name) or pattern.replace("{index}", str(element[1]))
 
     def _clients(self) -> list[Any]:
         return list(self._server.bserver.clients) if self._server and self._server.bserver else []
@@ -497,192 +568,11 @@ class PlcSimulator:
         await self._put("GateRing", ring)
 
 
-class _StrictAttributes(AttributeService):
-    """Refuses what a real PLC refuses, with the status that it would give."""
-
-    def __init__(self, space: Any, refuse_timestamps: bool) -> None:
-        super().__init__(space)
-        self._refuse_timestamps = refuse_timestamps
-        self.verdicts: set[Any] = set()
-        self.failing = 0
-        self.failing_status: int = ua.StatusCodes.BadOutOfService
-        self.on_write: Callable[[Any], None] = lambda node_id: None
-
-    async def write(self, params: Any, user: User = _ADMIN) -> list[Any]:
-        """Write for a client under the rules; the server's own writes (its status, its clock) go through."""
-        if user.role == UserRole.Admin:
-            return list(await super().write(params, user))
-        results: list[Any] = []
-        for item in params.NodesToWrite:
-            status = self._refusal(item)
-            if status is None:
-                value = ua.DataValue(
-                    item.Value.Value,
-                    SourceTimestamp=datetime.now(UTC),
-                    ServerTimestamp=datetime.now(UTC),
-                )
-                results.append(await self._aspace.write_attribute_value(item.NodeId, item.AttributeId, value))
-                self.on_write(item.NodeId)
-            else:
-                results.append(ua.StatusCode(status))
-        return results
-
-    def _refusal(self, item: Any) -> int | None:
-        codes = ua.StatusCodes
-        present = self._aspace.read_attribute_value(item.NodeId, ua.AttributeIds.Value)
-        if present.Value is None or present.Value.Value is None:
-            return int(codes.BadNodeIdUnknown)
-        access: Any = self._aspace.read_attribute_value(item.NodeId, ua.AttributeIds.AccessLevel).Value
-        if item.AttributeId != ua.AttributeIds.Value or not access.Value & 1 << ua.AccessLevel.CurrentWrite:
-            return int(codes.BadNotWritable)
-        if self._refuse_timestamps and (item.Value.SourceTimestamp or item.Value.ServerTimestamp):
-            return int(codes.BadWriteNotSupported)
-        given, kept = item.Value.Value, present.Value
-        if (
-            given is None
-            or given.VariantType != kept.VariantType
-            or isinstance(given.Value, list) != isinstance(kept.Value, list)
-        ):
-            return int(codes.BadTypeMismatch)
-        if item.NodeId in self.verdicts and self.failing:
-            self.failing -= 1
-            return self.failing_status
-        return None
-
-
-class _Users:
-    """One user by name and password, or everybody when none is set."""
-
-    def __init__(self, username: str | None, password: str | None) -> None:
-        self._username, self._password = username, password
-
-    def get_user(
-        self, iserver: Any, username: str | None = None, password: str | None = None, certificate: Any = None
-    ) -> User | None:
-        if self._username is not None and (username, password) != (self._username, self._password):
-            return None
-        return User(role=UserRole.User, name=username or "anonymous")
-
-
-async def _listen(server: Server) -> None:
-    for attempt in range(REBIND_TRIES):
-        try:
-            await server.start()
-        except OSError:
-            if attempt == REBIND_TRIES - 1:
-                raise
-            await asyncio.sleep(0.05)
-        else:
-            return
-
-
-def simulated_lines(
-    plant: Plant,
-    names: Sequence[str] | None = None,
-    *,
-    rate_per_s: float = 2.0,
-    parts: int = 0,
-    running: bool = True,
-    jitter: float = 0.1,
-    seed: int = 1,
-) -> list[SimulatedLine]:
-    """Return the plant's lines that have a PLC, simulated at the endpoints that the plant file gives."""
-    wanted = [plant.line(name) for name in names] if names else list(plant.lines)
-    found = [
-        _simulated(line, rate_per_s, parts, running, jitter, seed + index)
-        for index, line in enumerate(wanted)
-        if line.plc is not None
-    ]
-    if not found:
-        raise PlantError("no line of this plant file has a plc section, so there is no PLC to simulate")
-    ports = [line.port for line in found]
-    for line in found:
-        if ports.count(line.port) > 1:
-            raise PlantError(f"two lines share port {line.port}: each simulated PLC needs a port of its own")
-    return found
-
-
-def _simulated(line: Line, rate_per_s: float, parts: int, running: bool, jitter: float, seed: int) -> SimulatedLine:
-    assert line.plc is not None
-    plc, place = line.plc, urlparse(line.plc.endpoint)
-    if plc.security.policy != "None":
-        raise PlantError(
-            f"line {line.name}: the simulated PLC has no certificate of its own; for a simulation set "
-            "plc.security to {policy: None, allow_insecure: true}"
-        )
-    password = plc.security.password_file
-    return SimulatedLine(
-        name=line.name,
-        timing=line.timing,
-        rate_per_s=rate_per_s,
-        parts=parts,
-        running=running,
-        jitter=jitter,
-        host=place.hostname or "127.0.0.1",
-        port=place.port or 0,
-        namespace_uri=plc.namespace_uri,
-        node=plc.node,
-        slot_node=plc.slot_node,
-        nodes=dict(plc.nodes),
-        # Three heartbeats of the bridge; more where the belt leaves time for it, because a desktop stalls.
-        watchdog_ms=max(3 * plc.heartbeat_ms, min(2000.0, line.timing.lead_s * 500)),
-        seed=seed,
-        username=plc.security.username,
-        password=password.read_text(encoding="utf-8").splitlines()[0].strip() if password else None,
+def _argument(name: str, kind: str) -> Any:
+    data_type = ua.NodeId(getattr(ua.ObjectIds, kind))
+    return ua.Argument(
+        Name=name, DataType=data_type, ValueRank=-1, ArrayDimensions=[], Description=ua.LocalizedText("")
     )
-
-
-async def run(
-    lines: Sequence[SimulatedLine],
-    stop: asyncio.Event,
-    *,
-    truth: Path | None = None,
-    ready: Callable[[list[PlcSimulator]], None] | None = None,
-) -> None:
-    """Serve all lines until `stop` is set; `truth` gets one line of JSON per part at a gate.
-
-    Raises PlantError when a port is taken.
-    """
-    async with contextlib.AsyncExitStack() as stack:
-        sink = stack.enter_context(_truth_log(truth)) if truth is not None else None
-        simulators = [PlcSimulator(line, truth=sink) for line in lines]
-        for simulator in simulators:
-            try:
-                await stack.enter_async_context(simulator)
-            except OSError as error:
-                raise PlantError(
-                    f"the simulated PLC of {simulator.line.name} cannot listen on {simulator.endpoint}: "
-                    f"{error.strerror or error}; is another one running there?"
-                ) from error
-            _log.info(
-                f"the PLC of {simulator.line.name} listens",
-                extra={"fields": {"line": simulator.line.name, "endpoint": simulator.endpoint}},
-            )
-        if ready is not None:
-            ready(simulators)
-        stopped = stack.enter_context(_waiting(stop))
-        await asyncio.wait(
-            {stopped, *(simulator.program for simulator in simulators)}, return_when=asyncio.FIRST_COMPLETED
-        )
-        for simulator in simulators:
-            if simulator.program.done():
-                simulator.program.result()
-
-
-@contextlib.contextmanager
-def _waiting(stop: asyncio.Event) -> Iterator[asyncio.Task[bool]]:
-    task = asyncio.ensure_future(stop.wait())
-    try:
-        yield task
-    finally:
-        task.cancel()
-
-
-@contextlib.contextmanager
-def _truth_log(path: Path) -> Iterator[Callable[[dict[str, Any]], object]]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab", buffering=0) as file:
-        yield lambda entry: file.write(orjson.dumps(entry) + b"\n")
 
 
 @contextlib.asynccontextmanager

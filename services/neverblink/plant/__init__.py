@@ -5,7 +5,7 @@ from neverblink.plant.lines import Line, OpcUaSecurity, Plc, Timing
 from neverblink.plant.loading import MAX_PLANT_BYTES, load_plant, load_sound_lines, parse_plant
 from neverblink.plant.products import DefectPolicy, DefectRule, DefectType, Product, Taxonomy
 from neverblink.plant.section import PlantError, Section
-from neverblink.plant.site import DriftSettings, Kafka, KafkaSecurity, ScorerSettings, Storage
+from neverblink.plant.site import DriftSettings, DriftWebhook, Kafka, KafkaSecurity, ScorerSettings, Storage
 from neverblink.plant.stations import (
     FolderSource,
     GenicamSource,
@@ -30,6 +30,7 @@ __all__ = [
     "DefectRule",
     "DefectType",
     "DriftSettings",
+    "DriftWebhook",
     "FolderSource",
     "GenicamSource",
     "HardwareTrigger",

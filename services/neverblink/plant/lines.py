@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from neverblink.events.parts import Name
 from neverblink.plant.section import Section, named, unique
@@ -78,8 +78,12 @@ class Plc(Section):
     """One line's PLC: where it is, how its program names the contract's nodes, how it is written."""
 
     endpoint: str = Field(pattern=r"^opc\.tcp://[^\s/]+:\d+(/\S*)?$", description="opc.tcp://host:port/path")
-    profile: Literal["verdict-table"] = Field(
-        default="verdict-table", description="How rejects are told. In a verdict table, silence rejects."
+    profile: Literal["verdict-table", "mailbox", "method"] = Field(
+        default="verdict-table",
+        description="How rejects are told. In a verdict table, silence rejects; in the other two, silence passes.",
+    )
+    accept_silent_pass: bool = Field(
+        default=False, description="Accept a profile in which a part passes when nobody speaks of it."
     )
     namespace_uri: str = Field(default="urn:neverblink:plc", description="Namespace of the mapped nodes.")
     node: str = Field(
@@ -88,9 +92,15 @@ class Plc(Section):
         description="Node id of a contract name; {name} is replaced.",
     )
     slot_node: str = Field(
-        default="s=VisionReject.Verdict[{index}]",
+        default="s=VisionReject.{name}[{index}]",
         pattern=r"^[si]=.*\{index\}.*$",
-        description="Node id of one slot of the verdict table; {index} is replaced.",
+        description="Node id of one slot of the verdict table or mailbox; {index} is replaced, and {name} by Verdict or"
+        " CmdWord.",
+    )
+    method_object: str = Field(
+        default="s=VisionReject",
+        pattern=r"^[si]=.+$",
+        description="Profile method: node id of the object that has the method Reject.",
     )
     nodes: dict[str, str] = Field(
         default_factory=dict,
@@ -101,6 +111,11 @@ class Plc(Section):
     write_budget_min_ms: float = Field(default=20.0, ge=1, le=1000)
     write_budget_max_ms: float = Field(default=150.0, ge=1, le=5000)
     session_timeout_s: float = Field(default=30.0, ge=5, le=600)
+    session_folder: Path | None = Field(
+        default=None,
+        description="Folder that keeps the token of the open session, readable by us alone, so that a session that a"
+        " crash left behind is ended at once instead of after session_timeout_s.",
+    )
 
     @property
     def place(self) -> tuple[str, str]:
@@ -111,19 +126,21 @@ class Plc(Section):
         """Return the identifier part of a contract name's node id, without the namespace index."""
         return self.nodes.get(name) or self.node.replace("{name}", name)
 
-    def slot_id(self, index: int) -> str:
-        """Return the identifier part of one verdict slot's node id."""
-        return self.nodes.get(f"Verdict[{index}]") or self.slot_node.replace("{index}", str(index))
+    def slot_id(self, index: int | str, table: str = "Verdict") -> str:
+        """Return the identifier part of one slot's node id."""
+        pattern = self.slot_node.replace("{name}", table)
+        return self.nodes.get(f"{table}[{index}]") or pattern.replace("{index}", str(index))
 
-    @field_validator("profile", mode="before")
-    @classmethod
-    def _silence_rejects(cls, profile: object) -> object:
-        if profile in ("mailbox", "method"):
+    @model_validator(mode="after")
+    def _silence_is_accepted(self) -> Self:
+        if self.profile != "verdict-table" and not self.accept_silent_pass:
             raise ValueError(
-                f"with profile {profile} a part passes when nobody speaks, so a lost verdict is a missed defect, and"
-                " this bridge does not serve it: write profile: verdict-table, where silence rejects"
+                f"with profile {self.profile} a part passes when nobody speaks, so a lost verdict is a missed defect:"
+                " write accept_silent_pass: true to accept that, or profile: verdict-table, where silence rejects"
             )
-        return profile
+        if self.profile == "verdict-table" and self.accept_silent_pass:
+            raise ValueError("with profile verdict-table silence rejects: take accept_silent_pass away")
+        return self
 
 
 class Line(Section):

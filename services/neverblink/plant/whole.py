@@ -80,7 +80,8 @@ def twins(lines: Sequence[Line]) -> Iterator[tuple[str, str]]:
         for other in others:
             if line.plc is None or other.plc is None or line.plc.place != other.plc.place:
                 continue
-            for field in ("node", "slot_node"):
+            slots = () if "method" in (line.plc.profile, other.plc.profile) else ("slot_node",)
+            for field in ("node", *slots):
                 if getattr(line.plc, field) == getattr(other.plc, field):
                     same = f"lines {line.name} and {other.name} would write the same nodes of {line.plc.endpoint}"
                     yield line.name, f"{same}: give each its own {field}"

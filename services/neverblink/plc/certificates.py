@@ -186,10 +186,29 @@ class TrustFolder:
         return f"{said}: export the certificate from the PLC and put it into {self._folder}"
 
 
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a certificate is for: the name in it, the end of its application URI, its key's use."""
+
+    name: str
+    uri: str
+    use: x509.ObjectIdentifier
+
+
+BRIDGE = Role("neverblink", "neverblink", ExtendedKeyUsageOID.CLIENT_AUTH)
+SIMULATED_PLC = Role("simulated PLC", "neverblink:simulated-plc", ExtendedKeyUsageOID.SERVER_AUTH)
+
+
 def make_identity(
-    certificate_file: Path, key_file: Path, hosts: Sequence[str], days: int, now: datetime
+    certificate_file: Path,
+    key_file: Path,
+    hosts: Sequence[str],
+    days: int,
+    now: datetime,
+    *,
+    role: Role = BRIDGE,
 ) -> x509.Certificate:
-    """Make our application certificate and its key; `hosts[0]` is this machine, the others its further names.
+    """Make an application certificate and its key; `hosts[0]` is this machine, the others its further names.
 
     The certificate is PEM where its file is named so, else DER. Raises CertificateError; an existing file is never
     overwritten.
@@ -201,7 +220,7 @@ def make_identity(
                 f"{key_file} away first"
             )
     key = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
-    made = _self_signed(key, hosts, now - _CLOCK_SKEW, now + timedelta(days=days))
+    made = _self_signed(key, hosts, now - _CLOCK_SKEW, now + timedelta(days=days), role)
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     encoding = serialization.Encoding.PEM if certificate_file.suffix == ".pem" else serialization.Encoding.DER
     _write_new(key_file, pem, 0o600)
@@ -215,16 +234,16 @@ def make_identity(
 
 
 def _self_signed(
-    key: rsa.RSAPrivateKey, hosts: Sequence[str], not_before: datetime, not_after: datetime
+    key: rsa.RSAPrivateKey, hosts: Sequence[str], not_before: datetime, not_after: datetime, role: Role
 ) -> x509.Certificate:
     """Return an application instance certificate by OPC 10000-6, table 43."""
     subject = x509.Name(
         [
-            x509.NameAttribute(NameOID.COMMON_NAME, f"neverblink on {hosts[0]}"[:64]),
+            x509.NameAttribute(NameOID.COMMON_NAME, f"{role.name} on {hosts[0]}"[:64]),
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "neverblink"),
         ]
     )
-    names = [x509.UniformResourceIdentifier(f"urn:{hosts[0]}:neverblink"), *map(_general_name, hosts)]
+    names = [x509.UniformResourceIdentifier(f"urn:{hosts[0]}:{role.uri}"), *map(_general_name, hosts)]
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     usage = x509.KeyUsage(
         digital_signature=True,
@@ -248,7 +267,7 @@ def _self_signed(
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([role.use]), critical=False)
         .add_extension(identifier, critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
         .sign(key, hashes.SHA256())

@@ -6,12 +6,13 @@ sent, and no verdict may wait inside a library.
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlparse
 
 import asyncua.ua
@@ -34,7 +35,8 @@ from neverblink.plc.certificates import (
     read_identity,
     thumbprint,
 )
-from neverblink.plc.contract import SLOT, DataType, node
+from neverblink.plc.contract import PROFILES, DataType, Method, Profile, element_of, node
+from neverblink.plc.session_ticket import SessionTicket, session_ticket
 
 TIMEOUT_S = 1.0
 ASK_AGAIN_S = 0.5  # after a refusal, to find out why: a PLC that answers at all does so in milliseconds
@@ -51,6 +53,7 @@ _TYPES: Mapping[DataType, Any] = {
     "UInt32": ua.VariantType.UInt32,
 }
 _POLICIES: Mapping[str, Any] = {
+    "None": security_policies.SecurityPolicyNone,
     "Basic256Sha256": security_policies.SecurityPolicyBasic256Sha256,
     "Aes256Sha256RsaPss": security_policies.SecurityPolicyAes256Sha256RsaPss,
 }
@@ -108,6 +111,17 @@ class Attributes:
     user_access: int
 
 
+@dataclass(frozen=True, slots=True)
+class MethodFound:
+    """What the server says about a method and the object that has it."""
+
+    owner_missing: str | None = None
+    missing: str | None = None
+    inputs: tuple[tuple[str, str], ...] = ()
+    outputs: tuple[tuple[str, str], ...] = ()
+    executable: bool = False
+
+
 class PlcConnection:
     """A live session. Names are contract names; values are plain Python numbers and booleans."""
 
@@ -118,6 +132,7 @@ class PlcConnection:
         self._ids: dict[str, Any] = {}
         self.lost = asyncio.Event()
         self.lost_because = ""
+        self.expiries: Mapping[str, datetime] = {}
 
     @property
     def mapped(self) -> Iterable[str]:
@@ -126,9 +141,17 @@ class PlcConnection:
 
     def text_id(self, name: str) -> str:
         """Return a contract name's node id as the plant file writes it."""
-        if name.startswith(f"{SLOT.name}["):
-            return self._plc.slot_id(int(name[len(SLOT.name) + 1 : -1]))
-        return self._plc.node_id(name)
+        return node_text_id(self._plc, name)
+
+    @property
+    def method_object(self) -> str:
+        """Return the node id of the object that has the method, as the plant file writes it."""
+        return self._plc.method_object
+
+    @property
+    def profile(self) -> Profile:
+        """Return the profile that the plant file names."""
+        return PROFILES[self._plc.profile]
 
     def _id(self, name: str) -> Any:
         known = self._ids.get(name)
@@ -181,6 +204,62 @@ class PlcConnection:
         )
         found = await self._read([(self._id(name), kind) for name in names for kind in kinds])
         return {name: _attributes(found[i * len(kinds) : (i + 1) * len(kinds)]) for i, name in enumerate(names)}
+
+    async def call(self, method: Method, values: Sequence[int]) -> tuple[str | None, list[Any]]:
+        """Call a method once; return the status name if the server refused it, and what it gave back.
+
+        As with `write`, after PlcUnreachableError or TimeoutError it is unknown whether the PLC acts.
+        """
+        request = ua.CallMethodRequest()
+        request.ObjectId, request.MethodId = self._method_ids(method)
+        request.InputArguments = [
+            ua.Variant(value, _TYPES[kind]) for value, (_, kind) in zip(values, method.inputs, strict=True)
+        ]
+        try:
+            (result,) = await self._client.uaclient.call([request])
+        except TimeoutError:
+            raise
+        except (OSError, ua.UaError) as error:
+            raise PlcUnreachableError(f"the call was not answered: {_words(error)}") from error
+        if not result.StatusCode.is_good():
+            return result.StatusCode.name, []
+        return None, [argument.Value for argument in result.OutputArguments or ()]
+
+    async def method_found(self, method: Method) -> MethodFound:
+        """Return what the server says about a method, for validation. Raises PlcUnreachableError."""
+        owner, method_id = self._method_ids(method)
+        asked = (
+            (owner, ua.AttributeIds.NodeClass),
+            (method_id, ua.AttributeIds.NodeClass),
+            (method_id, ua.AttributeIds.Executable),
+            (method_id, ua.AttributeIds.UserExecutable),
+        )
+        owner_class, method_class, executable, user_executable = await self._read(asked)
+        if not _good(owner_class):
+            return MethodFound(owner_missing=owner_class.StatusCode.name)
+        if not _good(method_class):
+            return MethodFound(missing=method_class.StatusCode.name)
+        if method_class.Value.Value != ua.NodeClass.Method:
+            return MethodFound(missing="it is a variable or an object")
+        takes = await self._arguments(method_id, "InputArguments")
+        gives = await self._arguments(method_id, "OutputArguments")
+        allowed = all(_good(found) and found.Value.Value for found in (executable, user_executable))
+        return MethodFound(inputs=takes, outputs=gives, executable=allowed)
+
+    def _method_ids(self, method: Method) -> tuple[Any, Any]:
+        if method.name not in self._ids:
+            self._ids[method.name] = parse_node_id(self.text_id(method.name), self._namespace)
+        return parse_node_id(self._plc.method_object, self._namespace), self._ids[method.name]
+
+    async def _arguments(self, method_id: Any, which: str) -> tuple[tuple[str, str], ...]:
+        try:
+            found = await self._client.get_node(method_id).get_child(f"0:{which}")
+            arguments = await found.read_value()
+        except (TimeoutError, OSError) as error:
+            raise PlcUnreachableError(f"the PLC does not tell a method's arguments: {_words(error)}") from error
+        except ua.UaError:
+            return ()  # a method without arguments may leave the property out
+        return tuple((str(argument.Name), _type_name(argument)) for argument in arguments or ())
 
     async def changes(self, names: Sequence[str], every_ms: float) -> AsyncGenerator[Change, None]:
         """Yield changes of nodes, the present values first; ends when the session is lost."""
@@ -238,27 +317,94 @@ async def connect(plc: Plc, name: str) -> AsyncIterator[PlcConnection]:
 
     Raises PlcUnreachableError, PlcRefusedError or PlcFullError, with a sentence for the person at the line.
     """
-    client = Client(plc.endpoint, timeout=TIMEOUT_S, watchdog_intervall=WATCHDOG_S)
-    client.name = client.description = f"neverblink {name}"
-    client.session_timeout = int(plc.session_timeout_s * 1000)
-    _log_in(client, plc)
-    shown = await _secure(client, plc)
+    with session_ticket(plc.session_folder, name) as ticket:
+        try:
+            client, expiries = await _opened(plc, name, ticket)
+        except PlcFullError:
+            if ticket is None or not await _end_abandoned(plc, name, ticket):
+                raise
+            client, expiries = await _opened(plc, name, ticket)
+        connection: PlcConnection | None = None
+        try:
+            _heed_cancellation()
+            connection = PlcConnection(client, plc, await _namespace(client, plc))
+            connection.expiries = expiries
+            client.connection_lost_callback = connection._on_lost
+            yield connection
+        finally:
+            closed = False
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(2 * TIMEOUT_S):
+                    await client.disconnect()
+                    closed = connection is None or not connection.lost.is_set()
+            if ticket is not None and closed:
+                ticket.forget()
+            _heed_cancellation()
+
+
+async def _opened(plc: Plc, name: str, ticket: SessionTicket | None) -> tuple[Client, Mapping[str, datetime]]:
+    """Return a client with a new session, and when the certificates of both sides expire."""
+    client = _client(plc, name, Client)
+    shown, expiries = await _secure(client, plc)
+    client.session_state_path = None if ticket is None else ticket.fresh
     try:
         await client.connect()
     # The library lets AssertionError, ValueError and more through here; each becomes a sentence.
     except Exception as error:
         _heed_cancellation()
         raise await _explained(error, plc, shown) from error
+    if ticket is not None:
+        ticket.keep()
+    return client, expiries
+
+
+C = TypeVar("C", bound=Client)
+
+
+def _client(plc: Plc, name: str, kind: type[C]) -> C:
+    client = kind(plc.endpoint, timeout=TIMEOUT_S, watchdog_intervall=WATCHDOG_S)
+    client.name = client.description = f"neverblink {name}"
+    client.session_timeout = int(plc.session_timeout_s * 1000)
+    _log_in(client, plc)
+    return client
+
+
+class _Heir(Client):
+    """Takes a session over by its token. The library learns from CreateSession how users are named; an heir asks."""
+
+    tokens: Sequence[Any] = ()
+
+    def server_policy(self, token_type: Any) -> Any:
+        """Return the PLC's policy for this kind of user."""
+        for policy in self.tokens:
+            if policy.TokenType == token_type:
+                return dataclasses.replace(
+                    policy, SecurityPolicyUri=policy.SecurityPolicyUri or self.security_policy.URI
+                )
+        return super().server_policy(token_type)
+
+
+async def _end_abandoned(plc: Plc, name: str, ticket: SessionTicket) -> bool:
+    """End the session that a process before this one has left open; return whether that freed one."""
+    if not ticket.renew():
+        return False
+    heir = _client(plc, name, _Heir)
     try:
+        offer = await _offer(plc, TIMEOUT_S)
+        heir.tokens = () if offer is None else offer.UserIdentityTokens or ()
+        await _secure(heir, plc)
+        heir.session_state_path = ticket.kept
+        async with asyncio.timeout(4 * TIMEOUT_S):
+            await heir.connect()
+            await heir.disconnect()
+    # Whatever goes wrong here, the PLC stays as full as it was, and that has been said.
+    except Exception:  # noqa: BLE001
         _heed_cancellation()
-        connection = PlcConnection(client, plc, await _namespace(client, plc))
-        client.connection_lost_callback = connection._on_lost
-        yield connection
-    finally:
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(2 * TIMEOUT_S):
-                await client.disconnect()
-        _heed_cancellation()
+        ticket.forget()
+        return False
+    _heed_cancellation()
+    _log.warning(f"{plc.endpoint} was full, and the session that {name} had left there was ended")
+    return True
 
 
 def _heed_cancellation() -> None:
@@ -266,6 +412,12 @@ def _heed_cancellation() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+def node_text_id(plc: Plc, name: str) -> str:
+    """Return a contract name's node id as the plant file writes it."""
+    element = element_of(name)
+    return plc.node_id(name) if element is None else plc.slot_id(element[1], element[0])
 
 
 def parse_node_id(text: str, namespace: int) -> Any:
@@ -298,11 +450,11 @@ def _log_in(client: Client, plc: Plc) -> None:
         client.set_password(_first_line(security.password_file))
 
 
-async def _secure(client: Client, plc: Plc) -> bytes | None:
-    """Set the policy and both sides' certificates; return the PLC's, None for policy None."""
+async def _secure(client: Client, plc: Plc) -> tuple[bytes | None, Mapping[str, datetime]]:
+    """Set the policy and both sides' certificates; return the PLC's, and when both expire. Policy None has neither."""
     security = plc.security
     if security.policy == "None" or security.certificate is None or security.key is None:
-        return None
+        return None, {}
     now = datetime.now(UTC)
     try:
         ours = read_identity(security.certificate, security.key, now)
@@ -320,7 +472,7 @@ async def _secure(client: Client, plc: Plc) -> bytes | None:
         )
     except (ValueError, TypeError) as error:
         raise PlcRefusedError(f"the certificates for {plc.endpoint} cannot be used: {error}") from error
-    return theirs
+    return theirs, {"ours": ours.not_after, "plc": first_of_chain(theirs).not_valid_after_utc}
 
 
 async def _believed(plc: Plc, now: datetime) -> bytes:
@@ -344,14 +496,16 @@ async def _believed(plc: Plc, now: datetime) -> bytes:
 
 
 async def _offer(plc: Plc, within_s: float) -> Any:
-    """Return the PLC's endpoint with our policy, sign and encrypt; None when it has none.
+    """Return the PLC's endpoint with our policy and mode; None when it has none.
 
     GetEndpoints needs no security (OPC 10000-4, section 5.5.4): what it says is a claim, which the handshake proves.
     """
     asking = Client(plc.endpoint, timeout=within_s)
     async with asyncio.timeout(within_s):
         endpoints = await asking.connect_and_get_server_endpoints()
-    wanted = _POLICIES[plc.security.policy].URI, ua.MessageSecurityMode.SignAndEncrypt
+    insecure = plc.security.policy == "None"
+    mode = ua.MessageSecurityMode.None_ if insecure else ua.MessageSecurityMode.SignAndEncrypt
+    wanted = _POLICIES[plc.security.policy].URI, mode
     return next((found for found in endpoints if (found.SecurityPolicyUri, found.SecurityMode) == wanted), None)
 
 
@@ -466,6 +620,12 @@ def _attributes(found: Sequence[Any]) -> Attributes:
         name = ua.ObjectIdNames.get(data_type.Value.Value.Identifier, str(data_type.Value.Value))
     length = len(variant.Value) if variant is not None and isinstance(variant.Value, list) else None
     return Attributes(None, name, _number(rank), length, _number(access) or 0, _number(user_access) or 0)
+
+
+def _type_name(argument: Any) -> str:
+    number = argument.DataType.Identifier if argument.DataType.NamespaceIndex == 0 else None
+    name = ua.ObjectIdNames.get(number, str(argument.DataType))
+    return str(name) if argument.ValueRank in (-1, -2, -3) else f"array of {name}"
 
 
 def _number(found: Any) -> int | None:

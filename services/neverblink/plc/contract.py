@@ -1,12 +1,14 @@
-"""Profile A, the verdict table, as data: every node, its type, who writes it and what it means.
+"""The three profiles as data: every node, its type, who writes it and what it means.
 
-Validation, the simulator and the documents are made from this table, so it is the one place to change.
+Validation, the simulator and the documents are made from these tables, so they are the one place to change.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from enum import IntEnum, IntFlag, StrEnum
 from typing import Literal
 
+ProfileName = Literal["verdict-table", "mailbox", "method"]
 DataType = Literal["Boolean", "UInt16", "UInt32"]
 
 CONTRACT_VERSION = 1
@@ -48,6 +50,18 @@ class BridgeState(IntEnum):
     READY = 2
     DEGRADED = 3
     STOPPING = 4
+
+
+class TellStatus(IntEnum):
+    """What the PLC's program says to one mail (profile B) or call (profile C)."""
+
+    NONE = 0
+    ACCEPTED = 1
+    TOO_LATE = 2
+    UNKNOWN_PART = 3
+    ALREADY_TOLD = 4
+    WRONG_EPOCH = 5
+    BAD_CODE = 6
 
 
 class GateCode(IntEnum):
@@ -125,17 +139,140 @@ NODES: tuple[Node, ...] = (
 
 SLOT = Node("Verdict", "UInt32", _B, "One verdict word: bits 31–28 epoch mod 16, 27–8 part mod 2^20, 7–0 code.")
 
+MAIL_SLOTS = 8
+MAIL = Node("CmdWord", "UInt32", _B, "One mail: bits 31–24 seq, 23–8 part mod 2^16, 7–4 epoch mod 16, 3–0 code.")
+ACK = Node(
+    "AckWord",
+    "UInt32",
+    _P,
+    "The PLC's answer to each mail: bits 31-4 as in the mail, 3-0 status.",
+    length=MAIL_SLOTS,
+)
+SILENT = Node("CntSilent", "UInt32", _P, "Parts passed because nobody spoke of them.")
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method of the PLC's program; arguments are (name, type), in order."""
+
+    name: str
+    inputs: tuple[tuple[str, DataType], ...]
+    outputs: tuple[tuple[str, DataType], ...]
+    about: str
+
+    @property
+    def signature(self) -> str:
+        """Return it as people write it."""
+        return signature(self.inputs, self.outputs)
+
+
+def signature(inputs: Iterable[tuple[str, str]], outputs: Iterable[tuple[str, str]]) -> str:
+    """Return arguments as people write them."""
+    takes, gives = (", ".join(f"{name} {kind}" for name, kind in side) for side in (inputs, outputs))
+    return f"({takes}) → ({gives})"
+
+
+REJECT = Method(
+    "Reject",
+    (("epoch", "UInt16"), ("seq", "UInt32"), ("part", "UInt32"), ("code", "UInt16")),
+    (("status", "UInt16"),),
+    "Tells one part: code 1 pass, 2 reject, 3 unsure; the same seq again is answered and not acted on.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a PLC offers in one profile: `each` is a node for every element, such as a slot."""
+
+    name: ProfileName
+    title: str
+    nodes: tuple[Node, ...]
+    optional: tuple[Node, ...] = ()
+    each: Node | None = None
+    count: int | None = None
+    method: Method | None = None
+    silence_passes: bool = False
+
+    def known(self, name: str) -> bool:
+        """Return whether the profile has something of that name that a plant file may map."""
+        if self.method is not None and name == self.method.name:
+            return True
+        return any(entry.name == name for entry in (*self.nodes, *self.optional)) or (
+            self.each is not None and name.startswith(f"{self.each.name}[")
+        )
+
+
+_BY_NAME = {entry.name: entry for entry in (*NODES, ACK, SILENT)}
+
+
+def _told_nodes() -> Iterator[Node]:
+    """Yield what profiles B and C need of a program that exists: the least that lets a part be named."""
+    for name in ("ContractVersion", "Epoch", "LastTriggered", "LeadMs", "PlcHb"):
+        yield _BY_NAME[name]
+    yield replace(_BY_NAME["BridgeHb"], about="The bridge's heartbeat; frozen means: stop the line.")
+    for name in ("BridgeState", "LateCount", "LateLastPart", "AlarmWord"):
+        yield _BY_NAME[name]
+
+
+_OPTIONAL = tuple(
+    _BY_NAME[name]
+    for name in (
+        "LineState",
+        "Permit",
+        "StopRequest",
+        "GateRing",
+        "CntPass",
+        "CntReject",
+        "CntSilent",
+        "CntConfirmFail",
+    )
+)
+
+PROFILES: dict[str, Profile] = {
+    profile.name: profile
+    for profile in (
+        Profile("verdict-table", "verdict table", NODES, each=SLOT),
+        Profile(
+            "mailbox",
+            "mailbox",
+            (*_told_nodes(), ACK),
+            _OPTIONAL,
+            each=MAIL,
+            count=MAIL_SLOTS,
+            silence_passes=True,
+        ),
+        Profile("method", "method", tuple(_told_nodes()), _OPTIONAL, method=REJECT, silence_passes=True),
+    )
+}
+
 TRIGGER_NODES = ("Epoch", "LastTriggered")
 """All that a camera node needs of the table."""
-
-_BY_NAME = {entry.name: entry for entry in NODES}
 
 
 def slot_name(index: int) -> str:
     """Return the contract name of one verdict slot."""
-    return f"{SLOT.name}[{index}]"
+    return element_name(SLOT, index)
+
+
+def mail_name(index: int) -> str:
+    """Return the contract name of one mail slot."""
+    return element_name(MAIL, index)
+
+
+def element_name(each: Node, index: int) -> str:
+    """Return the contract name of one element that is a node of its own."""
+    return f"{each.name}[{index}]"
+
+
+def element_of(name: str) -> tuple[str, int] | None:
+    """Return table and index of an element's contract name, None for a single node."""
+    table, bracket, index = name.partition("[")
+    return (table, int(index[:-1])) if bracket else None
 
 
 def node(name: str) -> Node:
-    """Return a node of the table, a slot included. Raises KeyError for a name that the contract lacks."""
-    return SLOT if name.startswith(f"{SLOT.name}[") else _BY_NAME[name]
+    """Return a node of any profile, an element included. Raises KeyError for a name that the contract lacks."""
+    found = element_of(name)
+    if found is None:
+        return _BY_NAME[name]
+    return {SLOT.name: SLOT, MAIL.name: MAIL}[found[0]]

@@ -61,7 +61,10 @@ class PartCounter:
             _log.warning(f"LastTriggered went back to {number} in epoch {epoch}: counting from there")
             self._epoch, self._last = epoch, number
             return
-        last = 0 if epoch != self._epoch and self.went_back(number) else self._last
+        # A new epoch counts from 1, and may have passed the old one's last number while we were away. One that goes
+        # on counting, after a lane clear, is known by its large number.
+        anew = self.went_back(number) or (not seen and number <= MAX_MISSED)
+        last = 0 if epoch != self._epoch and anew else self._last
         self._epoch, self._last = epoch, number
         new = parts_behind(number, last)
         if new > MAX_MISSED:

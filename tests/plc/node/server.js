@@ -1,6 +1,6 @@
-// An OPC UA server that shares no code with ours: the verdict table of a PLC whose program only beats its heart.
-// argv[2] is JSON: {port, pki, certificate, key, namespace, nodes, maxSessions, password}. It prints its port when
-// it listens, and runs until it is killed.
+// An OPC UA server that shares no code with ours: a PLC whose program beats its heart, accepts every mail, and has the
+// method of profile C where the nodes have no mailbox. argv[2] is JSON: {port, pki, certificate, key, namespace, nodes,
+// method, maxSessions, password}. It prints its port when it listens, and runs until it is killed.
 "use strict";
 const {
   AccessLevelFlag, DataType, MessageSecurityMode, OPCUACertificateManager, OPCUAServer, SecurityPolicy, StatusCodes,
@@ -31,7 +31,8 @@ async function main() {
 
   const space = server.engine.addressSpace;
   const namespace = space.registerNamespace(wanted.namespace);
-  const folder = namespace.addFolder(space.rootFolder.objects, { browseName: "VisionReject" });
+  const folder = namespace.addFolder(space.rootFolder.objects, { browseName: "VisionReject", nodeId: "s=VisionReject" });
+  const variables = new Map();
   for (const node of wanted.nodes) {
     const access = AccessLevelFlag.CurrentRead | (node.writable ? AccessLevelFlag.CurrentWrite : 0);
     const array = Array.isArray(node.value);
@@ -50,6 +51,7 @@ async function main() {
       arrayType: array ? VariantArrayType.Array : VariantArrayType.Scalar,
       value: node.value,
     }), StatusCodes.Good);
+    variables.set(node.name, variable);
     if (node.name === "PlcHb") {
       let beats = 0;
       setInterval(() => {
@@ -57,6 +59,30 @@ async function main() {
         variable.setValueFromSource({ dataType: DataType.UInt32, value: beats });
       }, 100);
     }
+  }
+  const acks = variables.get("AckWord");
+  if (acks) {
+    setInterval(() => {
+      const words = new Uint32Array(8);
+      for (let slot = 0; slot < 8; slot += 1) {
+        const word = variables.get(`CmdWord[${slot}]`).readValue().value.value;
+        words[slot] = word === 0 ? 0 : word - (word % 16) + 1;
+      }
+      acks.setValueFromSource({ dataType: DataType.UInt32, arrayType: VariantArrayType.Array, value: words });
+    }, 10);
+  }
+  if (wanted.method) {
+    const method = namespace.addMethod(folder, {
+      browseName: "Reject",
+      nodeId: "s=VisionReject.Reject",
+      inputArguments: wanted.method.inputs.map(([name, type]) => ({ name, dataType: DataType[type], valueRank: -1 })),
+      outputArguments: [{ name: "status", dataType: DataType.UInt16, valueRank: -1 }],
+    });
+    method.bindMethod((inputs, context, callback) => {
+      const [epoch, , part] = inputs.map((input) => input.value);
+      const status = epoch !== 1 ? 5 : part > 3 ? 3 : 1;
+      callback(null, { statusCode: StatusCodes.Good, outputArguments: [{ dataType: DataType.UInt16, value: status }] });
+    });
   }
   await server.start();
   process.stdout.write(`${server.endpoints[0].port}\n`);

@@ -1,0 +1,83 @@
+"""Whether the bridge serves all its lines, and which it does not: a refused line is never covered up by the rest. Pure.
+
+A line that only reconnects is not told of: a broken session is normally back within a second.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from neverblink.bridge.line_session import LinkState
+
+PATIENCE_S = 3.0
+REMIND_S = 300.0
+LEFT_OUT = "left-out"
+_SERVED = (LinkState.READY, LinkState.DEGRADED)
+_ENDED = (LinkState.DOWN, LinkState.REFUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class LineStanding:
+    """Where a line stands now; `sentence` says why it is not served, as it was last told."""
+
+    link: LinkState
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What to tell: the lines that are served, and why each other one is not."""
+
+    served: tuple[str, ...]
+    missing: Mapping[str, str]
+
+    @property
+    def sentence(self) -> str:
+        """Return it in words."""
+        total = len(self.served) + len(self.missing)
+        return f"the bridge serves {len(self.served)} of {total} lines; not served: " + "; ".join(
+            f"{name}, {why}" for name, why in self.missing.items()
+        )
+
+
+class Readiness:
+    """Turns the lines' standing into what is worth telling: a change, and now and then what is still missing.
+
+    `left_out` are the plant file's faults: nobody can serve those lines before it is corrected.
+    """
+
+    def __init__(self, left_out: Sequence[str]) -> None:
+        self._left_out = {f"fault {number}": f"left out: {why}" for number, why in enumerate(left_out, 1)}
+        self._away_since: dict[str, float] = {}
+        self._link: dict[str, LinkState] = {}
+        self._told: frozenset[tuple[str, str]] | None = None
+        self._told_at = 0.0
+
+    def update(self, lines: Mapping[str, LineStanding], now: float) -> Standing | None:
+        """Take the lines as they are at `now`, seconds of a steady clock; return the standing if it is to be told."""
+        missing = dict(self._left_out)
+        settled = True
+        for name, line in lines.items():
+            if line.link in _SERVED:
+                self._away_since.pop(name, None)
+                self._link.pop(name, None)
+                continue
+            # A refused line knocks again every few seconds; until it is let in it is refused.
+            link = self._link[name] = line.link if line.link in _ENDED else self._link.get(name, LinkState.DOWN)
+            since = self._away_since.setdefault(name, now)
+            if link is LinkState.REFUSED or now - since >= PATIENCE_S:
+                missing[name] = f"{link}: {line.sentence}" if line.sentence else str(link)
+            else:
+                settled = False
+        if self._told is None and not settled:
+            return None  # at the start, the first word is about all lines
+        told = frozenset((name, str(self._link.get(name, LEFT_OUT))) for name in missing)
+        if told == self._told and (not missing or now - self._told_at < REMIND_S):
+            return None
+        self._told, self._told_at = told, now
+        return Standing(tuple(name for name in lines if name not in missing), missing)
+
+    def count(self, lines: Mapping[str, LineStanding]) -> Mapping[str, int]:
+        """Return how many lines are in each state, zeros included."""
+        found = Counter(line.link for line in lines.values())
+        return {str(link): found[link] for link in LinkState} | {LEFT_OUT: len(self._left_out)}
