@@ -2,16 +2,18 @@
 
 import asyncio
 import sys
+import tempfile
 from typing import Any
 
 import faust
 
 
-async def _main(bootstrap: str, topic: str, expected: int) -> None:
+async def _main(bootstrap: str, topic: str, expected: int, folder: str) -> None:
     app = faust.App(
         f"counter-{topic}",
         broker=f"kafka://{bootstrap}",
         store="memory://",
+        datadir=folder,  # Faust makes folders there even when the table is in memory
         topic_disable_leader=True,
         topic_partitions=2,
         topic_replication_factor=1,
@@ -46,4 +48,5 @@ async def _main(bootstrap: str, topic: str, expected: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    with tempfile.TemporaryDirectory(prefix="neverblink-counter-") as scratch:
+        asyncio.run(_main(sys.argv[1], sys.argv[2], int(sys.argv[3]), scratch))

@@ -1,5 +1,7 @@
 """Alerts: raised when it is sure, cleared when it is over, one for a signal and station, and never flapping."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,8 +17,12 @@ def seen(level: float, moment: float = 0.0, signal: Signal = SIGNAL) -> Observat
     return Observation(signal, level, 0.5, 0.6, 0.0, moment)
 
 
+_clock = itertools.count(1)
+
+
 def stages(book: AlertBook, *levels: float, key: StationKey = KEY) -> list[str]:
-    return [done.stage for level in levels for done in book.take(key, seen(level))]
+    """Take levels one moment after the other."""
+    return [done.stage for level in levels for done in book.take(key, seen(level, next(_clock)))]
 
 
 def test_an_alert_is_raised_after_enough_levels_in_a_row_and_once() -> None:
@@ -49,9 +55,17 @@ def test_a_new_artifact_clears_what_was_open_about_the_old_one() -> None:
     book = AlertBook()
     stages(book, *[1.5] * TO_RAISE)
     newer = KEY._replace(artifact="sha256:b")
-    assert stages(book, 1.5, key=newer) == ["cleared"]
-    assert stages(book, 1.5, key=newer) == ["raised"]
+    (gone,) = book.swap(newer, next(_clock))
+    assert (gone.stage, gone.alert.artifact) == ("cleared", "sha256:a")
+    assert "sha256:b" in gone.why
+    assert book.swap(newer, next(_clock)) == []
+    assert stages(book, *[1.5] * TO_RAISE, key=newer) == ["raised"]
     assert book.open[SIGNAL].artifact == "sha256:b"
+
+
+def test_a_level_that_comes_again_counts_once() -> None:
+    book = AlertBook()
+    assert [book.take(KEY, seen(1.5, 7.0)) for _ in range(TO_RAISE + 5)] == [[]] * (TO_RAISE + 5)
 
 
 def test_another_product_neither_raises_a_second_alert_nor_clears_the_first() -> None:

@@ -1,6 +1,7 @@
 """Words of an alert: light is told from the camera and from the parts by the image itself."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -14,8 +15,8 @@ TUESDAY = datetime(2026, 3, 3, 6, tzinfo=UTC).timestamp()
 KEY = StationKey("line-1", "top", "pcb", "sha256:a")
 
 
-def seen(signal: Signal, ratio: float = 1.0, level: float = 0.0, values: int = 0) -> Observation:
-    return Observation(signal, level, 0.5, 0.5 * ratio, TUESDAY, TUESDAY + 7200, values=values)
+def seen(signal: Signal, ratio: float = 1.0, level: float = 0.0, parts: int = 0) -> Observation:
+    return Observation(signal, level, 0.5, 0.5 * ratio, TUESDAY, TUESDAY + 7200, parts=parts)
 
 
 def image(brightness: float = 1.0, sharpness: float = 1.0, contrast: float = 1.0) -> dict[Signal, Observation]:
@@ -30,8 +31,8 @@ def image(brightness: float = 1.0, sharpness: float = 1.0, contrast: float = 1.0
 
 def alert(observation: Observation, latest: Mapping[Signal, Observation]) -> DriftAlert:
     book = AlertBook()
-    for _ in range(3):
-        for done in book.take(KEY, observation):
+    for later in range(3):
+        for done in book.take(KEY, replace(observation, moment=observation.moment + later)):
             return explained(KEY, done, latest)
     raise AssertionError("no alert was raised")
 
@@ -79,8 +80,8 @@ def test_an_alert_says_what_changed_how_much_since_when_and_what_to_do() -> None
 
 
 def test_parts_that_change_at_once_are_not_explained_as_wear() -> None:
-    assert "supplier" in alert(seen(Signal.PASS_RATIO, 1.1, 1.2, values=8), image()).cause
-    assert "wears" in alert(seen(Signal.PASS_RATIO, 1.1, 1.2, values=400), image()).cause
+    assert "supplier" in alert(seen(Signal.PASS_RATIO, 1.1, 1.2, parts=400), image()).cause
+    assert "wears" in alert(seen(Signal.PASS_RATIO, 1.1, 1.2, parts=20_000), image()).cause
 
 
 def test_rates_are_told_in_per_cent_with_their_reasons() -> None:
@@ -95,6 +96,6 @@ def test_an_alert_keeps_its_id_from_raised_to_cleared() -> None:
     level = seen(Signal.CHALLENGE_MISSED, 0.5, 2.0)
     (raised,) = book.take(KEY, level)
     first = explained(KEY, raised, image())
-    done = [found for _ in range(3) for found in book.take(KEY, seen(Signal.CHALLENGE_MISSED))]
+    done = [found for n in range(1, 4) for found in book.take(KEY, replace(level, level=0.0, moment=level.moment + n))]
     last = explained(KEY, done[-1], image())
     assert (last.id, last.stage) == (first.id, AlertStage.CLEARED)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from neverblink.drift.control_chart import WEIGHT, ControlChart
+from neverblink.drift.control_chart import SPREAD, WEIGHT, WEIGHT_PARTS, ControlChart
 
 
 def taught(deviations: np.ndarray) -> ControlChart:
@@ -24,9 +24,9 @@ def alike(count: int, keep: float, seed: int = 3) -> np.ndarray:
     return np.array(values[1:])
 
 
-def test_independent_values_have_the_variance_of_roberts() -> None:
+def test_limits_are_halfway_between_the_variance_of_roberts_and_that_of_a_usual_line() -> None:
     chart = taught(np.random.default_rng(1).normal(0, 2, 20_000))
-    assert chart.sigma() == pytest.approx(2 * math.sqrt(WEIGHT / (2 - WEIGHT)), rel=0.03)
+    assert chart.sigma() == pytest.approx(2 * math.sqrt((1 + SPREAD) / 2 * WEIGHT / (2 - WEIGHT)), rel=0.03)
     assert chart.design_effect == pytest.approx(1, abs=0.06)
 
 
@@ -69,7 +69,15 @@ def test_a_change_is_dated_by_when_the_average_left_its_other_side() -> None:
     for moment in range(600, 640):
         chart.watch(2.0, moment)
     assert 600 <= chart.side_since <= 603
-    assert chart.side_values == 640 - chart.side_since
+    assert chart.side_parts == (640 - chart.side_since) * WEIGHT_PARTS
+
+
+def test_a_batch_of_more_parts_counts_as_much_as_its_parts_one_batch_after_the_other() -> None:
+    small, large = ControlChart(), ControlChart()
+    for moment in range(3):
+        small.watch(1.0, moment)
+    large.watch(1.0, 0, parts=3 * WEIGHT_PARTS)
+    assert large.average == pytest.approx(small.average)
 
 
 def test_a_chart_is_the_same_after_it_was_kept() -> None:

@@ -45,6 +45,7 @@ def test_a_year_is_kept_within_the_stated_bounds() -> None:
     assert len(history.hours) == HOURS_KEPT
     assert len(history.shifts) == SHIFTS_KEPT
     assert len(history.weeks) == WEEKS_KEPT
+    assert len(history.archive()) < 48_000
 
 
 def test_the_night_shift_belongs_to_the_day_on_which_it_began() -> None:
@@ -83,14 +84,15 @@ def test_a_replay_changes_nothing(lengths: list[int], replays: list[tuple[int, i
         replayed.take(item, CALENDAR)
         for place, back in replays:
             if place == number:
-                replayed = History.from_json(orjson.loads(orjson.dumps(replayed.to_json())))
+                replayed = History.from_json(orjson.loads(orjson.dumps(replayed.to_json())), replayed.archive())
                 for again in windows[max(0, number - back) : number + 1]:
                     assert not replayed.take(again, CALENDAR)
     assert [span.passed for span in replayed.shifts] == [span.passed for span in calm.shifts]
-    assert [span.sketch.count for span in replayed.hours] == [span.sketch.count for span in calm.hours]
+    assert [span.passed for span in replayed.hours] == [span.passed for span in calm.hours]
+    assert [span.sketch.count for span in replayed.shifts] == [span.sketch.count for span in calm.shifts]
     assert sum(span.passed for span in calm.weeks) == sum(lengths)
 
 
 def test_a_history_of_another_layout_is_refused() -> None:
-    with pytest.raises(ValueError, match="layout 9; this program reads 1"):
+    with pytest.raises(ValueError, match="layout 9; this program reads 2"):
         History.from_json(History().to_json() | {"layout": 9})

@@ -107,7 +107,7 @@ def test_a_state_that_was_kept_and_replayed_raises_the_same_alerts() -> None:
     crash = len(windows) * 3 // 4
     calm, expected = fed(windows)
     before, first = fed(windows[:crash])
-    restored = StationWatch.from_json(orjson.loads(orjson.dumps(before.to_json())))
+    restored = StationWatch.from_json(orjson.loads(orjson.dumps(before.to_json())), before.history.archive())
     assert fed(windows[crash - 50 : crash], restored)[1] == []
     after, _ = fed(windows[crash:], restored)
     assert len(first) <= len(expected)
@@ -118,7 +118,8 @@ def test_a_state_that_was_kept_and_replayed_raises_the_same_alerts() -> None:
 
 def test_a_state_stays_within_its_stated_size() -> None:
     watch, _ = fed(list(Line(BY_NAME["none"], 1, window_s=1800).windows(14)))
-    assert len(orjson.dumps(watch.to_json())) < 280_000
+    assert len(orjson.dumps(watch.to_json())) < 24_000
+    assert len(watch.history.archive()) < 48_000
 
 
 def test_a_shift_is_compared_with_what_was_learnt_and_with_earlier_weeks() -> None:

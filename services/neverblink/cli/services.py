@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,6 +15,7 @@ from neverblink.cli.application import (
     camera_app,
     ledger_app,
     refuse_options_before,
+    wide_console,
 )
 
 
@@ -136,6 +137,9 @@ def bridge_nodes(
         Path | None, typer.Option("--plant", "-p", help="Plant file, for the node ids of one of its lines.")
     ] = None,
     line: Annotated[str | None, typer.Option(help="That line.")] = None,
+    profile: Annotated[
+        Literal["verdict-table", "mailbox", "method"], typer.Option(help="Without a plant file: of this profile.")
+    ] = "verdict-table",
 ) -> None:
     """Print the nodes that a PLC needs for a line as CSV: name, type, who writes it, what it means."""
     from neverblink.plant import load_plant
@@ -146,7 +150,7 @@ def bridge_nodes(
     settings = None
     if plant is not None and line is not None:
         settings = load_plant(plant).line(line).plc
-    typer.echo(node_list(settings), nl=False)
+    typer.echo(node_list(settings, profile), nl=False)
 
 
 @app.command()
@@ -156,11 +160,51 @@ def drift(
         Path | None, typer.Option(help="Keep the state on disk here. Default: memory, rebuilt from Kafka.")
     ] = None,
 ) -> None:
-    """Run the drift service: follows every station's distribution of pass scores and brightness."""
+    """Run the drift service: follows every station's scores, images and rates, and alerts when they move."""
     from neverblink.drift.commands import run
     from neverblink.plant import load_plant
 
     asyncio.run(run(load_plant(plant), data_dir))
+
+
+@app.command("simulate-drift")
+def simulate_drift(
+    scenario: Annotated[
+        str,
+        typer.Option(
+            help="none, night-shift, supplier, tool-wear, led-ageing, camera-knocked or no-challenge-parts.",
+        ),
+    ] = "supplier",
+    weeks: Annotated[int, typer.Option(min=2, max=26, help="Simulated weeks; the change begins after two.")] = 4,
+    parts_per_minute: Annotated[float, typer.Option(min=0.2, max=60, help="Parts a minute.")] = 2.0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same parts.")] = 0,
+    plot: Annotated[Path | None, typer.Option(help="Write the weeks and their alerts as SVG here.")] = None,
+    plant: Annotated[
+        Path | None,
+        typer.Option(
+            "--plant",
+            "-p",
+            help="Use this plant's Kafka, shifts and limits, under a topic prefix that is deleted at the end."
+            " Default: the development broker.",
+        ),
+    ] = None,
+) -> None:
+    """Run weeks of a simulated line through the drift service in minutes, and print its alerts.
+
+    `neverblink simulate-drift --scenario led-ageing --plot ageing.svg`
+
+    Exit code 1: the change was not found, or something was alarmed that does not drift.
+    """
+    from neverblink.demo.drift_simulation import Simulation, run, scenario_named
+    from neverblink.drift.scenarios import SCENARIOS
+    from neverblink.plant import load_plant
+
+    chosen = scenario_named(scenario)
+    if chosen is None:
+        raise typer.BadParameter(f"there is no scenario {scenario!r}; there are {', '.join(s.slug for s in SCENARIOS)}")
+    lender = load_plant(plant) if plant is not None else None
+    simulation = Simulation(chosen, weeks, parts_per_minute, seed, plot, lender)
+    raise typer.Exit(asyncio.run(run(simulation, wide_console())))
 
 
 @ledger_app.command("run")
@@ -221,15 +265,20 @@ def plc_sim(
         bool, typer.Option("--standing", help="Wait for Conveyor.Run before the conveyor starts.")
     ] = False,
     truth: Annotated[Path | None, typer.Option(help="Write one line of JSON per part at a gate.")] = None,
+    certificates: Annotated[
+        Path, typer.Option(help="Folder of the simulated PLCs' own certificates and keys, made when they are missing.")
+    ] = Path("simulated-plcs"),
 ) -> None:
-    """Simulate the plant's PLCs at their endpoints: conveyor, verdict table, gate, watchdog."""
-    from neverblink.demo.plc_simulator import run, simulated_lines
+    """Simulate the plant's PLCs at their endpoints: conveyor, profile, gate, watchdog, users and certificates."""
+    from neverblink.demo.simulated_plcs import run, simulated_lines
     from neverblink.plant import load_plant
     from neverblink.service_life import ready, run_service
 
     description = load_plant(plant)
     telemetry.setup("plc-sim", description.site)
-    lines = simulated_lines(description, line, rate_per_s=rate, parts=parts, running=not standing)
+    lines = simulated_lines(
+        description, line, rate_per_s=rate, parts=parts, running=not standing, certificates=certificates
+    )
 
     async def work(stop: asyncio.Event) -> None:
         await run(lines, stop, truth=truth, ready=lambda found: ready("plc-sim", lines=[s.endpoint for s in found]))

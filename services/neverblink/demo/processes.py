@@ -69,6 +69,10 @@ class Services:
                     f"{name} ended by itself with exit code {child.returncode}:\n{self._last_words(name)}"
                 )
 
+    def pid(self, name: str) -> int:
+        """Return the process id of a child."""
+        return self._children[name].pid
+
     async def stop(self) -> None:
         """End the children, the last started first, with SIGTERM and after a while with SIGKILL."""
         for name in reversed(list(self._children)):

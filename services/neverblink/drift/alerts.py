@@ -5,7 +5,8 @@ when many in a row lie below `CLEAR_LEVEL`; in between nothing happens, so a sig
 alert, not one a batch. What is open is escalated once and never quietly downgraded: it ends when it is over.
 """
 
-from dataclasses import asdict, dataclass, field
+import math
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Self
 
@@ -42,7 +43,7 @@ class Patience:
 
 
 # A signal that creeps comes back within its limits for hours of the day before it leaves them for good.
-_BATCHES = Patience(2, 100)
+_BATCHES = Patience(2, 250)
 _HOURS = Patience(1, 4)
 PATIENCE: dict[Signal, Patience] = {
     **dict.fromkeys(Signal, _BATCHES),
@@ -59,7 +60,7 @@ PATIENCE: dict[Signal, Patience] = {
 class Observation:
     """One level of a signal: how far `found` is from `expected`, seen at event time `moment`.
 
-    `since` is when the change began, by estimate, and `values` how many values of a chart ago that was.
+    `since` is when the change began, by estimate, and `parts` how many passing parts ago that was.
     """
 
     signal: Signal
@@ -69,7 +70,7 @@ class Observation:
     since: float
     moment: float
     detail: str = ""
-    values: int = 0
+    parts: int = 0
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> Self:
@@ -91,10 +92,11 @@ class OpenAlert:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """What happened to an alert: `stage` is raised, escalated or cleared."""
+    """What happened to an alert: `stage` is raised, escalated or cleared; `why` says what the level does not."""
 
     stage: str
     alert: OpenAlert
+    why: str = ""
 
 
 @dataclass(slots=True)
@@ -102,6 +104,7 @@ class _Streak:
     artifact: str
     over: int = 0
     under: int = 0
+    moment: float = -math.inf
 
 
 @dataclass(slots=True)
@@ -111,28 +114,36 @@ class AlertBook:
     open: dict[Signal, OpenAlert] = field(default_factory=dict)
     _streaks: dict[tuple[Signal, str], _Streak] = field(default_factory=dict)
 
-    def take(self, key: StationKey, observation: Observation) -> list[Transition]:
-        """Take one level and return what it changes.
+    def swap(self, key: StationKey, moment: float) -> list[Transition]:
+        """Clear what is open about another artifact of the product: the one that scores now begins anew."""
+        gone = [
+            alert for alert in self.open.values() if alert.product == key.product and alert.artifact != key.artifact
+        ]
+        for alert in gone:
+            del self.open[alert.last.signal]
+            alert.last = replace(alert.last, moment=moment)
+        return [Transition("cleared", alert, f"another artifact scores now: {key.artifact[:19]}") for alert in gone]
 
-        A product's new artifact begins anew: what was open about the old one is cleared. An alert is cleared by the
-        product that it was raised for alone.
+    def take(self, key: StationKey, observation: Observation) -> list[Transition]:
+        """Take one level and return what it changes; one that was taken before changes nothing.
+
+        An alert is cleared by the product and artifact that it was raised for alone (`swap` for another artifact).
         """
         signal = observation.signal
-        done = []
         alert = self.open.get(signal)
-        if alert is not None and alert.product == key.product and alert.artifact != key.artifact:
-            done.append(self._clear(signal, observation))
-            alert = None
         streak = self._streaks.get((signal, key.product))
         if streak is None or streak.artifact != key.artifact:
             streak = self._streaks[signal, key.product] = _Streak(key.artifact)
+        if observation.moment <= streak.moment:
+            return []
+        streak.moment = observation.moment
         streak.over = streak.over + 1 if observation.level >= 1 else 0
         streak.under = streak.under + 1 if observation.level <= CLEAR_LEVEL else 0
         if alert is None:
-            done += self._raise_if_due(key, observation, streak)
-        elif alert.product == key.product:
-            done += self._escalate_or_clear(alert, observation, streak)
-        return done
+            return self._raise_if_due(key, observation, streak)
+        if (alert.product, alert.artifact) == (key.product, key.artifact):
+            return self._escalate_or_clear(alert, observation, streak)
+        return []
 
     def _raise_if_due(self, key: StationKey, observation: Observation, streak: _Streak) -> list[Transition]:
         if streak.over < PATIENCE[observation.signal].to_raise:

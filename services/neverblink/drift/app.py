@@ -1,22 +1,27 @@
-"""The Faust app: verdicts in, one table of station states, reports of closed windows out."""
+"""The Faust app: verdicts in, one table of station states, reports of closed windows with their alerts out."""
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import faust
 from faust.types import TP, EventT, FutureMessage
 from mode.utils.queues import FlowControlEvent
+from opentelemetry.metrics import CallbackOptions, Observation
 
 from neverblink import telemetry
+from neverblink.drift.alert_sink import AlertSink
 from neverblink.drift.changelog import TABLE, Layout, app_id
-from neverblink.drift.statistics import StationKey, StationState, Window, Windowing, event_time, reports
-from neverblink.events import TOPICS, EventError, Verdict
+from neverblink.drift.history import Calendar
+from neverblink.drift.stations import Stations
+from neverblink.drift.statistics import Windowing, event_time
+from neverblink.events import TOPICS, DriftReport, DriftState, EventError, Verdict
 from neverblink.kafka import DeadLetters, EventProducer, KafkaError, Record
 from neverblink.kafka.connection import connection_settings
 from neverblink.plant import DriftSettings, Kafka
@@ -82,22 +87,21 @@ class DriftApp:
         producer: EventProducer,
         dead_letters: DeadLetters,
         store: Store,
+        alerts: AlertSink,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._windowing = Windowing(settings.window_s, settings.allowed_lateness_s)
         self._producer = producer
         self._dead_letters = dead_letters
+        self._alerts = alerts
         self._clock = clock
         self._log = telemetry.logger("drift")
         meter = telemetry.meter("drift")
         self._taken = meter.create_counter("neverblink.drift.verdicts", unit="{verdict}", description="Counted.")
         self._late = meter.create_counter("neverblink.drift.late", unit="{verdict}", description="Window closed.")
         self._skipped = meter.create_counter("neverblink.drift.skipped", unit="{record}", description="Never arrived.")
-        # The states of this worker's partitions as objects; the table holds them as bytes. A window that the
-        # timer closed is gone here at once and in the table with the next verdict: Faust lets only an event
-        # write. After a crash in between it is reported again with the same id.
-        self._states: dict[bytes, StationState] = {}
+        # A window that the timer closed is gone from the states at once and from the table with its partition's next
+        # verdict: Faust lets only an event write. After a crash in between it is reported again with the same id.
         self._heard: dict[bytes, float] = {}
         self._processed: dict[int, int] = {}
         self.fault: BaseException | None = None
@@ -106,6 +110,17 @@ class DriftApp:
         self._topic = TOPICS["verdicts"].full_name(kafka.topic_prefix)
         self.app = _faust_app(kafka, layout, store)
         self._table: Any = self.app.Table(TABLE, key_type=bytes, value_type=bytes, partitions=layout.partitions)
+        self._stations = Stations(
+            Windowing(settings.window_s, settings.allowed_lateness_s),
+            Calendar(settings.shifts_begin_h, ZoneInfo(settings.time_zone)),
+            self._table.get,
+            limit_factor=settings.limit_factor,
+        )
+        meter.create_observable_gauge(
+            "neverblink.drift.state",
+            [self._states_now],
+            description="What is said of a station: 0 learning, 1 steady, 2 watch, 3 act.",
+        )
         verdicts = self.app.topic(
             self._topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
         )
@@ -123,13 +138,10 @@ class DriftApp:
         if not self.is_recovered:
             return
         async with self._changing:
-            if self._stale:
-                self._load()
-            for raw, state in list(self._states.items()):
-                if not await self._is_caught_up(state):
-                    continue
-                closed = state.close_quiet(self._clock() - self._heard[raw], self._windowing)
-                await self._report(StationKey.from_bytes(raw), state, closed)
+            self._load_if_stale()
+            for raw, state in self._stations:
+                if state.windows and await self._is_caught_up(state.marks):
+                    await self._report(self._stations.close_quiet(raw, self._clock() - self._heard[raw]))
 
     async def _count_verdicts(self, stream: Any) -> None:
         async for event in stream.noack().events():
@@ -165,32 +177,30 @@ class DriftApp:
         return change
 
     async def _take(self, verdict: Verdict, record: Record) -> FutureMessage | None:
-        key = StationKey.of(verdict)
-        raw = key.to_bytes()
-        state = self._states.get(raw)
-        if state is None:
-            state = StationState.from_bytes(self._table.get(raw))
-        if state.has_taken(record.partition, record.offset):
+        self._load_if_stale()
+        taken = self._stations.take(verdict, (record.partition, record.offset), event_time(verdict, record.time))
+        if not taken.is_new:
             return None
-        late = state.late
-        moment = event_time(verdict, record.time)
-        closed = state.take(verdict, (record.partition, record.offset), moment, self._windowing)
-        await self._report(key, state, closed)
-        self._table[raw] = state.to_bytes()
-        self._states[raw] = state
-        self._heard[raw] = self._clock()
-        self._taken.add(1, {"line": key.line})
-        self._late.add(state.late - late, {"line": key.line})
+        await self._report(taken.reports)
+        for raw, value in taken.changes.items():
+            if value is not None:
+                self._table[raw] = value
+            elif raw in self._table:
+                del self._table[raw]
+        self._heard[self._stations.place_of(verdict)] = self._clock()
+        self._taken.add(1, {"line": verdict.line})
+        self._late.add(taken.late, {"line": verdict.line})
         change: FutureMessage | None = self._table.newest
         return change
 
-    async def _report(self, key: StationKey, state: StationState, closed: list[Window]) -> None:
-        for report in reports(key, closed, state.drift):
+    async def _report(self, reports: list[DriftReport]) -> None:
+        for report in reports:
             try:
                 await self._producer.send(report)
             except KafkaError as error:
                 # Faust would take an exception here as done with the verdict, uncounted.
-                self._log.error(f"a drift report of {key.line}/{key.station} is lost: {error}")
+                self._log.error(f"a drift report of {report.line}/{report.station} is lost: {error}")
+            self._alerts.tell(report)
 
     async def _set_aside(self, record: Record, why: str) -> None:
         try:
@@ -198,9 +208,9 @@ class DriftApp:
         except KafkaError as error:
             self._log.error(f"a record that is no verdict could not be set aside either: {error}")
 
-    async def _is_caught_up(self, state: StationState) -> bool:
-        """Say whether everything that the broker has of this state's partition has been counted."""
-        for partition in state.marks:
+    async def _is_caught_up(self, partitions: Iterable[int]) -> bool:
+        """Say whether everything that the broker has of a state's partitions has been counted."""
+        for partition in partitions:
             place = TP(self._topic, partition)
             if place not in self.app.consumer.assignment():
                 return False
@@ -211,17 +221,22 @@ class DriftApp:
                 return False
         return True
 
-    def _load(self) -> None:
+    def _load_if_stale(self) -> None:
         """Take the states of this worker's partitions from the recovered table."""
+        if not self._stale:
+            return
         owned = {place.partition for place in self.app.consumer.assignment() if place.topic == self._topic}
-        found = {bytes(raw): StationState.from_bytes(value) for raw, value in self._table.items()}
-        self._states = {raw: state for raw, state in found.items() if owned.issuperset(state.marks)}
-        self._heard = dict.fromkeys(self._states, self._clock())
+        self._stations.load(list(self._table), owned)
+        self._heard = {raw: self._clock() for raw, _ in self._stations}
         self._stale = False
+
+    def _states_now(self, _: CallbackOptions) -> Iterator[Observation]:
+        for line, station, state in self._stations.states_now():
+            yield Observation(list(DriftState).index(state), {"line": line, "station": station})
 
     async def _partitions_moved(self, *_: object, **__: object) -> None:
         self._stale = True
-        self._states.clear()
+        self._stations.clear()
         self._heard.clear()
         self._processed.clear()
 

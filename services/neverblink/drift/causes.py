@@ -21,7 +21,7 @@ _LIGHT_MOVED = 0.6
 _FOCUS_MOVED = 0.12
 """Change of log sharpness beyond what light explains: far more than a change of the day or the shift, about 0.02 in
 `scenarios`, and well within a factor that an eye would see."""
-_SUDDEN_BATCHES = 40
+_SUDDEN_PARTS = 2000
 
 
 class Cause(StrEnum):
@@ -131,7 +131,7 @@ def explained(
         expected=seen.expected,
         found=seen.found,
         level=seen.level,
-        change=_change(alert, zone),
+        change=f"{_change(alert, zone)}; {transition.why}" if transition.why else _change(alert, zone),
         cause=f"{words.cause}{_pace(seen) if cause is Cause.PARTS else ''}",
         next_step=words.next_step,
     )
@@ -158,9 +158,9 @@ def _change(alert: OpenAlert, zone: tzinfo) -> str:
 
 
 def _pace(seen: Observation) -> str:
-    if not seen.values:
+    if not seen.parts:
         return ""
-    if seen.values <= _SUDDEN_BATCHES:
+    if seen.parts <= _SUDDEN_PARTS:
         return "; suddenly, as with another supplier, lot or setting"
     return "; slowly, as with a tool that wears"
 

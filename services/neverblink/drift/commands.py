@@ -6,8 +6,10 @@ import tempfile
 from pathlib import Path
 
 from neverblink import telemetry
+from neverblink.drift.alert_sink import AlertSink
 from neverblink.drift.app import DriftApp, Store
 from neverblink.drift.changelog import DriftError, layout
+from neverblink.drift.webhook import Webhook, WebhookError
 from neverblink.kafka import DeadLetters, EventProducer, ensure_topics
 from neverblink.plant import Plant
 from neverblink.service_life import ready, run_service, wait_or_stop
@@ -38,20 +40,31 @@ async def serve(plant: Plant, data_dir: Path | None, stop: asyncio.Event) -> Non
     found = await layout(plant.kafka)
     source = f"/{plant.site}/drift"
     producer = EventProducer(plant.kafka, source=source, client_id="neverblink-drift-reports")
-    # Faust makes its folders even when the state is in memory; these go with the service.
-    with tempfile.TemporaryDirectory(prefix="neverblink-drift-") as scratch:
-        async with producer:
-            letters = DeadLetters(producer, "drift")
-            store = Store(data_dir or Path(scratch), on_disk=data_dir is not None)
-            drift = DriftApp(plant.kafka, plant.drift, found, producer, letters, store)
-            try:
-                await drift.app.start()
-                if await _recovered(drift, stop):
-                    ready("drift", partitions=found.partitions, store=str(data_dir or "memory"))
-                    await _watch(drift, stop)
-            finally:
-                with contextlib.suppress(asyncio.CancelledError):
-                    await drift.app.stop()
+    async with contextlib.AsyncExitStack() as stack:
+        # Faust makes its folders even when the state is in memory; these go with the service.
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="neverblink-drift-"))
+        await stack.enter_async_context(producer)
+        store = Store(data_dir or Path(scratch), on_disk=data_dir is not None)
+        letters = DeadLetters(producer, "drift")
+        sink = AlertSink(await _webhook(plant, stack))
+        drift = DriftApp(plant.kafka, plant.drift, found, producer, letters, store, sink)
+        try:
+            await drift.app.start()
+            if await _recovered(drift, stop):
+                ready("drift", partitions=found.partitions, store=str(data_dir or "memory"))
+                await _watch(drift, stop)
+        finally:
+            with contextlib.suppress(asyncio.CancelledError):
+                await drift.app.stop()
+
+
+async def _webhook(plant: Plant, stack: contextlib.AsyncExitStack) -> Webhook | None:
+    if plant.drift.webhook is None:
+        return None
+    try:
+        return await stack.enter_async_context(Webhook(plant.drift.webhook))
+    except WebhookError as error:
+        raise DriftError(str(error)) from error
 
 
 async def _watch(drift: DriftApp, stop: asyncio.Event) -> None:

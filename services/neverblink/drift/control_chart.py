@@ -19,14 +19,19 @@ from typing import Any, Self
 
 from neverblink.drift.statistics import Moments
 
-WEIGHT = 0.2
-"""λ: the newest batch counts a fifth, so the chart looks back over about nine batches ((2−λ)/λ), 450 parts."""
+WEIGHT_PARTS = 20
+WEIGHT = 0.15
+"""λ: the newest `WEIGHT_PARTS` parts count 15 %, so the chart looks back over some 250 parts ((2−λ)/λ batches of 20),
+whatever the size of its batches."""
 
-WIDTH = 4.0
-"""Limits in standard deviations of the average. 3 would be crossed once in some hundred batches, which is every shift.
-A quarter has about 2,000 averages that have little to do with one another: a normal one is beyond 4 in 0.13 of them.
-4.5 was no calmer on seeds 0 to 9 of `bench/drift_detection.py`, and slower; on other seeds 4 raises more false alarms
-than that (docs/benchmarks.md, "Drift")."""
+WIDTH = 4.1
+"""Limits in standard deviations of the average. 3 would be crossed every shift: a quarter has thousands of averages."""
+
+SPREAD = 2.0
+"""What the variance of an average is expected to be, over that of independent batches: 1.75 is the mean over the seeds
+0 to 29 of `bench/drift_detection.py`. A week has five days and fifteen shifts, too few to measure how much they differ;
+a week that was calm by chance made limits that its line crossed for ever. So what was learnt counts half and this half,
+where that is more. WEIGHT, WIDTH and SPREAD were chosen on those seeds (docs/benchmarks.md, "Drift")."""
 
 
 @dataclass(slots=True)
@@ -39,29 +44,36 @@ class ControlChart:
 
     average: float = 0.0
     values: int = 0
+    parts: int = 0
     batches: Moments = field(default_factory=Moments)
     averages: Moments = field(default_factory=Moments)
     side: int = 0
     side_since: float = -math.inf
-    side_values: int = 0
+    side_parts: int = 0
 
-    def learn(self, deviation: float, moment: float) -> None:
-        """Take a batch's deviation from the expected value, at its event time, as an example of no drift."""
+    def learn(self, deviation: float, moment: float, parts: int = WEIGHT_PARTS) -> None:
+        """Take the deviation of a batch of `parts` from the expected value, at its event time, as one without drift."""
         self.batches.add(deviation)
-        self._average(deviation, moment)
-        if self.values > 2 / WEIGHT:  # before, the average is still near its start and would look too calm
+        self._average(deviation, moment, parts)
+        if self.parts > 2 * WEIGHT_PARTS / WEIGHT:  # before, the average is near its start and would look too calm
             self.averages.add(self.average)
 
-    def watch(self, deviation: float, moment: float) -> None:
-        """Take a batch's deviation from the expected value, at its event time."""
-        self._average(deviation, moment)
+    def watch(self, deviation: float, moment: float, parts: int = WEIGHT_PARTS) -> None:
+        """Take the deviation of a batch of `parts` from the expected value, at its event time."""
+        self._average(deviation, moment, parts)
+
+    @property
+    def batch_parts(self) -> float:
+        """Return how many parts a batch had, on average."""
+        return self.parts / self.values if self.values else WEIGHT_PARTS
 
     def sigma(self) -> float:
         """Return the standard deviation of the average now, by what was learnt."""
-        independent = self.batches.variance * WEIGHT / (2 - WEIGHT)
+        independent = self._independent()
         # Around the expected value, not around their own mean: an offset that was learnt is part of what is normal.
         learnt = self.averages.variance + self.averages.mean**2
-        return math.sqrt(max(independent, learnt) * (1 - (1 - WEIGHT) ** (2 * max(self.values, 1))))
+        begun = 1 - (1 - WEIGHT) ** (2 * max(self.parts, 1) / WEIGHT_PARTS)
+        return math.sqrt(max(learnt, (learnt + SPREAD * independent) / 2) * begun)
 
     def level(self, least: float, width: float = WIDTH) -> float:
         """Return how far the average is off in limits: 1 is on the upper limit, −1 on the lower one."""
@@ -71,26 +83,32 @@ class ControlChart:
     @property
     def design_effect(self) -> float:
         """Variance of the average over that of independent batches, at least 1: what parts are worth less for it."""
-        independent = self.batches.variance * WEIGHT / (2 - WEIGHT)
+        independent = self._independent()
         return max(1.0, self.averages.variance / independent) if independent > 0 else 1.0
 
-    def _average(self, deviation: float, moment: float) -> None:
-        self.average += WEIGHT * (deviation - self.average)
+    def _independent(self) -> float:
+        weight = _weight(self.batch_parts)
+        return self.batches.variance * weight / (2 - weight)
+
+    def _average(self, deviation: float, moment: float, parts: int) -> None:
+        self.average += _weight(parts) * (deviation - self.average)
         self.values += 1
+        self.parts += parts
         side = (self.average > 0) - (self.average < 0)
         if side != self.side:
-            self.side, self.side_since, self.side_values = side, moment, 0
-        self.side_values += 1
+            self.side, self.side_since, self.side_parts = side, moment, 0
+        self.side_parts += parts
 
     def to_json(self) -> dict[str, Any]:
         """Return the chart as JSON values."""
         return {
             "average": self.average,
             "values": self.values,
+            "parts": self.parts,
             "batches": self.batches.to_list(),
             "averages": self.averages.to_list(),
             "side": self.side,
-            "side_values": self.side_values,
+            "side_parts": self.side_parts,
             "side_since": self.side_since if math.isfinite(self.side_since) else None,
         }
 
@@ -105,3 +123,8 @@ class ControlChart:
                 | {"side_since": -math.inf if since is None else since}
             )
         )
+
+
+def _weight(parts: float) -> float:
+    """Return what a batch of so many parts counts: as much as its `WEIGHT_PARTS` would one after the other."""
+    return 1 - math.pow(1 - WEIGHT, parts / WEIGHT_PARTS)

@@ -5,11 +5,12 @@ end of the last one taken is all that is needed to take none twice.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, NamedTuple, Self
 
+from neverblink.drift.packed_span import join, opened_at, pack, split, unpack
 from neverblink.drift.statistics import Window
 
 HOUR_S = 3600.0
@@ -17,9 +18,9 @@ HOURS_KEPT = 24
 SHIFTS_KEPT = 84
 """Four weeks of three shifts a day: the running week's weekday-shift and the three before it."""
 WEEKS_KEPT = 13
-"""A quarter. All kept spans with full sketches take about 260 kB a state, as JSON."""
+"""A quarter. The archive of a state takes about 47 kB."""
 
-_LAYOUT = 1
+_LAYOUT = 2
 
 
 class Shift(NamedTuple):
@@ -54,12 +55,32 @@ class Calendar:
 
 @dataclass(slots=True)
 class History:
-    """The kept hours, shifts and weeks, oldest first; the last of each still grows."""
+    """The kept hours, shifts and weeks, oldest first; of shifts and weeks the last still grows and is whole.
+
+    Hours hold counts alone, for rates. Shifts and weeks that are over lie packed (`packed_span`).
+    """
 
     taken_until: float = -math.inf
     hours: list[Window] = field(default_factory=list)
-    shifts: list[Window] = field(default_factory=list)
-    weeks: list[Window] = field(default_factory=list)
+    shift: Window | None = None
+    week: Window | None = None
+    past_shifts: list[bytes] = field(default_factory=list)
+    past_weeks: list[bytes] = field(default_factory=list)
+
+    @property
+    def shifts(self) -> list[Window]:
+        """All kept shifts, unpacked."""
+        return _all(self.past_shifts, self.shift)
+
+    @property
+    def weeks(self) -> list[Window]:
+        """All kept weeks, unpacked."""
+        return _all(self.past_weeks, self.week)
+
+    @property
+    def newest_past(self) -> tuple[list[bytes], list[bytes]]:
+        """What the archive ends with: it differs as soon as a shift or week is over."""
+        return self.past_shifts[-1:], self.past_weeks[-1:]
 
     def take(self, window: Window, calendar: Calendar) -> bool:
         """Merge a closed window; returns False, and changes nothing, when it was taken before.
@@ -70,10 +91,15 @@ class History:
             return False
         self.taken_until = window.closed
         moment = window.opened
-        _merge(self.hours, window, lambda span: _hour(span.opened) == _hour(moment), HOURS_KEPT)
+        if not self.hours or _hour(self.hours[-1].opened) != _hour(moment):
+            self.hours.append(Window(window.opened, window.closed))
+            del self.hours[:-HOURS_KEPT]
+        self.hours[-1].merge(window.counts())
         shift, week = calendar.shift_of(moment).begins, calendar.week_of(moment)
-        _merge(self.shifts, window, lambda span: calendar.shift_of(span.opened).begins == shift, SHIFTS_KEPT)
-        _merge(self.weeks, window, lambda span: calendar.week_of(span.opened) == week, WEEKS_KEPT)
+        same_shift = self.shift is not None and calendar.shift_of(self.shift.opened).begins == shift
+        same_week = self.week is not None and calendar.week_of(self.week.opened) == week
+        self.shift = _grown(self.shift, window, same_shift, self.past_shifts, SHIFTS_KEPT)
+        self.week = _grown(self.week, window, same_week, self.past_weeks, WEEKS_KEPT)
         return True
 
     def day(self, moment: float, calendar: Calendar) -> Window | None:
@@ -84,30 +110,41 @@ class History:
     def same_shift_before(self, moment: float, calendar: Calendar) -> Window | None:
         """Return the same weekday's same shift of the earlier weeks, merged; None in the first week."""
         wanted = calendar.shift_of(moment)
-        kept = ((calendar.shift_of(span.opened), span) for span in self.shifts)
-        return merged(span for shift, span in kept if shift[:2] == wanted[:2] and shift.begins < wanted.begins)
+        kept = ((calendar.shift_of(opened_at(raw)), raw) for raw in self.past_shifts)
+        return merged(unpack(raw) for shift, raw in kept if shift[:2] == wanted[:2] and shift.begins < wanted.begins)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the history as JSON values."""
+        """Return what still grows, as JSON values; what is over is in `archive`."""
         return {
             "layout": _LAYOUT,
             "taken_until": self.taken_until if math.isfinite(self.taken_until) else None,
-            **{name: [span.to_json() for span in getattr(self, name)] for name in _SPANS},
+            "hours": [span.to_json() for span in self.hours],
+            "shift": self.shift.to_json() if self.shift is not None else None,
+            "week": self.week.to_json() if self.week is not None else None,
         }
 
+    def archive(self) -> bytes:
+        """Return the shifts and weeks that are over. It changes with each of them alone."""
+        return join([join(self.past_shifts), join(self.past_weeks)])
+
     @classmethod
-    def from_json(cls, found: dict[str, Any]) -> Self:
-        """Read what `to_json` wrote. Raises ValueError for another layout."""
+    def from_json(cls, found: dict[str, Any], archive: bytes = b"") -> Self:
+        """Read what `to_json` and `archive` wrote. Raises ValueError for another layout.
+
+        An archive may be one span ahead, when a process died between the two: that span is left out.
+        """
         if found["layout"] != _LAYOUT:
             raise ValueError(f"the drift history has layout {found['layout']}; this program reads {_LAYOUT}")
-        until = found["taken_until"]
+        until, shift, week = (found[name] for name in ("taken_until", "shift", "week"))
+        shifts, weeks = map(split, split(archive)) if archive else ([], [])
         return cls(
             -math.inf if until is None else until,
-            **{name: [Window.from_json(span) for span in found[name]] for name in _SPANS},
+            [Window.from_json(span) for span in found["hours"]],
+            None if shift is None else Window.from_json(shift),
+            None if week is None else Window.from_json(week),
+            [raw for raw in shifts if shift is None or opened_at(raw) < shift["opened"]],
+            [raw for raw in weeks if week is None or opened_at(raw) < week["opened"]],
         )
-
-
-_SPANS = ("hours", "shifts", "weeks")
 
 
 def merged(spans: Iterator[Window]) -> Window | None:
@@ -124,8 +161,16 @@ def _hour(moment: float) -> int:
     return math.floor(moment / HOUR_S)
 
 
-def _merge(spans: list[Window], window: Window, is_same: Callable[[Window], bool], kept: int) -> None:
-    if not spans or not is_same(spans[-1]):
-        spans.append(Window(window.opened, window.closed))
-        del spans[:-kept]
-    spans[-1].merge(window)
+def _all(past: list[bytes], growing: Window | None) -> list[Window]:
+    return [unpack(raw) for raw in past] + ([growing] if growing is not None else [])
+
+
+def _grown(span: Window | None, window: Window, is_same: bool, past: list[bytes], kept: int) -> Window:
+    """Return the span with the window in it; one that is over goes to the past, where `kept` with this one remain."""
+    if span is None or not is_same:
+        if span is not None:
+            past.append(pack(span))
+            del past[: max(0, len(past) - kept + 1)]
+        span = Window(window.opened, window.closed)
+    span.merge(window)
+    return span

@@ -58,6 +58,15 @@ class Parts:
         return np.maximum(RATIO_MEAN + RATIO_SIGMA * self.score, 0.01)
 
 
+@dataclass(frozen=True, slots=True)
+class Fates:
+    """What becomes of parts, (n,) bool each."""
+
+    passed: npt.NDArray[np.bool_]
+    rejected: npt.NDArray[np.bool_]
+    unscored: npt.NDArray[np.bool_]
+
+
 Change = Callable[[Parts, Array], Parts]
 """What a scenario does to parts, given the seconds since its onset, below 0 before it."""
 
@@ -71,6 +80,11 @@ class Scenario:
     change: Change
     drifts: bool = True
     challenged: bool = True
+
+    @property
+    def slug(self) -> str:
+        """Return the name as a command's option takes it."""
+        return self.name.lower().replace(" ", "-")
 
 
 def _none(parts: Parts, since: Array) -> Parts:
@@ -154,6 +168,18 @@ class Line:
         for parts in self.days(weeks):
             yield from self._windows_of(parts, random)
 
+    def fates(self, parts: Parts, random: np.random.Generator) -> Fates:
+        """Draw which parts are defective and which cannot be scored; what is above the threshold is rejected too."""
+        defective = random.random(len(parts.moment)) < DEFECTS
+        unscored = random.random(len(parts.moment)) < UNSCORED
+        rejected = (defective | (parts.ratio > 1)) & ~unscored
+        return Fates(~unscored & ~rejected, rejected, unscored)
+
+    def is_challenged(self, since_start_s: float, span_s: float) -> bool:
+        """Say whether a known defective part comes in a span that begins so long after the start."""
+        stopped = not self.scenario.challenged and since_start_s >= self.onset_s
+        return not stopped and since_start_s % CHALLENGE_EVERY_S < span_s
+
     def _day(self, random: np.random.Generator, begins: float, shared: float) -> tuple[Parts, float]:
         count = round(self.per_minute * DAY_S / 60)
         moment: Array = begins + np.arange(count, dtype=np.float64) * (60 / self.per_minute)
@@ -179,18 +205,13 @@ class Line:
         return parts, shared
 
     def _windows_of(self, parts: Parts, random: np.random.Generator) -> Iterator[Window]:
-        count = len(parts.moment)
-        defective = random.random(count) < DEFECTS
-        unscored = random.random(count) < UNSCORED
-        caught = defective & ~unscored
-        above = (parts.ratio > 1) & ~unscored & ~defective
-        passed = ~unscored & ~defective & ~above
+        fates = self.fates(parts, random)
         edges = np.arange(parts.moment[0], parts.moment[-1] + self.window_s, self.window_s)
         places = np.searchsorted(parts.moment, edges)
         for opened, first, last in zip(edges[:-1].tolist(), places[:-1], places[1:], strict=True):
             span = slice(int(first), int(last))
-            good = np.flatnonzero(passed[span]) + span.start
-            rejected, lost = int((caught | above)[span].sum()), int(unscored[span].sum())
+            good = np.flatnonzero(fates.passed[span]) + span.start
+            rejected, lost = int(fates.rejected[span].sum()), int(fates.unscored[span].sum())
             yield Window(
                 opened,
                 opened + self.window_s,
@@ -204,13 +225,8 @@ class Line:
                 saturation=Moments.of(parts.saturation[good]),
                 inference_ms=Moments.of(parts.inference_ms[span]),
                 sketch=ScoreSketch.of(parts.ratio[good]),
-                challenges=self._challenges(opened),
+                challenges=Challenges(hits=int(self.is_challenged(opened - START, self.window_s))),
             )
-
-    def _challenges(self, opened: float) -> Challenges:
-        if not self.scenario.challenged and opened - START >= self.onset_s:
-            return Challenges()
-        return Challenges(hits=int((opened - START) % CHALLENGE_EVERY_S < self.window_s))
 
 
 def _autoregressive(random: np.random.Generator, count: int, last: float, deviation: float) -> tuple[Array, float]:

@@ -85,6 +85,20 @@ class ScoreSketch:
         ranks = (np.arange(number) + 0.5) / number
         return np.unique(np.asarray(self._sketch.get_quantiles(ranks.tolist()), dtype=np.float64))
 
+    def outline(self, number: int) -> npt.NDArray[np.float32]:
+        """Return (number,) quantiles at evenly spaced ranks. Raises ValueError without values."""
+        self._check()
+        ranks = (np.arange(number) + 0.5) / number
+        return np.asarray(self._sketch.get_quantiles(ranks.tolist()), dtype=np.float32)
+
+    @classmethod
+    def of_outline(cls, quantiles: npt.NDArray[np.float32], count: int) -> Self:
+        """Return a sketch of `count` values that lie as (n,) quantiles say; its count is exact."""
+        shares, rest = divmod(count, len(quantiles))
+        times = np.full(len(quantiles), shares)
+        times[np.linspace(0, len(quantiles) - 1, rest).astype(np.int64)] += 1
+        return cls.of(np.repeat(quantiles, times))
+
     def ranks(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the share of values at or below each of (n,) ascending, distinct values."""
         self._check()

@@ -11,7 +11,6 @@ one that would have been without it.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Self
@@ -21,7 +20,7 @@ import numpy.typing as npt
 import orjson
 
 from neverblink.drift.score_sketch import ScoreSketch
-from neverblink.events import Decision, Distribution, DriftReport, DriftState, Verdict
+from neverblink.events import Decision, Distribution, DriftAlert, DriftReport, DriftState, Verdict
 from neverblink.events.identity import derived_id
 
 NO_ARTIFACT = "none"
@@ -29,9 +28,10 @@ NO_ARTIFACT = "none"
 # With so many passing parts the mean is known to a tenth of their standard deviation (1/√100).
 LEARNT_PARTS = 100
 
-_LAYOUT = 2
-_FIRST_LAYOUT = 1
-"""Had counts, score and brightness alone. It is read, so that an update loses no open window."""
+_LAYOUT = 3
+_READ_LAYOUTS = (1, 2, _LAYOUT)
+"""The first had counts, score and brightness alone, both older ones what is now learnt by the watch. They are read, so
+that an update loses no open window."""
 
 
 class StationKey(NamedTuple):
@@ -219,10 +219,16 @@ class Window:
         for mine, theirs in ((self.rejected, other.rejected), (self.unscored, other.unscored)):
             for reason, count in theirs.items():
                 mine[reason] = mine.get(reason, 0) + count
-        for name in _MOMENTS:
+        for name in SIGNALS:
             self.moments(name).merge(other.moments(name))
         self.sketch.merge(other.sketch)
         self.challenges.merge(other.challenges)
+
+    def counts(self) -> "Window":
+        """Return what rates are made of alone: how many parts were passed, rejected and unscored."""
+        return Window(
+            self.opened, self.closed, passed=self.passed, rejected=dict(self.rejected), unscored=dict(self.unscored)
+        )
 
     def moments(self, name: str) -> Moments:
         """Return the moments of a signal by its name."""
@@ -247,7 +253,7 @@ class Window:
             "passed": self.passed,
             "rejected": self.rejected,
             "unscored": self.unscored,
-            **{name: self.moments(name).to_list() for name in _MOMENTS},
+            **{name: self.moments(name).to_list() for name in SIGNALS},
             "sketch": self.sketch.to_text(),
             "challenges": [self.challenges.hits, self.challenges.misses, self.challenges.unscored],
         }
@@ -256,14 +262,15 @@ class Window:
     def from_json(cls, found: dict[str, Any]) -> Self:
         """Read what `to_json` wrote, of the first layout too."""
         read = {
-            **{name: Moments.from_list(found[name]) for name in _MOMENTS if name in found},
+            **{name: Moments.from_list(found[name]) for name in SIGNALS if name in found},
             "sketch": ScoreSketch.from_text(found.get("sketch", "")),
             "challenges": Challenges(*found.get("challenges", ())),
         }
         return cls(**(found | read))
 
 
-_MOMENTS = ("pass_ratio", *LOOKS, "inference_ms")
+SIGNALS = ("pass_ratio", *LOOKS, "inference_ms")
+"""The fields of a window that are moments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +298,6 @@ class StationState:
     clock: float = -math.inf
     closed_until: float = -math.inf
     windows: list[Window] = field(default_factory=list)
-    learnt: int = 0
     late: int = 0
 
     def has_taken(self, partition: int, offset: int) -> bool:
@@ -342,13 +348,7 @@ class StationState:
         for window in over:
             self.windows.remove(window)
             self.closed_until = max(self.closed_until, window.closed)
-            self.learnt = min(self.learnt + window.passed, LEARNT_PARTS)
         return over
-
-    @property
-    def drift(self) -> DriftState:
-        """Return what can be said so far."""
-        return DriftState.STEADY if self.learnt >= LEARNT_PARTS else DriftState.LEARNING
 
     def to_bytes(self) -> bytes:
         """Return the state as JSON; floats are written so that they are read back to the last bit."""
@@ -359,7 +359,6 @@ class StationState:
                 "clock": _finite(self.clock),
                 "closed_until": _finite(self.closed_until),
                 "windows": [window.to_json() for window in self.windows],
-                "learnt": self.learnt,
                 "late": self.late,
             }
         )
@@ -370,14 +369,13 @@ class StationState:
         if raw is None:
             return cls()
         found = orjson.loads(raw)
-        if found["layout"] not in (_FIRST_LAYOUT, _LAYOUT):
+        if found["layout"] not in _READ_LAYOUTS:
             raise ValueError(f"the drift state has layout {found['layout']}; this program reads {_LAYOUT}")
         return cls(
             marks={int(partition): offset for partition, offset in found["marks"].items()},
             clock=_or_never(found["clock"]),
             closed_until=_or_never(found["closed_until"]),
             windows=[Window.from_json(window) for window in found["windows"]],
-            learnt=found["learnt"],
             late=found["late"],
         )
 
@@ -390,30 +388,26 @@ def event_time(verdict: Verdict, record_time: datetime) -> float:
     return min(verdict.times.captured, record_time).timestamp()
 
 
-def reports(key: StationKey, closed: list[Window], state: DriftState) -> Iterator[DriftReport]:
-    """Yield the report of each closed window. The same window of a station always has the same id."""
-    for window in closed:
-        opened, end = _instant(window.opened), _instant(window.closed)
-        yield DriftReport(
-            id=derived_id("drift-report", *key, opened.isoformat(), end.isoformat()),
-            **key._asdict(),
-            opened=opened,
-            closed=end,
-            passed=window.passed,
-            rejected=sum(window.rejected.values()),
-            unscored=window.unscored,
-            pass_ratio=window.pass_ratio.distribution(),
-            brightness=window.brightness.distribution(),
-            contrast=window.contrast.distribution(),
-            sharpness=window.sharpness.distribution(),
-            saturation=window.saturation.distribution(),
-            inference_ms=window.inference_ms.distribution(),
-            rejected_by_reason=window.rejected,
-            challenge_hits=window.challenges.hits,
-            challenge_misses=window.challenges.misses,
-            challenge_unscored=window.challenges.unscored,
-            state=state,
-        )
+def report(key: StationKey, window: Window, state: DriftState, alerts: tuple[DriftAlert, ...] = ()) -> DriftReport:
+    """Return the report of a closed window. The same window of a station always has the same id."""
+    opened, end = _instant(window.opened), _instant(window.closed)
+    signals: dict[str, Any] = {name: window.moments(name).distribution() for name in SIGNALS}
+    return DriftReport(
+        id=derived_id("drift-report", *key, opened.isoformat(), end.isoformat()),
+        **key._asdict(),
+        opened=opened,
+        closed=end,
+        passed=window.passed,
+        rejected=sum(window.rejected.values()),
+        unscored=window.unscored,
+        **signals,
+        rejected_by_reason=window.rejected,
+        challenge_hits=window.challenges.hits,
+        challenge_misses=window.challenges.misses,
+        challenge_unscored=window.challenges.unscored,
+        alerts=alerts,
+        state=state,
+    )
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

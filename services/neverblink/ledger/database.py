@@ -12,8 +12,18 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError,
 from sqlalchemy.exc import SQLAlchemyError as SqlFault
 from sqlalchemy.orm import Session
 
-from neverblink.events import Event, Verdict
-from neverblink.ledger.tables import SCHEMA_VERSION, DefectRow, LedgerVersion, Row, Table, defect_rows, row_of
+from neverblink.events import DriftReport, Event, Verdict
+from neverblink.ledger.tables import (
+    SCHEMA_VERSION,
+    DefectRow,
+    DriftAlertRow,
+    LedgerVersion,
+    Row,
+    Table,
+    alert_rows,
+    defect_rows,
+    row_of,
+)
 
 # SQLite binds at most 32 766 values in a statement (SQLITE_MAX_VARIABLE_NUMBER); a verdict has 33 columns.
 _ROWS_PER_STATEMENT = 500
@@ -59,11 +69,14 @@ class Database:
         """
         rows: dict[type[Table], dict[str, Row]] = {}
         verdicts: dict[str, Verdict] = {}
+        told: dict[str, DriftReport] = {}
         for item in events:
             table, row = row_of(item, recorded)
             rows.setdefault(table, {}).setdefault(item.id, row)
             if isinstance(item, Verdict):
                 verdicts.setdefault(item.id, item)
+            elif isinstance(item, DriftReport) and item.alerts:
+                told.setdefault(item.id, item)
         try:
             with self._engine.begin() as connection:
                 new = {
@@ -74,6 +87,8 @@ class Database:
                 defects = [row for identity in new & verdicts.keys() for row in defect_rows(verdicts[identity])]
                 for some in _slices(defects):
                     connection.execute(insert(DefectRow), some)
+                alerts = [row for identity in new & told.keys() for row in alert_rows(told[identity])]
+                self._insert(connection, DriftAlertRow, alerts, ("id", "stage"))
         except (DataError, IntegrityError, ValueError, OverflowError) as fault:
             raise UnkeepableError(_cause(fault)) from fault
         except SqlFault as fault:
@@ -92,13 +107,15 @@ class Database:
         """Close every connection."""
         self._engine.dispose()
 
-    def _insert(self, connection: Connection, table: type[Table], rows: list[Row]) -> list[str]:
+    def _insert(
+        self, connection: Connection, table: type[Table], rows: list[Row], identity: tuple[str, ...] = ("id",)
+    ) -> list[str]:
+        """Insert the rows whose identity is not there yet, and return the ids of those."""
         dialect = sqlite if self._engine.dialect.name == "sqlite" else postgresql
-        identity = table.__table__.c.id
         new: list[str] = []
         for some in _slices(rows):
-            statement = dialect.insert(table).on_conflict_do_nothing(index_elements=["id"])
-            new += connection.scalars(statement.values(some).returning(identity))
+            statement = dialect.insert(table).on_conflict_do_nothing(index_elements=identity)
+            new += connection.scalars(statement.values(some).returning(table.__table__.c.id))
         return new
 
     def _must_exist(self) -> None:

@@ -13,6 +13,7 @@ from neverblink.ledger.tables import (
     ActuationRow,
     DeadLetterRow,
     DefectRow,
+    DriftAlertRow,
     DriftReportRow,
     ReviewRow,
     ShadowVerdictRow,
@@ -257,6 +258,16 @@ def gate_agreement(session: Session, since: datetime | None = None) -> list[Gate
         .order_by(ActuationRow.line)
     )
     return [GateAgreement(*row) for row in session.execute(query)]
+
+
+def drift_alerts(session: Session, since: datetime | None = None, *, line: str | None = None) -> list[DriftAlertRow]:
+    """Return the stages of drift alerts since then, oldest first; of one line or of all."""
+    query = select(DriftAlertRow).order_by(DriftAlertRow.at, DriftAlertRow.id, DriftAlertRow.stage)
+    if since is not None:
+        query = query.where(DriftAlertRow.at >= since)
+    if line is not None:
+        query = query.where(DriftAlertRow.line == line)
+    return list(session.scalars(query))
 
 
 def latest_verdicts(session: Session, limit: int, recorded_since: datetime | None = None) -> list[LatestVerdict]:

@@ -207,6 +207,32 @@ class DriftReportRow(Table):
     recorded: Mapped[datetime]
 
 
+class DriftAlertRow(Table):
+    """One stage of an alert (raised, escalated, cleared), with the report that told it."""
+
+    __tablename__ = "drift_alerts"
+    __table_args__ = (Index("drift_alerts_station_at", "line", "station", "at"),)
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    stage: Mapped[str] = mapped_column(String(32), primary_key=True)
+    report: Mapped[str]
+    line: Mapped[str]
+    station: Mapped[str]
+    product: Mapped[str]
+    artifact: Mapped[str]
+    signal: Mapped[str]
+    severity: Mapped[str]
+    since: Mapped[datetime]
+    raised: Mapped[datetime]
+    at: Mapped[datetime]
+    expected: Mapped[float]
+    found: Mapped[float]
+    level: Mapped[float]
+    change: Mapped[str]
+    cause: Mapped[str]
+    next_step: Mapped[str]
+
+
 class DeadLetterRow(Table):
     """Where a poison record came from and why it could not be read. Its bytes stay on the topic."""
 
@@ -266,6 +292,15 @@ def defect_rows(verdict: Verdict) -> Iterator[Row]:
             "position": position,
             **defect.model_dump(exclude={"bbox"}, mode="json"),
             **defect.bbox.model_dump(),
+        }
+
+
+def alert_rows(report: DriftReport) -> Iterator[Row]:
+    """Yield a report's alerts as rows, in their order."""
+    for alert in report.alerts:
+        place = {"report": report.id, "line": report.line, "station": report.station, "product": report.product}
+        yield {**place, **alert.model_dump(exclude={"stage", "severity"}), "stage": alert.stage.value} | {
+            "severity": alert.severity.value
         }
 
 

@@ -1,0 +1,170 @@
+"""What the drift service costs: verdicts a second through one worker, memory and bytes a state, and linearity.
+
+`counting` is the service's own work without Kafka: count, watch, and make what is kept. `worker` is the process itself
+on the development broker, from a topic that is full until every verdict is counted. The baseline in both is 1,000
+states.
+"""
+
+import argparse
+import asyncio
+import gc
+import resource
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import orjson
+from aiokafka.admin import AIOKafkaAdminClient
+
+from neverblink.demo.drift_simulation import Simulation, write_plant
+from neverblink.demo.processes import Services
+from neverblink.drift.changelog import app_id
+from neverblink.drift.history import Calendar
+from neverblink.drift.scenarios import SCENARIOS, Line
+from neverblink.drift.station_watch import StationWatch
+from neverblink.drift.stations import Stations
+from neverblink.drift.statistics import Windowing
+from neverblink.events import ArtifactRef, Decision, Quality, Times, Verdict
+from neverblink.events.identity import verdict_id
+from neverblink.kafka import EventProducer, ensure_topics
+from neverblink.kafka.connection import connection_settings
+from neverblink.kafka.local_kafka import free_port
+from neverblink.plant import Kafka
+
+START = datetime(2026, 3, 2, 6, tzinfo=UTC)
+ARTIFACT = ArtifactRef(name="part", version="1", digest="sha256:" + "a" * 64)
+SECONDS = 6.0
+A_STATE = 22
+"""Verdicts of each state: two windows of a minute are closed, and the third is open."""
+
+
+def verdicts(states: int) -> Iterator[Verdict]:
+    """Yield ten parts a minute of so many stations, twenty to a line."""
+    for number in range(A_STATE):
+        for state in range(states):
+            captured = START + timedelta(seconds=number * SECONDS + state * SECONDS / states)
+            identity = f"{state}-{number}"
+            yield Verdict(
+                id=verdict_id(identity), frame_id=identity, line=f"line-{state // 20}", station=f"s{state % 20}",
+                product="part", part=identity, seq=number, decision=Decision.PASS, score=0.5, threshold=1.0,
+                ratio=0.45 + 0.001 * (state % 97), artifact=ARTIFACT,
+                quality=Quality(brightness=0.4, contrast=0.1, sharpness=180, saturation=0.01),
+                times=Times(captured=captured, batched=captured, scored=captured), deadline=captured,
+            )  # fmt: skip
+
+
+def resident_mib(pid: int | str = "self") -> float:
+    """Return the resident memory of a process."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def counting(states: int) -> tuple[float, float, float, float]:
+    """Return µs a verdict, MiB of the states alone, bytes kept a state and bytes written a verdict."""
+    stream = list(verdicts(states))
+    kept: dict[bytes, int] = {}
+    gc.collect()
+    before = resident_mib()
+    stations = Stations(Windowing(60, 10), Calendar(), lambda _: None)
+    written, began = 0, time.process_time()
+    for offset, verdict in enumerate(stream):
+        taken = stations.take(verdict, (0, offset), verdict.times.captured.timestamp())
+        for key, value in taken.changes.items():
+            kept[key] = len(value or b"")
+            written += kept[key]
+    spent = time.process_time() - began
+    return (
+        1e6 * spent / len(stream),
+        resident_mib() - before,
+        sum(kept.values()) / states,
+        written / len(stream),
+    )
+
+
+def grown_bytes(weeks: int) -> tuple[int, int]:
+    """Return the bytes of one state after so many weeks: what is written with a window, and with a shift."""
+    watch, calendar = StationWatch(), Calendar()
+    for window in Line(SCENARIOS[0], 0, per_minute=2, window_s=1800).windows(weeks):
+        watch.take(window, calendar)
+    return len(orjson.dumps(watch.to_json())), len(watch.history.archive())
+
+
+async def worker(states: int, folder: Path) -> tuple[float, float]:
+    """Return verdicts a second and MiB of a worker that counts a full topic."""
+    services = Services(folder / "logs")
+    try:
+        port = free_port()
+        await services.start("broker", "broker", "--port", str(port))
+        await services.until_ready(["broker"], 60, lambda _: None)
+        kafka = Kafka(bootstrap=f"127.0.0.1:{port}", partitions=4)
+        write_plant(folder, kafka, Simulation(SCENARIOS[0], per_minute=10))
+        await ensure_topics(kafka)
+        count = 0
+        async with EventProducer(kafka, source="/bench", client_id="bench") as producer:
+            some: list[asyncio.Task[object]] = []
+            for count, verdict in enumerate(verdicts(states), start=1):  # noqa: B007 - counted to the end
+                some.append(asyncio.create_task(producer.send(verdict)))
+                if len(some) >= 500:
+                    await asyncio.gather(*some)
+                    some = []
+            await asyncio.gather(*some)
+        await services.start("drift", "drift", "--plant", str(folder / "plant.yaml"))
+        await services.until_ready(["drift"], 120, lambda _: None)
+        began = time.monotonic()
+        while await committed(kafka) < count:
+            services.check()
+            await asyncio.sleep(0.2)
+        return count / (time.monotonic() - began), resident_mib(services.pid("drift"))
+    finally:
+        await services.stop()
+
+
+async def committed(kafka: Kafka) -> int:
+    """Return how many verdicts the service has acknowledged."""
+    admin = AIOKafkaAdminClient(**connection_settings(kafka, "bench"))
+    await admin.start()
+    try:
+        offsets = await admin.list_consumer_group_offsets(app_id(kafka))
+    finally:
+        await admin.close()
+    return sum(
+        max(0, meta.offset) for place, meta in offsets.items() if place.topic == f"{kafka.topic_prefix}.verdicts"
+    )
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--states", type=int, nargs="+", default=[1000, 4000])
+    parser.add_argument("--without-worker", action="store_true", help="only what needs no broker")
+    given = parser.parse_args()
+    print("| counting, states | µs a verdict | over the first | MiB | MiB a 1,000 | kept, bytes a state | written |")
+    print("|---|---|---|---|---|---|---|")
+    first = None
+    for states in given.states:
+        micros, mib, kept, written = counting(states)
+        first = first or micros
+        print(
+            f"| {states:,} | {micros:.0f} | {micros / first:.2f} | {mib:.0f} | {1000 * mib / states:.1f} | {kept:,.0f} "
+            f"| {written:,.0f} bytes a verdict |",
+            flush=True,
+        )
+    print("\n| one state after | with a window | with a shift |\n|---|---|---|")
+    for weeks in (1, 4, 13):
+        window, shift = grown_bytes(weeks)
+        print(f"| {weeks} weeks | {window:,} bytes | {shift:,} bytes |", flush=True)
+    if given.without_worker:
+        return
+    print("\n| worker, states | verdicts/s | over the first | MiB |\n|---|---|---|---|")
+    first = None
+    for states in given.states:
+        with tempfile.TemporaryDirectory(prefix="neverblink-bench-") as folder:
+            rate, mib = asyncio.run(worker(states, Path(folder)))
+        first = first or rate
+        print(f"| {states:,} | {rate:,.0f} | {rate / first:.2f} | {mib:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""Where an alert goes besides the topic: a log line, a counter, and the webhook when there is one."""
+
+from neverblink import telemetry
+from neverblink.drift.webhook import Webhook
+from neverblink.events import AlertStage, DriftReport
+
+
+class AlertSink:
+    """Tells what reports carry. After a crash an alert may be told once more, with the same id."""
+
+    def __init__(self, webhook: Webhook | None = None) -> None:
+        self._webhook = webhook
+        self._log = telemetry.logger("drift")
+        self._told = telemetry.meter("drift").create_counter(
+            "neverblink.drift.alerts", unit="{alert}", description="Raised, escalated and cleared."
+        )
+
+    def tell(self, report: DriftReport) -> None:
+        """Tell each alert of a report; never waits."""
+        for alert in report.alerts:
+            place = {"line": report.line, "station": report.station}
+            self._told.add(1, {**place, "signal": alert.signal, "stage": alert.stage, "severity": alert.severity})
+            say = self._log.info if alert.stage is AlertStage.CLEARED else self._log.warning
+            say(
+                f"drift of {report.line}/{report.station} {alert.stage}: {alert.change}. Likely {alert.cause}."
+                f" Next: {alert.next_step}",
+                extra={"fields": {**place, "product": report.product, "alert": alert.id, "signal": alert.signal}},
+            )
+            if self._webhook is not None:
+                self._webhook.post(report, alert)

@@ -1,0 +1,253 @@
+"""All the states of a worker's lines: a verdict in, reports and what to keep out. Pure: no clock, no Kafka, no Faust.
+
+What is kept of a state lies under three keys, because it changes at three paces:
+
+- its key itself, with every verdict: marks and open windows (`StationState`);
+- `watch:` and its key, with every window: what is normal, charts, the running hour, shift and week (`StationWatch`);
+- `past:` and its key, with every shift: the shifts and weeks that are over (`packed_span`).
+
+`alerts:LINE/STATION` is the `AlertBook` of a station, over all its products and artifacts.
+
+A process may die between any two of these writes. Each of them knows by itself what it has taken: the state by its
+marks, the watch by the end of its last window, the book by the moment of each signal. So they are written in the order
+alerts, past, watch, state, and whatever comes again changes only what had not been written.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+
+from neverblink.drift.alerts import AlertBook, Observation, Signal, Transition
+from neverblink.drift.causes import explained
+from neverblink.drift.history import Calendar
+from neverblink.drift.station_watch import StationWatch
+from neverblink.drift.statistics import NO_ARTIFACT, StationKey, StationState, Window, Windowing, report
+from neverblink.events import DriftAlert, DriftReport, DriftState, Verdict
+
+ARTIFACTS_KEPT = 4
+"""States of a station's product that are kept: the artifact that scores, and those that a rollback may bring back."""
+
+ALERTS, PAST, WATCH = b"alerts:", b"past:", b"watch:"
+_LAYOUT = 1
+_COUNTED_ALONE = {Signal.CHALLENGE_MISSED, Signal.CHALLENGE_ABSENT}
+
+Read = Callable[[bytes], bytes | None]
+
+
+@dataclass(slots=True)
+class Taken:
+    """What a verdict leads to; `changes` are to be written in their order, None deletes."""
+
+    reports: list[DriftReport] = field(default_factory=list)
+    changes: dict[bytes, bytes | None] = field(default_factory=dict)
+    is_new: bool = False
+    late: int = 0
+
+
+@dataclass(slots=True)
+class _Station:
+    """A state, its watch once it was needed, and what of it has changed since it was written."""
+
+    key: StationKey
+    state: StationState
+    watch: StationWatch | None = None
+    past_changed: bool = False
+    watch_changed: bool = False
+
+
+class Stations:
+    """The states that one worker holds. `read` returns what is kept under a key; watches are read when needed.
+
+    `limit_factor` widens (above 1) or narrows every limit of a measured signal or a rate.
+    """
+
+    def __init__(self, windowing: Windowing, calendar: Calendar, read: Read, *, limit_factor: float = 1.0) -> None:
+        self._windowing = windowing
+        self._calendar = calendar
+        self._read = read
+        self._limit_factor = limit_factor
+        self._held: dict[bytes, _Station] = {}
+        self._books: dict[tuple[str, str], AlertBook] = {}
+        self._books_changed: set[tuple[str, str]] = set()
+        self._unwritten: dict[int, set[bytes]] = {}
+        # Per line, station and product, the state whose verdict came last: its artifact is the one that scores now.
+        self._current: dict[tuple[str, str, str], bytes] = {}
+
+    def load(self, kept: Iterable[bytes], owned: set[int]) -> None:
+        """Take the states of these partitions from what is kept. Raises ValueError for another layout."""
+        self.clear()
+        for raw in kept:
+            if raw.startswith((ALERTS, PAST, WATCH)):
+                continue
+            state = StationState.from_bytes(self._read(raw))
+            if owned.issuperset(state.marks):
+                self._hold(raw, StationKey.from_bytes(raw), state)
+        for raw, station in self._held.items():
+            self._note_current(raw, station)
+
+    def clear(self) -> None:
+        """Forget everything; it is kept elsewhere."""
+        self._held.clear()
+        self._books.clear()
+        self._books_changed.clear()
+        self._unwritten.clear()
+        self._current.clear()
+
+    def __iter__(self) -> Iterator[tuple[bytes, StationState]]:
+        """Iterate over keys and states, as they are now."""
+        return iter([(raw, station.state) for raw, station in self._held.items()])
+
+    def place_of(self, verdict: Verdict) -> bytes:
+        """Return the key of the state that counts a verdict.
+
+        One that no artifact scored belongs to the artifact that scores the product at that station now: a rate of
+        unscored parts needs both in one state.
+        """
+        key = StationKey.of(verdict)
+        if key.artifact == NO_ARTIFACT:
+            return self._current.get(key[:3], key.to_bytes())
+        return key.to_bytes()
+
+    def take(self, verdict: Verdict, place: tuple[int, int], moment: float) -> Taken:
+        """Count a verdict at `place` (partition, offset); one that was counted before changes nothing."""
+        raw = self.place_of(verdict)
+        station = self._held.get(raw)
+        forgotten: dict[bytes, bytes | None] = {}
+        if station is None:
+            forgotten = self._outdated(StationKey.from_bytes(raw))
+            station = self._hold(raw, StationKey.from_bytes(raw), StationState.from_bytes(self._read(raw)))
+        if station.state.has_taken(*place):
+            return Taken()
+        late = station.state.late
+        closed = station.state.take(verdict, place, moment, self._windowing)
+        self._note_current(raw, station)
+        reports = self._watched(station, closed)
+        return Taken(reports, forgotten | self._changes(place[0], raw), is_new=True, late=station.state.late - late)
+
+    def close_quiet(self, raw: bytes, silent_s: float) -> list[DriftReport]:
+        """Report the windows of a state that has been silent for so long; it is written with the next verdict."""
+        station = self._held[raw]
+        return self._watched(station, station.state.close_quiet(silent_s, self._windowing))
+
+    def states_now(self) -> Iterator[tuple[str, str, DriftState]]:
+        """Yield line, station and what is said of it, of each station whose alerts or watch were needed so far."""
+        found: dict[tuple[str, str], DriftState] = {}
+        for raw in self._current.values():
+            station = self._held[raw]
+            if station.watch is not None:
+                place, said = station.key[:2], self._said(station)
+                found[place] = max(found.get(place, said), said, key=list(DriftState).index)
+        return ((*place, said) for place, said in found.items())
+
+    def _hold(self, raw: bytes, key: StationKey, state: StationState) -> _Station:
+        station = self._held[raw] = _Station(key, state)
+        return station
+
+    def _note_current(self, raw: bytes, station: _Station) -> None:
+        place = station.key[:3]
+        current = self._held.get(self._current.get(place, b""))
+        if current is None or current.key.artifact == NO_ARTIFACT or _newest(station) >= _newest(current):
+            self._current[place] = raw
+
+    def _watched(self, station: _Station, closed: list[Window]) -> list[DriftReport]:
+        reports = []
+        if closed:
+            for partition in station.state.marks:
+                self._unwritten.setdefault(partition, set()).add(station.key.to_bytes())
+        for window in closed:
+            watch = self._watch(station)
+            before = watch.history.newest_past
+            observations = watch.take(window, self._calendar)
+            station.past_changed |= watch.history.newest_past != before
+            station.watch_changed = True
+            alerts = self._alerts(station, window, observations)
+            reports.append(report(station.key, window, self._said(station), tuple(alerts)))
+        return reports
+
+    def _alerts(self, station: _Station, window: Window, observations: list[Observation]) -> list[DriftAlert]:
+        key, place = station.key, station.key[:2]
+        if self._held.get(self._current.get(key[:3], b"")) is not station:
+            return []  # what an artifact saw last, after another one has taken over
+        book = self._book(place)
+        self._books_changed.add(place)
+        done: list[tuple[Transition, dict[Signal, Observation]]] = []
+        for transition in book.swap(key, window.closed):
+            old = self._held.get(key._replace(artifact=transition.alert.artifact).to_bytes())
+            done.append((transition, self._watch(old).latest if old is not None else {}))
+        for observation in observations:
+            if observation.signal not in _COUNTED_ALONE:
+                observation = replace(observation, level=observation.level / self._limit_factor)
+            done += [(transition, self._watch(station).latest) for transition in book.take(key, observation)]
+        return [explained(key, transition, latest, self._calendar.zone) for transition, latest in done]
+
+    def _said(self, station: _Station) -> DriftState:
+        alerts = self._book(station.key[:2]).open.values()
+        if alerts:
+            return DriftState.ACT if any(alert.acts for alert in alerts) else DriftState.WATCH
+        learning = self._watch(station).is_learning(station.state.closed_until)
+        return DriftState.LEARNING if learning else DriftState.STEADY
+
+    def _watch(self, station: _Station) -> StationWatch:
+        if station.watch is None:
+            raw = station.key.to_bytes()
+            kept = self._read(WATCH + raw)
+            if kept is None:
+                station.watch = StationWatch()
+            else:
+                station.watch = StationWatch.from_json(_checked(kept), self._read(PAST + raw) or b"")
+        return station.watch
+
+    def _book(self, place: tuple[str, str]) -> AlertBook:
+        book = self._books.get(place)
+        if book is None:
+            kept = self._read(_book_key(place))
+            book = self._books[place] = AlertBook() if kept is None else AlertBook.from_json(_checked(kept))
+        return book
+
+    def _changes(self, partition: int, counted: bytes) -> dict[bytes, bytes | None]:
+        """Return what has changed of a partition's states; others can be written with an event of theirs alone."""
+        mine = {raw: self._held[raw] for raw in (*self._unwritten.pop(partition, ()), counted) if raw in self._held}
+        changes: dict[bytes, bytes | None] = {}
+        for place in {held.key[:2] for held in mine.values()} & self._books_changed:
+            changes[_book_key(place)] = _kept(self._books[place].to_json())
+            self._books_changed.discard(place)
+        for raw, held in mine.items():
+            if held.watch is not None and held.watch_changed:
+                if held.past_changed:
+                    changes[PAST + raw] = held.watch.history.archive()
+                changes[WATCH + raw] = _kept(held.watch.to_json())
+                held.past_changed = held.watch_changed = False
+            changes[raw] = held.state.to_bytes()
+        return changes
+
+    def _outdated(self, key: StationKey) -> dict[bytes, bytes | None]:
+        """Forget a product's oldest artifacts before one more comes, and return what is to be deleted."""
+        siblings = [(raw, held) for raw, held in self._held.items() if held.key[:3] == key[:3]]
+        siblings.sort(key=lambda item: _newest(item[1]))
+        deleted: dict[bytes, bytes | None] = {}
+        for raw, _ in siblings[: max(0, len(siblings) - ARTIFACTS_KEPT + 1)]:
+            del self._held[raw]
+            deleted |= dict.fromkeys((WATCH + raw, PAST + raw, raw))
+        return deleted
+
+
+def _newest(station: _Station) -> int:
+    return max(station.state.marks.values(), default=-1)
+
+
+def _book_key(place: tuple[str, str]) -> bytes:
+    return ALERTS + "/".join(place).encode()
+
+
+def _kept(values: dict[str, Any]) -> bytes:
+    return orjson.dumps({"layout": _LAYOUT} | values)
+
+
+def _checked(raw: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads(raw)
+    layout = found.pop("layout")
+    if layout != _LAYOUT:
+        raise ValueError(f"the drift state has layout {layout}; this program reads {_LAYOUT}")
+    return found

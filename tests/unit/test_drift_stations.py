@@ -1,0 +1,156 @@
+"""All states of a worker: whose verdict it is, what a crash leaves, and alerts over a change of model."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neverblink.drift.history import Calendar
+from neverblink.drift.stations import ARTIFACTS_KEPT, PAST, WATCH, Stations
+from neverblink.drift.statistics import StationKey, StationState, Windowing
+from neverblink.events import AlertStage, ArtifactRef, Decision, DriftReport, DriftState, Times, Verdict
+
+START = datetime(2026, 3, 2, 6, tzinfo=UTC)
+
+
+def artifact(letter: str) -> ArtifactRef:
+    return ArtifactRef(name="pcb", version="1", digest="sha256:" + letter * 64)
+
+
+def verdict(at_s: float, decision: Decision = Decision.PASS, *, model: str = "a", **changes: Any) -> Verdict:
+    captured = START + timedelta(seconds=at_s)
+    scored = decision is not Decision.UNSCORED
+    fields: dict[str, Any] = {
+        "id": f"v{at_s}", "frame_id": f"f{at_s}", "line": "line-1", "station": "top", "product": "pcb", "part": "1",
+        "seq": 1, "decision": decision, "reason": None if decision is Decision.PASS else "late",
+        "score": 0.5 if scored else None, "threshold": 1.0 if scored else None, "ratio": 0.5 if scored else None,
+        "artifact": artifact(model) if scored else None, "times": Times(captured=captured), "deadline": captured,
+    }  # fmt: skip
+    return Verdict(**{**fields, **changes})
+
+
+class Worker:
+    """Stations over a table that outlives them; a crash may keep only the first writes of the last verdict."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.table: dict[bytes, bytes] = {}
+        self.settings = settings
+        self.reports: list[DriftReport] = []
+        self.start()
+
+    def start(self) -> None:
+        self.stations = Stations(Windowing(60, 10), Calendar(), self.table.get, **self.settings)
+        self.stations.load(list(self.table), {0})
+
+    def take(self, verdict: Verdict, offset: int, *, writes: int | None = None) -> list[DriftReport]:
+        taken = self.stations.take(verdict, (0, offset), verdict.times.captured.timestamp())
+        self.reports += taken.reports
+        for key, value in list(taken.changes.items())[:writes]:
+            if value is None:
+                self.table.pop(key, None)
+            else:
+                self.table[key] = value
+        return taken.reports
+
+    def feed(self, verdicts: list[Verdict], first: int = 0) -> "Worker":
+        for offset, item in enumerate(verdicts, start=first):
+            self.take(item, offset)
+        return self
+
+    def state_keys(self) -> Iterator[StationKey]:
+        return (StationKey.from_bytes(raw) for raw in self.table if raw.count(b"/") == 3 and b"h:" not in raw[:6])
+
+
+def missed(at_s: float, **more: Any) -> Verdict:
+    """A known defect that passes: an alert at once."""
+    return verdict(at_s, challenge=True, **more)
+
+
+def stages(reports: list[DriftReport]) -> list[tuple[str, AlertStage]]:
+    return [(alert.signal, alert.stage) for report in reports for alert in report.alerts]
+
+
+def test_an_unscored_part_belongs_to_the_artifact_that_scores_now() -> None:
+    worker = Worker().feed([verdict(1), verdict(2, Decision.UNSCORED), verdict(3, model="b"), verdict(80, model="b")])
+    worker.take(verdict(81, Decision.UNSCORED), 4)
+    states = dict(worker.stations)
+    first, second = (states[StationKey("line-1", "top", "pcb", artifact(m).digest).to_bytes()] for m in "ab")
+    assert [window.unscored for window in first.windows] == [{"late": 1}]
+    assert second.windows[-1].unscored == {"late": 1}
+    assert len(states) == 2
+
+
+def test_an_alert_says_so_in_the_reports_state_until_it_is_cleared() -> None:
+    worker = Worker().feed([verdict(1), missed(2), verdict(80)])
+    (report,) = worker.reports
+    assert stages([report]) == [("challenge-missed", AlertStage.RAISED)]
+    assert report.state is DriftState.ACT
+    caught = [verdict(100 + 60 * n, Decision.REJECT, challenge=True, reason="anomaly") for n in range(4)]
+    worker.feed([*caught, verdict(500)], first=3)
+    assert stages(worker.reports)[1:] == [("challenge-missed", AlertStage.CLEARED)]
+    assert worker.reports[-1].state is DriftState.LEARNING
+
+
+def test_a_new_artifact_begins_to_learn_and_clears_what_was_open_with_the_reason() -> None:
+    worker = Worker().feed([verdict(1), missed(2), verdict(80)])
+    worker.feed([verdict(100, model="b"), verdict(200, model="b")], first=3)
+    (cleared,) = [alert for report in worker.reports[1:] for alert in report.alerts]
+    assert (cleared.stage, cleared.artifact) == (AlertStage.CLEARED, artifact("a").digest)
+    assert "another artifact scores now: sha256:bbbb" in cleared.change
+    assert worker.reports[-1].state is DriftState.LEARNING
+
+
+def test_what_an_outgoing_artifact_saw_last_raises_nothing_about_its_successor() -> None:
+    worker = Worker().feed([verdict(1), missed(2), verdict(3, model="b"), verdict(200, model="b")])
+    raw = StationKey("line-1", "top", "pcb", artifact("a").digest).to_bytes()
+    assert stages(worker.stations.close_quiet(raw, 1000)) == []
+
+
+def test_one_alert_is_open_for_a_signal_and_station_over_all_products() -> None:
+    other: dict[str, Any] = {"product": "disc", "model": "c"}
+    worker = Worker().feed([verdict(1), missed(2), verdict(80), missed(90, **other), verdict(200, **other)])
+    assert stages(worker.reports) == [("challenge-missed", AlertStage.RAISED)]
+
+
+def test_of_a_product_only_the_newest_artifacts_are_kept() -> None:
+    worker = Worker().feed([verdict(200 * n, model=letter) for n, letter in enumerate("abcdef0")])
+    kept = {key.artifact for key in worker.state_keys()}
+    assert kept == {artifact(letter).digest for letter in "abcdef0"[-ARTIFACTS_KEPT:]}
+
+
+def test_wider_limits_do_not_excuse_a_known_defect_that_passes() -> None:
+    worker = Worker(limit_factor=4.0).feed([verdict(1), missed(2), verdict(80)])
+    assert stages(worker.reports) == [("challenge-missed", AlertStage.RAISED)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    crashes=st.lists(st.tuples(st.integers(0, 149), st.integers(0, 4), st.integers(1, 20)), max_size=4),
+    misses=st.sets(st.integers(0, 149), max_size=3),
+)
+def test_a_crash_after_any_write_leaves_the_same_counts_and_tells_the_same_alerts(
+    crashes: list[tuple[int, int, int]], misses: set[int]
+) -> None:
+    stream = [missed(7.0 * n) if n in misses else verdict(7.0 * n) for n in range(150)]
+    calm = Worker().feed(stream)
+    worker = Worker()
+    by_offset = {offset: (writes, back) for offset, writes, back in crashes}
+    for offset, item in enumerate(stream):
+        writes, back = by_offset.get(offset, (None, 0))
+        worker.take(item, offset, writes=writes)
+        if back:
+            worker.start()
+            for again in range(max(0, offset - back), offset + 1):
+                worker.take(stream[again], again)
+    for raw in calm.table:
+        if raw.startswith(WATCH):
+            key = raw.removeprefix(WATCH)
+            assert StationState.from_bytes(worker.table[key]).marks == StationState.from_bytes(calm.table[key]).marks
+            assert worker.table[raw] == calm.table[raw]
+            assert worker.table.get(PAST + key) == calm.table.get(PAST + key)
+    first: dict[str, DriftReport] = {}
+    for report in worker.reports:
+        first.setdefault(report.id, report)
+    assert list(first.values()) == calm.reports
