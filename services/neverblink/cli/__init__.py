@@ -7,7 +7,7 @@ import typer
 # The order of the imports is the order of `--help`.
 # isort: off
 from neverblink.cli.application import EXIT_BAD_INPUT, app
-from neverblink.cli import services, site, training, inspection, artifacts, models, demo  # noqa: F401
+from neverblink.cli import services, site, training, retraining, inspection, artifacts, models, demo  # noqa: F401
 # isort: on
 
 __all__ = ["app", "main", "sentence_of"]

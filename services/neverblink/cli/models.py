@@ -12,22 +12,25 @@ if TYPE_CHECKING:
     from neverblink.trainer.model_changes import Stamp
 
 
-_LINES = Annotated[list[str] | None, typer.Option("--line", help="All stations of a line; may be given again.")]
-_STATIONS = Annotated[list[str] | None, typer.Option("--station", help="LINE/STATION; may be given again.")]
-_PRODUCT = Annotated[str | None, typer.Option("--product", help="All stations that inspect it.")]
+LINES = Annotated[list[str] | None, typer.Option("--line", help="All stations of a line; may be given again.")]
+STATIONS = Annotated[list[str] | None, typer.Option("--station", help="LINE/STATION; may be given again.")]
+PRODUCT = Annotated[str | None, typer.Option("--product", help="All stations that inspect it.")]
 _THRESHOLD = Annotated[
     float | None, typer.Option(min=1e-6, help="Score above which a part is rejected. Default: the artifact's own.")
 ]
-_BY = Annotated[str | None, typer.Option("--by", help="Who changes it. Default: the user of this machine.")]
-_WHY = Annotated[str | None, typer.Option("--why", help="Why, for those who look later.")]
+BY = Annotated[str | None, typer.Option("--by", help="Who changes it. Default: the user of this machine.")]
+WHY = Annotated[str | None, typer.Option("--why", help="Why, for those who look later.")]
+_FORCE = Annotated[
+    bool, typer.Option("--force", help="Even if its retraining refused it; needs --why, and stays on record.")
+]
 
 
 @models_app.command("show")
 def models_show(
     plant: PLANT = DEFAULT_PLANT,
-    line: _LINES = None,
-    station: _STATIONS = None,
-    product: _PRODUCT = None,
+    line: LINES = None,
+    station: STATIONS = None,
+    product: PRODUCT = None,
     seen: Annotated[
         float, typer.Option(min=0, max=3600, help="Compare with the verdicts of so many seconds; 0 does not.")
     ] = 30.0,
@@ -50,12 +53,13 @@ def models_activate(
         str, typer.Argument(help="Artifact folder, its name under storage.artifacts, or its URL in the store.")
     ],
     plant: PLANT = DEFAULT_PLANT,
-    line: _LINES = None,
-    station: _STATIONS = None,
-    product: _PRODUCT = None,
+    line: LINES = None,
+    station: STATIONS = None,
+    product: PRODUCT = None,
     threshold: _THRESHOLD = None,
-    by: _BY = None,
-    why: _WHY = None,
+    by: BY = None,
+    why: WHY = None,
+    force: _FORCE = False,
 ) -> None:
     """Let a model score, from the next frame on that a scorer takes once it has opened it; no frame is lost.
 
@@ -67,7 +71,7 @@ def models_activate(
     from neverblink.trainer.models_commands import Which, run_activate
 
     which = Which(line or (), station or (), product)
-    run_activate(load_plant(plant), which, artifact, threshold, _stamp(by, why), wide_console())
+    run_activate(load_plant(plant), which, artifact, threshold, stamp_of(by, why), wide_console(), force=force)
 
 
 @models_app.command("shadow")
@@ -77,12 +81,12 @@ def models_shadow(
     ] = None,
     off: Annotated[bool, typer.Option("--off", help="No model in shadow any more.")] = False,
     plant: PLANT = DEFAULT_PLANT,
-    line: _LINES = None,
-    station: _STATIONS = None,
-    product: _PRODUCT = None,
+    line: LINES = None,
+    station: STATIONS = None,
+    product: PRODUCT = None,
     threshold: _THRESHOLD = None,
-    by: _BY = None,
-    why: _WHY = None,
+    by: BY = None,
+    why: WHY = None,
 ) -> None:
     """Let a model score the same frames without acting, onto the topic of shadow verdicts."""
     from neverblink.plant import load_plant
@@ -91,7 +95,7 @@ def models_shadow(
     if (artifact is None) is not off:
         raise typer.BadParameter("name an artifact, or --off, and not both")
     which = Which(line or (), station or (), product)
-    run_shadow(load_plant(plant), which, artifact, threshold, _stamp(by, why), wide_console())
+    run_shadow(load_plant(plant), which, artifact, threshold, stamp_of(by, why), wide_console())
 
 
 @models_app.command("threshold")
@@ -101,11 +105,11 @@ def models_threshold(
     ] = None,
     own: Annotated[bool, typer.Option("--own", help="The artifact's own again.")] = False,
     plant: PLANT = DEFAULT_PLANT,
-    line: _LINES = None,
-    station: _STATIONS = None,
-    product: _PRODUCT = None,
-    by: _BY = None,
-    why: _WHY = None,
+    line: LINES = None,
+    station: STATIONS = None,
+    product: PRODUCT = None,
+    by: BY = None,
+    why: WHY = None,
 ) -> None:
     """Edit the threshold of the active model. Its promise no longer holds: `neverblink calibrate` tells another."""
     from neverblink.plant import load_plant
@@ -114,43 +118,45 @@ def models_threshold(
     if (threshold is None) is not own:
         raise typer.BadParameter("name a threshold, or --own, and not both")
     run_threshold(
-        load_plant(plant), Which(line or (), station or (), product), threshold, _stamp(by, why), wide_console()
+        load_plant(plant), Which(line or (), station or (), product), threshold, stamp_of(by, why), wide_console()
     )
 
 
 @models_app.command("promote")
 def models_promote(
     plant: PLANT = DEFAULT_PLANT,
-    line: _LINES = None,
-    station: _STATIONS = None,
-    product: _PRODUCT = None,
-    by: _BY = None,
-    why: _WHY = None,
+    line: LINES = None,
+    station: STATIONS = None,
+    product: PRODUCT = None,
+    by: BY = None,
+    why: WHY = None,
+    force: _FORCE = False,
 ) -> None:
     """Let the model in shadow score. Scorers have it open already: it takes over within a second or so."""
     from neverblink.plant import load_plant
     from neverblink.trainer.models_commands import Which, run_promote
 
-    run_promote(load_plant(plant), Which(line or (), station or (), product), _stamp(by, why), wide_console())
+    which = Which(line or (), station or (), product)
+    run_promote(load_plant(plant), which, stamp_of(by, why), wide_console(), force=force)
 
 
 @models_app.command("rollback")
 def models_rollback(
     plant: PLANT = DEFAULT_PLANT,
-    line: _LINES = None,
-    station: _STATIONS = None,
-    product: _PRODUCT = None,
-    by: _BY = None,
-    why: _WHY = None,
+    line: LINES = None,
+    station: STATIONS = None,
+    product: PRODUCT = None,
+    by: BY = None,
+    why: WHY = None,
 ) -> None:
     """Restore models, shadow and threshold as they were before the last change; a second time undoes the first."""
     from neverblink.plant import load_plant
     from neverblink.trainer.models_commands import Which, run_rollback
 
-    run_rollback(load_plant(plant), Which(line or (), station or (), product), _stamp(by, why), wide_console())
+    run_rollback(load_plant(plant), Which(line or (), station or (), product), stamp_of(by, why), wide_console())
 
 
-def _stamp(by: str | None, why: str | None) -> "Stamp":
+def stamp_of(by: str | None, why: str | None) -> "Stamp":
     """Return who changes models, why, and that it is now."""
     from neverblink.trainer.model_changes import Stamp
 

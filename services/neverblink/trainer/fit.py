@@ -148,14 +148,22 @@ class Fitted:
     images: int
 
 
-def fit(images: Sequence[Path], folder: Path, settings: FitSettings, progress: Progress = lambda *_: None) -> Fitted:
+def fit(
+    images: Sequence[Path],
+    folder: Path,
+    settings: FitSettings,
+    progress: Progress = lambda *_: None,
+    *,
+    judged: Mask | None = None,
+) -> Fitted:
     """Fit a PatchCore model to images of good parts and write it to `folder`.
 
     Every image goes into the memory bank, and every image calibrates the threshold: it is scored by a bank
     built without it (`folds` banks of all but one fold each). On magnetic tiles those scores have the median
     of fresh images; leaving only an image's own vectors out of the one bank puts it 2.5 % higher.
     `neighbours` above 0 turns on the re-weighting of eq. 7. Memory stays below `memory_gib`: what does not fit
-    is in a file, and many patches are condensed fold by fold, which serves all banks.
+    is in a file, and many patches are condensed fold by fold, which serves all banks. `judged` (R, h, w) bool are the
+    patches that another artifact judges; it takes the place of a region in the settings.
 
     With the engine openvino-bf16 or openvino-int8 the model is fitted twice, in fp32 and so, and refused when the
     second ranks worse or scores good parts otherwise. Raises VisionError.
@@ -174,7 +182,7 @@ def fit(images: Sequence[Path], folder: Path, settings: FitSettings, progress: P
     )
     checked = settings.engine in OWN_BANK
     extractor = FeatureExtractor(backbone, device=settings.device, engine="auto" if checked else settings.engine)
-    views = _Views(images, extractor, settings)
+    views = _Views(images, extractor, settings, judged)
     model, digests = _model(views, extractor, settings, progress)
     network: QuantisedNetwork | None = None
     if checked:
@@ -253,7 +261,9 @@ class _Views:
     Inputs of one image follow one another, tiles within brightness. `region` (R, h, w) bool is what is judged.
     """
 
-    def __init__(self, images: Sequence[Path], extractor: FeatureExtractor, settings: FitSettings) -> None:
+    def __init__(
+        self, images: Sequence[Path], extractor: FeatureExtractor, settings: FitSettings, judged: Mask | None
+    ) -> None:
         first = read_image(images[0])
         self.images = images
         self.size: tuple[int, int] = first.shape[:2]
@@ -263,7 +273,7 @@ class _Views:
         self.tiles = 1 if self.plan is None else len(self.plan.tiles(*self.size))
         self.an_image = self.tiles * len(settings.brightness)
         self._as_it_is = self.tiles * settings.brightness.index(1.0)
-        self.region = _region(settings, extractor, self.size)
+        self.region = _region(settings, extractor, self.size) if judged is None else judged
 
     def of(self, path: Path) -> list[Image]:
         """Return an image's inputs. Raises DatasetError when it is cut and has another size than the first."""

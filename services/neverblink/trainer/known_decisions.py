@@ -10,11 +10,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from neverblink.events import Decision, EventError, Verdict
-from neverblink.kafka import EventConsumer
+from neverblink.events import Decision, Verdict
 from neverblink.plant import Kafka
 from neverblink.trainer.inspection_rows import InspectionError
-from neverblink.trainer.topic_frames import SILENT_S, silent
+from neverblink.trainer.topic_events import events_since
 
 _COLUMNS = ("name", "decision", "reason", "ratio", "artifact_digest")
 
@@ -81,19 +80,8 @@ def known_from_verdicts(kafka: Kafka, lines: Sequence[str], since: datetime) -> 
 
 async def _verdicts(kafka: Kafka, lines: Sequence[str], since: datetime) -> dict[str, Known]:
     found: dict[str, Known] = {}
-    async with EventConsumer(kafka, "verdicts", client_id="inspect-verdicts", keys=lines) as consumer:
-        ends = await consumer.ends()
-        await consumer.seek_to_time(since)
-        while any(position < ends[place] for place, position in (await consumer.positions()).items()):
-            records = await consumer.poll(timeout_s=SILENT_S)
-            if not records:
-                raise silent(kafka)
-            for record in records:
-                try:
-                    verdict, _ = record.read(Verdict)
-                except EventError:
-                    continue  # not ours to judge: who publishes what is no verdict is told by its other readers
-                found.setdefault(verdict.frame_id, _known(verdict))
+    for verdict in await events_since(kafka, Verdict, lines, since, client_id="inspect-verdicts"):
+        found.setdefault(verdict.frame_id, _known(verdict))
     return found
 
 

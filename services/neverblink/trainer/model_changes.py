@@ -8,6 +8,9 @@ from neverblink.events import ModelSlots, PreviousSlots, Slot
 from neverblink.events.identity import derived_id
 from neverblink.plant import Plant
 
+_WHY_LENGTH = 2000
+"""What an event's `why` holds."""
+
 
 class ModelsError(ValueError):
     """A change of models that cannot be made; the message says which and what to do instead."""
@@ -89,6 +92,24 @@ def promoted(before: ModelSlots | None, target: Target, stamp: Stamp) -> ModelSl
     if shadow is None:
         raise ModelsError(f"{target.key} has no model in shadow; `neverblink models shadow` puts one there")
     return _event(before, target, stamp, shadow, None)
+
+
+def allowed(slot: Slot, refusal: str | None, stamp: Stamp, *, force: bool) -> Stamp:
+    """Return the stamp with which a model may score: one that its retraining refused (`refusal`) only by `force`.
+
+    What was overridden stays with the event. Raises ModelsError.
+    """
+    if refusal is None:
+        return stamp
+    name = f"{slot.artifact.name} {slot.artifact.version}"
+    if not force:
+        raise ModelsError(
+            f"{name} was refused by its retraining: {refusal}. Who knows better overrides it with --force and --why,"
+            " and both stay on record"
+        )
+    if stamp.why is None:
+        raise ModelsError(f"{name} was refused by its retraining: say why it shall score nevertheless, with --why")
+    return replace(stamp, why=f"forced: {stamp.why} (its retraining had refused it: {refusal})"[:_WHY_LENGTH])
 
 
 def rolled_back(before: ModelSlots | None, target: Target, history: Iterable[ModelSlots], stamp: Stamp) -> ModelSlots:

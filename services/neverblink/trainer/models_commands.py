@@ -58,11 +58,22 @@ class _Checked:
 
 
 def run_activate(
-    plant: Plant, which: Which, artifact: str, threshold: float | None, stamp: Stamp, console: Console
+    plant: Plant,
+    which: Which,
+    artifact: str,
+    threshold: float | None,
+    stamp: Stamp,
+    console: Console,
+    *,
+    force: bool = False,
 ) -> None:
-    """Make an artifact score the stations' frames. Raises ModelsError, VisionError or KafkaError."""
+    """Make an artifact score the stations' frames; one that its retraining refused, only by `force`.
+
+    Raises ModelsError, VisionError or KafkaError.
+    """
     chosen = which.of(plant)
     checked = _checked(plant, artifact, chosen, threshold)
+    stamp = model_changes.allowed(checked.slot, _refusal(checked.manifest), stamp, force=force)
     _publish(
         plant, chosen, lambda before, target, _: model_changes.activated(before, target, checked.slot, stamp), console,
         checked,
@@ -90,10 +101,19 @@ def run_threshold(plant: Plant, which: Which, threshold: float | None, stamp: St
     _publish(plant, which.of(plant), change, console)
 
 
-def run_promote(plant: Plant, which: Which, stamp: Stamp, console: Console) -> None:
-    """Make the model in shadow score."""
-    chosen = which.of(plant)
-    _publish(plant, chosen, lambda before, target, _: model_changes.promoted(before, target, stamp), console)
+def run_promote(plant: Plant, which: Which, stamp: Stamp, console: Console, *, force: bool = False) -> None:
+    """Make the model in shadow score; one that its retraining refused, only by `force`."""
+    store = ArtifactStore(plant.storage)
+
+    def change(before: ModelSlots | None, target: Target, _: list[ModelSlots]) -> ModelSlots:
+        event = model_changes.promoted(before, target, stamp)
+        slot = event.active
+        assert slot is not None
+        manifest, _digest = _manifest_at(store, slot.location)
+        allowed = model_changes.allowed(slot, _refusal(manifest), stamp, force=force)
+        return event.model_copy(update={"why": allowed.why})
+
+    _publish(plant, which.of(plant), change, console)
 
 
 def run_rollback(plant: Plant, which: Which, stamp: Stamp, console: Console) -> None:
@@ -104,6 +124,29 @@ def run_rollback(plant: Plant, which: Which, stamp: Stamp, console: Console) -> 
         lambda before, target, history: model_changes.rolled_back(before, target, history, stamp),
         console,
     )
+
+
+def scoring_slot(plant: Plant, chosen: Sequence[Target]) -> Slot:
+    """Return what scores these stations now: one model for all of them. Raises ModelsError, ArtifactError, KafkaError.
+
+    A threshold that was edited at some of the stations alone is another model here.
+    """
+
+    async def read() -> list[ModelSlots]:
+        await ensure_topics(plant.kafka, ("models",))
+        return await _history(plant)
+
+    state = {event.key: event for event in asyncio.run(read())}
+    found: dict[str, Slot] = {}
+    for target in chosen:
+        event = state.get(target.key)
+        slot = None if event is None or event.product != target.product else event.active
+        found[target.key] = slot or _plants_slot(plant, target.product)
+    slots = list(found.values())
+    if any(slot != slots[0] for slot in slots):
+        said = ", ".join(f"{key} by {_named(slot)}" for key, slot in found.items())
+        raise ModelsError(f"the stations are scored by different models ({said}): name fewer, or the champion's folder")
+    return slots[0]
 
 
 def _publish(
@@ -209,6 +252,11 @@ def _warn_of_another_backbone(
 def _manifest_at(store: ArtifactStore, location: str) -> tuple[Manifest, str]:
     with tempfile.TemporaryDirectory(prefix="neverblink-models-") as place:
         return store.manifest(location, Path(place))
+
+
+def _refusal(manifest: Manifest) -> str | None:
+    """Return why a model's retraining refused it, None when it did not, or the model comes from none."""
+    return None if manifest.retraining is None else manifest.retraining.refused
 
 
 def _reference(manifest: Manifest, digest: str) -> ArtifactRef:

@@ -70,10 +70,16 @@ def write_report(
     of known defects, are inline JPEG of at most 320 px. Raises ReportError, ImageError when a picture can no longer
     be read.
     """
-    written = check_place(path)
+    check_place(path)
     html = render(evaluation, subject=subject, defects=defects)
     known = {} if defects is None else {"known_defects": defects.as_dict()}
-    figures = orjson.dumps({"images_from": subject} | evaluation.as_dict() | known, option=orjson.OPT_INDENT_2)
+    return write_page(path, html, {"images_from": subject} | evaluation.as_dict() | known)
+
+
+def write_page(path: Path, html: str, values: dict[str, object]) -> Written:
+    """Write a page to `path` and its figures as JSON beside it, each whole or not at all. Raises ReportError."""
+    written = check_place(path)
+    figures = orjson.dumps(values, option=orjson.OPT_INDENT_2)
     try:
         for target, content in ((written.html, html.encode()), (written.json, figures + b"\n")):
             partial = _partial(target)

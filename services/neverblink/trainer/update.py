@@ -44,15 +44,16 @@ def update(
     *,
     version: str | None = None,
     share: float = 0.01,
+    normals: Sequence[Path] = (),
     weights: Path | None = None,
     progress: Progress = lambda *_: None,
 ) -> Updated:
     """Write the artifact to `out` with what its memory bank lacks to find these images of good parts normal.
 
-    A patch is surprising when it is farther from the bank than the median patch of these images; of those at most
-    `share` of all their patches go in, the farthest first. The threshold stays, and so does its promise: no patch is
-    farther from the larger bank than from the old one (eq. 7 aside). Images that the model was fitted to are skipped.
-    Raises VisionError.
+    A patch is surprising when it is farther from the bank than the median patch of `normals`, good parts that the model
+    has not seen (arXiv 2608.17775), or of these images where there are none. Of those at most `share` of all their
+    patches go in, the farthest first. The threshold stays, and so does its promise: no patch is farther from the larger
+    bank than from the old one (eq. 7 aside). Images that the model was fitted to are skipped. Raises VisionError.
     """
     if out.exists():
         raise UpdateError(f"{out} already exists; choose another folder for the updated artifact")
@@ -72,8 +73,12 @@ def update(
     for features, sizes in _looked_at(inspector, paths):
         before += [anomaly.score for anomaly in inspector.judge(features, sizes)]
         # A batch's median stands for it: the median of all would need every patch's distance in memory.
-        limits.append(surprise_limit(bank, _judged(features, artifact)))
+        if not normals:
+            limits.append(surprise_limit(bank, _judged(features, artifact)))
         progress("scoring", len(before), len(paths))
+    for features, _ in _looked_at(inspector, normals):
+        limits.append(surprise_limit(bank, _judged(features, artifact)))
+        progress("measuring what is normal", min(len(limits) * _BATCH, len(normals)), len(normals))
     learned, done = bank, 0
     for features, sizes in _looked_at(inspector, paths):
         patches = _judged(features, artifact)

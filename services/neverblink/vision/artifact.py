@@ -92,6 +92,18 @@ class Provenance(_Strict):
     software: dict[str, str] = Field(default={}, description="Versions of what computed it.")
 
 
+class Retraining(_Strict):
+    """How a challenger did against the champion that it was made from."""
+
+    champion: Digest
+    mode: Literal["refit", "correction"]
+    learnt: int = Field(ge=0, description="Confirmed normals that it learnt from.")
+    held_out: int = Field(ge=1, description="Confirmed normals that both models were tried on.")
+    refused: str | None = Field(
+        default=None, max_length=2000, description="Why it must not score; null: nothing speaks against it."
+    )
+
+
 class ValidatedEngine(_Strict):
     """An engine that was run on training images beside the one that made the bank."""
 
@@ -158,6 +170,7 @@ class Description(_Strict):
     quantised: Quantised | None = Field(default=None, description="The int8 network, when the engine is one.")
     calibration: Calibration
     provenance: Provenance
+    retraining: Retraining | None = Field(default=None, description="Its trial, when it was made by a retraining.")
     unet: UnetPart | None = Field(default=None, description="What segments known defects.")
     classifier: ClassifierPart | None = Field(default=None, description="What names the type of a region.")
 
@@ -319,6 +332,11 @@ def recalibrated(path: Path, calibration: Calibration, *, out: Path, overwrite: 
     return _rewritten(found, out, {"calibration": calibration}, found.bank, found.neighbours, overwrite=overwrite)
 
 
+def tried(found: Artifact, out: Path, retraining: Retraining) -> Artifact:
+    """Write an artifact to `out`, over itself if need be, with the result of its trial. Raises ArtifactError."""
+    return _rewritten(found, out, {"retraining": retraining}, found.bank, found.neighbours, overwrite=True)
+
+
 def extended(
     found: Artifact,
     out: Path,
@@ -356,6 +374,9 @@ def _rewritten(
     overwrite: bool = False,
 ) -> Artifact:
     described = {name: getattr(found.manifest, name) for name in Description.model_fields}
+    trial = found.manifest.retraining
+    # A model that was changed after its trial was never tried; one that was refused stays so until it is tried again.
+    described["retraining"] = trial if trial is not None and trial.refused is not None else None
     return save_artifact(
         out,
         Description(**{**described, **changed}),
