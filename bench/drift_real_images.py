@@ -1,11 +1,11 @@
-"""Light that falls to 70 % over real magnetic tiles: when drift says so, and what a retraining brings back.
+"""Light that falls over real magnetic tiles: when drift says so, and what a retraining brings back.
 
 A model is fitted to one part of the good tiles; the others, and defective ones, come as a stream of parts: days of
-steady light, then light that falls linearly to 70 %, then days at 70 %. There are more parts than tiles, so tiles come
-again, moved by up to two pixels and 1 % of brightness. Every part is really scored, and verdicts feed the drift
-service's own statistics in event time. Retraining learns each tile of the last days once. What it is judged by, the
-good and defective tiles of the data set's test folder at 70 %, is in neither stream nor training, but for the defects
-of the stream, which no model learns from. Writes a plot. About 6 minutes on 2 cores.
+steady light, then light that falls linearly to `--darkest`, then days at that. There are more parts than tiles, so
+tiles come again, moved by up to two pixels and 1 % of brightness. Every part is really scored, and verdicts feed the
+drift service's own statistics in event time. Retraining learns each tile of the last days once. What it is judged by,
+the good and defective tiles of the data set's test folder in the low light, is in neither stream nor training, but for
+the defects of the stream, which no model learns from. Writes a plot. About 6 minutes on 2 cores.
 """
 
 import argparse
@@ -48,7 +48,6 @@ CALM, FALLING, LOW = 2250, 1200, 350
 """Parts of each stretch; a day has 250, so the drift service has learnt its week before the light begins to fall."""
 A_DAY = 250
 A_WINDOW = 10
-DARKEST = 0.7
 DEFECTIVE = 0.02
 RECENT = 300
 """Good parts over which a false-reject rate is taken along the stream."""
@@ -62,6 +61,7 @@ _BATCH = 16
 class Stream:
     """What came of each part, (n,) each, and the alerts with the number of parts until then."""
 
+    darkest: float
     brightness: npt.NDArray[np.float64]
     good: npt.NDArray[np.bool_]
     ratio: npt.NDArray[np.float64]
@@ -88,9 +88,9 @@ class Stream:
         return next((part for part in range(CALM + 50, len(self.good), 10) if self.recent(part) >= 2 * calm > 0), None)
 
 
-def light(part: int) -> float:
+def light(part: int, darkest: float) -> float:
     """Return the light at a part as a share of what it was."""
-    return 1 - (1 - DARKEST) * float(np.clip((part - CALM) / FALLING, 0, 1))
+    return 1 - (1 - darkest) * float(np.clip((part - CALM) / FALLING, 0, 1))
 
 
 def moment(part: int) -> datetime:
@@ -107,12 +107,14 @@ def jittered(image: Image, factor: float, random: np.random.Generator) -> Image:
     return brightened(moved, factor * float(random.normal(1, 0.01)))
 
 
-def parts_of(good: Sequence[Image], defective: Sequence[Image], seed: int) -> Iterator[tuple[bool, float, Image]]:
+def parts_of(
+    good: Sequence[Image], defective: Sequence[Image], darkest: float, seed: int
+) -> Iterator[tuple[bool, float, Image]]:
     """Yield the parts of the stream: whether good, the light, the picture."""
     random = np.random.default_rng(seed)
     queue: list[int] = []
     for part in range(CALM + FALLING + LOW):
-        factor = light(part)
+        factor = light(part, darkest)
         if random.random() < DEFECTIVE:
             yield False, factor, jittered(defective[int(random.integers(len(defective)))], factor, random)
             continue
@@ -121,15 +123,17 @@ def parts_of(good: Sequence[Image], defective: Sequence[Image], seed: int) -> It
         yield True, factor, jittered(good[queue.pop()], factor, random)
 
 
-def run(artifact: Artifact, inspector: Inspector, good: Sequence[Image], defective: Sequence[Image]) -> Stream:
+def run(
+    artifact: Artifact, inspector: Inspector, good: Sequence[Image], defective: Sequence[Image], darkest: float
+) -> Stream:
     """Score the stream in batches and watch it as the drift service does."""
     count = CALM + FALLING + LOW
-    stream = Stream(np.empty(count), np.empty(count, np.bool_), np.empty(count))
+    stream = Stream(darkest, np.empty(count), np.empty(count, np.bool_), np.empty(count))
     watch, book, calendar = StationWatch(), AlertBook(), Calendar()
     waiting: list[tuple[bool, float, Image]] = []
     qualities: list[tuple[float, float, float, float]] = []
     done = 0
-    for made in parts_of(good, defective, seed=0):
+    for made in parts_of(good, defective, darkest, seed=0):
         waiting.append(made)
         if len(waiting) < _BATCH and done + len(waiting) < count:
             continue
@@ -191,25 +195,25 @@ def judged(
     )
 
 
-def confirmed_folder(place: Path, good: Sequence[Image]) -> Path:
+def confirmed_folder(place: Path, good: Sequence[Image], darkest: float) -> Path:
     """Write each tile of the last days once, dark and as it came, with the index that a review leaves."""
     place.mkdir()
     random = np.random.default_rng(1)
     rows = []
     for number, image in enumerate(good):
         name = f"{number:04}.png"
-        cv2.imwrite(str(place / name), jittered(image, DARKEST, random))
+        cv2.imwrite(str(place / name), jittered(image, darkest, random))
         captured = moment(CALM + FALLING + number)
         rows.append({"image": name, "captured": captured.isoformat(), "source": "reviewed-pass"})
     (place / "index.jsonl").write_bytes(b"\n".join(map(orjson.dumps, rows)))
     return place
 
 
-def known_defects(place: Path, defective: Sequence[Image], names: Sequence[str]) -> list[KnownPart]:
+def known_defects(place: Path, defective: Sequence[Image], names: Sequence[str], darkest: float) -> list[KnownPart]:
     """Write the stream's defective tiles in the low light, as people confirmed them."""
     place.mkdir()
     for number, image in enumerate(defective):
-        cv2.imwrite(str(place / f"{number:04}.png"), brightened(image, DARKEST))
+        cv2.imwrite(str(place / f"{number:04}.png"), brightened(image, darkest))
     return [KnownPart(place / f"{number:04}.png", name) for number, name in enumerate(names)]
 
 
@@ -221,7 +225,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--plot", type=Path, help="SVG file to write.")
     parser.add_argument("--only-default", action="store_true", help="Only the fit without brightened copies.")
+    parser.add_argument("--darkest", type=float, default=0.7, help="Share of the light that is left.")
     given = parser.parse_args()
+    darkest = given.darkest
     data = data_folder(parser, given.data)
     torch.set_num_threads(given.threads)
     began = time.perf_counter()
@@ -232,13 +238,13 @@ def main() -> None:
     stream_good, stream_bad = read_all(tiles[FITTED:]), read_all([image.path for image in streamed])
     test_good = read_all([image.path for image in test if image.defect is None])
     test_bad = read_all([image.path for image in kept])
-    dark_good, dark_bad = ([brightened(image, DARKEST) for image in images] for images in (test_good, test_bad))
+    dark_good, dark_bad = ([brightened(image, darkest) for image in images] for images in (test_good, test_bad))
     weights = weights_of(given.model, data)
     shown: dict[str, Stream] = {}
     with tempfile.TemporaryDirectory(prefix="neverblink-drift-") as scratch:
         place = Path(scratch)
-        folder = confirmed_folder(place / "confirmed", stream_good)
-        defects = known_defects(place / "defects", stream_bad, [str(image.defect) for image in streamed])
+        folder = confirmed_folder(place / "confirmed", stream_good, darkest)
+        defects = known_defects(place / "defects", stream_bad, [str(image.defect) for image in streamed], darkest)
         evidence = Evidence(confirmed_images(folder).normals, defects)
         for name, brightness in FITS[: 1 if given.only_default else None]:
             champion = place / f"champion-{len(brightness)}"
@@ -247,7 +253,7 @@ def main() -> None:
             )
             artifact = fit(tiles[:FITTED], champion, settings).artifact
             inspector = Inspector(artifact, extractor_of(artifact, weights=weights))
-            stream = shown[name] = run(artifact, inspector, stream_good, stream_bad)
+            stream = shown[name] = run(artifact, inspector, stream_good, stream_bad, darkest)
             print(
                 f"\n**{name}**: {len(artifact.bank)} vectors, promise {artifact.manifest.calibration.false_reject:.2%}"
             )
@@ -262,7 +268,7 @@ def main() -> None:
                 test_good,
                 test_bad,
             )
-            tell(f"champion, {DARKEST:.0%} light", champion, weights, dark_good, dark_bad)
+            tell(f"champion, {darkest:.0%} light", champion, weights, dark_good, dark_bad)
             for correct in (False, True):
                 out = place / f"challenger-{len(brightness)}-{correct}"
                 wish = RetrainSettings(WindowSettings(days=7), correct=correct, weights=weights)
@@ -273,7 +279,7 @@ def main() -> None:
                     continue
                 what = "corrected" if correct else "retrained"
                 escaping = f"{len(done.trial.escaping)} of {len(defects)}, {len(done.trial.newly_escaping)} newly"
-                name = f"{what} from {done.learnt}, {DARKEST:.0%} light"
+                name = f"{what} from {done.learnt}, {darkest:.0%} light"
                 tell(name, out, weights, dark_good, dark_bad, escaping)
                 before, after = done.trial.corrections
                 corrected.append(f"{what}: of {before} held-out false rejects {after} are left")
@@ -305,13 +311,13 @@ def tell_stream(stream: Stream) -> None:
     later = [(part, alert) for part, alert in stream.alerts if part > CALM]
     print(f"\n| stream | parts | light | false rejects, last {RECENT} good parts |\n|---|---|---|---|")
     print(f"| calm days; {early} alerts | 0 to {CALM} | 100 % | {calm:.1%} of all |")
-    for part, alert in later[:4]:
-        print(f"| alert on {alert.signal} | {part - CALM} after | {light(part):.1%} | {stream.recent(part):.1%} |")
+    marks = [(f"alert on {alert.signal}", part) for part, alert in later[:4]]
+    marks += [] if doubled is None else [("rate doubled", doubled)]
+    for what, part in sorted(marks, key=lambda mark: mark[1]):
+        print(f"| {what} | {part - CALM} after | {light(part, stream.darkest):.1%} | {stream.recent(part):.1%} |")
     if doubled is None:
         print("| rate doubled | never | | |")
-    else:
-        print(f"| rate doubled | {doubled - CALM} after | {light(doubled):.1%} | {stream.recent(doubled):.1%} |")
-    print(f"| end | {count - CALM} after | {DARKEST:.0%} | {stream.recent(count):.1%} |", flush=True)
+    print(f"| end | {count - CALM} after | {stream.darkest:.0%} | {stream.recent(count):.1%} |", flush=True)
     for _, alert in later[:1]:
         print(f"\nThe first alert: {alert.change}. Cause: {alert.cause}. Next: {alert.next_step}.")
 
@@ -322,6 +328,7 @@ def plot(shown: dict[str, Stream]) -> str:
     wide, high = width - left - 70, height - top - 70
     first, count = CALM - 1000, CALM + FALLING + LOW
     highest = max(stream.recent(part) for stream in shown.values() for part in range(first, count, 20))
+    darkest = min(stream.darkest for stream in shown.values())
     ceiling = max(0.02, np.ceil(highest * 20) / 20)
 
     def x(part: float) -> float:
@@ -346,13 +353,13 @@ def plot(shown: dict[str, Stream]) -> str:
         found.append(
             f'<text x="{left - 8}" y="{y(at) + 4:.1f}" text-anchor="end" fill="{soft}">{ceiling * at:.1%}</text>'
         )
-        shade = DARKEST + (1 - DARKEST) * at
+        shade = darkest + (1 - darkest) * at
         found.append(f'<text x="{left + wide + 8}" y="{y(at) + 4:.1f}" fill="{soft}">{100 * shade:.3g} %</text>')
     found += [
         f'<text x="{x(CALM + part):.1f}" y="{top + high + 18}" text-anchor="middle" fill="{soft}">{part}</text>'
         for part in range(-1000, count - CALM + 1, 500)
     ]
-    lit = [(x(part), y((light(part) - DARKEST) / (1 - DARKEST))) for part in range(first, count, 20)]
+    lit = [(x(part), y((light(part, darkest) - darkest) / (1 - darkest))) for part in range(first, count, 20)]
     found.append(line(lit, "#8b95a1", ' stroke-dasharray="5 4"'))
     for colour, (name, stream) in zip(colours, shown.items(), strict=False):
         rates = [(x(part), y(stream.recent(part) / ceiling)) for part in range(first, count, 20)]
