@@ -59,6 +59,7 @@ def test_scores_that_rise_are_blamed_on_what_the_image_says(
     ("signal", "cause"),
     [
         (Signal.BRIGHTNESS, Cause.LIGHT),
+        (Signal.CALIBRATION, Cause.SET_UP),
         (Signal.REJECTS_FEW, Cause.BLIND),
         (Signal.CHALLENGE_MISSED, Cause.BLIND),
         (Signal.CHALLENGE_ABSENT, Cause.PROCEDURE),
@@ -68,6 +69,13 @@ def test_scores_that_rise_are_blamed_on_what_the_image_says(
 )
 def test_other_signals_speak_for_themselves(signal: Signal, cause: Cause) -> None:
     assert likely_cause(signal, image()) is cause
+
+
+def test_scores_far_below_the_calibrations_mean_that_the_model_may_be_blind() -> None:
+    said = alert(seen(Signal.CALIBRATION, 0.4, 1.1), {})
+    assert "may have become blind" in said.cause
+    assert "known defective part" in said.next_step
+    assert "nearer to the threshold" in alert(seen(Signal.CALIBRATION, 1.3, 1.1), {}).cause
 
 
 def test_an_alert_says_what_changed_how_much_since_when_and_what_to_do() -> None:

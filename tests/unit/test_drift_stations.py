@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neverblink.drift.history import Calendar
+from neverblink.drift.scenarios import calibrated
 from neverblink.drift.stations import ARTIFACTS_KEPT, PAST, WATCH, Stations
 from neverblink.drift.statistics import StationKey, StationState, Windowing
 from neverblink.events import AlertStage, ArtifactRef, Decision, DriftReport, DriftState, Times, Verdict
@@ -133,7 +134,8 @@ def test_wider_limits_do_not_excuse_a_known_defect_that_passes() -> None:
 def test_a_crash_after_any_write_leaves_the_same_counts_and_tells_the_same_alerts(
     crashes: list[tuple[int, int, int]], misses: set[int]
 ) -> None:
-    stream = [missed(7.0 * n) if n in misses else verdict(7.0 * n) for n in range(150)]
+    told = [calibrated(seed) for seed in range(3)]  # as when the threshold is edited twice
+    stream = [(missed if n in misses else verdict)(7.0 * n, calibrated=told[n // 50]) for n in range(150)]
     calm = Worker().feed(stream)
     worker = Worker()
     by_offset = {offset: (writes, back) for offset, writes, back in crashes}

@@ -6,17 +6,18 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
-from neverblink.events import ArtifactRef, ModelSlots, Slot
+from neverblink.events import ArtifactRef, CalibratedScores, ModelSlots, Slot
 from neverblink.plant import Plant, Product
 from neverblink.scorer.model_loader import Model
 from neverblink.scorer.models import Models, Place
 from neverblink.scorer.slot_follower import latest
 from neverblink.vision.artifact import ArtifactError
-from neverblink.vision.hybrid import Policy
 
 TOP, SIDE, OTHER = ("line-1", "top"), ("line-1", "side"), ("line-2", "top")
+CALIBRATION = np.linspace(1, 3, 401, dtype=np.float32)
 
 
 @dataclass
@@ -40,9 +41,11 @@ class Opener:
             raise ArtifactError(f"model {letter} was altered")
         if letter == "0":
             raise MemoryError("no memory at all")
-        artifact = SimpleNamespace(name=letter, version="1", digest=f"sha256:{letter * 64}", threshold=2.0)
+        artifact = SimpleNamespace(
+            name=letter, version="1", digest=f"sha256:{letter * 64}", threshold=2.0, scores=CALIBRATION
+        )
         inspector: Any = SimpleNamespace(artifact=artifact)
-        return Model(product, inspector, Policy(), threshold)
+        return Model.of(product, inspector, threshold)
 
 
 @pytest.fixture
@@ -129,6 +132,23 @@ def test_an_edited_threshold_is_the_models(models: Models) -> None:
     again = models.active(*TOP, "pcb")
     assert again is not None
     assert again.threshold == 2.0
+
+
+def test_what_the_calibration_scored_is_held_against_the_threshold_in_force(models: Models) -> None:
+    """Scores from 1 to 3, evenly: of those up to the threshold, and as shares of it."""
+    for threshold, count, quantiles in (
+        (None, 201, (0.525, 0.625, 0.75, 0.875, 0.975)),
+        (2.5, 301, (0.43, 0.55, 0.7, 0.85, 0.97)),
+        (0.5, None, ()),
+    ):
+        change(models, wanted(slot("a", threshold)))
+        model = models.active(*TOP, "pcb")
+        assert model is not None
+        if count is None:
+            assert model.calibrated is None
+        else:
+            assert model.calibrated == CalibratedScores(count=count, quantiles=quantiles)
+            assert len(model.calibrated.model_dump_json()) < 100
 
 
 def test_a_broken_artifact_keeps_the_old_one_and_says_so_until_a_good_event(

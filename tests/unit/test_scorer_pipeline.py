@@ -13,7 +13,18 @@ import cv2
 import numpy as np
 import pytest
 
-from neverblink.events import ArtifactRef, DeadLetter, Decision, Event, Evidence, Frame, Times, Verdict, encode
+from neverblink.events import (
+    ArtifactRef,
+    CalibratedScores,
+    DeadLetter,
+    Decision,
+    Event,
+    Evidence,
+    Frame,
+    Times,
+    Verdict,
+    encode,
+)
 from neverblink.events.examples import examples
 from neverblink.events.identity import frame_id
 from neverblink.kafka import EventConsumer, EventProducer, Partition, Record, RecordTooLargeError
@@ -282,9 +293,10 @@ def test_passes_have_evidence_by_their_share_and_whatever_a_person_may_ask_for_a
 async def test_evidence_that_cannot_be_sent_at_all_leaves_the_verdict_as_it_was_told(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    policy = DefectPolicy()
+    policy, calibrated = DefectPolicy(), CalibratedScores(count=40, quantiles=(0.4, 0.45, 0.5, 0.55, 0.6))
     model = SimpleNamespace(
         threshold=1.0,
+        calibrated=calibrated,
         reference=ArtifactRef(name="part", version="1", digest=f"sha256:{'0' * 64}"),
         policy=policy_of(policy),
         product=SimpleNamespace(defects=policy),
@@ -295,7 +307,9 @@ async def test_evidence_that_cannot_be_sent_at_all_leaves_the_verdict_as_it_was_
     emitter = Emitter(cast(EventProducer, producer), scales={}, workers=1, clock=lambda: datetime.now(UTC))
     await emitter.scored(work, NOTHING_FOUND)
     emitter.close()
-    assert [(type(event), getattr(event, "decision", None)) for event in producer.sent] == [(Verdict, Decision.PASS)]
+    (told,) = producer.sent
+    assert isinstance(told, Verdict)
+    assert (told.decision, told.calibrated) == (Decision.PASS, calibrated)
     assert "its evidence cannot be had" in caplog.text
 
 

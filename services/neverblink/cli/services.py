@@ -172,7 +172,8 @@ def simulate_drift(
     scenario: Annotated[
         str,
         typer.Option(
-            help="none, night-shift, supplier, tool-wear, led-ageing, camera-knocked or no-challenge-parts.",
+            help="none, night-shift, supplier, tool-wear, led-ageing, camera-knocked, no-challenge-parts or"
+            " wrong-from-start.",
         ),
     ] = "supplier",
     weeks: Annotated[int, typer.Option(min=2, max=26, help="Simulated weeks; the change begins after two.")] = 4,

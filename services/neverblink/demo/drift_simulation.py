@@ -54,8 +54,9 @@ class Simulation:
 
     @property
     def line(self) -> Line:
-        """The line, whose scenario begins after two weeks, or after eight days where there are but two."""
-        onset = 2 * WEEK_S if self.weeks > 2 else WEEK_S + DAY_S
+        """The line, whose scenario begins after two weeks, or after eight days where there are but two, or at once."""
+        calm = 2 * WEEK_S if self.weeks > 2 else WEEK_S + DAY_S
+        onset = 0.0 if self.scenario.from_start else calm
         return Line(self.scenario, self.seed, onset_s=onset, per_minute=self.per_minute)
 
 

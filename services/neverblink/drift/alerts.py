@@ -22,6 +22,7 @@ class Signal(StrEnum):
 
     PASS_RATIO = "pass-ratio"  # noqa: S105
     DISTRIBUTION = "distribution"
+    CALIBRATION = "calibration"
     BRIGHTNESS = "brightness"
     CONTRAST = "contrast"
     SHARPNESS = "sharpness"
@@ -45,9 +46,11 @@ class Patience:
 # A signal that creeps comes back within its limits for hours of the day before it leaves them for good.
 _BATCHES = Patience(2, 250)
 _HOURS = Patience(1, 4)
+_SHIFTS = Patience(1, 2)  # levels come once a shift, of hundreds or thousands of parts
 PATIENCE: dict[Signal, Patience] = {
     **dict.fromkeys(Signal, _BATCHES),
-    Signal.DISTRIBUTION: Patience(1, 2),  # levels come once a shift, of thousands of parts
+    Signal.DISTRIBUTION: _SHIFTS,
+    Signal.CALIBRATION: _SHIFTS,
     Signal.REJECTS_MANY: _HOURS,
     Signal.REJECTS_FEW: _HOURS,
     Signal.UNSCORED: _HOURS,

@@ -30,6 +30,7 @@ class Cause(StrEnum):
     LIGHT = "light"
     CAMERA = "camera"
     PARTS = "parts"
+    SET_UP = "set-up"
     BLIND = "blind"
     IMAGES = "images"
     COMPUTE = "compute"
@@ -53,6 +54,12 @@ _WORDS = {
     Cause.PARTS: _Words(
         "the parts: the image is as bright and sharp as before",
         "look at the newest passes and rejects; if these parts are good, confirm them in the review and retrain",
+    ),
+    Cause.SET_UP: _Words(
+        "the set-up: this line's good parts lie nearer to the threshold than those that the model was calibrated with,"
+        " as under other light or with other material",
+        "check light, position and material before this is taken for normal; if they are right, calibrate or retrain"
+        " on this line's parts",
     ),
     Cause.BLIND: _Words(
         "the model may have become blind: wrong artifact or threshold, or a picture that shows the part no longer",
@@ -88,9 +95,14 @@ _NAMES = {
 _SHARES = {Signal.REJECTS_MANY, Signal.REJECTS_FEW, Signal.UNSCORED, Signal.CHALLENGE_MISSED}
 
 
-def likely_cause(signal: Signal, latest: Mapping[Signal, Observation]) -> Cause:
-    """Return what is likely behind an alert, given the newest observation of each charted signal."""
+def likely_cause(signal: Signal, latest: Mapping[Signal, Observation], *, fell: bool = False) -> Cause:
+    """Return what is likely behind an alert, given the newest observation of each charted signal.
+
+    `fell` says whether the alert is about a signal that is lower than expected.
+    """
     match signal:
+        case Signal.CALIBRATION:
+            return Cause.BLIND if fell else Cause.SET_UP
         case Signal.CHALLENGE_ABSENT:
             return Cause.PROCEDURE
         case Signal.CHALLENGE_MISSED | Signal.REJECTS_FEW:
@@ -117,7 +129,7 @@ def explained(
     """Return what travels of a transition. The same alert has the same id from raised to cleared."""
     alert = transition.alert
     seen = alert.last
-    cause = likely_cause(seen.signal, latest)
+    cause = likely_cause(seen.signal, latest, fell=seen.found < seen.expected)
     words = _WORDS[cause]
     return DriftAlert(
         id=derived_id("drift-alert", key.line, key.station, alert.product, alert.artifact, seen.signal, alert.raised),
@@ -139,11 +151,17 @@ def explained(
 
 def _change(alert: OpenAlert, zone: tzinfo) -> str:
     seen = alert.last
-    since = datetime.fromtimestamp(alert.since, zone).strftime("%a %Y-%m-%d %H:%M %Z")
+    since = _local(alert.since, zone)
     if seen.signal is Signal.CHALLENGE_ABSENT:
         return (
             f"no known defective part for {seen.found:.0f} parts; the longest wait that was learnt is "
             f"{seen.expected:.0f}"
+        )
+    if seen.signal is Signal.CALIBRATION:
+        shift = _local(seen.since, zone)
+        return (
+            f"the median score / threshold of passing parts is {seen.found:.3g} in the shift from {shift} and was"
+            f" {seen.expected:.3g} at calibration: {seen.detail}"
         )
     verb = "rose" if seen.found > seen.expected else "fell"
     if seen.signal in _SHARES:
@@ -155,6 +173,10 @@ def _change(alert: OpenAlert, zone: tzinfo) -> str:
         size = f"{percent:.2g} % (from {seen.expected:.3g} to {seen.found:.3g})"
     detail = f": {seen.detail}" if seen.detail else ""
     return f"{_NAMES[seen.signal]} {verb} {size} since {since}{detail}"
+
+
+def _local(seconds: float, zone: tzinfo) -> str:
+    return datetime.fromtimestamp(seconds, zone).strftime("%a %Y-%m-%d %H:%M %Z")
 
 
 def _pace(seen: Observation) -> str:

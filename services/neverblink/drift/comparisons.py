@@ -14,6 +14,7 @@ import numpy as np
 
 from neverblink.drift.score_sketch import ScoreSketch
 from neverblink.drift.statistics import Moments
+from neverblink.events import CALIBRATED_SHARES, CalibratedScores
 
 PSI_BINS = 10
 """Bins at the deciles of the reference, as the customary limits assume."""
@@ -21,6 +22,10 @@ PSI_BINS = 10
 PSI_WATCH = 0.1
 """The customary lower limit (N. Siddiqi, Credit Risk Scorecards, 2006; the upper one is 0.25). Between normal
 distributions of one width PSI is the squared shift in standard deviations: 0.1 is 0.32 σ, 0.25 is 0.5 σ."""
+
+CALIBRATION_CONFIDENCE = 0.99
+_LEAST_DIFFERENCE = 0.005
+"""Of score / threshold: more than the rounding of the quantiles that travel, less than anybody would act on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,45 @@ def gap(current: ScoreSketch, reference: ScoreSketch, *, design_effect: float = 
     sure = max(0.0, distance - current.rank_error - reference.rank_error)
     effective = 1 / (design_effect / current.count + design_effect / reference.count)
     return Gap(distance, sure, kolmogorov(sure, effective), psi(current, reference))
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationGap:
+    """Passing parts against the good images of the calibration.
+
+    `above` is by how much more parts than images lie above one of the calibration's quantiles, as a share of all, and
+    `below` by how much more lie below one; of both, what is left when chance is taken off, 0 at least. `beyond` is the
+    share of parts above the highest quantile.
+    """
+
+    above: float
+    below: float
+    beyond: float
+
+
+def calibration_gap(
+    current: ScoreSketch, calibrated: CalibratedScores, *, design_effect: float = 1.0
+) -> CalibrationGap:
+    """Compare a sketch of at least one value with what a model's calibration images scored.
+
+    The distance of the distribution functions at five quantiles is at most that over all of them, which chance keeps
+    below √(ln(2/α) / 2n), whatever the distribution and for every n (A. Dvoretzky, J. Kiefer and J. Wolfowitz, Ann.
+    Math. Statist. 27, 1956, with the constant of P. Massart, Ann. Probab. 18, 1990): for 40 images a quarter, for 1,000
+    a twentieth. n is that of two samples, the images and the parts over `design_effect`. Raises ValueError for an empty
+    sketch.
+    """
+    quantiles, shares = np.array(calibrated.quantiles), np.array(CALIBRATED_SHARES)
+    effective = 1 / (design_effect / current.count + 1 / calibrated.count)
+    chance = math.sqrt(math.log(2 / (1 - CALIBRATION_CONFIDENCE)) / (2 * effective))
+    # An interpolated quantile is off by up to one image, and a sketch by its own error.
+    unsure = chance + 1 / calibrated.count + current.rank_error
+    above = shares - current.ranks(quantiles + _LEAST_DIFFERENCE)
+    below = current.ranks(quantiles - _LEAST_DIFFERENCE) - shares
+    return CalibrationGap(
+        max(0.0, float(above.max()) - unsure),
+        max(0.0, float(below.max()) - unsure),
+        1 - float(current.ranks(quantiles[-1:])[0]),
+    )
 
 
 def kolmogorov(distance: float, effective: float) -> float:

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from neverblink.drift.score_sketch import ScoreSketch
 from neverblink.drift.statistics import Challenges, Moments, Window
+from neverblink.events import CalibratedScores
 
 Array = npt.NDArray[np.float64]
 
@@ -73,13 +74,18 @@ Change = Callable[[Parts, Array], Parts]
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A story with a name. `drifts` says whether an alert is expected, `challenged` whether known parts keep coming."""
+    """A story with a name.
+
+    `drifts` says whether an alert is expected, `challenged` whether known parts keep coming, `from_start` that there is
+    no calm before it.
+    """
 
     name: str
     about: str
     change: Change
     drifts: bool = True
     challenged: bool = True
+    from_start: bool = False
 
     @property
     def slug(self) -> str:
@@ -128,6 +134,16 @@ def _night(parts: Parts, since: Array) -> Parts:
     return replace(parts, score=parts.score + 0.4 * night, brightness=parts.brightness * np.where(night, 0.97, 1.0))
 
 
+def wrong_from_start(by: float) -> Scenario:
+    """Return a line whose scores lie so many standard deviations above the calibration's from its first part on."""
+
+    def change(parts: Parts, since: Array) -> Parts:
+        return replace(parts, score=parts.score + by * (since >= 0))
+
+    about = f"scores lie {by:g} σ above the calibration's from the first part on"
+    return Scenario("wrong from start", about, change, from_start=True)
+
+
 SCENARIOS = (
     Scenario("none", "nothing happens", _none, drifts=False),
     Scenario("night shift", "nights always score 0.4 σ higher, 3 % darker", _night, drifts=False),
@@ -136,7 +152,14 @@ SCENARIOS = (
     Scenario("LED ageing", "light falls 3 % a week, scores rise 0.12 σ a week", _leds),
     Scenario("camera knocked", "sharpness falls 30 %, contrast 5 %, light 3 %; scores rise 0.8 σ", _knock),
     Scenario("no challenge parts", "known defective parts no longer come", _none, challenged=False),
+    wrong_from_start(1.5),
 )
+
+
+def calibrated(seed: int, images: int = 299) -> CalibratedScores | None:
+    """Return what so many images of good parts scored at calibration, before anything wandered or went wrong."""
+    own = _own(np.random.default_rng([seed, 9]), images)
+    return CalibratedScores.of((RATIO_MEAN + RATIO_SIGMA * own).tolist(), 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +208,7 @@ class Line:
         moment: Array = begins + np.arange(count, dtype=np.float64) * (60 / self.per_minute)
         sine = np.sin(2 * np.pi * (moment - begins) / DAY_S)
         shift = (3 * np.arange(count)) // count
-        own = (random.gamma(6.0, size=count) - 6.0) / np.sqrt(6.0)
+        own = _own(random, count)
         together, shared = _autoregressive(random, count, shared, self.wander * SHARED)
 
         def wander(per_shift: float, per_day: float, course: float) -> Array:
@@ -227,6 +250,12 @@ class Line:
                 sketch=ScoreSketch.of(parts.ratio[good]),
                 challenges=Challenges(hits=int(self.is_challenged(opened - START, self.window_s))),
             )
+
+
+def _own(random: np.random.Generator, count: int) -> Array:
+    """Return (count,) values of the part of a score that no other part shares."""
+    drawn: Array = (random.gamma(6.0, size=count) - 6.0) / np.sqrt(6.0)
+    return drawn
 
 
 def _autoregressive(random: np.random.Generator, count: int, last: float, deviation: float) -> tuple[Array, float]:

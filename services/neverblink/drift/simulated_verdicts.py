@@ -5,12 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from neverblink.drift.scenarios import START, WEEK_S, Line, Parts
+from neverblink.drift.scenarios import START, WEEK_S, Line, Parts, calibrated
 from neverblink.events import ArtifactRef, Decision, Quality, Reason, Times, Verdict
 from neverblink.events.identity import verdict_id
 
 LINE, STATION, PRODUCT = "line-1", "top", "part"
 ARTIFACT = ArtifactRef(name="simulated", version="1", digest="sha256:" + "0" * 64)
+_CALIBRATED = calibrated(0)
 _DEADLINE = timedelta(seconds=1)
 
 
@@ -68,6 +69,7 @@ def _verdict(
         threshold=1.0 if scored else None,
         ratio=ratio,
         artifact=ARTIFACT if scored else None,
+        calibrated=_CALIBRATED if scored else None,
         quality=Quality(
             brightness=float(parts.brightness[place]),
             contrast=float(parts.contrast[place]),

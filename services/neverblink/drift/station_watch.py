@@ -6,6 +6,9 @@ with wider limits, and learns how much the averages wander; what looks like drif
 stands, until the next artifact: a reference that moved along would never see a slow creep.
 
 A signal is expected where the same shift of the day lay, so a night shift that always differs raises nothing.
+
+What is learnt is the line itself, and a line may be wrong from its first part on. So each shift is also compared with
+the images that the model was calibrated with, from the first shift on.
 """
 
 import math
@@ -14,10 +17,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from neverblink.drift.alerts import ACT_LEVEL, Observation, Signal
-from neverblink.drift.comparisons import PSI_WATCH, Gap, at_least, at_most, gap, mean_shift
+from neverblink.drift.comparisons import PSI_WATCH, Gap, at_least, at_most, calibration_gap, gap, mean_shift
 from neverblink.drift.control_chart import WIDTH, ControlChart
 from neverblink.drift.history import HOUR_S, Calendar, History, merged
-from neverblink.drift.statistics import LEARNT_PARTS, Window
+from neverblink.drift.statistics import LEARNT_PARTS, Window, calibrated_from_json, calibrated_to_json
+from neverblink.events import CalibratedScores
 
 FIRST_DAY_S = 24 * HOUR_S
 LEARNING_S = 7 * 24 * HOUR_S
@@ -50,6 +54,16 @@ _FEW_TIMES = 3.0
 _UNSCORED_TIMES = 3.0
 
 DISTRIBUTION_CHANCE = 1e-4
+
+CALIBRATION_ABOVE = 0.2
+"""Between normal distributions of one width, a shift of half a standard deviation is a distance of 0.197. Real lines
+differ from calibration images by less; that, and chance (`calibration_gap`), raise nothing."""
+CALIBRATION_BELOW = 0.5
+"""A model scores good parts lower than its calibration's held-out images, which it had not learnt: only a shift of
+1.35 standard deviations says that it may be blind."""
+CALIBRATION_ALIKE = 4.0
+"""Design effect until the charts know the line's own: twice what `scenarios.SHARED` of 20 neighbours makes."""
+
 _FEWEST_CHALLENGES = 3
 _ABSENT_TIMES = 2.5
 
@@ -120,8 +134,8 @@ class ShiftComparison:
 class StationWatch:
     """The history, the reference and the charts of one state.
 
-    A verdict names its artifact by digest alone, so the reference is learnt from the stream. `ScoreSketch.from_bytes`
-    reads the sketch that an artifact carries, for `comparisons.gap` to compare with once it travels.
+    `calibrated` is what verdicts tell of the artifact's calibration, since `calibrated_since`: another threshold makes
+    other ratios.
     """
 
     history: History = field(default_factory=History)
@@ -137,9 +151,14 @@ class StationWatch:
     longest_wait: int = 0
     challenges: int = 0
     latest: dict[Signal, Observation] = field(default_factory=dict)
+    calibrated: CalibratedScores | None = None
+    calibrated_since: float = -math.inf
 
-    def take(self, window: Window, calendar: Calendar) -> list[Observation]:
-        """Take a closed window and return the levels that it completes; a window taken before yields nothing."""
+    def take(self, window: Window, calendar: Calendar, calibrated: CalibratedScores | None = None) -> list[Observation]:
+        """Take a closed window and return the levels that it completes; a window taken before yields nothing.
+
+        `calibrated` is what the verdicts said of the artifact's calibration.
+        """
         hours, shift = self.history.hours[-1:], self.history.shift
         if not self.history.take(window, calendar):
             return []
@@ -151,6 +170,9 @@ class StationWatch:
             found += self._rate_levels(hours[0])
         if shift is not None and self.history.shift is not shift:
             found += self._distribution_levels(shift, calendar)
+            found += self._calibration_levels(shift)
+        if calibrated is not None and calibrated != self.calibrated:
+            self.calibrated, self.calibrated_since = calibrated, window.opened
         return found + self._chart_levels(window, calendar)
 
     def is_learning(self, moment: float) -> bool:
@@ -296,6 +318,22 @@ class StationWatch:
             detail=_compared(compared, whole.against_earlier),
         )
 
+    def _calibration_levels(self, shift: Window) -> Iterator[Observation]:
+        calibrated = self.calibrated
+        if calibrated is None or shift.opened < self.calibrated_since or shift.sketch.count < LEARNT_PARTS:
+            return
+        effect = max(CALIBRATION_ALIKE, self._design_effect())
+        found = calibration_gap(shift.sketch, calibrated, design_effect=effect)
+        yield Observation(
+            Signal.CALIBRATION,
+            max(found.above / CALIBRATION_ABOVE, found.below / CALIBRATION_BELOW),
+            calibrated.quantiles[len(calibrated.quantiles) // 2],
+            shift.sketch.quantile(0.5),
+            shift.opened,
+            shift.closed,
+            detail=f"{100 * found.beyond:.0f} % of them lie above what 5 % of {calibrated.count} images exceeded",
+        )
+
     def _challenge_levels(self, window: Window) -> Iterator[Observation]:
         sent = window.challenges
         if sent.count:
@@ -340,12 +378,15 @@ class StationWatch:
             "unscored": _numbers(self.unscored),
             "latest": [asdict(observation) for observation in self.latest.values()],
             "challenges": [self.parts_since_challenge, self.longest_wait, self.challenges],
+            "calibrated": calibrated_to_json(self.calibrated),
+            "calibrated_since": self.calibrated_since if self.calibrated is not None else None,
         }
 
     @classmethod
     def from_json(cls, found: dict[str, Any], archive: bytes = b"") -> Self:
         """Read what `to_json` and `history.archive` wrote. Raises ValueError when the history has another layout."""
         since, longest, challenges = found["challenges"]
+        calibrated = calibrated_from_json(found.get("calibrated"))
         return cls(
             history=History.from_json(found["history"], archive),
             began=-math.inf if found["began"] is None else found["began"],
@@ -359,6 +400,8 @@ class StationWatch:
             longest_wait=longest,
             challenges=challenges,
             latest={seen.signal: seen for seen in map(Observation.from_json, found["latest"])},
+            calibrated=calibrated,
+            calibrated_since=-math.inf if calibrated is None else found["calibrated_since"],
         )
 
 

@@ -159,7 +159,7 @@ class Stations:
         for window in closed:
             watch = self._watch(station)
             before = watch.history.newest_past
-            observations = watch.take(window, self._calendar)
+            observations = watch.take(window, self._calendar, station.state.calibrated)
             station.past_changed |= watch.history.newest_past != before
             station.watch_changed = True
             alerts = self._alerts(station, window, observations)

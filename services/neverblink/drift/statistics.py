@@ -20,7 +20,15 @@ import numpy.typing as npt
 import orjson
 
 from neverblink.drift.score_sketch import ScoreSketch
-from neverblink.events import Decision, Distribution, DriftAlert, DriftReport, DriftState, Verdict
+from neverblink.events import (
+    CalibratedScores,
+    Decision,
+    Distribution,
+    DriftAlert,
+    DriftReport,
+    DriftState,
+    Verdict,
+)
 from neverblink.events.identity import derived_id
 
 NO_ARTIFACT = "none"
@@ -292,13 +300,17 @@ class Windowing:
 
 @dataclass(slots=True)
 class StationState:
-    """The open windows of one station, product and artifact, and how far the stream has been taken."""
+    """The open windows of one station, product and artifact, and how far the stream has been taken.
+
+    `calibrated` is what the newest verdict that tells it said of the artifact's calibration.
+    """
 
     marks: dict[int, int] = field(default_factory=dict)
     clock: float = -math.inf
     closed_until: float = -math.inf
     windows: list[Window] = field(default_factory=list)
     late: int = 0
+    calibrated: CalibratedScores | None = None
 
     def has_taken(self, partition: int, offset: int) -> bool:
         """Say whether this record is counted already."""
@@ -313,6 +325,7 @@ class StationState:
         if self.has_taken(partition, offset):
             return []
         self.marks[partition] = offset
+        self.calibrated = verdict.calibrated or self.calibrated
         self._count(verdict, moment, windowing)
         self.clock = max(self.clock, moment)
         return self._close([window for window in self.windows if windowing.is_over(window, self.clock)])
@@ -360,6 +373,7 @@ class StationState:
                 "closed_until": _finite(self.closed_until),
                 "windows": [window.to_json() for window in self.windows],
                 "late": self.late,
+                "calibrated": calibrated_to_json(self.calibrated),
             }
         )
 
@@ -377,7 +391,18 @@ class StationState:
             closed_until=_or_never(found["closed_until"]),
             windows=[Window.from_json(window) for window in found["windows"]],
             late=found["late"],
+            calibrated=calibrated_from_json(found.get("calibrated")),
         )
+
+
+def calibrated_to_json(scores: CalibratedScores | None) -> dict[str, Any] | None:
+    """Return them as JSON values."""
+    return None if scores is None else scores.model_dump(mode="json")
+
+
+def calibrated_from_json(found: dict[str, Any] | None) -> CalibratedScores | None:
+    """Read what `calibrated_to_json` wrote."""
+    return None if found is None else CalibratedScores.model_validate(found)
 
 
 def event_time(verdict: Verdict, record_time: datetime) -> float:

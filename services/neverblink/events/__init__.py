@@ -8,8 +8,10 @@ from neverblink.events.evidence import Evidence
 from neverblink.events.frame import Frame
 from neverblink.events.model_slots import ModelSlots, PreviousSlots, Slot
 from neverblink.events.parts import (
+    CALIBRATED_SHARES,
     ArtifactRef,
     BoundingBox,
+    CalibratedScores,
     Decision,
     Defect,
     Quality,
@@ -34,12 +36,14 @@ EVENTS: tuple[type[Event], ...] = (
 )
 
 __all__ = [
+    "CALIBRATED_SHARES",
     "EVENTS",
     "TOPICS",
     "Actuation",
     "AlertStage",
     "ArtifactRef",
     "BoundingBox",
+    "CalibratedScores",
     "DeadLetter",
     "Decision",
     "Defect",

@@ -12,7 +12,16 @@ from neverblink.events.evidence import Evidence
 from neverblink.events.frame import Frame
 from neverblink.events.identity import actuation_id, derived_id, evidence_id, shadow_verdict_id, verdict_id
 from neverblink.events.model_slots import ModelSlots, PreviousSlots, Slot
-from neverblink.events.parts import ArtifactRef, BoundingBox, Decision, Defect, Quality, Times, Tracking
+from neverblink.events.parts import (
+    ArtifactRef,
+    BoundingBox,
+    CalibratedScores,
+    Decision,
+    Defect,
+    Quality,
+    Times,
+    Tracking,
+)
 from neverblink.events.review import Judgement, Review
 from neverblink.events.verdict import ShadowVerdict, Verdict
 
@@ -111,6 +120,7 @@ def _verdict() -> Verdict:
         threshold=2.75,
         ratio=1.4618,
         artifact=_ACTIVE,
+        calibrated=CalibratedScores(count=299, quantiles=(0.4314, 0.4921, 0.5406, 0.5983, 0.6917)),
         defects=(scratch,),
         quality=_QUALITY,
         times=_times(118.7, 120.3),

@@ -1,8 +1,10 @@
 """Values that several events share: decisions, reasons, times, defects."""
 
+import statistics
+from collections.abc import Iterable
 from datetime import UTC
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, StringConstraints
 
@@ -104,6 +106,32 @@ class ArtifactRef(Part):
     name: str
     version: str
     digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+
+
+CALIBRATED_SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+class CalibratedScores(Part):
+    """What the good images of a model's calibration scored, those that pass, at the threshold in force."""
+
+    count: int = Field(ge=2, description="How many images pass.")
+    quantiles: tuple[float, ...] = Field(
+        min_length=len(CALIBRATED_SHARES),
+        max_length=len(CALIBRATED_SHARES),
+        description="score / threshold that 5, 25, 50, 75 and 95 % of them do not exceed.",
+    )
+
+    @classmethod
+    def of(cls, scores: Iterable[float], threshold: float) -> Self | None:
+        """Return what is said of these scores, None when fewer than two pass."""
+        ratios = [score / threshold for score in scores if score <= threshold]
+        if len(ratios) < 2:
+            return None
+        steps = statistics.quantiles(ratios, n=20, method="inclusive")
+        return cls(
+            count=len(ratios),
+            quantiles=tuple(round(steps[round(20 * share) - 1], 4) for share in CALIBRATED_SHARES),
+        )
 
 
 class Times(Part):

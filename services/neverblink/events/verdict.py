@@ -6,7 +6,17 @@ from typing import ClassVar, Literal, Self, TypeVar
 from pydantic import Field, model_validator
 
 from neverblink.events.envelope import Event
-from neverblink.events.parts import ArtifactRef, Decision, Defect, Instant, Name, Quality, Times, Tracking
+from neverblink.events.parts import (
+    ArtifactRef,
+    CalibratedScores,
+    Decision,
+    Defect,
+    Instant,
+    Name,
+    Quality,
+    Times,
+    Tracking,
+)
 
 
 class ScoredEvent(Event):
@@ -31,6 +41,9 @@ class ScoredEvent(Event):
         " a part with a known defect is rejected below 1 too.",
     )
     artifact: ArtifactRef | None = None
+    calibrated: CalibratedScores | None = Field(
+        default=None, description="What the model's calibration images scored, to compare the line's good parts with."
+    )
     defects: tuple[Defect, ...] = ()
     quality: Quality | None = None
     times: Times

@@ -7,7 +7,18 @@ from datetime import datetime
 from typing import TypedDict
 
 from neverblink import telemetry
-from neverblink.events import ArtifactRef, Defect, Event, EventError, Evidence, Frame, Reason, Times, Verdict
+from neverblink.events import (
+    ArtifactRef,
+    CalibratedScores,
+    Defect,
+    Event,
+    EventError,
+    Evidence,
+    Frame,
+    Reason,
+    Times,
+    Verdict,
+)
 from neverblink.events.envelope import attributes, trace_of
 from neverblink.events.evidence import EvidenceKind
 from neverblink.events.identity import derived_id, evidence_id
@@ -27,6 +38,7 @@ class Facts(TypedDict):
     score: float
     threshold: float
     artifact: ArtifactRef
+    calibrated: CalibratedScores | None
     decision: Decision
     defects: tuple[Defect, ...]
 
@@ -158,6 +170,7 @@ class Emitter:
             "score": score,
             "threshold": model.threshold,
             "artifact": model.reference,
+            "calibrated": model.calibrated,
             "decision": decide(
                 score,
                 model.threshold,

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 
 from neverblink import telemetry
 from neverblink.artifact_store import ArtifactStore
-from neverblink.events import ArtifactRef, Slot
+from neverblink.events import ArtifactRef, CalibratedScores, Slot
 from neverblink.plant import Plant, Product
 from neverblink.product_rules import policy_of
 from neverblink.scorer.artifact_cache import ArtifactCache
@@ -22,12 +23,25 @@ from neverblink.vision.patchcore import FeatureExtractor
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One product's model, ready to score. `edited` is the threshold that a person set instead of the artifact's."""
+    """One product's model, ready to score.
+
+    `edited` is the threshold that a person set instead of the artifact's; `calibrated` what its calibration images
+    scored, held against the threshold in force.
+    """
 
     product: Product
     inspector: Inspector
     policy: Policy
     edited: float | None = None
+    calibrated: CalibratedScores | None = None
+
+    @classmethod
+    def of(cls, product: Product, inspector: Inspector, edited: float | None = None) -> Self:
+        """Return the model of an opened artifact, decided as the product's rules say."""
+        artifact = inspector.artifact
+        threshold = artifact.threshold if edited is None else edited
+        calibrated = CalibratedScores.of(artifact.scores.tolist(), threshold)
+        return cls(product, inspector, policy_of(product.defects), edited, calibrated)
 
     @property
     def artifact(self) -> Artifact:
@@ -77,10 +91,9 @@ class ModelLoader:
         """Return the model that the plant file names. Models in `in_use` stay in memory."""
         folder = self._plant.artifact_folder(product)
         manifest, digest = read_manifest(folder)
-        return Model(
+        return Model.of(
             product,
             self._inspector(product, manifest, digest, in_use, lambda: load_artifact(folder, digest=digest)),
-            policy_of(product.defects),
         )
 
     def of_slot(self, product: Product, slot: Slot, in_use: Collection[Key]) -> Model:
@@ -96,7 +109,7 @@ class ModelLoader:
                 )
             held = self._inspector(product, artifact.manifest, digest, in_use, lambda: artifact)
         inspector = held if slot.threshold is None else held.with_threshold(slot.threshold)
-        return Model(product, inspector, policy_of(product.defects), slot.threshold)
+        return Model.of(product, inspector, slot.threshold)
 
     def _inspector(
         self,
