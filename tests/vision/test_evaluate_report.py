@@ -25,7 +25,8 @@ from neverblink.trainer.defect_figures import DefectEvaluation
 from neverblink.trainer.defect_section import defect_section
 from neverblink.trainer.evaluate import EXAMPLES, Evaluation, Example, best_f1, evaluate
 from neverblink.trainer.pixel_ranking import PixelRanking
-from neverblink.trainer.report import ReportError, check_place, render, write_report
+from neverblink.trainer.report import render, write_report
+from neverblink.trainer.report_pages import ReportError, check_place
 from neverblink.trainer.report_pictures import LABEL_COLOUR
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.inspection import Inspection

@@ -22,7 +22,7 @@ from rich.table import Column, Table
 
 from neverblink.plant import PlantError, load_plant
 from neverblink.product_rules import DEFAULT_RULES, ProductRules, rules_of
-from neverblink.trainer import archive, report
+from neverblink.trainer import archive, report, report_pages
 from neverblink.trainer.compare import RESULTS, Row, compare, product_of, read_configurations
 from neverblink.trainer.dataset import good_images, labelled_images
 from neverblink.trainer.defect_dataset import defect_images
@@ -114,7 +114,7 @@ def run_evaluate(
     found = labelled_images(images)
     if place is not None:
         # A report that cannot be written is told before the images are scored, not after.
-        report.check_place(place)
+        report_pages.check_place(place)
     # Nothing but the JSON goes to standard output, so that it can be piped.
     shown = Console(stderr=True) if as_json else console
     model = load_artifact(artifact)

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from neverblink.trainer.fit import Progress
 from neverblink.trainer.inspect_images import RESULT, Looked, OfflineInspection
@@ -15,6 +14,7 @@ from neverblink.trainer.inspection_results import Results, Shown
 from neverblink.trainer.inspection_rows import InspectionError, Origin
 from neverblink.trainer.known_decisions import Change
 from neverblink.trainer.lot_sampling import CONSUMER_RISK, SamplingPlan
+from neverblink.trainer.report_pages import template
 from neverblink.trainer.report_pictures import data_url, small
 from neverblink.vision.overlay import outlined, overlay
 
@@ -104,20 +104,12 @@ def write_inspection_report(run: OfflineInspection, results: Results, progress: 
 
 def render(run: OfflineInspection, results: Results, progress: Progress = lambda *_: None) -> str:
     """Return the page. Every name that comes from a file or a topic is escaped."""
-    environment = Environment(
-        loader=PackageLoader("neverblink.trainer"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"whole": _whole, "percent": _percent}
     worst = results.highest(_WORST)
     rejected = results.changed(Change.NEWLY_REJECTED, _CHANGED)
     passed = results.changed(Change.NEWLY_PASSED, _CHANGED)
     pictures = _pictures(run, [*worst, *rejected, *passed], progress)
     unscored = results.without_score(_LISTED)
-    return environment.get_template(_TEMPLATE).render(
+    return template(_TEMPLATE, percent=_percent).render(
         run=run,
         found=results,
         result_file=RESULT,
@@ -247,10 +239,6 @@ def _round_values(low: float, high: float) -> list[float]:
     magnitude = 10.0 ** np.floor(np.log10(rough))
     step = next(float(factor * magnitude) for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= rough)
     return [round(step * index, 9) for index in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
-
-
-def _whole(value: int) -> str:
-    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 def _percent(share: float) -> str:

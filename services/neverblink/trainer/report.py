@@ -5,21 +5,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import orjson
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from neverblink.trainer.defect_figures import DefectEvaluation
 from neverblink.trainer.defect_section import defect_section
 from neverblink.trainer.evaluate import Evaluation, Example
 from neverblink.trainer.pixel_ranking import PRO_LIMIT
+from neverblink.trainer.report_pages import Written, check_place, template, write_page
 from neverblink.trainer.report_pictures import LABEL_COLOUR, data_url, small
 from neverblink.vision.decode import read_image
-from neverblink.vision.errors import VisionError
 from neverblink.vision.overlay import outlined, overlay
 
 _TEMPLATE = "evaluation.html.jinja"
-_SUFFIXES = (".html", ".htm")
 
 _CURVE_POINTS = 400
 _BINS = 44
@@ -29,36 +26,6 @@ _FEW = 4
 
 _DOUBT = 0.05
 """A promise is doubted when so many false rejects were less likely than this."""
-
-
-class ReportError(VisionError):
-    """A report that cannot be written where it was asked for."""
-
-
-class Written(NamedTuple):
-    """Where a report went."""
-
-    html: Path
-    json: Path
-
-
-def check_place(path: Path) -> Written:
-    """Return where a report for `path` goes, its folder made; so that a job fails before its work, not after.
-
-    Raises ReportError.
-    """
-    if path.suffix.lower() not in _SUFFIXES:
-        raise ReportError(f"a report is an HTML file, so its name ends in .html, not as {path.name!r} does")
-    if path.is_dir():
-        raise ReportError(f"the report {path} cannot be written: there is a folder of that name")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _partial(path).open("wb"):
-            pass
-        _partial(path).unlink()
-    except OSError as error:
-        raise ReportError(f"the report {path} cannot be written: {error.strerror}") from error
-    return Written(path, path.with_suffix(".json"))
 
 
 def write_report(
@@ -76,36 +43,14 @@ def write_report(
     return write_page(path, html, {"images_from": subject} | evaluation.as_dict() | known)
 
 
-def write_page(path: Path, html: str, values: dict[str, object]) -> Written:
-    """Write a page to `path` and its figures as JSON beside it, each whole or not at all. Raises ReportError."""
-    written = check_place(path)
-    figures = orjson.dumps(values, option=orjson.OPT_INDENT_2)
-    try:
-        for target, content in ((written.html, html.encode()), (written.json, figures + b"\n")):
-            partial = _partial(target)
-            partial.write_bytes(content)
-            partial.replace(target)
-    except OSError as error:
-        raise ReportError(f"the report {path} cannot be written: {error.strerror}") from error
-    return written
-
-
 def render(evaluation: Evaluation, *, subject: str, defects: DefectEvaluation | None = None) -> str:
     """Return the page, with a section on known `defects` where they were evaluated.
 
     Every name that comes from a file or a folder is escaped.
     """
-    environment = Environment(
-        loader=PackageLoader("neverblink.trainer"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"share": _share, "figure": _figure, "whole": _whole, "times": _times}
     missed = _shown(evaluation.lowest_defects)
     alarms = _shown(evaluation.highest_good)
-    return environment.get_template(_TEMPLATE).render(
+    return template(_TEMPLATE, share=_share, figure=_figure, times=_times).render(
         found=evaluation,
         subject=subject,
         backbone=evaluation.manifest.backbone,
@@ -122,10 +67,6 @@ def render(evaluation: Evaluation, *, subject: str, defects: DefectEvaluation | 
         ),
         defects=None if defects is None else defect_section(defects, evaluation.calibration.map_threshold),
     )
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.part")
 
 
 # Pictures
@@ -305,7 +246,3 @@ def _figure(value: float | None) -> str:
 def _times(value: float) -> str:
     """Return a ratio to two places, with more for what would look like none."""
     return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
-
-
-def _whole(value: int) -> str:
-    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")

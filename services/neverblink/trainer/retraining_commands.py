@@ -20,7 +20,7 @@ from neverblink.trainer.commands import progress_bar
 from neverblink.trainer.confirmed_images import confirmed_images, known_parts
 from neverblink.trainer.model_changes import ModelsError, Stamp, Target
 from neverblink.trainer.models_commands import Which, run_shadow, scoring_slot
-from neverblink.trainer.report import check_place
+from neverblink.trainer.report_pages import check_place
 from neverblink.trainer.retrain import Evidence, Retrained, RetrainSettings, retrain
 from neverblink.trainer.retraining_report import comparison, write_retraining_report
 from neverblink.trainer.reviewed_images import Kept, keep_reviewed

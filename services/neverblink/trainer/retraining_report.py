@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from neverblink.trainer.champion_trial import Judged, Role, Standing, Trial
-from neverblink.trainer.report import Written, write_page
+from neverblink.trainer.report_pages import Written, template, whole, write_page
 from neverblink.trainer.report_pictures import data_url, small
 from neverblink.trainer.retrain import Retrained
 from neverblink.vision.decode import read_image
@@ -75,16 +73,8 @@ def write_retraining_report(done: Retrained, path: Path) -> Written:
 
 def render(done: Retrained) -> str:
     """Return the page. Every name that comes from a file is escaped."""
-    environment = Environment(
-        loader=PackageLoader("neverblink.trainer"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"whole": _whole}
     trial = done.trial
-    return environment.get_template(_TEMPLATE).render(
+    return template(_TEMPLATE).render(
         done=done,
         trial=trial,
         mode=mode_of(done),
@@ -121,7 +111,7 @@ def comparison(trial: Trial) -> list[tuple[str, str, str]]:
     row("known defects missed", [_missed(trial, one, "defect") for one in models])
     row("AUROC, normals against all of these", [_figure(trial.auroc(one)) for one in models])
     row("threshold", [f"{one.threshold:.4g}" for one in models])
-    row("memory bank", [f"{_whole(one.bank[0])} × {one.bank[1]}, {one.bank_mb:.1f} MB" for one in models])
+    row("memory bank", [f"{whole(one.bank[0])} × {one.bank[1]}, {one.bank_mb:.1f} MB" for one in models])
     row("an image, in batches of 8, here", [f"{one.ms_an_image:.1f} ms" for one in models])
     row("digest", [one.digest.removeprefix("sha256:")[:16] for one in models])
     return rows
@@ -136,9 +126,9 @@ def _tiles(trial: Trial) -> list[tuple[str, str]]:
 
     aurocs = [_figure(trial.auroc(one)) for one in (trial.champion, trial.challenger)]
     return [
-        (change("normal", missed=False), f"false rejects among {_whole(len(trial.of('normal')))} held-out normals"),
-        (change("challenge", missed=True), f"challenge parts missed, of {_whole(len(trial.of('challenge')))}"),
-        (change("defect", missed=True), f"known defects missed, of {_whole(len(trial.of('defect')))}"),
+        (change("normal", missed=False), f"false rejects among {whole(len(trial.of('normal')))} held-out normals"),
+        (change("challenge", missed=True), f"challenge parts missed, of {whole(len(trial.of('challenge')))}"),
+        (change("defect", missed=True), f"known defects missed, of {whole(len(trial.of('defect')))}"),
         (" → ".join(aurocs) if aurocs[0] != "–" else "–", "AUROC"),
     ]
 
@@ -191,7 +181,7 @@ def _galleries(trial: Trial) -> list[_Gallery]:
 
 
 def _first(count: int) -> str:
-    return f"The first {_SHOWN} of {_whole(count)}." if count > _SHOWN else f"All {_whole(count)}."
+    return f"The first {_SHOWN} of {whole(count)}." if count > _SHOWN else f"All {whole(count)}."
 
 
 def _card(trial: Trial, place: int) -> _Card:
@@ -213,19 +203,19 @@ def _origins(done: Retrained) -> list[tuple[str, str]]:
         span = f"{window.begins:%Y-%m-%d %H:%M} to {window.ends:%Y-%m-%d %H:%M} UTC"
     found = [
         ("confirmed from", span),
-        ("confirmed by", ", ".join(f"{source} {_whole(count)}" for source, count in window.sources.items())),
-        ("to learn from", f"{_whole(len(window.learn))}, of which it learnt from {_whole(done.learnt)}"),
-        ("held out", f"{_whole(len(window.held_out))}; no image is in both"),
-        ("outside the window", _whole(window.outside)),
-        ("duplicates", _whole(window.duplicates)),
-        ("left out to balance days and shifts", _whole(window.balanced_away)),
-        ("never held out", f"{_whole(window.known_to_champion)} that the champion was fitted to"),
+        ("confirmed by", ", ".join(f"{source} {whole(count)}" for source, count in window.sources.items())),
+        ("to learn from", f"{whole(len(window.learn))}, of which it learnt from {whole(done.learnt)}"),
+        ("held out", f"{whole(len(window.held_out))}; no image is in both"),
+        ("outside the window", whole(window.outside)),
+        ("duplicates", whole(window.duplicates)),
+        ("left out to balance days and shifts", whole(window.balanced_away)),
+        ("never held out", f"{whole(window.known_to_champion)} that the champion was fitted to"),
         ("promise", done.artifact.manifest.calibration.statement()),
         ("champion", done.champion.digest),
         ("challenger", done.artifact.digest),
     ]
     if provenance.added:
-        found.insert(3, ("vectors inserted since the last fit", _whole(provenance.added)))
+        found.insert(3, ("vectors inserted since the last fit", whole(provenance.added)))
     return found
 
 
@@ -244,7 +234,3 @@ def _figure(value: float | None) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
-
-
-def _whole(value: int) -> str:
-    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
