@@ -284,6 +284,30 @@ async def saturation(site: Site, models: Models, kind: str, frames: Sequence[Fra
             return Speed(scored / (time.perf_counter() - began), 1000 * (time.process_time() - used) / max(1, scored))
 
 
+async def carried(site: Site, models: Models, kind: str, frames: Sequence[Frame]) -> float:
+    """Return how many frames a second go from being sent to their verdicts, with `IN_HAND` between the two."""
+    await ensure_topics(site.kafka, TOPICS)
+    async with (
+        EventProducer(site.kafka, source="/bench", client_id="bench", writes=("frames",)) as producer,
+        EventConsumer(site.kafka, "verdicts", client_id="bench-reader") as consumer,
+        running(site, models, kind),
+    ):
+        reader = Reader(consumer)
+
+        async def send() -> None:
+            for number, frame in enumerate(frames):
+                while number - len(reader.told) >= IN_HAND:  # noqa: ASYNC110 - the reader has no event
+                    await asyncio.sleep(0.002)
+                await producer.send(frame)
+
+        sending = asyncio.create_task(send())
+        await reader.until(len(frames) // 8, 120)
+        first, began = len(reader.told), time.perf_counter()
+        await reader.until(len(frames), 300)
+        await sending
+        return (len(reader.told) - first) / (time.perf_counter() - began)
+
+
 def backlog_of(site: Site, count: int) -> list[Frame]:
     """Return frames that no deadline presses, stations in turn."""
     return [site.frame(number, site.lines[number % len(site.lines)], LONG_S) for number in range(count)]
@@ -410,11 +434,14 @@ async def measure(settings: argparse.Namespace, artifacts: Path) -> None:
         for name, rate in rates.items():
             shown = ", ".join(f"{one:.0f}" for one in rounds[name])
             print(f"| {name} | {rate:.1f} ({shown}) | {rate / engine:.2f} | {rate / ceiling:.2f} |", flush=True)
+        place = site()
+        full = await carried(place, models, "ours", backlog_of(place, settings.frames))
+        print(f"\nload: shares of the {full:.1f} frames/s that are scored while as many are sent, {IN_HAND} under way")
         print("\n| load | scorer | frames | p50 ms | p99 ms | outside the model p50 / p99 ms | late |")
         print("|---|---|---|---|---|---|---|")
         for load in LOADS:
             for kind in ("ours", "naive"):
-                rate = load * rates["ours"]
+                rate = load * full
                 told = await at_load(site(), models, kind, rate, settings.seconds, settings.left_ms / 1000)
                 times = [one.seconds for one in told if not one.is_late]
                 outside = [one.outside_s for one in told if not one.is_late]
@@ -438,9 +465,7 @@ async def measure(settings: argparse.Namespace, artifacts: Path) -> None:
         )
         print("| scorer | station | median ms | p99 ms |\n|---|---|---|---|")
         for kind in ("ours", "naive"):
-            told = await at_load(
-                site(), models, kind, 0.3 * rates["ours"], settings.seconds, LONG_S, backlog=settings.frames
-            )
+            told = await at_load(site(), models, kind, 0.3 * full, settings.seconds, LONG_S, backlog=settings.frames)
             for line in sorted({one.line for one in told}):
                 own = [one.seconds for one in told if one.line == line]
                 print(f"| {kind} | {line} | {median(own) * 1000:.0f} | {percentile(own, 99):.0f} |", flush=True)
