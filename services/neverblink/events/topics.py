@@ -56,7 +56,7 @@ _ALL = (
     ),
     Topic(
         "actuations", "line", "What the PLC was told, when, and what its gate did.", 4 * WEEK_MS,
-        ("bridge",), ("ledger", "MES"),
+        ("bridge",), ("bridge", "ledger", "MES"),
     ),
     Topic(
         "reviews", "line/station", "A person's confirmation or correction.", FOREVER,
