@@ -1,7 +1,6 @@
 """From reviews on Kafka to a challenger in shadow, live, and back: the scores before and after are the same."""
 
 import asyncio
-import hashlib
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,14 +9,15 @@ import numpy as np
 import orjson
 import pytest
 import yaml
+from camera_line import frame_of, line_of, verdict_of
 from plates import fit_plates, plate, write_plates
 from rich.console import Console
 from scored_line import png, sent
 
 from neverblink.artifact_store import ArtifactStore
 from neverblink.events import ArtifactRef, Frame, Judgement, ModelSlots, Review, Slot, Verdict
-from neverblink.events.identity import frame_id, verdict_id
-from neverblink.events.parts import Decision, Reason, Times
+from neverblink.events.identity import verdict_id
+from neverblink.events.parts import Decision, Reason
 from neverblink.kafka import EventProducer, LatestEvents, ensure_topics
 from neverblink.kafka.development_broker import DevelopmentBroker
 from neverblink.plant import Plant, load_plant
@@ -59,75 +59,37 @@ async def plant(development: DevelopmentBroker, champion: Path, tmp_path: Path) 
         "kafka": {"bootstrap": development.bootstrap, "topic_prefix": "retrain", "partitions": 2, "replication": 1},
         "storage": {"artifacts": str(tmp_path / "artifacts")},
         "products": [{"name": "plate", "artifact": "plate"}],
-        "lines": [
-            {
-                "name": "line-1",
-                "timing": {"distance_to_gate_m": 60, "speed_m_s": 1},
-                "stations": [
-                    {
-                        "name": "top",
-                        "product": "plate",
-                        "source": {"kind": "simulated", "drawing": "pcb"},
-                        "trigger": {"kind": "timer"},
-                    }
-                ],
-            }
-        ],
+        "lines": [line_of({"product": "plate"}).model_dump(mode="json")],
     }
     path = tmp_path / "plant.yaml"
     path.write_text(yaml.safe_dump(described))
     kafka = load_plant(path).kafka
     await ensure_topics(kafka)
     async with EventProducer(kafka, source="/test", client_id="test") as producer:
-        frames = [frame_of(number) for number in range(PARTS)]
+        frames = [part(number) for number in range(PARTS)]
         await sent(producer, *frames)
-        await sent(producer, *map(verdict_of, frames))
+        await sent(producer, *map(reject_of, frames))
         await sent(producer, *(review_of(frame, Judgement.INCONCLUSIVE, minutes=1) for frame in frames[:3]))
         await sent(producer, *(review_of(frame) for frame in frames))
     return path
 
 
-def frame_of(number: int) -> Frame:
+def part(number: int) -> Frame:
     captured = datetime.now(UTC) - timedelta(minutes=PARTS - number)
-    body = png(picture(number))
-    return Frame.model_validate(
-        {
-            "id": frame_id(captured),
-            "line": "line-1",
-            "station": "top",
-            "product": "plate",
-            "part": f"line-1/1/{number}",
-            "seq": number,
-            "captured": captured,
-            "published": captured,
-            "deadline": captured + timedelta(seconds=5),
-            "sha256": hashlib.sha256(body).hexdigest(),
-            "size": len(body),
-            "content_type": "image/png",
-            "body": body,
-        }
-    )
+    return frame_of(number, body=png(picture(number)), at=captured, product="plate")
 
 
-def verdict_of(frame: Frame) -> Verdict:
-    return Verdict(
-        id=verdict_id(frame.id),
-        frame_id=frame.id,
-        line=frame.line,
-        station=frame.station,
-        product=frame.product,
-        part=frame.part,
-        seq=frame.seq,
-        decision=Decision.REJECT,
-        reason=Reason.ANOMALY,
-        score=2.0,
-        threshold=1.0,
-        ratio=2.0,
-        artifact=ArtifactRef(name="plate", version="1", digest="sha256:" + "0" * 64),
-        times=Times(captured=frame.captured, emitted=frame.captured),
-        deadline=frame.deadline,
-        holdout=frame.seq == 1,
-    )
+def reject_of(frame: Frame) -> Verdict:
+    found = {
+        "decision": Decision.REJECT,
+        "reason": Reason.ANOMALY,
+        "score": 2.0,
+        "threshold": 1.0,
+        "ratio": 2.0,
+        "artifact": ArtifactRef(name="plate", version="1", digest="sha256:" + "0" * 64),
+        "holdout": frame.seq == 1,
+    }
+    return verdict_of(frame).model_copy(update=found)
 
 
 def review_of(frame: Frame, judgement: Judgement | None = None, *, minutes: int = 2) -> Review:
@@ -232,7 +194,7 @@ async def test_reviewed_parts_without_a_frame_are_counted_and_a_later_review_cha
     described = load_plant(plant)
     folder = tmp_path / "confirmed"
     console = Console(record=True, width=200)
-    gone = frame_of(41)
+    gone = part(41)
     async with EventProducer(described.kafka, source="/test", client_id="test") as producer:
         await sent(producer, review_of(gone))
     await asyncio.to_thread(run_keep_reviewed, plant, STATION, folder, 1.0, console)
@@ -240,7 +202,7 @@ async def test_reviewed_parts_without_a_frame_are_counted_and_a_later_review_cha
     assert "1 have no image: their frames are no longer kept" in console.export_text()
     first = read_index(folder / "index.jsonl")[1]
     (frame,) = [name.stem for name in folder.rglob("*.png") if name.relative_to(folder).as_posix() == first.image]
-    changed = review_of(frame_of(1), Judgement.DEFECT, minutes=9).model_copy(
+    changed = review_of(part(1), Judgement.DEFECT, minutes=9).model_copy(
         update={"frame_id": frame, "verdict": verdict_id(frame), "at": datetime.now(UTC)}
     )
     async with EventProducer(described.kafka, source="/test", client_id="test") as producer:
