@@ -67,7 +67,9 @@ def totals(outcome: Outcome, found: Audit) -> None:
         "duplicates that were read": found.duplicates,
         "of them saying otherwise (another model, or late), the first stands": found.changed,
         "of them contradicting the first by the same model": len(found.contradicting),
-        "restarts of scorers, of them not killed": f"{outcome.restarts}, {outcome.restarts - outcome.kills}",
+        "restarts of scorers, of them killed, of them a start that found no broker": (
+            f"{outcome.restarts}, {outcome.kills}, {outcome.cut_starts}"
+        ),
         "frames whose acknowledgement took more than a second / sends repeated": f"{outcome.slow} / {outcome.retried}",
         "frames/s sent, at most": f"{outcome.rate:.1f}, {outcome.most:.1f}",
         "seconds, then until all was answered": f"{outcome.seconds:.0f}, {outcome.drained_s:.1f}",

@@ -103,6 +103,7 @@ class Outcome:
     slow: int = 0
     restarts: int = 0
     kills: int = 0
+    cut_starts: int = 0
     verdicts: list[Verdict] = field(default_factory=list)
     letters: list[Record] = field(default_factory=list)
 
@@ -331,6 +332,7 @@ async def run(
         outcome.retried, outcome.slow = line.retried, line.slow
         outcome.restarts = sum(member.restarts for member in members)
         outcome.kills = sum(member.kills for member in members)
+        outcome.cut_starts = sum(member.cut_starts for member in members)
         outcome.verdicts = [record.read(Verdict)[0] for record in await line.whole("verdicts")]
         outcome.letters = await line.whole("dead-letters")
         return outcome

@@ -12,6 +12,7 @@ from neverblink.plant import Plant
 
 _AGAIN_S = 0.5
 _READY = '"state":"ready"'
+_NO_BROKER = "no broker answers there"
 
 
 class SupervisedScorer(SupervisedProcess):
@@ -33,6 +34,11 @@ class SupervisedScorer(SupervisedProcess):
                 raise RuntimeError(f"the scorer {self.name} ended:\n{self.log.read_text()[-2000:]}")
             await asyncio.sleep(0.1)
         await ready
+
+    @property
+    def cut_starts(self) -> int:
+        """Return how many of its starts found no broker: they end with a sentence, and a supervisor tries again."""
+        return self.log.read_text().count(_NO_BROKER)
 
     def kill(self) -> None:
         """End it at once, as the kernel does when memory runs out; nothing happens while it is down."""
