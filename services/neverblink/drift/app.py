@@ -187,7 +187,7 @@ class DriftApp:
                 self._table[raw] = value
             elif raw in self._table:
                 del self._table[raw]
-        self._heard[self._stations.place_of(verdict)] = self._clock()
+        self._heard[taken.state] = self._clock()
         self._taken.add(1, {"line": verdict.line})
         self._late.add(taken.late, {"line": verdict.line})
         change: FutureMessage | None = self._table.newest

@@ -38,8 +38,9 @@ Read = Callable[[bytes], bytes | None]
 
 @dataclass(slots=True)
 class Taken:
-    """What a verdict leads to; `changes` are to be written in their order, None deletes."""
+    """What a verdict leads to; `state` is the key of what counts it, `changes` go in this order: None deletes."""
 
+    state: bytes
     reports: list[DriftReport] = field(default_factory=list)
     changes: dict[bytes, bytes | None] = field(default_factory=dict)
     is_new: bool = False
@@ -119,12 +120,13 @@ class Stations:
             forgotten = self._outdated(StationKey.from_bytes(raw))
             station = self._hold(raw, StationKey.from_bytes(raw), StationState.from_bytes(self._read(raw)))
         if station.state.has_taken(*place):
-            return Taken()
+            return Taken(raw)
         late = station.state.late
         closed = station.state.take(verdict, place, moment, self._windowing)
         self._note_current(raw, station)
         reports = self._watched(station, closed)
-        return Taken(reports, forgotten | self._changes(place[0], raw), is_new=True, late=station.state.late - late)
+        changes = forgotten | self._changes(place[0], raw)
+        return Taken(raw, reports, changes, is_new=True, late=station.state.late - late)
 
     def close_quiet(self, raw: bytes, silent_s: float) -> list[DriftReport]:
         """Report the windows of a state that has been silent for so long; it is written with the next verdict."""

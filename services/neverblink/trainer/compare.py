@@ -16,6 +16,7 @@ from neverblink import __version__
 from neverblink.trainer.dataset import good_images, labelled_images
 from neverblink.trainer.evaluate import Clock, Evaluation, evaluate
 from neverblink.trainer.fit import FitSettings, Progress, SettingsError, fit, settings_from
+from neverblink.trainer.whole_file import write_whole
 from neverblink.trainer.yaml_file import read_yaml
 from neverblink.vision.artifact import ArtifactError, load_artifact
 from neverblink.vision.errors import VisionError, reason_of
@@ -214,9 +215,6 @@ def _row(label: str, place: Path, seconds: float, before: bool, found: Evaluatio
 
 def _save(path: Path, content: bytes) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.part")
-        partial.write_bytes(content + b"\n")
-        partial.replace(path)
+        write_whole(path, content + b"\n")
     except OSError as error:
         raise CompareError(f"{path} cannot be written: {error.strerror}") from error

@@ -27,6 +27,7 @@ from neverblink.trainer.inspection_results import Results
 from neverblink.trainer.inspection_rows import FoundDefect, InspectionError, Opinion, Origin, PartFiles, Row, Unscored
 from neverblink.trainer.known_decisions import Known, compared
 from neverblink.trainer.lot_sampling import Level, SamplingPlan, Severity, draw, plan_for
+from neverblink.trainer.whole_file import write_whole
 from neverblink.vision.artifact import Artifact, load_artifact
 from neverblink.vision.decode import Image, ImageError
 from neverblink.vision.engines import EngineName
@@ -310,9 +311,7 @@ class OfflineInspection:
             plan = _plan(lot, size)
             chosen = draw(parts, plan.sample, lot.seed)
         kept = {"about": self._about, "frozen": frozen, "sample": chosen, "lot": size}
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(orjson.dumps(kept, option=orjson.OPT_INDENT_2))
-        partial.replace(path)
+        write_whole(path, orjson.dumps(kept, option=orjson.OPT_INDENT_2))
         return frozen, chosen, plan
 
     @contextmanager

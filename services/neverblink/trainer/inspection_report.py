@@ -16,6 +16,7 @@ from neverblink.trainer.known_decisions import Change
 from neverblink.trainer.lot_sampling import CONSUMER_RISK, SamplingPlan
 from neverblink.trainer.report_pages import template
 from neverblink.trainer.report_pictures import data_url, small
+from neverblink.trainer.whole_file import write_whole
 from neverblink.vision.overlay import outlined, overlay
 
 _TEMPLATE = "inspection.html.jinja"
@@ -93,10 +94,8 @@ def write_inspection_report(run: OfflineInspection, results: Results, progress: 
     written, KafkaError when frames cannot be read again.
     """
     html = render(run, results, progress)
-    partial = run.report.with_suffix(".partial")
     try:
-        partial.write_text(html, encoding="utf-8")
-        partial.replace(run.report)
+        write_whole(run.report, html.encode())
     except OSError as error:
         raise InspectionError(f"the report {run.report} cannot be written: {error.strerror}") from error
     return run.report

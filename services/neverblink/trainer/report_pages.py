@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from neverblink.trainer.whole_file import write_whole
 from neverblink.vision.errors import VisionError
 
 _SUFFIXES = (".html", ".htm")
@@ -48,9 +49,7 @@ def write_page(path: Path, html: str, values: dict[str, object]) -> Written:
     figures = orjson.dumps(values, option=orjson.OPT_INDENT_2)
     try:
         for target, content in ((written.html, html.encode()), (written.json, figures + b"\n")):
-            partial = _partial(target)
-            partial.write_bytes(content)
-            partial.replace(target)
+            write_whole(target, content)
     except OSError as error:
         raise ReportError(f"the report {path} cannot be written: {error.strerror}") from error
     return written

@@ -25,6 +25,7 @@ from neverblink.trainer.inspection_inputs import UnreadableError
 from neverblink.trainer.model_changes import Target
 from neverblink.trainer.topic_events import events_since
 from neverblink.trainer.topic_frames import TopicFrames
+from neverblink.trainer.whole_file import write_whole
 from neverblink.vision.decode import Image, ImageError
 
 _CLIENT = "reviewed-images"
@@ -175,10 +176,7 @@ def _write(index: Path, rows: Mapping[str, IndexRow]) -> None:
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(path)
+        write_whole(path, content)
     except OSError as error:
         raise DatasetError(f"{path} cannot be written: {error.strerror}") from error
