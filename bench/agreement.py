@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from neverblink.trainer.dataset import good_images, labelled_images
+from neverblink.trainer.datasets.images import good_images, labelled_images
 from neverblink.vision.anomaly_map import smoothing_matrix
 from neverblink.vision.backbone_spec import DEFAULT_MODEL
 from neverblink.vision.backbones import load_backbone

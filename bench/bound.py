@@ -24,7 +24,7 @@ import numpy.typing as npt
 import torch
 from scipy.stats import binom
 
-from neverblink.trainer.dataset import good_images, labelled_images
+from neverblink.trainer.datasets.images import good_images, labelled_images
 from neverblink.vision.backbone_spec import DEFAULT_MODEL
 from neverblink.vision.backbones import load_backbone
 from neverblink.vision.calibration import CONFIDENCE, calibrate, normals_needed, threshold_rank

@@ -10,9 +10,9 @@ import argparse
 import math
 from itertools import islice
 
+from neverblink.demo.drift.scenarios import Line, calibrated, wrong_from_start
 from neverblink.drift.alerts import Signal
 from neverblink.drift.history import HOUR_S, Calendar
-from neverblink.drift.scenarios import Line, calibrated, wrong_from_start
 from neverblink.drift.station_watch import StationWatch
 
 IMAGES = (40, 100, 299, 1000)

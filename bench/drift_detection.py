@@ -13,11 +13,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from neverblink.demo.drift.scenarios import DAY_S, SCENARIOS, START, WEEK_S, Line, Scenario
 from neverblink.drift.alerts import AlertBook, Signal
 from neverblink.drift.causes import Cause, likely_cause
 from neverblink.drift.comparisons import mean_shift
 from neverblink.drift.history import Calendar
-from neverblink.drift.scenarios import DAY_S, SCENARIOS, START, WEEK_S, Line, Scenario
 from neverblink.drift.station_watch import StationWatch
 from neverblink.drift.statistics import Moments, StationKey, Window
 

@@ -30,11 +30,12 @@ from neverblink.drift.score_sketch import ScoreSketch
 from neverblink.drift.station_watch import StationWatch
 from neverblink.drift.statistics import Moments, StationKey, Window
 from neverblink.events import DriftAlert
-from neverblink.trainer.confirmed_images import KnownPart, confirmed_images
-from neverblink.trainer.dataset import DatasetError, good_images, labelled_images
-from neverblink.trainer.fit import FitSettings, fit
-from neverblink.trainer.retrain import Evidence, RetrainSettings, retrain
-from neverblink.trainer.training_window import WindowSettings
+from neverblink.trainer.datasets.confirmed_images import KnownPart, confirmed_images
+from neverblink.trainer.datasets.images import DatasetError, good_images, labelled_images
+from neverblink.trainer.fitting.fit import fit
+from neverblink.trainer.fitting.settings import FitSettings
+from neverblink.trainer.retraining.retrain import Evidence, RetrainSettings, retrain
+from neverblink.trainer.retraining.training_window import WindowSettings
 from neverblink.vision.artifact import Artifact, load_artifact
 from neverblink.vision.augmentation import brightened
 from neverblink.vision.inspector import Inspector, extractor_of, inspect

@@ -18,11 +18,11 @@ from pathlib import Path
 import orjson
 from aiokafka.admin import AIOKafkaAdminClient
 
-from neverblink.demo.drift_simulation import Simulation, write_plant
-from neverblink.demo.processes import Services
+from neverblink.brokers.apache import free_port
+from neverblink.demo.drift.drift_simulation import Simulation, write_plant
+from neverblink.demo.drift.scenarios import SCENARIOS, Line
 from neverblink.drift.changelog import app_id
 from neverblink.drift.history import Calendar
-from neverblink.drift.scenarios import SCENARIOS, Line
 from neverblink.drift.station_watch import StationWatch
 from neverblink.drift.stations import Stations
 from neverblink.drift.statistics import Windowing
@@ -30,8 +30,8 @@ from neverblink.events import ArtifactRef, Decision, Quality, Times, Verdict
 from neverblink.events.identity import verdict_id
 from neverblink.kafka import EventProducer, ensure_topics
 from neverblink.kafka.connection import connection_settings
-from neverblink.kafka.local_kafka import free_port
 from neverblink.plant import Kafka
+from neverblink.service_life.children import Services
 
 START = datetime(2026, 3, 2, 6, tzinfo=UTC)
 ARTIFACT = ArtifactRef(name="part", version="1", digest="sha256:" + "a" * 64)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from agreement import as_wanted, furthest, in_batches
 from coreset import patches
-from neverblink.trainer.dataset import good_images, labelled_images
+from neverblink.trainer.datasets.images import good_images, labelled_images
 from neverblink.vision.augmentation import Lighting, brightened
 from neverblink.vision.backbones import Backbone, load_backbone
 from neverblink.vision.coreset import coverage_radius, greedy_k_center, project

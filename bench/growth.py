@@ -15,7 +15,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, ScalarFormatter
 
-from neverblink.trainer.dataset import good_images
+from neverblink.trainer.datasets.images import good_images
 from neverblink.vision.backbone_spec import DEFAULT_MODEL
 from neverblink.vision.backbones import load_backbone
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore

@@ -18,14 +18,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from neverblink.trainer.dataset import good_images, images_in
-from neverblink.trainer.defect_dataset import BOXES, DefectImage, defect_images, read_boxes, split, types_of
-from neverblink.trainer.defect_evaluation import DefectTally, InspectedImage
-from neverblink.trainer.fit import FitSettings, fit
-from neverblink.trainer.synthesize import SynthesizeSettings, synthesize
-from neverblink.trainer.train_classifier import flagged_by, train_classifier
-from neverblink.trainer.train_unet import TrainSettings, train_unet
-from neverblink.vision.artifact import Artifact, ClassifierPart, UnetPart, joined, load_artifact
+from neverblink.trainer.datasets.defect_images import BOXES, DefectImage, defect_images, read_boxes, split, types_of
+from neverblink.trainer.datasets.images import good_images, images_in
+from neverblink.trainer.evaluation.defect_evaluation import DefectTally, InspectedImage
+from neverblink.trainer.fitting.fit import fit
+from neverblink.trainer.fitting.settings import FitSettings
+from neverblink.trainer.teaching.synthesize import SynthesizeSettings, synthesize
+from neverblink.trainer.teaching.train_classifier import flagged_by, train_classifier
+from neverblink.trainer.teaching.train_unet import TrainSettings, train_unet
+from neverblink.vision.artifact import Artifact, joined, load_artifact
+from neverblink.vision.artifact_manifest import ClassifierPart, UnetPart
 from neverblink.vision.decode import read_image
 from neverblink.vision.hybrid import Policy, decide
 from neverblink.vision.inspection import Inspection

@@ -10,10 +10,10 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-from neverblink.trainer.dataset import good_images, labelled_images
-from neverblink.trainer.evaluate import evaluate
-from neverblink.trainer.fit import fit as fit_model
-from neverblink.trainer.fit import settings_from
+from neverblink.trainer.datasets.images import good_images, labelled_images
+from neverblink.trainer.evaluation.evaluate import evaluate
+from neverblink.trainer.fitting.fit import fit as fit_model
+from neverblink.trainer.fitting.settings import settings_from
 from neverblink.vision.errors import VisionError
 
 MODEL = "wide_resnet50_2.tv_in1k"

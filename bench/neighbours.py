@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from neverblink.trainer.dataset import good_images
+from neverblink.trainer.datasets.images import good_images
 from neverblink.vision.backbones import load_backbone
 from neverblink.vision.coreset import greedy_k_center, project
 from neverblink.vision.neighbours import (

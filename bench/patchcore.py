@@ -35,7 +35,7 @@ from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from neverblink.trainer.dataset import good_images, labelled_images
+from neverblink.trainer.datasets.images import good_images, labelled_images
 from neverblink.vision.backbone_spec import DEFAULT_MODEL
 from neverblink.vision.backbones import Backbone, load_backbone
 from neverblink.vision.coreset import greedy_k_center, project

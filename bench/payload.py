@@ -18,8 +18,9 @@ from sklearn.metrics import roc_auc_score
 
 from neverblink.camera.picture import Picture, encoded
 from neverblink.plant import Payload
-from neverblink.trainer.dataset import good_images
-from neverblink.trainer.fit import FitSettings, fit
+from neverblink.trainer.datasets.images import good_images
+from neverblink.trainer.fitting.fit import fit
+from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.decode import SUFFIXES, decode
 from neverblink.vision.inspector import Inspector, extractor_of, inspect

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from neverblink.trainer.dataset import LabelledImage, good_images, labelled_images
+from neverblink.trainer.datasets.images import LabelledImage, good_images, labelled_images
 from neverblink.vision.anomaly_map import smoothing_matrix
 from neverblink.vision.backbones import load_backbone
 from neverblink.vision.coreset import greedy_k_center, project

@@ -12,7 +12,7 @@ import numpy as np
 
 from neverblink.camera.learnt_limits import learn
 from neverblink.plant import QualityLimits
-from neverblink.trainer.dataset import good_images
+from neverblink.trainer.datasets.images import good_images
 from neverblink.vision.decode import SUFFIXES, read_image
 from neverblink.vision.quality import judge, measure
 from real_images import Image, data_folder, read_all

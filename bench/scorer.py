@@ -32,10 +32,10 @@ import neverblink  # before torch: says how OpenMP waits  # noqa: F401
 import cv2
 import numpy as np
 
+from neverblink.brokers.broker import open_broker
 from neverblink.events import Decision, Evidence, Frame, Reason, Times, Verdict
 from neverblink.events.identity import evidence_id, frame_id
 from neverblink.kafka import EventConsumer, EventProducer, ensure_topics
-from neverblink.kafka.broker import open_broker
 from neverblink.plant import Kafka, Plant
 from neverblink.scorer import verdicts
 from neverblink.scorer.compute_thread import ComputeThread
@@ -45,7 +45,8 @@ from neverblink.scorer.models import Model, Models
 from neverblink.scorer.pictures import evidence_pictures
 from neverblink.scorer.service import Scorer
 from neverblink.scorer.work import Arrival, Work
-from neverblink.trainer.fit import FitSettings, fit
+from neverblink.trainer.fitting.fit import fit
+from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision.decode import decode
 from neverblink.vision.hybrid import decide
 from neverblink.vision.inspection import Inspection

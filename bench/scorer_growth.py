@@ -21,10 +21,11 @@ from scorer import LONG_S, Site, Speed, fit_drawn, saturation
 # isort: split
 import numpy as np
 
+from neverblink.brokers.broker import open_broker
 from neverblink.events import Frame
-from neverblink.kafka.broker import open_broker
 from neverblink.scorer.models import Models
-from neverblink.vision.artifact import Artifact, Description, load_artifact, save_artifact
+from neverblink.vision.artifact import Artifact, load_artifact, save_artifact
+from neverblink.vision.artifact_manifest import Description
 
 MIB = 1 << 20
 PRODUCTS = (1, 10, 50, 100, 200)

@@ -30,14 +30,15 @@ import numpy as np
 import yaml
 from true_scores import AGREES, TrueScores, true_scores
 
+from neverblink.brokers.development import DevelopmentBroker
 from neverblink.events import ArtifactRef, Frame, ModelSlots, Slot, Verdict
 from neverblink.events.identity import frame_id
 from neverblink.kafka import EventConsumer, EventProducer, ensure_topics
-from neverblink.kafka.development_broker import DevelopmentBroker
+from neverblink.model_registry.changes import Stamp, Target, activated
 from neverblink.plant import Kafka, load_plant
-from neverblink.trainer.dataset import good_images
-from neverblink.trainer.fit import FitSettings, fit
-from neverblink.trainer.model_changes import Stamp, Target, activated
+from neverblink.trainer.datasets.images import good_images
+from neverblink.trainer.fitting.fit import fit
+from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision.artifact import load_artifact
 from real_images import Image, data_folder, read_all
 

@@ -17,10 +17,11 @@ import numpy.typing as npt
 import torch
 from sklearn.metrics import roc_auc_score
 
-from neverblink.trainer.dataset import good_images
-from neverblink.trainer.defect_dataset import defect_images
-from neverblink.trainer.fit import FitSettings, fit
-from neverblink.trainer.train_classifier import (
+from neverblink.trainer.datasets.defect_images import defect_images
+from neverblink.trainer.datasets.images import good_images
+from neverblink.trainer.fitting.fit import fit
+from neverblink.trainer.fitting.settings import FitSettings
+from neverblink.trainer.teaching.train_classifier import (
     ClassifierSettings,
     Regions,
     TrainedClassifier,

@@ -13,10 +13,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from real_kafka import without_kafka
 from scored_line import ScoredLine, fit_striped
 
+from neverblink.brokers.apache import KafkaUnavailable, LocalKafka
+from neverblink.brokers.broker import Broker
+from neverblink.brokers.development import DevelopmentBroker
 from neverblink.kafka import ensure_topics
-from neverblink.kafka.broker import Broker
-from neverblink.kafka.development_broker import DevelopmentBroker
-from neverblink.kafka.local_kafka import KafkaUnavailable, LocalKafka
 
 MIB = 1024 * 1024
 

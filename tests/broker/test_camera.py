@@ -15,17 +15,17 @@ from camera_line import line_of
 from pictures import video_file
 from scored_line import ScoredLine, sent, striped
 
+from neverblink.brokers.broker import Broker
+from neverblink.brokers.development import Api, DevelopmentBroker
 from neverblink.camera.service import CameraNode
 from neverblink.events import Decision, Frame, Reason, ShadowVerdict, Verdict
 from neverblink.events.envelope import E
 from neverblink.events.identity import verdict_id
 from neverblink.kafka import EventConsumer, EventProducer, ensure_topics
-from neverblink.kafka.broker import Broker
-from neverblink.kafka.development_broker import Api, DevelopmentBroker
-from neverblink.kafka.objects import ObjectStore
 from neverblink.plant import Kafka, Plant, Storage
 from neverblink.scorer.models import Models
 from neverblink.scorer.service import Scorer
+from neverblink.storage.frame_objects import ObjectStore
 from neverblink.vision.decode import raw_content_type
 
 

@@ -8,9 +8,9 @@ import pytest
 from drift_line import LINES, WINDOW_S, kill, plant, running, verdict
 from scored_line import sent
 
+from neverblink.brokers.broker import Broker
 from neverblink.events import Decision, DriftReport
 from neverblink.kafka import EventConsumer, EventProducer, ensure_topics
-from neverblink.kafka.broker import Broker
 from neverblink.ledger import queries
 from neverblink.ledger.database import Database
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
-from neverblink.demo.drift_simulation import Simulation, run, scenario_named
+from neverblink.demo.drift.drift_simulation import Simulation, run, scenario_named
 
 pytest.importorskip("faust", reason="Faust is not installed: pip install neverblink[drift]")
 

@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import pytest
 
+from neverblink.brokers.development import DevelopmentBroker
 from neverblink.events import Frame
 from neverblink.events.examples import examples
 from neverblink.kafka import EventConsumer, EventProducer, Partition, ensure_topics, partition_of
-from neverblink.kafka.development_broker import DevelopmentBroker
 from neverblink.plant import Kafka
 
 STATIONS = 3

@@ -8,7 +8,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, NotLeaderForPartitionError, TransactionalIdAuthorizationFailed
 
-from neverblink.kafka.development_broker import Api, DevelopmentBroker, ErrorCode
+from neverblink.brokers.development import Api, DevelopmentBroker, ErrorCode
 
 
 async def test_a_lost_acknowledgement_leaves_one_record_with_an_idempotent_producer(

@@ -17,13 +17,14 @@ from scored_line import ScoredLine, png, sent, striped
 
 from neverblink.events import Verdict
 from neverblink.kafka import EventConsumer, EventProducer, KafkaError
-from neverblink.kafka.objects import ObjectStore
 from neverblink.plant import PlantError
 from neverblink.scorer.models import Models
 from neverblink.scorer.service import Scorer
-from neverblink.trainer.inspect_images import InspectSettings, LotSettings, OfflineInspection
+from neverblink.storage.frame_objects import ObjectStore
+from neverblink.trainer.datasets.inputs import InspectionError
 from neverblink.trainer.inspection_commands import Span, What, run_inspect
-from neverblink.trainer.inspection_rows import InspectionError
+from neverblink.trainer.offline_inspection.inspection import OfflineInspection
+from neverblink.trainer.offline_inspection.settings import InspectSettings, LotSettings
 
 KEPT_BACK = {"seconds"}
 

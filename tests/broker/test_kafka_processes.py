@@ -11,7 +11,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from neverblink.kafka.local_kafka import LocalKafka
+from neverblink.brokers.apache import LocalKafka
 
 
 @pytest.mark.slow
@@ -58,7 +58,7 @@ async def test_three_nodes_lose_one_and_no_acknowledged_record(apache: LocalKafk
 def test_kafka_ends_with_a_parent_that_was_killed(apache: LocalKafka, tmp_path: Path) -> None:
     program = (
         "import asyncio\n"
-        "from neverblink.kafka.local_kafka import LocalKafka\n"
+        "from neverblink.brokers.apache import LocalKafka\n"
         "async def main():\n"
         "    kafka = LocalKafka()\n"
         "    await kafka.start()\n"

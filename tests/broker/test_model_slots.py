@@ -12,16 +12,16 @@ from rich.console import Console
 from scored_line import ScoredLine, fit_striped, refit_striped, sent, striped
 from true_scores import TrueScores, true_scores
 
+from neverblink.brokers.broker import Broker
+from neverblink.brokers.development import DevelopmentBroker
 from neverblink.events import ArtifactRef, Decision, Frame, ModelSlots, Reason, ShadowVerdict, Slot, Verdict
 from neverblink.events.identity import verdict_id
 from neverblink.kafka import EventConsumer, EventProducer, KafkaError, LatestEvents, ensure_topics
-from neverblink.kafka.broker import Broker
-from neverblink.kafka.development_broker import DevelopmentBroker
+from neverblink.model_registry.changes import ModelsError, Stamp
 from neverblink.plant import Plant
 from neverblink.scorer.commands import followed_models
 from neverblink.scorer.models import Models
 from neverblink.scorer.service import Scorer
-from neverblink.trainer.model_changes import ModelsError, Stamp
 from neverblink.trainer.models_commands import (
     Which,
     run_activate,
@@ -31,7 +31,8 @@ from neverblink.trainer.models_commands import (
     run_show,
     run_threshold,
 )
-from neverblink.vision.artifact import TENSORS, ArtifactError, load_artifact
+from neverblink.vision.artifact import load_artifact
+from neverblink.vision.artifact_manifest import TENSORS, ArtifactError
 
 TOP = ("line-1", "top")
 PICTURES = 12

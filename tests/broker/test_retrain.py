@@ -14,19 +14,19 @@ from plates import fit_plates, plate, write_plates
 from rich.console import Console
 from scored_line import png, sent
 
-from neverblink.artifact_store import ArtifactStore
+from neverblink.brokers.development import DevelopmentBroker
 from neverblink.events import ArtifactRef, Frame, Judgement, ModelSlots, Review, Slot, Verdict
 from neverblink.events.identity import verdict_id
 from neverblink.events.parts import Decision, Reason
 from neverblink.kafka import EventProducer, LatestEvents, ensure_topics
-from neverblink.kafka.development_broker import DevelopmentBroker
+from neverblink.model_registry.artifact_store import ArtifactStore
+from neverblink.model_registry.changes import ModelsError, Stamp
 from neverblink.plant import Plant, load_plant
-from neverblink.trainer.confirmed_images import confirmed_images, read_index
-from neverblink.trainer.model_changes import ModelsError, Stamp
+from neverblink.trainer.datasets.confirmed_images import confirmed_images, read_index
 from neverblink.trainer.models_commands import Which, run_promote, run_rollback, run_shadow
-from neverblink.trainer.retrain import RetrainSettings
+from neverblink.trainer.retraining.retrain import RetrainSettings
+from neverblink.trainer.retraining.training_window import WindowSettings
 from neverblink.trainer.retraining_commands import Sources, run_keep_reviewed, run_retrain
-from neverblink.trainer.training_window import WindowSettings
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.inspector import Inspector, extractor_of, inspect
 

@@ -18,13 +18,13 @@ from confluent_kafka import Consumer
 from poison import POISON
 from scored_line import ScoredLine, sent, teach_blots
 
+from neverblink.brokers.broker import Broker
 from neverblink.events import DeadLetter, Decision, Evidence, Message, Reason, ShadowVerdict, Verdict, encode
 from neverblink.events.identity import shadow_verdict_id, verdict_id
 from neverblink.kafka import EventConsumer, EventProducer, ensure_topics
-from neverblink.kafka.broker import Broker
-from neverblink.kafka.objects import ObjectStore
 from neverblink.scorer.models import Models
 from neverblink.scorer.service import Scorer
+from neverblink.storage.frame_objects import ObjectStore
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 

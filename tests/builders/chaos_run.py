@@ -24,12 +24,12 @@ from scored_line import ScoredLine, fit_striped, png, refit_striped, striped
 from supervised_scorer import SupervisedScorer
 from true_scores import TrueScores, true_scores
 
+from neverblink.brokers.apache import LocalKafka
 from neverblink.events import ArtifactRef, Frame, ModelSlots, Slot, Verdict, encode
 from neverblink.events.identity import derived_id, verdict_id
 from neverblink.kafka import EventConsumer, EventProducer, KafkaError, Record, ensure_topics
-from neverblink.kafka.local_kafka import LocalKafka
+from neverblink.model_registry.changes import Stamp, Target, activated
 from neverblink.plant import Plant
-from neverblink.trainer.model_changes import Stamp, Target, activated
 from neverblink.vision.artifact import load_artifact
 
 Kind = Literal["scorer killed", "scorer stopped", "broker killed", "network stalled", "network reset", "models swapped"]

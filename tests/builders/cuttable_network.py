@@ -7,7 +7,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from neverblink.kafka.local_kafka import Route
+from neverblink.brokers.apache import Route
 
 _CHUNK = 256 * 1024
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from neverblink.trainer.defect_dataset import Box, DefectImage
-from neverblink.trainer.defect_evaluation import InspectedImage
+from neverblink.trainer.datasets.defect_images import Box, DefectImage
+from neverblink.trainer.evaluation.defect_evaluation import InspectedImage
 from neverblink.vision.findings import Finding
 from neverblink.vision.inspection import Inspection
 from neverblink.vision.patchcore import Anomaly

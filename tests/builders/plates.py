@@ -5,8 +5,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from neverblink.trainer.dataset import good_images
-from neverblink.trainer.fit import FitSettings, Fitted, fit
+from neverblink.trainer.datasets.images import good_images
+from neverblink.trainer.fitting.fit import Fitted, fit
+from neverblink.trainer.fitting.settings import FitSettings
 
 SIDE = 64
 

@@ -14,8 +14,8 @@ from supervised_process import SupervisedProcess
 
 from neverblink.bridge.instruments import instruments
 from neverblink.bridge.line_session import LineSession
+from neverblink.brokers.apache import Route, free_port
 from neverblink.events import Actuation, Decision, Outcome
-from neverblink.kafka.local_kafka import Route, free_port
 from neverblink.plant import Line, Timing
 from neverblink.plc.trigger import triggers
 

@@ -18,10 +18,10 @@ from application_certificates import certificate
 from cuttable_network import CuttableNetwork
 from supervised_process import SupervisedProcess
 
+from neverblink.brokers.apache import LocalKafka, Route, free_port
 from neverblink.events import Actuation, ArtifactRef, Decision, Reason, Times, Tracking, Verdict
 from neverblink.events.identity import frame_id, verdict_id
 from neverblink.kafka import EventConsumer, EventProducer, KafkaError, ensure_topics
-from neverblink.kafka.local_kafka import LocalKafka, Route, free_port
 from neverblink.plant import Line, Plant, Timing, load_plant
 from neverblink.plc.trigger import PlcTrigger, triggers
 
@@ -258,7 +258,7 @@ async def _broker(
         kafka = await stack.enter_async_context(LocalKafka())
         return kafka, kafka.bootstrap
     port = free_port(taken)
-    command = ("-m", "neverblink.kafka.development_broker", "--port", str(port))
+    command = ("-m", "neverblink.brokers.development", "--port", str(port))
     broker = await stack.enter_async_context(SupervisedProcess("broker", command, folder))
     await broker.said("broker is ready")
     return broker, f"127.0.0.1:{port}"

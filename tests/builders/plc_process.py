@@ -17,8 +17,8 @@ from typing import Any
 import orjson
 
 from neverblink import telemetry
-from neverblink.demo.plc_simulator import PlcSimulator, SimulatedLine
 from neverblink.plant import Timing
+from neverblink.simulation.plc.simulator import PlcSimulator, SimulatedLine
 
 OPERATOR_S = 0.5
 READY = "the PLC listens"

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import pytest
 
-from neverblink.kafka.local_kafka import KafkaUnavailable
+from neverblink.brokers.apache import KafkaUnavailable
 
 REQUIRED = "NEVERBLINK_REQUIRE_KAFKA"
 

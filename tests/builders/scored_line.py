@@ -16,9 +16,10 @@ from neverblink.events.envelope import E
 from neverblink.events.identity import frame_id
 from neverblink.kafka import EventConsumer, EventProducer
 from neverblink.plant import Kafka, Plant
-from neverblink.trainer.fit import FitSettings, fit
-from neverblink.trainer.teaching import teach_unet
-from neverblink.trainer.train_unet import TrainSettings
+from neverblink.trainer.fitting.fit import fit
+from neverblink.trainer.fitting.settings import FitSettings
+from neverblink.trainer.teaching.teaching import teach_unet
+from neverblink.trainer.teaching.train_unet import TrainSettings
 from neverblink.vision.artifact import load_artifact, recalibrated
 from neverblink.vision.defect_augmentation import UNCHANGED
 

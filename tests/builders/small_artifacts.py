@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from neverblink.vision.artifact import Artifact, Description, Provenance, save_artifact
+from neverblink.vision.artifact import Artifact, save_artifact
+from neverblink.vision.artifact_manifest import Description, Provenance
 from neverblink.vision.backbone_spec import BackboneSpec
 from neverblink.vision.calibration import Calibration
 

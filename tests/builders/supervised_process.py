@@ -12,7 +12,7 @@ from typing import Self
 
 import orjson
 
-from neverblink.demo.processes import _die_with_parent
+from neverblink.service_life.children import _die_with_parent
 
 _LAST_WORK_S = 10.0
 

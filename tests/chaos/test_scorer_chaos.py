@@ -15,8 +15,8 @@ from poison import POISON
 from real_kafka import without_kafka
 from true_scores import TrueScores
 
+from neverblink.brokers.apache import KafkaUnavailable
 from neverblink.events import DeadLetter, Decision, Verdict
-from neverblink.kafka.local_kafka import KafkaUnavailable
 from neverblink.vision.artifact import load_artifact
 
 # No frame is late: every decision is compared. A tenth is poison, so that each kind of it comes.

@@ -11,10 +11,10 @@ from bridged_cell import TIMING, alternate, cell, line_of, simulated, until, ver
 
 from neverblink.bridge.instruments import instruments
 from neverblink.bridge.line_session import LineSession, LinkState
-from neverblink.demo.plc_simulator import PlcSimulator
 from neverblink.events import Decision, GateAction, Outcome
 from neverblink.plc.contract import BridgeState, LineState
 from neverblink.plc.trigger import PlcTrigger
+from neverblink.simulation.plc.simulator import PlcSimulator
 
 
 async def test_the_gate_does_to_every_part_what_its_verdict_says() -> None:

@@ -11,7 +11,6 @@ import pytest
 
 from neverblink.bridge import service, succession
 from neverblink.bridge.readiness import Readiness
-from neverblink.demo.plc_simulator import PlcSimulator, SimulatedLine
 from neverblink.events import Actuation, Decision, Event, Outcome, Reason, Times, Tracking, Verdict, encode
 from neverblink.events.identity import frame_id, verdict_id
 from neverblink.kafka import Record
@@ -19,6 +18,7 @@ from neverblink.plant import Line, Plant, Product, Timing
 from neverblink.plc.contract import BridgeState
 from neverblink.plc.trigger import triggers
 from neverblink.service_life import READY_FILE
+from neverblink.simulation.plc.simulator import PlcSimulator, SimulatedLine
 
 TIMING = Timing(distance_to_gate_m=0.8, speed_m_s=1.0, actuator_ms=100, plc_cycle_ms=20, margin_ms=50)
 

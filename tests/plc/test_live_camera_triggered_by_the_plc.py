@@ -9,14 +9,14 @@ import numpy as np
 from camera_line import line_of
 from rtsp_camera import RtspCamera
 
+from neverblink.brokers.development import DevelopmentBroker
 from neverblink.camera.live import LiveSource
 from neverblink.camera.service import CameraNode
 from neverblink.camera.sources import open_source
-from neverblink.demo.plc_simulator import SimulatedLine, simulated
 from neverblink.events import Frame
 from neverblink.kafka import EventConsumer, EventProducer, ensure_topics
-from neverblink.kafka.development_broker import DevelopmentBroker
 from neverblink.plant import Kafka, Storage
+from neverblink.simulation.plc.simulator import SimulatedLine, simulated
 from neverblink.vision.decode import decode
 
 PARTS, RATE = 8, 2.0

@@ -13,8 +13,6 @@ import pytest
 from application_certificates import certificate
 
 from neverblink.bridge.commands import make_certificates
-from neverblink.demo.plc_simulator import PlcSimulator, SimulatedLine
-from neverblink.demo.simulated_plcs import run, simulated_lines
 from neverblink.plant import OpcUaSecurity, PlantError, Plc, Timing, load_plant, parse_plant
 from neverblink.plc.certificates import read_certificate, thumbprint
 from neverblink.plc.connection import (
@@ -28,6 +26,8 @@ from neverblink.plc.connection import (
 )
 from neverblink.plc.trigger import PlcTrigger, triggers
 from neverblink.plc.validation import validate
+from neverblink.simulation.plc.simulated_plcs import run, simulated_lines
+from neverblink.simulation.plc.simulator import PlcSimulator, SimulatedLine
 
 ua: Any = asyncua.ua
 TIMING = Timing(distance_to_gate_m=0.8, speed_m_s=1.0, actuator_ms=100, plc_cycle_ms=20, margin_ms=50)

@@ -7,9 +7,9 @@ from bridged_cell import alternate, cell, line_of, simulated, until
 
 from neverblink.bridge.instruments import instruments
 from neverblink.bridge.line_session import LineSession, LinkState
-from neverblink.demo.plc_simulator import PlcSimulator
 from neverblink.events import Decision, GateAction, Outcome
 from neverblink.plc.contract import BridgeState, LineState, ProfileName
+from neverblink.simulation.plc.simulator import PlcSimulator
 
 PROFILES: tuple[ProfileName, ...] = ("mailbox", "method")
 both = pytest.mark.parametrize("profile", PROFILES)

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from structured_text import FunctionBlock, declarations, structure
 
-from neverblink.demo.gate import HeartbeatWatch, judge
 from neverblink.plc.contract import (
     CONTRACT_VERSION,
     NODES,
@@ -20,6 +19,7 @@ from neverblink.plc.contract import (
 )
 from neverblink.plc.contract_files import IEC_TYPES, contract_json, file_name, node_list
 from neverblink.plc.word import PARTS, decode_gate, encode_verdict
+from neverblink.simulation.plc.gate import HeartbeatWatch, judge
 
 ROOT = Path(__file__).parents[2]
 SOURCE = (ROOT / "deploy" / "plc" / "FB_VisionReject.st").read_text()

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from structured_text import FunctionBlock, declarations, structure
 
-from neverblink.demo.told_parts import ToldParts
 from neverblink.plc.contract import MAIL_SLOTS, PROFILES, BridgeState, Code, GateCode, LineState, TellStatus, Writer
 from neverblink.plc.contract_files import IEC_TYPES
 from neverblink.plc.word import PARTS, decode_gate, decode_mail, encode_mail, next_seq
+from neverblink.simulation.plc.told_parts import ToldParts
 
 SOURCE = (Path(__file__).resolve().parents[2] / "deploy" / "plc" / "FB_VisionMailbox.st").read_text()
 CYCLE_MS = 10

@@ -8,9 +8,9 @@ import pytest
 
 from neverblink.bridge.instruments import instruments
 from neverblink.bridge.line_session import LineSession, LinkState
-from neverblink.demo.plc_simulator import SimulatedLine, simulated
 from neverblink.plant import Line, Plc, SimulatedSource, Station, Timing
 from neverblink.plant import PlcTrigger as TriggerSettings
+from neverblink.simulation.plc.simulator import SimulatedLine, simulated
 
 TIMING = Timing(distance_to_gate_m=0.8, speed_m_s=1.0, actuator_ms=100, plc_cycle_ms=20, margin_ms=50)
 Mistake = tuple[dict[str, Any], dict[str, Any], str]

@@ -10,10 +10,11 @@ import fsspec
 import pytest
 from small_artifacts import write_artifact
 
-from neverblink.artifact_store import ArtifactStore, folder_name
+from neverblink.model_registry.artifact_store import ArtifactStore, folder_name
 from neverblink.plant import PlantError, Storage
 from neverblink.scorer.artifact_cache import ArtifactCache
-from neverblink.vision.artifact import MANIFEST, TENSORS, ArtifactError, load_artifact
+from neverblink.vision.artifact import load_artifact
+from neverblink.vision.artifact_manifest import MANIFEST, TENSORS, ArtifactError
 
 OTHER = "sha256:" + "1" * 64
 

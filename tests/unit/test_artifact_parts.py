@@ -7,17 +7,9 @@ import numpy as np
 import pytest
 from tests.unit.test_vision_artifact import DIGEST, saved
 
-from neverblink.trainer.archive import export_artifact, import_artifact
-from neverblink.vision.artifact import (
-    MANIFEST,
-    PARTS,
-    Artifact,
-    ArtifactError,
-    UnetPart,
-    joined,
-    load_artifact,
-    recalibrated,
-)
+from neverblink.model_registry.archive import export_artifact, import_artifact
+from neverblink.vision.artifact import Artifact, joined, load_artifact, recalibrated
+from neverblink.vision.artifact_manifest import MANIFEST, PARTS, ArtifactError, UnetPart
 from neverblink.vision.unet_spec import UnetSpec
 
 NOW = datetime(2026, 2, 3, tzinfo=UTC)

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from neverblink.bridge import mailbox
 from neverblink.bridge.mailbox import Mailbox
 from neverblink.bridge.scheduler import MAX_IN_FLIGHT, Answer, Order
-from neverblink.demo.told_parts import ToldParts
 from neverblink.events import Outcome
 from neverblink.plc.connection import PlcUnreachableError
 from neverblink.plc.contract import MAIL_SLOTS, PROFILES, element_of, mail_name
 from neverblink.plc.validation import Agreement
 from neverblink.plc.word import decode_mail
+from neverblink.simulation.plc.told_parts import ToldParts
 
 PART_COUNT = 40
 FAR = 100.0

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neverblink.camera.back_off import BackOff
 from neverblink.camera.live import LiveSource, Shot, StreamEndedError
 from neverblink.camera.picture import SourceError
 from neverblink.camera.picture_counter import PictureCounter
 from neverblink.events import Reason
 from neverblink.plant import LiveSettings, Payload
+from neverblink.service_life.back_off import BackOff
 from neverblink.vision.decode import decode
 
 RAW = Payload(format="raw")

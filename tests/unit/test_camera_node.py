@@ -20,8 +20,8 @@ from neverblink.camera.spool import Spool
 from neverblink.camera.triggers import Trigger, station_triggers
 from neverblink.events import Decision, Frame, Reason
 from neverblink.events.identity import verdict_id
-from neverblink.kafka.objects import ObjectStore
 from neverblink.plant import Payload, Storage
+from neverblink.storage.frame_objects import ObjectStore
 from neverblink.vision.decode import decode
 
 

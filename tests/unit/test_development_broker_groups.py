@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neverblink.kafka.development_broker.groups import (
+from neverblink.brokers.development.groups import (
     Committed,
     Group,
     Groups,
@@ -13,7 +13,7 @@ from neverblink.kafka.development_broker.groups import (
     State,
     SyncAnswer,
 )
-from neverblink.kafka.development_broker.protocol import ErrorCode
+from neverblink.brokers.development.protocol import ErrorCode
 
 PLACE = ("frames", 0)
 

@@ -6,10 +6,10 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neverblink.kafka.development_broker.log import OffsetOutOfRange, PartitionLog
-from neverblink.kafka.development_broker.protocol import ErrorCode
-from neverblink.kafka.development_broker.record_batch import BatchRefused, read_header
-from neverblink.kafka.development_broker.topics import Settings, TopicRefused, Topics
+from neverblink.brokers.development.log import OffsetOutOfRange, PartitionLog
+from neverblink.brokers.development.protocol import ErrorCode
+from neverblink.brokers.development.record_batch import BatchRefused, read_header
+from neverblink.brokers.development.topics import Settings, TopicRefused, Topics
 
 NO_LIMIT = 1 << 30
 BEGIN_MS = 1_700_000_000_000

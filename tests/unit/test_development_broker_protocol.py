@@ -9,11 +9,11 @@ from aiokafka.protocol.types import Array, Boolean, Bytes, Schema, String
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neverblink.kafka.development_broker import protocol
-from neverblink.kafka.development_broker.faults import Faults
-from neverblink.kafka.development_broker.groups import Groups
-from neverblink.kafka.development_broker.handlers import Address, Handlers
-from neverblink.kafka.development_broker.protocol import (
+from neverblink.brokers.development import protocol
+from neverblink.brokers.development.faults import Faults
+from neverblink.brokers.development.groups import Groups
+from neverblink.brokers.development.handlers import Address, Handlers
+from neverblink.brokers.development.protocol import (
     ADVERTISED,
     Api,
     ErrorCode,
@@ -21,7 +21,7 @@ from neverblink.kafka.development_broker.protocol import (
     read_call,
     write_answer,
 )
-from neverblink.kafka.development_broker.topics import Topics
+from neverblink.brokers.development.topics import Topics
 
 EVERY_VERSION = [(Api(key), version) for key, low, high in ADVERTISED for version in range(low, high + 1)]
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from neverblink.kafka.development_broker import BrokerError, DevelopmentBroker, Limits
+from neverblink.brokers.development import BrokerError, DevelopmentBroker, Limits
 
 
 async def exchange(broker: DevelopmentBroker, data: bytes) -> bytes:
@@ -127,7 +127,7 @@ def test_as_a_program_it_says_when_it_is_ready_and_sigterm_ends_it_well() -> Non
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     program = subprocess.Popen(
-        [sys.executable, "-m", "neverblink.kafka.development_broker", "--port", str(port)],
+        [sys.executable, "-m", "neverblink.brokers.development", "--port", str(port)],
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -142,7 +142,7 @@ def test_as_a_program_it_says_when_it_is_ready_and_sigterm_ends_it_well() -> Non
 
 def test_as_a_program_it_refuses_another_host_in_one_line() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "neverblink.kafka.development_broker", "--host", "0.0.0.0"],
+        [sys.executable, "-m", "neverblink.brokers.development", "--host", "0.0.0.0"],
         capture_output=True,
         text=True,
         timeout=20,

@@ -8,10 +8,10 @@ import numpy as np
 import orjson
 import pytest
 
+from neverblink.demo.drift.scenarios import SCENARIOS, START, Line, Scenario, calibrated, wrong_from_start
 from neverblink.drift.alerts import ACT_LEVEL, Observation, Signal
 from neverblink.drift.comparisons import calibration_gap
 from neverblink.drift.history import HOUR_S, Calendar
-from neverblink.drift.scenarios import SCENARIOS, START, Line, Scenario, calibrated, wrong_from_start
 from neverblink.drift.score_sketch import ScoreSketch
 from neverblink.drift.station_watch import StationWatch
 from neverblink.drift.stations import Stations

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neverblink.drift.scenarios import (
+from neverblink.demo.drift.scenarios import (
     RATIO_MEAN,
     RATIO_SIGMA,
     SCENARIOS,

@@ -6,10 +6,10 @@ import numpy as np
 import orjson
 import pytest
 
+from neverblink.demo.drift.scenarios import DAY_S, SCENARIOS, START, WEEK_S, Line
 from neverblink.drift.alerts import AlertBook, Signal, Transition
 from neverblink.drift.causes import Cause, likely_cause
 from neverblink.drift.history import Calendar
-from neverblink.drift.scenarios import DAY_S, SCENARIOS, START, WEEK_S, Line
 from neverblink.drift.station_watch import LEARNING_S, Rate, StationWatch
 from neverblink.drift.statistics import Challenges, StationKey, Window
 

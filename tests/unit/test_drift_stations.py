@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neverblink.demo.drift.scenarios import calibrated
 from neverblink.drift.history import Calendar
-from neverblink.drift.scenarios import calibrated
 from neverblink.drift.stations import ARTIFACTS_KEPT, PAST, WATCH, Stations
 from neverblink.drift.statistics import StationKey, StationState, Windowing
 from neverblink.events import AlertStage, ArtifactRef, Decision, DriftReport, DriftState, Times, Verdict

@@ -12,9 +12,9 @@ from pictures import video_file
 
 from neverblink.camera.commands import learn_limits
 from neverblink.camera.learnt_limits import FEWEST, LearntLimits, learn
-from neverblink.camera.simulation import Simulation
 from neverblink.cli import main
 from neverblink.plant import Plant, PlantError, QualityLimits, parse_plant
+from neverblink.simulation.parts import Simulation
 from neverblink.vision.quality import ImageQuality, judge, measure
 
 PLANT = """\

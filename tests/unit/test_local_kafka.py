@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from neverblink.kafka.broker import open_broker
-from neverblink.kafka.development_broker import BrokerError, DevelopmentBroker
-from neverblink.kafka.local_kafka import KafkaUnavailable, LocalKafka, find_jars, find_java, free_port
+from neverblink.brokers.apache import KafkaUnavailable, LocalKafka, find_jars, find_java, free_port
+from neverblink.brokers.broker import open_broker
+from neverblink.brokers.development import BrokerError, DevelopmentBroker
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from neverblink.trainer.lot_sampling import (
+from neverblink.trainer.offline_inspection.lot_sampling import (
     _LETTERS,
     _SIZES,
     _TABLES,

@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from neverblink.events import ArtifactRef, ModelSlots, PreviousSlots, Slot
-from neverblink.plant import EXAMPLE, parse_plant
-from neverblink.trainer.model_changes import (
+from neverblink.model_registry.changes import (
     ModelsError,
     Stamp,
     Target,
@@ -17,6 +16,7 @@ from neverblink.trainer.model_changes import (
     targets,
     with_threshold,
 )
+from neverblink.plant import EXAMPLE, parse_plant
 
 TOP = Target("line-1", "top", "pcb")
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neverblink.events import Reason
-from neverblink.kafka.objects import ObjectError, ObjectStore
 from neverblink.plant import PlantError, Storage
+from neverblink.storage.frame_objects import ObjectError, ObjectStore
 
 
 @pytest.fixture(params=["folder", "file-url", "memory"])

@@ -2,8 +2,8 @@
 
 import pytest
 
+from neverblink.decisions.rules import ProductRules, policy_of, rules_of, taxonomy_of
 from neverblink.plant import DefectPolicy, Plant, PlantError
-from neverblink.product_rules import ProductRules, policy_of, rules_of, taxonomy_of
 from neverblink.vision import hybrid
 
 

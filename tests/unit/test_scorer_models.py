@@ -14,7 +14,7 @@ from neverblink.plant import Plant, Product
 from neverblink.scorer.model_loader import Model
 from neverblink.scorer.models import Models, Place
 from neverblink.scorer.slot_follower import latest
-from neverblink.vision.artifact import ArtifactError
+from neverblink.vision.artifact_manifest import ArtifactError
 
 TOP, SIDE, OTHER = ("line-1", "top"), ("line-1", "side"), ("line-2", "top")
 CALIBRATION = np.linspace(1, 3, 401, dtype=np.float32)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from neverblink.decisions.rules import policy_of
 from neverblink.events import (
     ArtifactRef,
     CalibratedScores,
@@ -29,7 +30,6 @@ from neverblink.events.examples import examples
 from neverblink.events.identity import frame_id
 from neverblink.kafka import EventConsumer, EventProducer, Partition, Record, RecordTooLargeError
 from neverblink.plant import DefectPolicy, ScorerSettings
-from neverblink.product_rules import policy_of
 from neverblink.scorer.compute_thread import ComputeThread
 from neverblink.scorer.deadline_batcher import DeadlineBatcher, LateError
 from neverblink.scorer.decode_pool import DecodePool

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from neverblink.camera.simulation import PRODUCTS, SIZE, Simulation, write_dataset
+from neverblink.simulation.parts import PRODUCTS, SIZE, Simulation, write_dataset
 
 TAXONOMY = {"surface", "structural", "dimensional", "foreign-object", "assembly"}
 EVERY_DEFECT = [(name, kind.name) for name, drawing in PRODUCTS.items() for kind in drawing.defects]
@@ -42,7 +42,7 @@ def test_the_same_number_is_the_same_part_whatever_was_drawn_before(product: str
 
 def test_another_process_draws_the_same_part() -> None:
     program = (
-        "import zlib; from neverblink.camera.simulation import Simulation;"
+        "import zlib; from neverblink.simulation.parts import Simulation;"
         "print(zlib.crc32(Simulation('pcb', seed=11, defect_rate=1).part(4).image.tobytes()))"
     )
     drawn = {

@@ -11,9 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from neverblink.trainer.confirmed_images import ConfirmedImage, confirmed_images, known_parts
-from neverblink.trainer.dataset import DatasetError
-from neverblink.trainer.training_window import WindowError, WindowSettings, balanced, shift_hours, training_window
+from neverblink.trainer.datasets.confirmed_images import ConfirmedImage, confirmed_images, known_parts
+from neverblink.trainer.datasets.images import DatasetError
+from neverblink.trainer.retraining.training_window import (
+    WindowError,
+    WindowSettings,
+    balanced,
+    shift_hours,
+    training_window,
+)
 
 MONDAY = datetime(2026, 3, 2, 6, tzinfo=UTC)
 SMALL = WindowSettings(least=2, least_held_out=1)

@@ -12,19 +12,16 @@ import pytest
 from datasketches import kll_floats_sketch
 from safetensors.numpy import save
 
-from neverblink.vision.artifact import (
+from neverblink.vision.artifact import Artifact, load_artifact, recalibrated, save_artifact
+from neverblink.vision.artifact_manifest import (
     MANIFEST,
     TENSORS,
-    Artifact,
     ArtifactError,
     Description,
     Manifest,
     Provenance,
     Quantised,
-    _sha256,
-    load_artifact,
-    recalibrated,
-    save_artifact,
+    sha256_of,
 )
 from neverblink.vision.backbone_spec import BackboneSpec
 from neverblink.vision.calibration import Calibration
@@ -77,7 +74,7 @@ def sealed(folder: Path, content: bytes, **changes: Any) -> None:
     folder.mkdir()
     (folder / TENSORS).write_bytes(content)
     manifest = Manifest.model_validate(
-        description(**changes).model_dump() | {"tensors": {"sha256": _sha256(content), "bytes": len(content)}}
+        description(**changes).model_dump() | {"tensors": {"sha256": sha256_of(content), "bytes": len(content)}}
     )
     document = {"digest": manifest.digest(), "manifest": manifest.model_dump(mode="json")}
     (folder / MANIFEST).write_text(json.dumps(document))

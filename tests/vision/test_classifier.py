@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from safetensors.numpy import load, save
 from scipy.stats import binom
 
-from neverblink.trainer.dataset import DatasetError
-from neverblink.trainer.train_classifier import ClassifierSettings, Regions, TrainedClassifier, fit_regions
+from neverblink.trainer.datasets.images import DatasetError
+from neverblink.trainer.teaching.train_classifier import ClassifierSettings, Regions, TrainedClassifier, fit_regions
 from neverblink.vision.classifier import Classifier, Familiar, Name
 from neverblink.vision.classifier_spec import ClassifierSpec, images_needed
 from neverblink.vision.errors import VisionError

@@ -7,7 +7,8 @@ import orjson
 import pytest
 from plates import plate, write_plates
 
-from neverblink.trainer.compare import (
+from neverblink.job_life.progress import Progress
+from neverblink.trainer.evaluation.compare import (
     EXAMPLE,
     RESULTS,
     CompareError,
@@ -16,7 +17,7 @@ from neverblink.trainer.compare import (
     product_of,
     read_configurations,
 )
-from neverblink.trainer.fit import FitSettings, Progress
+from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision.artifact import Artifact, load_artifact
 from neverblink.vision.inspector import extractor_of
 from neverblink.vision.patchcore import FeatureExtractor
@@ -41,7 +42,7 @@ def test_the_second_run_fits_only_what_changed(tmp_path: Path, monkeypatch: pyte
             opened.append(extractor_of(artifact, engine="torch"))
         return opened[0]
 
-    monkeypatch.setattr("neverblink.trainer.evaluate.extractor_of", open_once)
+    monkeypatch.setattr("neverblink.trainer.evaluation.evaluate.extractor_of", open_once)
     images = write_plates(tmp_path / "plates", train=6, test=2)
     stages: list[str] = []
 

@@ -14,13 +14,13 @@ from inspected_parts import SIDE, finding, inspected, labelled, plane
 from rich.console import Console
 from sklearn.metrics import average_precision_score
 
-from neverblink.trainer.dataset import DatasetError
-from neverblink.trainer.defect_dataset import DefectImage, defect_images, types_of
-from neverblink.trainer.defect_evaluation import DefectTally, InspectedImage
-from neverblink.trainer.defect_figures import DefectEvaluation, DefectType
+from neverblink.trainer.datasets.defect_images import DefectImage, defect_images, types_of
+from neverblink.trainer.datasets.images import DatasetError
 from neverblink.trainer.defect_tables import tables
-from neverblink.trainer.evaluate import EXAMPLES
-from neverblink.trainer.pixel_ranking import PixelRanking
+from neverblink.trainer.evaluation.defect_evaluation import DefectTally, InspectedImage
+from neverblink.trainer.evaluation.defect_figures import DefectEvaluation, DefectType
+from neverblink.trainer.evaluation.evaluate import EXAMPLES
+from neverblink.trainer.evaluation.pixel_ranking import PixelRanking
 from neverblink.vision.decode import read_image
 from neverblink.vision.hybrid import mark, named
 from neverblink.vision.inspection import Inspection

@@ -19,15 +19,16 @@ from inspected_parts import finding, inspected, labelled, plane
 from plates import SIDE, fit_plates, plate, write_plates
 from scipy import ndimage
 
-from neverblink.trainer.dataset import DatasetError, labelled_images
-from neverblink.trainer.defect_evaluation import DefectTally
-from neverblink.trainer.defect_figures import DefectEvaluation
-from neverblink.trainer.defect_section import defect_section
-from neverblink.trainer.evaluate import EXAMPLES, Evaluation, Example, best_f1, evaluate
-from neverblink.trainer.pixel_ranking import PixelRanking
-from neverblink.trainer.report import render, write_report
-from neverblink.trainer.report_pages import ReportError, check_place
-from neverblink.trainer.report_pictures import LABEL_COLOUR
+from neverblink.trainer.datasets.images import DatasetError, labelled_images
+from neverblink.trainer.evaluation.defect_evaluation import DefectTally
+from neverblink.trainer.evaluation.defect_figures import DefectEvaluation
+from neverblink.trainer.evaluation.defect_section import defect_section
+from neverblink.trainer.evaluation.evaluate import EXAMPLES, evaluate
+from neverblink.trainer.evaluation.figures import Evaluation, Example, best_f1
+from neverblink.trainer.evaluation.pixel_ranking import PixelRanking
+from neverblink.trainer.evaluation.report import render, write_report
+from neverblink.trainer.reports.pages import ReportError, check_place
+from neverblink.trainer.reports.pictures import LABEL_COLOUR
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.inspection import Inspection
 from neverblink.vision.inspector import extractor_of
@@ -56,7 +57,7 @@ def _one_backbone(model: Path) -> Iterator[None]:
     """Open the model's backbone once for all evaluations here: it takes longer than they do."""
     opened = extractor_of(load_artifact(model), engine="torch")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("neverblink.trainer.evaluate.extractor_of", lambda *_, **__: opened)
+        patched.setattr("neverblink.trainer.evaluation.evaluate.extractor_of", lambda *_, **__: opened)
         yield
 
 

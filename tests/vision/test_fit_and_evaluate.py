@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from neverblink.trainer.dataset import DatasetError, good_images, labelled_images
-from neverblink.trainer.evaluate import evaluate
-from neverblink.trainer.fit import FitSettings, fit
-from neverblink.trainer.pixel_ranking import PixelRanking
+from neverblink.trainer.datasets.images import DatasetError, good_images, labelled_images
+from neverblink.trainer.evaluation.evaluate import evaluate
+from neverblink.trainer.evaluation.pixel_ranking import PixelRanking
+from neverblink.trainer.fitting.fit import fit
+from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.calibration import CalibrationError
 from neverblink.vision.decode import ImageError, read_image

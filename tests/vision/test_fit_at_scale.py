@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from neverblink.trainer import fit as fitting
-from neverblink.trainer.dataset import DatasetError
-from neverblink.trainer.feature_store import FeatureStore
-from neverblink.trainer.fit import FitSettings, fit
+from neverblink.trainer.datasets.images import DatasetError
+from neverblink.trainer.fitting import fit as fitting
+from neverblink.trainer.fitting.feature_store import FeatureStore
+from neverblink.trainer.fitting.fit import fit
+from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision.bank_update import surprise_limit, surprising_patches, updated_bank
 from neverblink.vision.coreset import condense, coverage_radius, greedy_k_center
 from neverblink.vision.errors import VisionError
@@ -69,7 +70,7 @@ def test_features_in_a_file_are_not_held_in_memory(tmp_path: Path) -> None:
     program = f"""
 import resource, torch
 from pathlib import Path
-from neverblink.trainer.feature_store import FeatureStore
+from neverblink.trainer.fitting.feature_store import FeatureStore
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 batch = torch.ones(8, 1024, 128)
 before = peak()

@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from neverblink.trainer.commands import run_fit
-from neverblink.trainer.dataset import DatasetError
-from neverblink.trainer.fit import FitSettings, SettingsError, fit, settings_from
+from neverblink.trainer.datasets.images import DatasetError
+from neverblink.trainer.fitting.fit import fit
+from neverblink.trainer.fitting.settings import FitSettings, SettingsError, settings_from
 from neverblink.vision.artifact import Artifact, load_artifact
 from neverblink.vision.augmentation import brightened
 from neverblink.vision.engines.intel import import_openvino
@@ -143,7 +144,7 @@ def test_a_bfloat16_model_runs_on_the_engine_that_made_its_bank(
 ) -> None:
     tried: list[int] = []
     # At 64 px it moves the scores by more than is allowed, which is not what is asked here.
-    monkeypatch.setattr("neverblink.trainer.fit.check_shift", lambda reference, _: tried.append(len(reference)))
+    monkeypatch.setattr("neverblink.trainer.fitting.fit.check_shift", lambda reference, _: tried.append(len(reference)))
     images = written(tmp_path / "good", 60, SIDE, SIDE)
     artifact = fitted(images, tmp_path / "bf16", engine="openvino-bf16")
     plain = fitted(images, tmp_path / "fp32", engine="openvino")
@@ -177,7 +178,7 @@ def test_an_int8_model_is_tried_on_the_labelled_images_beside_the_good_ones(
     def seen(_reference: np.ndarray, _candidate: np.ndarray, *, labels: np.ndarray | None = None) -> None:
         tried.append(None if labels is None else labels.tolist())
 
-    monkeypatch.setattr("neverblink.trainer.fit.check_shift", seen)
+    monkeypatch.setattr("neverblink.trainer.fitting.fit.check_shift", seen)
     settings = FitSettings(product="plate", name="plate", size=SIDE, ratio=0.05, engine="openvino-int8")
     run_fit(plates, tmp_path / "int8", settings, Console(quiet=True))
     assert tried == [None, [False] * 3 + [True] * 3]

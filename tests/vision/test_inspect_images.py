@@ -19,18 +19,19 @@ from plates import SIDE, plate
 from scored_line import fit_striped, png, striped, teach_blots
 
 from neverblink.cli import main
+from neverblink.decisions.rules import DEFAULT_RULES, rules_of
 from neverblink.events import ArtifactRef, Decision
 from neverblink.plant import Plant
-from neverblink.product_rules import DEFAULT_RULES, rules_of
 from neverblink.scorer.models import Models
-from neverblink.trainer import inspect_images
-from neverblink.trainer.inspect_images import InspectSettings, LotSettings, OfflineInspection, SecondPass
-from neverblink.trainer.inspection_inputs import FolderInputs
-from neverblink.trainer.inspection_report import render, write_inspection_report
-from neverblink.trainer.inspection_results import Results
-from neverblink.trainer.inspection_rows import InspectionError, Opinion, Origin, PartFiles, Row, Unscored
-from neverblink.trainer.known_decisions import Change, Known, change_from, known_from_file
-from neverblink.trainer.lot_sampling import LotError, plan_for
+from neverblink.trainer.datasets.inputs import FolderInputs, InspectionError, Origin
+from neverblink.trainer.offline_inspection import inspection as inspect_images
+from neverblink.trainer.offline_inspection.inspection import OfflineInspection
+from neverblink.trainer.offline_inspection.known_decisions import Change, Known, change_from, known_from_file
+from neverblink.trainer.offline_inspection.lot_sampling import LotError, plan_for
+from neverblink.trainer.offline_inspection.report import render, write_inspection_report
+from neverblink.trainer.offline_inspection.results import Results
+from neverblink.trainer.offline_inspection.rows import Opinion, PartFiles, Row, Unscored
+from neverblink.trainer.offline_inspection.settings import InspectSettings, LotSettings, SecondPass
 from neverblink.vision.artifact import load_artifact, recalibrated
 from neverblink.vision.decode import read_image
 from neverblink.vision.hybrid import decide

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neverblink.vision.artifact import Artifact, Description, Provenance, save_artifact
+from neverblink.vision.artifact import Artifact, save_artifact
+from neverblink.vision.artifact_manifest import Description, Provenance
 from neverblink.vision.backbones import load_backbone
 from neverblink.vision.calibration import Calibration
 from neverblink.vision.errors import VisionError

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from neverblink.trainer.dataset import good_images, labelled_images
+from neverblink.trainer.datasets.images import good_images, labelled_images
 from neverblink.vision.backbones import load_backbone
 from neverblink.vision.coreset import greedy_k_center, project
 from neverblink.vision.decode import read_image

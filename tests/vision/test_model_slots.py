@@ -16,7 +16,8 @@ from neverblink.scorer.model_loader import ModelLoader
 from neverblink.scorer.model_memory import MIB, ModelMemory
 from neverblink.scorer.models import Model, Models
 from neverblink.vision import patchcore
-from neverblink.vision.artifact import MANIFEST, TENSORS, _rewritten, load_artifact
+from neverblink.vision.artifact import _rewritten, load_artifact
+from neverblink.vision.artifact_manifest import MANIFEST, TENSORS
 from neverblink.vision.memory import held_bytes
 from neverblink.vision.neighbours import ApproximateIndex, AugmentedGemm
 

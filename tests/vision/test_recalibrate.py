@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neverblink.trainer.archive import export_artifact, import_artifact
-from neverblink.trainer.dataset import labelled_images
-from neverblink.trainer.recalibrate import Cost, RecalibrationError, Wish, recalibrate
-from neverblink.vision.artifact import ArtifactError, load_artifact
+from neverblink.model_registry.archive import export_artifact, import_artifact
+from neverblink.trainer.datasets.images import labelled_images
+from neverblink.trainer.fitting.recalibrate import Cost, RecalibrationError, Wish, recalibrate
+from neverblink.vision.artifact import load_artifact
+from neverblink.vision.artifact_manifest import ArtifactError
 from neverblink.vision.calibration import CalibrationError, threshold_by_cost
 
 

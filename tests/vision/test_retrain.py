@@ -13,15 +13,17 @@ import pytest
 from plates import SIDE, fit_plates, plate, write_plates
 
 from neverblink.cli import main
-from neverblink.trainer.confirmed_images import KnownPart, confirmed_images, known_parts
-from neverblink.trainer.dataset import DatasetError, file_digest, good_images, images_in
-from neverblink.trainer.fit import FitSettings, fit
-from neverblink.trainer.recalibrate import Wish, recalibrate
-from neverblink.trainer.refit import refit, settings_like
-from neverblink.trainer.retrain import Evidence, Retrained, RetrainSettings, retrain
-from neverblink.trainer.retraining_report import write_retraining_report
-from neverblink.trainer.training_window import WindowSettings
-from neverblink.vision.artifact import Artifact, ArtifactError, load_artifact, recalibrated
+from neverblink.trainer.datasets.confirmed_images import KnownPart, confirmed_images, known_parts
+from neverblink.trainer.datasets.images import DatasetError, file_digest, good_images, images_in
+from neverblink.trainer.fitting.fit import fit
+from neverblink.trainer.fitting.recalibrate import Wish, recalibrate
+from neverblink.trainer.fitting.settings import FitSettings
+from neverblink.trainer.retraining.refit import refit, settings_like
+from neverblink.trainer.retraining.report import write_retraining_report
+from neverblink.trainer.retraining.retrain import Evidence, Retrained, RetrainSettings, retrain
+from neverblink.trainer.retraining.training_window import WindowSettings
+from neverblink.vision.artifact import Artifact, load_artifact, recalibrated
+from neverblink.vision.artifact_manifest import ArtifactError
 from neverblink.vision.preprocess import Clahe
 from neverblink.vision.region import RegionOfInterest
 

@@ -12,8 +12,14 @@ from plates import plate, write_plates
 from pydantic import ValidationError
 
 from neverblink.cli import main
-from neverblink.trainer.dataset import good_images, labelled_images
-from neverblink.trainer.synthesize import SynthesizeError, SynthesizeSettings, read_kinds, read_policy, synthesize
+from neverblink.trainer.datasets.images import good_images, labelled_images
+from neverblink.trainer.teaching.synthesize import (
+    SynthesizeError,
+    SynthesizeSettings,
+    read_kinds,
+    read_policy,
+    synthesize,
+)
 from neverblink.vision.synthesis import (
     KINDS,
     TAXONOMY,

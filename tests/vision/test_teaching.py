@@ -13,9 +13,9 @@ from plates import fit_plates, plate, write_plates
 from neverblink.cli import main
 from neverblink.plant import Plant
 from neverblink.scorer.models import Models
-from neverblink.trainer.defect_dataset import defect_images
-from neverblink.trainer.known_defects import seen_images
-from neverblink.trainer.teaching import lessons
+from neverblink.trainer.datasets.defect_images import defect_images
+from neverblink.trainer.evaluation.known_defects import seen_images
+from neverblink.trainer.teaching.teaching import lessons
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.decode import read_image
 from neverblink.vision.inspector import Inspector, extractor_of, inspect_defects
@@ -98,7 +98,7 @@ def test_defects_are_outlined_named_and_measured(images: Path, taught: Path) -> 
 
 
 def digest(path: Path) -> str:
-    from neverblink.trainer.dataset import file_digest
+    from neverblink.trainer.datasets.images import file_digest
 
     return file_digest(path)
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from plates import SIDE, plate, write_plates
 
-from neverblink.trainer.dataset import DatasetError
-from neverblink.trainer.defect_dataset import Box, DefectImage, defect_images
-from neverblink.trainer.train_classifier import (
+from neverblink.trainer.datasets.defect_images import Box, DefectImage, defect_images
+from neverblink.trainer.datasets.images import DatasetError
+from neverblink.trainer.teaching.train_classifier import (
     ClassifierSettings,
     flagged_by,
     labelled_regions,

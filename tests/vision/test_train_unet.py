@@ -13,13 +13,13 @@ import torch
 from plates import write_plates
 from scipy.stats import binom
 
-from neverblink.trainer.curriculum import Curriculum
-from neverblink.trainer.dataset import DatasetError, good_images
-from neverblink.trainer.defect_dataset import Box, DefectImage, defect_images
-from neverblink.trainer.defect_division import Division, divide
-from neverblink.trainer.sample_store import SampleStore, shrunk
-from neverblink.trainer.synthesize import SynthesizeSettings, synthesize
-from neverblink.trainer.train_unet import (
+from neverblink.trainer.datasets.defect_images import Box, DefectImage, defect_images
+from neverblink.trainer.datasets.images import DatasetError, good_images
+from neverblink.trainer.datasets.sample_store import SampleStore, shrunk
+from neverblink.trainer.teaching.curriculum import Curriculum
+from neverblink.trainer.teaching.defect_division import Division, divide
+from neverblink.trainer.teaching.synthesize import SynthesizeSettings, synthesize
+from neverblink.trainer.teaching.train_unet import (
     TrainedUnet,
     TrainError,
     TrainSettings,
@@ -27,8 +27,8 @@ from neverblink.trainer.train_unet import (
     read_augmentation,
     train_unet,
 )
-from neverblink.trainer.unet_checkpoint import CheckpointError, Epoch
-from neverblink.trainer.unet_thresholds import DiceCurve, alarm_bound, count_alarms, sure_levels
+from neverblink.trainer.teaching.unet_checkpoint import CheckpointError, Epoch
+from neverblink.trainer.teaching.unet_thresholds import DiceCurve, alarm_bound, count_alarms, sure_levels
 from neverblink.vision.decode import ImageError
 from neverblink.vision.defect_augmentation import UNCHANGED, Augmentation, example
 from neverblink.vision.losses import LossSettings
@@ -188,7 +188,7 @@ def test_a_loss_that_is_no_number_stops_the_run_with_advice(blobs: Path, monkeyp
     def broken(logits: torch.Tensor, *_: object) -> torch.Tensor:
         return logits.sum() * float("nan")
 
-    monkeypatch.setattr("neverblink.trainer.train_unet.segmentation_loss", broken)
+    monkeypatch.setattr("neverblink.trainer.teaching.train_unet.segmentation_loss", broken)
     with pytest.raises(TrainError, match="lower learning rate"):
         train_unet(defect_images(blobs), [], settings())
 

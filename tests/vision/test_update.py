@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from plates import plate
 
-from neverblink.trainer.dataset import images_in, labelled_images
-from neverblink.trainer.evaluate import evaluate
-from neverblink.trainer.update import UpdateError, update
-from neverblink.vision.artifact import ArtifactError, load_artifact
+from neverblink.trainer.datasets.images import images_in, labelled_images
+from neverblink.trainer.evaluation.evaluate import evaluate
+from neverblink.trainer.fitting.update import UpdateError, update
+from neverblink.vision.artifact import load_artifact
+from neverblink.vision.artifact_manifest import ArtifactError
 from neverblink.vision.decode import read_image
 from neverblink.vision.inspector import Inspector, extractor_of, inspect
 

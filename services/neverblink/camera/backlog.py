@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import TypeVar
 
 from neverblink import telemetry
-from neverblink.camera.back_off import BackOff
 from neverblink.camera.spool import Spool, Spooled, SpoolError
 from neverblink.events import Frame, Reason, Verdict
 from neverblink.kafka import KafkaError
-from neverblink.kafka.objects import ObjectError
+from neverblink.service_life.back_off import BackOff
+from neverblink.storage.frame_objects import ObjectError
 
 Send = Callable[[Frame | Verdict, Mapping[str, str]], Awaitable[None]]
 T = TypeVar("T")

@@ -4,7 +4,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from neverblink.events import Frame, Reason
-from neverblink.kafka.objects import ObjectError, ObjectStore
+from neverblink.storage.frame_objects import ObjectError, ObjectStore
 
 
 class ClaimCheck:

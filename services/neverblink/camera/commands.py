@@ -19,9 +19,9 @@ from neverblink.camera.picture import SourceError
 from neverblink.camera.service import CameraNode
 from neverblink.camera.sources import open_source, ordered_images
 from neverblink.kafka import EventProducer, ensure_topics
-from neverblink.kafka.objects import ObjectError, ObjectStore
 from neverblink.plant import HardwareTrigger, Line, Plant, PlantError, Station, Storage
 from neverblink.service_life import ready, run_service, until_all_or_stop
+from neverblink.storage.frame_objects import ObjectError, ObjectStore
 from neverblink.vision.decode import ImageError, read_image
 from neverblink.vision.quality import measure
 

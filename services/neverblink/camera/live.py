@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neverblink import telemetry
-from neverblink.camera.back_off import BackOff
 from neverblink.camera.picture import Picture, SourceError, encoded
 from neverblink.camera.picture_counter import PictureCounter
 from neverblink.events import Reason
 from neverblink.plant import LiveSettings, Payload
+from neverblink.service_life.back_off import BackOff
 
 # A camera that reboots needs half a minute; asking it every few seconds costs nothing.
 _FIRST_WAIT_S = 0.25

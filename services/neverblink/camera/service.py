@@ -26,8 +26,8 @@ from neverblink.camera.triggers import Trigger, station_triggers
 from neverblink.events import Decision, Frame, Quality, Reason, Times, Verdict
 from neverblink.events.identity import frame_id, verdict_id
 from neverblink.kafka import EventProducer, KafkaError
-from neverblink.kafka.objects import ObjectError, ObjectStore
 from neverblink.plant import HardwareTrigger, Line, Station, Storage
+from neverblink.storage.frame_objects import ObjectError, ObjectStore
 from neverblink.vision.quality import ImageQuality, judge, judge_size, measure
 
 # Unpublishable frames tell the bridge at once; the time for that is small and must end.

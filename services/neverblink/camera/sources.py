@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from neverblink.camera.live import LiveSource, Stream
 from neverblink.camera.picture import Picture, SourceError, encoded
-from neverblink.camera.simulation import PRODUCTS, Simulation
 from neverblink.camera.video import FilePictures, FilePlayback, network_camera, v4l2_camera
 from neverblink.events import Reason
 from neverblink.plant import (
@@ -27,6 +26,7 @@ from neverblink.plant import (
     V4l2Source,
     VideoSource,
 )
+from neverblink.simulation.parts import PRODUCTS, Simulation
 from neverblink.vision.decode import SUFFIXES, ImageError, decode
 
 _TRAVELS_AS_IT_IS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}

@@ -88,9 +88,9 @@ def inspect(
     Exit codes: 0 done; 1 the lot is not accepted, or no image has a score; 2 bad input or surroundings; 130 stopped.
     docs/guides/offline-inspection.md has more.
     """
-    from neverblink.trainer.inspect_images import InspectSettings, LotSettings, SecondPass
+    from neverblink.trainer.datasets.topic_frames import instant
     from neverblink.trainer.inspection_commands import Span, What, run_inspect
-    from neverblink.trainer.topic_frames import instant
+    from neverblink.trainer.offline_inspection.settings import InspectSettings, LotSettings, SecondPass
 
     if artifact is None:
         raise typer.BadParameter("name the model with --artifact FOLDER")

@@ -9,7 +9,7 @@ import typer
 from neverblink.cli.application import DEFAULT_PLANT, PLANT, models_app, wide_console
 
 if TYPE_CHECKING:
-    from neverblink.trainer.model_changes import Stamp
+    from neverblink.model_registry.changes import Stamp
 
 
 LINES = Annotated[list[str] | None, typer.Option("--line", help="All stations of a line; may be given again.")]
@@ -158,7 +158,7 @@ def models_rollback(
 
 def stamp_of(by: str | None, why: str | None) -> "Stamp":
     """Return who changes models, why, and that it is now."""
-    from neverblink.trainer.model_changes import Stamp
+    from neverblink.model_registry.changes import Stamp
 
     try:
         return Stamp(by or getpass.getuser(), why, datetime.now(UTC))

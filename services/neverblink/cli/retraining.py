@@ -93,11 +93,11 @@ def retrain(
     """
     from datetime import datetime
 
+    from neverblink.trainer.datasets.topic_frames import instant
     from neverblink.trainer.models_commands import Which
-    from neverblink.trainer.retrain import RetrainSettings
+    from neverblink.trainer.retraining.retrain import RetrainSettings
+    from neverblink.trainer.retraining.training_window import WindowSettings, shift_hours
     from neverblink.trainer.retraining_commands import Sources, run_retrain
-    from neverblink.trainer.topic_frames import instant
-    from neverblink.trainer.training_window import WindowSettings, shift_hours
 
     zone = datetime.now().astimezone().tzinfo
     assert zone is not None

@@ -196,8 +196,8 @@ def simulate_drift(
 
     Exit code 1: the change was not found, or something was alarmed that does not drift.
     """
-    from neverblink.demo.drift_simulation import Simulation, run, scenario_named
-    from neverblink.drift.scenarios import SCENARIOS
+    from neverblink.demo.drift.drift_simulation import Simulation, run, scenario_named
+    from neverblink.demo.drift.scenarios import SCENARIOS
     from neverblink.plant import load_plant
 
     chosen = scenario_named(scenario)
@@ -250,7 +250,7 @@ def broker(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 9092,
 ) -> None:
     """Run the development broker: Kafka's protocol in memory, on loopback only. Never for a plant."""
-    from neverblink.kafka.development_broker import run
+    from neverblink.brokers.development import run
 
     telemetry.setup("broker", "development")
     asyncio.run(run(port=port))
@@ -271,9 +271,9 @@ def plc_sim(
     ] = Path("simulated-plcs"),
 ) -> None:
     """Simulate the plant's PLCs at their endpoints: conveyor, profile, gate, watchdog, users and certificates."""
-    from neverblink.demo.simulated_plcs import run, simulated_lines
     from neverblink.plant import load_plant
     from neverblink.service_life import ready, run_service
+    from neverblink.simulation.plc.simulated_plcs import run, simulated_lines
 
     description = load_plant(plant)
     telemetry.setup("plc-sim", description.site)

@@ -69,7 +69,7 @@ def fit(
     from rich.console import Console
 
     from neverblink.trainer.commands import run_fit
-    from neverblink.trainer.fit import settings_from
+    from neverblink.trainer.fitting.settings import settings_from
 
     settings = settings_from(
         {
@@ -140,7 +140,7 @@ def calibrate(
     from rich.console import Console
 
     from neverblink.trainer.commands import run_calibrate
-    from neverblink.trainer.recalibrate import Cost, Wish
+    from neverblink.trainer.fitting.recalibrate import Cost, Wish
 
     wish = Wish(
         false_reject=false_reject,
@@ -261,7 +261,7 @@ def compare(
     """
 
     from neverblink.trainer.commands import run_compare
-    from neverblink.trainer.compare import EXAMPLE
+    from neverblink.trainer.evaluation.compare import EXAMPLE
 
     if example:
         typer.echo(EXAMPLE, nl=False)
@@ -393,8 +393,8 @@ def train_unet(
     """
     from rich.console import Console
 
+    from neverblink.trainer.teaching.train_unet import TrainSettings, read_augmentation
     from neverblink.trainer.teaching_commands import run_train_unet
-    from neverblink.trainer.train_unet import TrainSettings, read_augmentation
     from neverblink.vision.defect_augmentation import Augmentation
     from neverblink.vision.defect_augmentation import example as example_augmentation
     from neverblink.vision.losses import LossSettings
@@ -479,8 +479,8 @@ def train_classifier(
     `neverblink train-classifier pcb --artifact artifacts/pcb-unet --out artifacts/pcb-hybrid`
     """
 
+    from neverblink.trainer.teaching.train_classifier import ClassifierSettings
     from neverblink.trainer.teaching_commands import run_train_classifier
-    from neverblink.trainer.train_classifier import ClassifierSettings
 
     settings = ClassifierSettings(unknown_rate=unknown_rate, min_confidence=min_confidence, seed=seed)
     run_train_classifier(

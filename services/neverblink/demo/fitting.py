@@ -6,11 +6,12 @@ from pathlib import Path
 import cv2
 from rich.console import Console
 
-from neverblink.camera.simulation import Simulation
 from neverblink.demo.stream import Stream
+from neverblink.job_life.terminal import progress_bar
 from neverblink.plant import Plant, PlantError, SimulatedSource
-from neverblink.trainer.commands import progress_bar, run_fit
-from neverblink.trainer.fit import FitSettings
+from neverblink.simulation.parts import Simulation
+from neverblink.trainer.commands import run_fit
+from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision.backbone_spec import DEFAULT_MODEL
 
 # 299 normals are what a promise of 1 % false rejects with 95 % confidence takes.

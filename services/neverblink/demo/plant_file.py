@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
+from neverblink.brokers.apache import free_port
 from neverblink.demo.stream import Stream
-from neverblink.kafka.local_kafka import free_port
 from neverblink.plant import Plant, load_plant
 
 

@@ -13,16 +13,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
+from neverblink.brokers.apache import free_port
 from neverblink.demo import summary
 from neverblink.demo.board import Board
 from neverblink.demo.conveyor_control import start_conveyor
 from neverblink.demo.fitting import fit_models, known_weights
 from neverblink.demo.plant_file import write_plant
-from neverblink.demo.processes import ProcessError, Services
 from neverblink.demo.stream import Stream, folder_streams, simulated_streams
 from neverblink.kafka import EventConsumer, ensure_topics
-from neverblink.kafka.local_kafka import free_port
 from neverblink.plant import Plant, PlantError
+from neverblink.service_life.children import ProcessError, Services
 
 EXIT_INTERRUPTED = 130
 _READY_TIMEOUT_S = 120.0
@@ -111,7 +111,7 @@ async def _kafka(kind: str, services: Services, console: Console) -> AsyncIterat
         console.print(f"development broker on 127.0.0.1:{port} (memory only)")
         yield f"127.0.0.1:{port}"
     elif kind == "local":
-        from neverblink.kafka.local_kafka import LocalKafka
+        from neverblink.brokers.apache import LocalKafka
 
         console.print("starting Apache Kafka on the local JVM …")
         async with LocalKafka() as kafka:

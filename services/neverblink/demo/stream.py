@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from neverblink.camera.simulation import Simulation
 from neverblink.camera.sources import ordered_images
 from neverblink.plant import FolderSource, PlantError, SimulatedSource
+from neverblink.simulation.parts import Simulation
 
 _ORDER_SEED = 1
 _PARTS_SEED = 11

@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from neverblink import telemetry
-from neverblink.artifact_store import ArtifactStore, folder_name
-from neverblink.vision.artifact import Artifact, ArtifactError, load_artifact
+from neverblink.model_registry.artifact_store import ArtifactStore, folder_name
+from neverblink.vision.artifact import Artifact, load_artifact
+from neverblink.vision.artifact_manifest import ArtifactError
 
 _PARTIAL = ".partial-"
 _ABANDONED_S = 3600.0

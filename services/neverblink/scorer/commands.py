@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 from neverblink import telemetry
 from neverblink.events import ModelSlots
 from neverblink.kafka import EventConsumer, EventProducer, LatestEvents, ensure_topics
-from neverblink.kafka.objects import ObjectStore
 from neverblink.plant import Plant
 from neverblink.scorer.models import Models
 from neverblink.scorer.service import Scorer
 from neverblink.scorer.slot_follower import READ_WITHIN_S, SlotFollower
 from neverblink.service_life import ready, run_service
+from neverblink.storage.frame_objects import ObjectStore
 
 _TOPICS = ("frames", "verdicts", "shadow-verdicts", "evidence", "models", "dead-letters")
 

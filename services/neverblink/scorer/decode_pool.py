@@ -12,10 +12,10 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 from neverblink import telemetry
 from neverblink.events import Frame, Reason
-from neverblink.kafka.objects import ObjectError, ObjectStore, body_of
 from neverblink.scorer.models import Model
 from neverblink.scorer.pixel_room import PixelRoom, pixel_bytes
 from neverblink.scorer.work import UnscorableError
+from neverblink.storage.frame_objects import ObjectError, ObjectStore, body_of
 from neverblink.vision.decode import Image, ImageError, decode
 from neverblink.vision.inspector import Prepared
 

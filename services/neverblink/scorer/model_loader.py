@@ -7,13 +7,14 @@ from typing import Self
 import torch
 
 from neverblink import telemetry
-from neverblink.artifact_store import ArtifactStore
+from neverblink.decisions.rules import policy_of
 from neverblink.events import ArtifactRef, CalibratedScores, Slot
+from neverblink.model_registry.artifact_store import ArtifactStore
 from neverblink.plant import Plant, Product
-from neverblink.product_rules import policy_of
 from neverblink.scorer.artifact_cache import ArtifactCache
 from neverblink.scorer.model_memory import MIB, Key, ModelMemory, NoRoomError
-from neverblink.vision.artifact import Artifact, Manifest, load_artifact, read_manifest
+from neverblink.vision.artifact import Artifact, load_artifact, read_manifest
+from neverblink.vision.artifact_manifest import Manifest
 from neverblink.vision.errors import VisionError
 from neverblink.vision.hybrid import Policy
 from neverblink.vision.inspector import Inspector, extractor_of, features_key

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from neverblink.decisions.rules import taxonomy_of
 from neverblink.events import BoundingBox, Defect, Frame
 from neverblink.events.evidence import EvidenceKind
 from neverblink.events.identity import derived_id
 from neverblink.plant import DefectPolicy
-from neverblink.product_rules import taxonomy_of
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.findings import Finding
 from neverblink.vision.hybrid import Decision, area_mm2

@@ -17,7 +17,6 @@ from neverblink import telemetry
 from neverblink.events import EventError, Frame, Reason, Times
 from neverblink.events.envelope import trace_of
 from neverblink.kafka import EventConsumer, EventProducer, Record
-from neverblink.kafka.objects import ObjectStore
 from neverblink.plant import ScorerSettings
 from neverblink.scorer.committer import Committer
 from neverblink.scorer.compute_thread import ComputeThread
@@ -30,6 +29,7 @@ from neverblink.scorer.models import Model, Models
 from neverblink.scorer.spare_scoring import SpareScoring
 from neverblink.scorer.watermark import Watermark
 from neverblink.scorer.work import Arrival, UnscorableError, Work
+from neverblink.storage.frame_objects import ObjectStore
 
 _LAST_WORK_S = 10.0
 

@@ -1,7 +1,5 @@
 """The jobs that make and judge models, as commands: progress bars, tables, JSON."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -9,71 +7,34 @@ from typing import Literal
 import orjson
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Column, Table
 
+from neverblink.decisions.rules import DEFAULT_RULES, ProductRules, rules_of
+from neverblink.job_life.terminal import progress_bar, progress_bars, say
+from neverblink.model_registry import archive
 from neverblink.plant import PlantError, load_plant
-from neverblink.product_rules import DEFAULT_RULES, ProductRules, rules_of
-from neverblink.trainer import archive, report, report_pages
-from neverblink.trainer.compare import RESULTS, Row, compare, product_of, read_configurations
-from neverblink.trainer.dataset import good_images, labelled_images
-from neverblink.trainer.defect_dataset import defect_images
+from neverblink.trainer.datasets.defect_images import defect_images
+from neverblink.trainer.datasets.images import good_images, labelled_images
 from neverblink.trainer.defect_tables import tables
-from neverblink.trainer.evaluate import Evaluation, evaluate
-from neverblink.trainer.fit import FitSettings, Fitted, fit
-from neverblink.trainer.fit import Progress as Report
-from neverblink.trainer.known_defects import KnownDefects
-from neverblink.trainer.pixel_ranking import PRO_LIMIT
-from neverblink.trainer.recalibrate import Labelled, Wish, recalibrate
-from neverblink.trainer.synthesize import SynthesizeSettings, read_kinds, read_policy, read_region, synthesize
-from neverblink.trainer.update import update
-from neverblink.vision.artifact import MANIFEST, ClassifierPart, UnetPart, load_artifact
+from neverblink.trainer.evaluation import report
+from neverblink.trainer.evaluation.compare import RESULTS, Row, compare, product_of, read_configurations
+from neverblink.trainer.evaluation.evaluate import evaluate
+from neverblink.trainer.evaluation.figures import Evaluation
+from neverblink.trainer.evaluation.known_defects import KnownDefects
+from neverblink.trainer.evaluation.pixel_ranking import PRO_LIMIT
+from neverblink.trainer.fitting.fit import Fitted, fit
+from neverblink.trainer.fitting.recalibrate import Labelled, Wish, recalibrate
+from neverblink.trainer.fitting.settings import FitSettings
+from neverblink.trainer.fitting.update import update
+from neverblink.trainer.reports import pages as report_pages
+from neverblink.trainer.teaching.synthesize import SynthesizeSettings, read_kinds, read_policy, read_region, synthesize
+from neverblink.vision.artifact import load_artifact
+from neverblink.vision.artifact_manifest import MANIFEST, ClassifierPart, UnetPart
 from neverblink.vision.backbones import known_backbones, reload_backbone
 from neverblink.vision.defect_finder import DefectFinder
 from neverblink.vision.engines import OWN_BANK, EngineName
 from neverblink.vision.synthesis import KINDS
 from neverblink.vision.synthesis import Policy as Drawings
-
-
-@contextmanager
-def progress_bar(console: Console, title: str) -> Iterator[Report]:
-    """Show one bar per stage of a job, with what is left of it."""
-    with progress_bars(console) as titled:
-        yield titled(title)
-
-
-@contextmanager
-def progress_bars(console: Console) -> Iterator[Callable[[str], Report]]:
-    """Show one bar per stage of each of several jobs; called with a title, it gives that job's progress."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-
-        def titled(title: str) -> Report:
-            tasks: dict[str, TaskID] = {}
-
-            def stage_done(stage: str, done: int, total: int) -> None:
-                if stage not in tasks:
-                    tasks[stage] = progress.add_task(escape(f"{title}: {stage}"), total=total)
-                progress.update(tasks[stage], completed=done, total=total)
-
-            return stage_done
-
-        yield titled
 
 
 def run_fit(images: Path, folder: Path, settings: FitSettings, console: Console) -> Fitted:
@@ -133,12 +94,12 @@ def run_evaluate(
         )
     defects = None if known is None else known.evaluation()
     if known is not None and known.left_out:
-        _say(shown, f"known defects: {known.left_out} images were left out, the model was trained with them")
+        say(shown, f"known defects: {known.left_out} images were left out, the model was trained with them")
     if known is None and plant is not None:
-        _say(shown, f"{artifact} has neither U-Net nor classifier: it is judged by its threshold, whatever the rules")
+        say(shown, f"{artifact} has neither U-Net nor classifier: it is judged by its threshold, whatever the rules")
     if place is not None:
         written = report.write_report(result, place, subject=images.resolve().name, defects=defects)
-        _say(shown, f"report: {written.html}, figures: {written.json}")
+        say(shown, f"report: {written.html}, figures: {written.json}")
     if as_json:
         more = {} if defects is None else {"known_defects": defects.as_dict()}
         console.print_json(orjson.dumps(result.as_dict() | more).decode())
@@ -179,7 +140,7 @@ def run_calibrate(
     console.print(table)
     if done.labelled is not None:
         changed = done.labelled.good_changed + done.labelled.defective_changed
-        _say(
+        say(
             console,
             f"{changed} of {done.labelled.good + done.labelled.defective} labelled images change side:"
             f" {done.labelled.good_changed} good, {done.labelled.defective_changed} defective",
@@ -194,9 +155,9 @@ def run_update(
     with progress_bar(console, folder.name) as progress:
         done = update(folder, out, found, version=version, share=share, weights=weights, progress=progress)
     if done.skipped:
-        _say(console, f"{done.skipped} images were skipped: the model knows them already")
+        say(console, f"{done.skipped} images were skipped: the model knows them already")
     size = len(done.artifact.bank)
-    _say(
+    say(
         console,
         f"{done.added} vectors of {done.images} images went into the bank, now {size};"
         f" of these images {done.rejected[0]} were rejected before, {done.rejected[1]} are now",
@@ -231,7 +192,7 @@ def run_synthesize(
     found = good_images(images)
     with progress_bar(console, images.name) as progress:
         written = synthesize(found, out, settings, progress)
-    _say(
+    say(
         console,
         f"{written.defective} images with defects, {written.good} good ones; look at {written.sheet}",
     )
@@ -252,7 +213,7 @@ def run_compare(
         for row in rows:
             if row.fault is not None:
                 console.print(escape(f"{row.label} failed: {row.fault}"), style="red", soft_wrap=True)
-        _say(console, f"figures: {folder / RESULTS}")
+        say(console, f"figures: {folder / RESULTS}")
     return all(row.fault is None for row in rows)
 
 
@@ -298,7 +259,7 @@ def verify(folder: Path, digest: str | None, weights: Path | None, console: Cons
     else:
         reload_backbone(artifact.backbone, weights=weights)
         said = "its weights are the right ones"
-    _say(console, f"{folder} is whole: {artifact.name} {artifact.version}, {artifact.digest}; {said}")
+    say(console, f"{folder} is whole: {artifact.name} {artifact.version}, {artifact.digest}; {said}")
 
 
 def is_artifact_folder(folder: Path) -> bool:
@@ -309,13 +270,13 @@ def is_artifact_folder(folder: Path) -> bool:
 def export(folder: Path, path: Path, console: Console) -> None:
     """Write an artifact as one zip file and print its identity."""
     artifact = archive.export_artifact(folder, path)
-    _say(console, f"{path}: {artifact.name} {artifact.version}, {artifact.digest}")
+    say(console, f"{path}: {artifact.name} {artifact.version}, {artifact.digest}")
 
 
 def import_(path: Path, folder: Path, digest: str | None, console: Console) -> None:
     """Make an artifact folder from an exported zip file and print its identity."""
     artifact = archive.import_artifact(path, folder, digest=digest)
-    _say(console, f"{folder}: {artifact.name} {artifact.version}, {artifact.digest}")
+    say(console, f"{folder}: {artifact.name} {artifact.version}, {artifact.digest}")
 
 
 def list_backbones(console: Console) -> None:
@@ -414,8 +375,3 @@ def _comparison(rows: list[Row], title: str) -> Table:
 
 def _or_dash(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
-
-
-def _say(console: Console, sentence: str) -> None:
-    """Print a sentence as it is: paths and digests neither break at the terminal's edge nor count as markup."""
-    console.print(escape(sentence), soft_wrap=True, highlight=False)

@@ -3,8 +3,8 @@
 from rich.markup import escape
 from rich.table import Column, Table
 
-from neverblink.trainer.defect_figures import Confusion, DefectEvaluation, DefectType
-from neverblink.trainer.pixel_ranking import PRO_LIMIT
+from neverblink.trainer.evaluation.defect_figures import Confusion, DefectEvaluation, DefectType
+from neverblink.trainer.evaluation.pixel_ranking import PRO_LIMIT
 
 
 def tables(evaluation: DefectEvaluation) -> list[Table]:

@@ -12,18 +12,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from neverblink.kafka.objects import ObjectStore
+from neverblink.decisions.rules import rules_of
+from neverblink.job_life.terminal import progress_bar, say
 from neverblink.plant import Plant, load_plant
-from neverblink.product_rules import rules_of
-from neverblink.trainer.commands import progress_bar
-from neverblink.trainer.inspect_images import InspectSettings, OfflineInspection
-from neverblink.trainer.inspection_inputs import FolderInputs, Inputs
-from neverblink.trainer.inspection_report import write_inspection_report
-from neverblink.trainer.inspection_results import Results
-from neverblink.trainer.inspection_rows import InspectionError
-from neverblink.trainer.known_decisions import Known, known_from_file, known_from_verdicts
-from neverblink.trainer.lot_sampling import CONSUMER_RISK, LotDecision
-from neverblink.trainer.topic_frames import TopicFrames
+from neverblink.storage.frame_objects import ObjectStore
+from neverblink.trainer.datasets.inputs import FolderInputs, Inputs, InspectionError
+from neverblink.trainer.datasets.topic_frames import TopicFrames
+from neverblink.trainer.offline_inspection.inspection import OfflineInspection
+from neverblink.trainer.offline_inspection.known_decisions import Known, known_from_file, known_from_verdicts
+from neverblink.trainer.offline_inspection.lot_sampling import CONSUMER_RISK, LotDecision
+from neverblink.trainer.offline_inspection.report import write_inspection_report
+from neverblink.trainer.offline_inspection.results import Results
+from neverblink.trainer.offline_inspection.settings import InspectSettings
 from neverblink.vision.artifact import load_artifact
 
 VERDICTS = "verdicts"
@@ -76,7 +76,7 @@ def run_inspect(what: What, settings: InspectSettings, out: Path | None, as_json
                 if not done:
                     write_inspection_report(inspection, results, progress)
         except KeyboardInterrupt:
-            _say(shown, "stopped: the same command goes on from here")
+            say(shown, "stopped: the same command goes on from here")
             raise
     if as_json:
         places = {"result": str(inspection.result), "report": str(inspection.report)}
@@ -160,26 +160,26 @@ def _inputs(what: What, plant: Plant | None, product: str, stations: Sequence[st
 
 
 def _tell(results: Results, inspection: OfflineInspection, console: Console, *, done: bool) -> None:
-    _say(console, inspection.subject)
+    say(console, inspection.subject)
     table = Table("decision", "reason", "images")
     for cause in results.causes:
         table.add_row(cause.decision, escape(cause.reason or "–"), str(cause.images))
     console.print(table)
     if inspection.second is not None:
-        _say(
+        say(
             console,
             f"{inspection.second.name} {inspection.second.version} judged {results.second_judged} images again and"
             f" decided {results.second_overruled} of them otherwise",
         )
     if inspection.settings.against is not None:
         counted = "".join(f"{count} {change}, " for change, count in results.changes.items() if count)
-        _say(console, f"against {inspection.settings.against}: {counted}{results.without_known} not known before")
+        say(console, f"against {inspection.settings.against}: {counted}{results.without_known} not known before")
     if results.lot is not None:
         _tell_lot(results.lot, console)
     if done:
-        _say(console, "this inspection was done before; nothing was inspected again")
-    _say(console, f"rows: {inspection.result}")
-    _say(console, f"report: {inspection.report}")
+        say(console, "this inspection was done before; nothing was inspected again")
+    say(console, f"rows: {inspection.result}")
+    say(console, f"report: {inspection.report}")
 
 
 def _tell_lot(lot: LotDecision, console: Console) -> None:
@@ -206,8 +206,3 @@ def _tell_lot(lot: LotDecision, console: Console) -> None:
     console.print(table)
     said = "accepted" if lot.accepted else "not accepted"
     console.print(f"the lot is {said}", style="green" if lot.accepted else "red", highlight=False)
-
-
-def _say(console: Console, sentence: str) -> None:
-    """Print a sentence as it is: paths neither break at the terminal's edge nor count as markup."""
-    console.print(escape(sentence), soft_wrap=True, highlight=False)

@@ -13,13 +13,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from neverblink.artifact_store import ArtifactStore
 from neverblink.events import ArtifactRef, EventError, ModelSlots, Slot, Verdict
 from neverblink.kafka import EventConsumer, EventProducer, LatestEvents, ensure_topics
+from neverblink.model_registry import changes as model_changes
+from neverblink.model_registry.artifact_store import ArtifactStore
+from neverblink.model_registry.changes import ModelsError, Stamp, Target, targets
 from neverblink.plant import Plant
-from neverblink.trainer import model_changes
-from neverblink.trainer.model_changes import ModelsError, Stamp, Target, targets
-from neverblink.vision.artifact import ArtifactError, Manifest, load_artifact, read_manifest
+from neverblink.vision.artifact import load_artifact, read_manifest
+from neverblink.vision.artifact_manifest import ArtifactError, Manifest
 
 _READ_WITHIN_S = 30.0
 _VERDICTS_WITHIN_S = 15.0

@@ -13,17 +13,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from neverblink.artifact_store import ArtifactStore
+from neverblink.decisions.rules import rules_of
+from neverblink.job_life.terminal import progress_bar, say
+from neverblink.model_registry.artifact_store import ArtifactStore
+from neverblink.model_registry.changes import ModelsError, Stamp, Target
 from neverblink.plant import Plant, load_plant
-from neverblink.product_rules import rules_of
-from neverblink.trainer.commands import progress_bar
-from neverblink.trainer.confirmed_images import confirmed_images, known_parts
-from neverblink.trainer.model_changes import ModelsError, Stamp, Target
+from neverblink.trainer.datasets.confirmed_images import confirmed_images, known_parts
 from neverblink.trainer.models_commands import Which, run_shadow, scoring_slot
-from neverblink.trainer.report_pages import check_place
-from neverblink.trainer.retrain import Evidence, Retrained, RetrainSettings, retrain
-from neverblink.trainer.retraining_report import comparison, write_retraining_report
-from neverblink.trainer.reviewed_images import Kept, keep_reviewed
+from neverblink.trainer.reports.pages import check_place
+from neverblink.trainer.retraining.report import comparison, write_retraining_report
+from neverblink.trainer.retraining.retrain import Evidence, Retrained, RetrainSettings, retrain
+from neverblink.trainer.retraining.reviewed_images import Kept, keep_reviewed
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +94,13 @@ def run_retrain(
         )
     else:
         _tell(done, console)
-    _say(shown, f"report: {written.html}, figures: {written.json}")
+    say(shown, f"report: {written.html}, figures: {written.json}")
     if shadow is not None and plant is not None:
         if done.promotable:
             why = shadow.why or f"retrained on {done.learnt} confirmed normals, report {written.html.name}"
             run_shadow(plant, sources.which, str(out), None, replace(shadow, why=why), shown)
         else:
-            _say(shown, "it was refused, so it is not put in shadow; `neverblink models shadow` does so nevertheless")
+            say(shown, "it was refused, so it is not put in shadow; `neverblink models shadow` does so nevertheless")
     return done.promotable
 
 
@@ -155,7 +155,7 @@ def _tell(done: Retrained, console: Console) -> None:
         table.add_row(*map(escape, row))
     console.print(table)
     for doubt in done.trial.doubts:
-        _say(console, f"note: {doubt}")
+        say(console, f"note: {doubt}")
     if done.trial.refusal is None:
         console.print("nothing speaks against promoting it", style="green")
     else:
@@ -163,17 +163,12 @@ def _tell(done: Retrained, console: Console) -> None:
 
 
 def _tell_kept(kept: Kept, folder: Path, console: Console) -> None:
-    _say(console, f"{kept.reviewed} reviewed parts; {kept.new} images came to {folder}")
+    say(console, f"{kept.reviewed} reviewed parts; {kept.new} images came to {folder}")
     if kept.missing:
-        _say(
+        say(
             console,
             f"{kept.missing} have no image: their frames are no longer kept. Run `neverblink keep-reviewed` more often,"
             " or keep frames longer",
         )
     if kept.unreadable:
-        _say(console, f"{kept.unreadable} images could not be read")
-
-
-def _say(console: Console, sentence: str) -> None:
-    """Print a sentence as it is: paths neither break at the terminal's edge nor count as markup."""
-    console.print(escape(sentence), soft_wrap=True, highlight=False)
+        say(console, f"{kept.unreadable} images could not be read")

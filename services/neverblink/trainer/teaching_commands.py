@@ -7,11 +7,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from neverblink.trainer.commands import progress_bar
-from neverblink.trainer.teaching import Lessons, TaughtClassifier, TaughtUnet, teach_classifier, teach_unet
-from neverblink.trainer.train_classifier import ClassifierSettings
-from neverblink.trainer.train_unet import TrainSettings
-from neverblink.trainer.unet_checkpoint import Epoch
+from neverblink.job_life.terminal import progress_bar, say
+from neverblink.trainer.teaching.teaching import Lessons, TaughtClassifier, TaughtUnet, teach_classifier, teach_unet
+from neverblink.trainer.teaching.train_classifier import ClassifierSettings
+from neverblink.trainer.teaching.train_unet import TrainSettings
+from neverblink.trainer.teaching.unet_checkpoint import Epoch
 
 
 def run_train_unet(
@@ -113,22 +113,22 @@ def _tell_unet(taught: TaughtUnet, console: Console) -> None:
         images = f"{found.images}{' synthetic' if found.synthetic else ''}"
         table.add_row(escape(found.name), images, dice, f"{found.threshold:.2f}", f"{found.sure:.1f}")
     console.print(table)
-    _say(console, f"learnt from {len(division.defective)} images with defects and {len(division.good)} good ones")
+    say(console, f"learnt from {len(division.defective)} images with defects and {len(division.good)} good ones")
     if held_out.false_alarm_bound is not None:
-        _say(
+        say(
             console,
             f"marks a pixel in {held_out.false_alarms} of {held_out.held_out_good} held-out good images: with 95 %"
             f" confidence in at most {100 * held_out.false_alarm_bound:.1f} % of good parts",
         )
     if division.not_validated:
-        _say(console, f"too few images to hold any out, so nothing is known of: {', '.join(division.not_validated)}")
+        say(console, f"too few images to hold any out, so nothing is known of: {', '.join(division.not_validated)}")
     skipped = [
         f"{count} {what}"
         for count, what in ((division.without_mask, "without a mask"), (division.empty_masks, "with an empty mask"))
         if count
     ]
     if skipped:
-        _say(console, f"images with a defect that were skipped: {', '.join(skipped)}")
+        say(console, f"images with a defect that were skipped: {', '.join(skipped)}")
     _tell_left(taught.lessons, console)
 
 
@@ -152,17 +152,13 @@ def _tell_classifier(taught: TaughtClassifier, console: Console) -> None:
     drawn = int((trained.regions.source == "drawn").sum())
     flagged = len(trained.regions.source) - drawn
     marked = f" and {flagged} regions that the model marks" if flagged else " alone"
-    _say(console, f"learnt from {drawn} outlines{marked}")
-    _say(console, spec.statement())
+    say(console, f"learnt from {drawn} outlines{marked}")
+    say(console, spec.statement())
     for name, count in sorted(trained.left_out.items()):
-        _say(console, f"{name} was left out: only {count} images show it")
+        say(console, f"{name} was left out: only {count} images show it")
     _tell_left(taught.lessons, console)
 
 
 def _tell_left(lessons: Lessons, console: Console) -> None:
     if lessons.left:
-        _say(console, f"{lessons.left} images with defects were left for `neverblink evaluate`")
-
-
-def _say(console: Console, sentence: str) -> None:
-    console.print(escape(sentence), soft_wrap=True, highlight=False)
+        say(console, f"{lessons.left} images with defects were left for `neverblink evaluate`")

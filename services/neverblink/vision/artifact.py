@@ -1,222 +1,49 @@
 """A fitted model as a folder: manifest.json and safetensors files, whose content is its identity."""
 
-import hashlib
-import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
     ValidationError,
-    model_validator,
 )
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from neverblink.vision.backbone_spec import SHA256, BackboneSpec
+from neverblink.vision.artifact_manifest import (
+    MANIFEST,
+    MAX_MANIFEST_BYTES,
+    PARTS,
+    TENSORS,
+    ArtifactError,
+    ClassifierPart,
+    Description,
+    Manifest,
+    PartFile,
+    PartName,
+    Retraining,
+    Sealed,
+    TensorFile,
+    UnetPart,
+    sha256_of,
+)
+from neverblink.vision.backbone_spec import BackboneSpec
 from neverblink.vision.calibration import Calibration
-from neverblink.vision.classifier_spec import ClassifierSpec
-from neverblink.vision.errors import VisionError, reason_of
+from neverblink.vision.errors import reason_of
 from neverblink.vision.sketch import ratio_sketch
-from neverblink.vision.tiling import TilePlan
-from neverblink.vision.unet_spec import UnetSpec
 
-
-def plain(name: str) -> str:
-    """Return a name that is safe as part of a path and in a log. Raises ValueError."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
-        raise ValueError("letters, digits, dots, dashes and underscores make a name, 64 at most, the first no sign")
-    return name
-
-
-Plain = Annotated[str, AfterValidator(plain)]
-Digest = Annotated[str, StringConstraints(pattern=SHA256)]
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 
-PartName = Literal["unet", "classifier"]
 Tensors = Mapping[str, npt.NDArray[np.float32]]
-
-MANIFEST = "manifest.json"
-TENSORS: Final = "tensors.safetensors"
-PARTS: Final[dict[PartName, str]] = {"unet": "unet.safetensors", "classifier": "classifier.safetensors"}
-"""The files of what knows known defects, beside the memory bank's."""
-
-MAX_MANIFEST_BYTES = 32 * 1024 * 1024
-"""Holds the digests of about 400,000 training images."""
-
-MAX_TENSOR_BYTES = 8 * 1024**3
-"""A bank of a million 2,048-wide vectors; a larger one would not answer in time."""
-
-MAX_PART_BYTES = 1024**3
-"""A U-Net of 256 million parameters."""
-
-
-class ArtifactError(VisionError):
-    """An artifact that is missing, damaged, altered or not understood; the message says which and where."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Provenance(_Strict):
-    """How the model came to be."""
-
-    images: tuple[Digest, ...] = Field(description="sha256 of every training image's file, in order.")
-    coreset_ratio: float = Field(gt=0, le=1, description="Share of all patches kept in the bank.")
-    projection: int = Field(ge=1, description="Dimensions in which the coreset was chosen.")
-    seed: int = Field(ge=0)
-    folds: int = Field(ge=2, description="Folds of the calibration.")
-    brightness: tuple[float, ...] = Field(
-        default=(), max_length=16, description="Factors of the brightened copies that went into the bank too."
-    )
-    starts: int = Field(default=1, ge=1, description="Random vectors that the coreset began from; 1: with one of them.")
-    added: int = Field(default=0, ge=0, description="Vectors that came into the bank by updates, after the coreset.")
-    levels: Literal[1, 2] = Field(default=1, description="2: the coreset was chosen from what each fold's had kept.")
-    software: dict[str, str] = Field(default={}, description="Versions of what computed it.")
-
-
-class Retraining(_Strict):
-    """How a challenger did against the champion that it was made from."""
-
-    champion: Digest
-    mode: Literal["refit", "correction"]
-    learnt: int = Field(ge=0, description="Confirmed normals that it learnt from.")
-    held_out: int = Field(ge=1, description="Confirmed normals that both models were tried on.")
-    refused: str | None = Field(
-        default=None, max_length=2000, description="Why it must not score; null: nothing speaks against it."
-    )
-
-
-class ValidatedEngine(_Strict):
-    """An engine that was run on training images beside the one that made the bank."""
-
-    name: Plain
-    difference: float = Field(ge=0, description="Largest relative difference of an image score.")
-    images: int = Field(ge=1, description="Over so many images.")
-
-
-class Quantised(_Strict):
-    """Sizes of the int8 network that travels with the bank, an OpenVINO graph and its weights."""
-
-    graph_bytes: int = Field(ge=1, le=64 * 1024**2)
-    weights_bytes: int = Field(ge=1, le=1024**3)
-
-
-class UnetPart(_Strict):
-    """The U-Net of an artifact, and how it came to be."""
-
-    spec: UnetSpec
-    created: AwareDatetime
-    images: tuple[Digest, ...] = Field(description="sha256 of every image that it learnt from, in order.")
-    settings: dict[str, str | int | float | bool | None] = Field(default={}, description="What training was asked for.")
-    epochs: int = Field(ge=1, description="Epochs until the weights that were kept.")
-    held_out: int = Field(ge=0, description="Images with defects that it was tried on after every epoch.")
-    dice: dict[str, float | None] = Field(default={}, description="Dice a type on them; null: none shows the type.")
-    held_out_good: int = Field(default=0, ge=0, description="Good images that it was tried on.")
-    false_alarms: int = Field(default=0, ge=0, description="Good images among them in which it marks a pixel.")
-    false_alarm_bound: float | None = Field(
-        default=None, ge=0, le=1, description="With 95 % confidence it does so in no larger share of good images."
-    )
-
-
-class ClassifierPart(_Strict):
-    """The classifier of an artifact, and how it came to be."""
-
-    spec: ClassifierSpec
-    created: AwareDatetime
-    images: tuple[Digest, ...] = Field(description="sha256 of every image that it learnt from, in order.")
-
-
-class Description(_Strict):
-    """What an artifact says about itself, all but the tensor file."""
-
-    format: Literal["neverblink.patchcore.v1"] = "neverblink.patchcore.v1"
-    name: Plain
-    version: Plain
-    product: Plain
-    created: AwareDatetime
-    backbone: BackboneSpec
-    grid: tuple[int, int] = Field(description="Patches (high, wide).")
-    dimension: int = Field(ge=1, le=65536, description="Numbers per patch.")
-    vectors: int = Field(ge=1, le=100_000_000, description="Patches in the bank.")
-    neighbours: int = Field(
-        default=0, ge=0, le=64, description="Columns of the neighbour table of eq. 7; 0: score is the plain maximum."
-    )
-    top: int = Field(default=1, ge=1, le=4096, description="The score is the mean of so many highest patches.")
-    smoothing: float = Field(default=4.0, ge=0, le=64, description="Sigma of the map's Gaussian in pixels.")
-    tiling: TilePlan | None = Field(default=None, description="How large images are cut, when they are.")
-    regions: int = Field(
-        default=0, ge=0, le=4096, description="1: only patches inside a region are judged; more: one a tile; 0: all."
-    )
-    engine: Plain = Field(default="torch", description="The engine that computed bank and threshold.")
-    engines: tuple[ValidatedEngine, ...] = Field(default=(), max_length=16, description="Others that agree with it.")
-    quantised: Quantised | None = Field(default=None, description="The int8 network, when the engine is one.")
-    calibration: Calibration
-    provenance: Provenance
-    retraining: Retraining | None = Field(default=None, description="Its trial, when it was made by a retraining.")
-    unet: UnetPart | None = Field(default=None, description="What segments known defects.")
-    classifier: ClassifierPart | None = Field(default=None, description="What names the type of a region.")
-
-
-class TensorFile(_Strict):
-    """The memory bank's file."""
-
-    name: Literal["tensors.safetensors"] = TENSORS
-    sha256: Digest
-    bytes: int = Field(ge=1, le=MAX_TENSOR_BYTES)
-
-
-class PartFile(_Strict):
-    """The file of a U-Net or a classifier."""
-
-    sha256: Digest
-    bytes: int = Field(ge=1, le=MAX_PART_BYTES)
-
-
-class Manifest(Description):
-    """The whole content, the tensors by their digest."""
-
-    tensors: TensorFile
-    parts: dict[PartName, PartFile] = Field(default={}, description="The other files: PART.safetensors.")
-
-    @model_validator(mode="after")
-    def _each_part_has_its_file(self) -> Self:
-        described = {name for name in PARTS if getattr(self, name) is not None}
-        if described != self.parts.keys():
-            raise ValueError(f"it describes the parts {sorted(described)} and has files of {sorted(self.parts)}")
-        return self
-
-    def files(self) -> dict[str, "TensorFile | PartFile"]:
-        """Return what the manifest says about the files beside it, by their names."""
-        return {TENSORS: self.tensors, **{PARTS[name]: file for name, file in self.parts.items()}}
-
-    def digest(self) -> str:
-        """Return the artifact's identity: sha256 of the canonical manifest, which names the tensors' digest."""
-        # Without defaults: a field added later leaves the identity of older artifacts as it was.
-        text = json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True, separators=(",", ":"))
-        return _sha256(text.encode())
-
-
-class _Sealed(_Strict):
-    digest: Digest
-    manifest: Manifest
 
 
 @dataclass(frozen=True)
@@ -311,13 +138,13 @@ def save_artifact(
     manifest = Manifest(
         # The nested models are handed over as they are: they were checked when they were made.
         **{name: getattr(description, name) for name in Description.model_fields},
-        tensors=TensorFile(sha256=_sha256(content), bytes=len(content)),
-        parts={name: PartFile(sha256=_sha256(file), bytes=len(file)) for name, file in files.items()},
+        tensors=TensorFile(sha256=sha256_of(content), bytes=len(content)),
+        parts={name: PartFile(sha256=sha256_of(file), bytes=len(file)) for name, file in files.items()},
     )
     artifact = _assemble(path, manifest, manifest.digest(), tensors, parts)
     if path.exists() and not overwrite:
         raise ArtifactError(f"{path} already exists; choose another folder or version, or overwrite it")
-    sealed = _Sealed(digest=artifact.digest, manifest=manifest).model_dump_json(indent=2)
+    sealed = Sealed(digest=artifact.digest, manifest=manifest).model_dump_json(indent=2)
     try:
         named = {PARTS[name]: file for name, file in files.items()}
         _replace_folder(path, {MANIFEST: sealed.encode() + b"\n", TENSORS: content, **named})
@@ -446,7 +273,7 @@ def _read_tensors(path: Path, file: TensorFile | PartFile) -> dict[str, npt.NDAr
     content = _read_bounded(path, file.bytes)
     if len(content) != file.bytes:
         raise ArtifactError(f"{path} is cut off: {len(content)} bytes of {file.bytes}")
-    if _sha256(content) != file.sha256:
+    if sha256_of(content) != file.sha256:
         raise ArtifactError(f"{path} was altered: its digest is not the one in the manifest")
     try:
         tensors: dict[str, npt.NDArray[np.generic]] = load_tensors(content)
@@ -521,12 +348,12 @@ def _floats(path: Path, tensors: Mapping[str, npt.NDArray[np.generic]]) -> Tenso
     return {name: array.astype(np.float32, copy=False) for name, array in tensors.items()}
 
 
-def _read_manifest(path: Path) -> _Sealed:
+def _read_manifest(path: Path) -> Sealed:
     if not path.is_dir():
         raise ArtifactError(f"there is no artifact folder {path}; `neverblink fit` makes one")
     text = _read_bounded(path / MANIFEST, MAX_MANIFEST_BYTES)
     try:
-        return _Sealed.model_validate_json(text)
+        return Sealed.model_validate_json(text)
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"]) or "the document"
@@ -566,7 +393,3 @@ def _replace_folder(path: Path, files: Mapping[str, bytes]) -> None:
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
-
-
-def _sha256(content: bytes) -> str:
-    return "sha256:" + hashlib.sha256(content).hexdigest()

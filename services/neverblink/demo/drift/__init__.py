@@ -1,0 +1,1 @@
+"""Drift as a show: scenarios, verdicts drawn from distributions, a plot."""

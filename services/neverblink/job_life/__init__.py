@@ -1,0 +1,1 @@
+"""How a job reports progress and speaks on a terminal."""

@@ -1,0 +1,56 @@
+"""A job on a terminal: one bar a stage, one line a sentence."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from neverblink.job_life.progress import Progress as Report
+
+
+@contextmanager
+def progress_bar(console: Console, title: str) -> Iterator[Report]:
+    """Show one bar per stage of a job, with what is left of it."""
+    with progress_bars(console) as titled:
+        yield titled(title)
+
+
+@contextmanager
+def progress_bars(console: Console) -> Iterator[Callable[[str], Report]]:
+    """Show one bar per stage of each of several jobs; called with a title, it gives that job's progress."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+
+        def titled(title: str) -> Report:
+            tasks: dict[str, TaskID] = {}
+
+            def stage_done(stage: str, done: int, total: int) -> None:
+                if stage not in tasks:
+                    tasks[stage] = progress.add_task(escape(f"{title}: {stage}"), total=total)
+                progress.update(tasks[stage], completed=done, total=total)
+
+            return stage_done
+
+        yield titled
+
+
+def say(console: Console, sentence: str) -> None:
+    """Print a sentence as it is: paths and digests neither break at the terminal's edge nor count as markup."""
+    console.print(escape(sentence), soft_wrap=True, highlight=False)

@@ -1,0 +1,1 @@
+"""Which artifact scores what, and every change of it: async, and silent."""

@@ -1,0 +1,178 @@
+"""Labelled defects: images with a mask for every defect type, from an MVTec layout or its boxes."""
+
+import csv
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from neverblink.trainer.datasets.images import GOOD, DatasetError, LabelledImage, images_in, labelled_images
+from neverblink.vision.artifact_manifest import plain
+from neverblink.vision.decode import read_image
+
+BOXES = "boxes.csv"
+"""Beside `test`: one defect a row, for images that show several types. Columns: image, x1, y1, x2, y2, type."""
+
+_COLUMNS = ("image", "x1", "y1", "x2", "y2", "type")
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A labelled defect: `left`, `top` to `right`, `bottom` (not included) in pixels of its image."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class DefectImage:
+    """An image whose defects are known. `types` is empty for a good part; `boxes` only where a file gave them."""
+
+    path: Path
+    types: tuple[str, ...]
+    mask: Path | None = None
+    boxes: tuple[Box, ...] = ()
+
+    @property
+    def defective(self) -> bool:
+        """Say whether it shows a defect."""
+        return bool(self.types)
+
+    def masks(self, height: int, width: int) -> dict[str, Mask]:
+        """Return an (height, width) mask a type, for an image of that size.
+
+        Boxes say which type a mask's pixels are; a box without a mask is filled. Raises DatasetError when mask and
+        image differ in size, ImageError when the mask cannot be read.
+        """
+        drawn = None if self.mask is None else read_defect_mask(self.mask, (height, width), self.path)
+        if not self.boxes:
+            return {} if drawn is None else {self.types[0]: drawn}
+        found = {name: np.zeros((height, width), dtype=np.bool_) for name in self.types}
+        for box in self.boxes:
+            window = np.s_[box.top : box.bottom, box.left : box.right]
+            found[box.type][window] |= True if drawn is None else drawn[window]
+        return found
+
+
+def read_defect_mask(path: Path, size: tuple[int, int], image: Path) -> Mask:
+    """Read a mask of an image of `size` (height, width): (H, W) bool. Raises DatasetError, ImageError."""
+    mask = read_image(path)[..., 0]
+    if mask.shape != size:
+        raise DatasetError(
+            f"the mask {path} is {mask.shape[1]} × {mask.shape[0]} pixels and its image {image}"
+            f" {size[1]} × {size[0]}: a mask has the size of its image"
+        )
+    # Some tools mark defects with 255, others with 1; what lies between belongs to the nearer end.
+    return np.asarray(mask > int(mask.max()) / 2, dtype=np.bool_)
+
+
+def mask_of_size(mask: Mask, size: tuple[int, int]) -> Mask:
+    """Bring an (H, W) mask to `size` (height, width): a pixel belongs to a defect that covers half of it."""
+    if mask.shape == size:
+        return mask
+    marked = np.where(mask, np.uint8(255), np.uint8(0))
+    small = np.asarray(cv2.resize(marked, (size[1], size[0]), interpolation=cv2.INTER_AREA))
+    # Hair-fine defects fill half of no pixel of a smaller grid: what they touch counts.
+    return np.asarray(small >= 128 if (small >= 128).any() else small > 0, dtype=np.bool_)
+
+
+def defect_images(folder: Path) -> list[DefectImage]:
+    """Return the images of an MVTec layout's `test`, good ones too, each with what is known of its defects.
+
+    A folder's name is the type of its images, unless `boxes.csv` names them. Raises DatasetError: no test folder,
+    a mask that belongs to no image, a type that is no name, a box that lies outside or makes no sense.
+    """
+    boxes = read_boxes(folder / BOXES) if (folder / BOXES).is_file() else {}
+    found = [_with_boxes(image, boxes.get(image.path.stem, ())) for image in labelled_images(folder)]
+    _check_masks(folder, found)
+    return found
+
+
+def _with_boxes(image: LabelledImage, boxes: Sequence[Box]) -> DefectImage:
+    if image.defect is None:
+        return DefectImage(image.path, ())
+    if boxes:
+        return DefectImage(image.path, tuple(sorted({box.type for box in boxes})), image.mask, tuple(boxes))
+    return DefectImage(image.path, (_type(image.defect, image.path.parent),), image.mask)
+
+
+def read_boxes(path: Path) -> dict[str, list[Box]]:
+    """Read a CSV of labelled boxes, by the name of their image without its suffix. Raises DatasetError."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            missing = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
+            if missing:
+                raise DatasetError(f"{path} has no column {', '.join(missing)}; its columns are {', '.join(_COLUMNS)}")
+            found: dict[str, list[Box]] = {}
+            for row in rows:
+                box = _box(row, f"{path}, line {rows.line_num}")
+                found.setdefault(Path(row["image"]).stem, []).append(box)
+            return found
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} cannot be read: {error}") from error
+
+
+def split(images: Sequence[DefectImage], share: float, seed: int) -> tuple[list[DefectImage], list[DefectImage]]:
+    """Split images in two, `share` of each type in the first; an image is in one part only, whatever it shows.
+
+    Images with several types go by their first. A type with one image goes to the first part.
+    """
+    parts: tuple[list[DefectImage], list[DefectImage]] = ([], [])
+    by_type: dict[str, list[DefectImage]] = {}
+    for image in images:
+        by_type.setdefault(image.types[0] if image.types else GOOD, []).append(image)
+    for name in sorted(by_type):
+        own = sorted(by_type[name], key=lambda image: image.path)
+        random.Random(f"{seed} {name}").shuffle(own)
+        cut = max(1, round(share * len(own)))
+        parts[0].extend(own[:cut])
+        parts[1].extend(own[cut:])
+    return parts
+
+
+def types_of(images: Iterable[DefectImage]) -> tuple[str, ...]:
+    """Return the defect types that occur, by name."""
+    return tuple(sorted(set(chain.from_iterable(image.types for image in images))))
+
+
+def _check_masks(folder: Path, images: Sequence[DefectImage]) -> None:
+    """Refuse masks without an image: a misnamed mask would silently leave its image unlabelled."""
+    place = folder / "ground_truth"
+    if not place.is_dir():
+        return
+    known = {image.mask for image in images}
+    for label in sorted(path for path in place.iterdir() if path.is_dir()):
+        for mask in images_in(label):
+            if mask not in known:
+                raise DatasetError(
+                    f"the mask {mask} belongs to no image: test/{label.name}/NAME.png has the mask"
+                    f" ground_truth/{label.name}/NAME_mask.png"
+                )
+
+
+def _box(row: dict[str, str], where: str) -> Box:
+    try:
+        left, top, right, bottom = (int(row[name]) for name in _COLUMNS[1:5])
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"{where}: x1, y1, x2, y2 are whole numbers of pixels") from error
+    if not (0 <= left < right and 0 <= top < bottom):
+        raise DatasetError(f"{where}: the box {left}, {top} to {right}, {bottom} has no area or begins outside")
+    return Box(left, top, right, bottom, _type(row["type"] or "", where))
+
+
+def _type(name: str, where: object) -> str:
+    try:
+        return plain(name)
+    except ValueError as error:
+        raise DatasetError(f"{where}: {name!r} is no name of a defect type: {error}") from error

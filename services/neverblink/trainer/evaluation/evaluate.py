@@ -1,0 +1,224 @@
+"""How well a model tells good parts from defects, on images it has not seen."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from neverblink.decisions.rules import DEFAULT_RULES, ProductRules
+from neverblink.job_life.progress import Progress
+from neverblink.trainer.datasets.defect_images import mask_of_size, read_defect_mask
+from neverblink.trainer.datasets.images import DatasetError, LabelledImage
+from neverblink.trainer.evaluation.figures import (
+    PIXEL_SIDE,
+    DefectClass,
+    Evaluation,
+    Example,
+    Latency,
+    PixelFigures,
+    ScoredImage,
+    best_f1,
+)
+from neverblink.trainer.evaluation.pixel_ranking import PixelRanking, Truth
+from neverblink.vision.artifact import Artifact, load_artifact
+from neverblink.vision.decode import Image, read_image
+from neverblink.vision.engines import EngineName
+from neverblink.vision.inspection import Inspection
+from neverblink.vision.inspector import Inspector, extractor_of, inspect_defects
+
+EXAMPLES = 12
+"""So many of the lowest defects and of the highest good parts keep their maps, to be looked at."""
+
+_BATCH = 8
+_TIMED = 60
+_WARM_UP = 3
+
+Clock = Callable[[], float]
+
+Witness = Callable[[Path, Image, Inspection], None]
+"""Told of each test image, once: its file, its (H, W, 3) uint8 RGB pixels, and all that the models say about it."""
+
+
+def evaluate(
+    images: Sequence[LabelledImage],
+    folder: Path,
+    weights: Path | None = None,
+    progress: Progress = lambda *_: None,
+    *,
+    device: str = "cpu",
+    engine: EngineName | Literal["auto"] = "auto",
+    rules: ProductRules = DEFAULT_RULES,
+    witness: Witness = lambda *_: None,
+    clock: Clock = time.perf_counter,
+) -> Evaluation:
+    """Inspect labelled images with an artifact and measure ranking, localisation and time.
+
+    Each image is inspected once, with U-Net and classifier where the artifact has them, as `rules` say; `witness`
+    is told what was found. Every other one, 63 at most, goes alone, to time single images; the rest in batches.
+    Pixel figures are taken over images with a mask and good ones, at 256 × 256 pixels each; masks without a defect
+    pixel are left out and counted. Raises VisionError: an image, mask or artifact that cannot be used.
+    """
+    labels = np.array([image.defect is not None for image in images])
+    if labels.all() or not labels.any():
+        raise DatasetError(
+            f"{int(labels.sum())} of {len(images)} test images show a defect: both good and defective ones are needed"
+        )
+    artifact = load_artifact(folder)
+    extractor = extractor_of(artifact, weights=weights, device=device, engine=engine)
+    inspector = Inspector(
+        artifact, extractor, device=device, segment_from=rules.segment_from, min_area_px=rules.min_area_px
+    )
+    # U-Net and classifier are opened here: no image's time pays for it.
+    _ = inspector.finder
+    scored: dict[int, ScoredImage] = {}
+    lowest, highest = _Extremes(lowest=True), _Extremes(lowest=False)
+    rankings: dict[str | None, PixelRanking] = {None: PixelRanking()}
+    masks = _MaskCount()
+    stopwatch = _Stopwatch(clock)
+    for index, picture, inspection in _inspected(inspector, images, stopwatch):
+        image, anomaly = images[index], inspection.anomaly
+        truth = masks.truth(image, picture)
+        witness(image.path, picture, inspection)
+        found = ScoredImage(image.path, image.defect, anomaly.score, anomaly.score > artifact.threshold)
+        scored[index] = found
+        (highest if image.defect is None else lowest).offer(Example(found, anomaly.anomaly_map, image.mask))
+        if truth is not None:
+            small = cv2.resize(anomaly.anomaly_map, (PIXEL_SIDE, PIXEL_SIDE))
+            rankings.setdefault(image.defect, PixelRanking()).add(np.asarray(small, dtype=np.float32), truth)
+        progress("inspecting", len(scored), len(images))
+    in_order = tuple(scored[index] for index in range(len(images)))
+    scores = np.array([image.score for image in in_order])
+    joined = reduce(PixelRanking.joined, rankings.values())
+    return Evaluation(
+        manifest=artifact.manifest,
+        digest=artifact.digest,
+        engine=f"{extractor.engine_name} on {device}",
+        image_auroc=float(roc_auc_score(labels, scores)),
+        average_precision=float(average_precision_score(labels, scores)),
+        best_f1=best_f1(scores, labels),
+        pixels=PixelFigures(
+            auroc=joined.auroc(),
+            au_pro=joined.au_pro(),
+            masks=masks.used,
+            regions=joined.regions,
+            empty_masks=masks.empty,
+            without_mask=masks.absent,
+        ),
+        classes=tuple(_classes(in_order, rankings)),
+        latency=stopwatch.latency(_models(artifact, rules)),
+        scored=in_order,
+        lowest_defects=tuple(lowest.kept),
+        highest_good=tuple(highest.kept),
+    )
+
+
+class _Extremes:
+    """The `EXAMPLES` images whose score is furthest on the wrong side, with their maps; the rest is let go."""
+
+    def __init__(self, *, lowest: bool) -> None:
+        self.kept: list[Example] = []
+        self._sign = 1 if lowest else -1
+
+    def offer(self, example: Example) -> None:
+        self.kept = sorted([*self.kept, example], key=lambda kept: self._sign * kept.image.score)[:EXAMPLES]
+
+
+class _MaskCount:
+    """Reads masks and counts what became of them."""
+
+    def __init__(self) -> None:
+        self.used = self.empty = self.absent = 0
+
+    def truth(self, image: LabelledImage, picture: Image) -> Truth | None:
+        """Return (256, 256) bool defect pixels, None where they are not known."""
+        if image.defect is None:
+            return np.zeros((PIXEL_SIDE, PIXEL_SIDE), dtype=np.bool_)
+        if image.mask is None:
+            self.absent += 1
+            return None
+        mask = read_defect_mask(image.mask, picture.shape[:2], image.path)
+        truth = mask_of_size(mask, (PIXEL_SIDE, PIXEL_SIDE))
+        if not truth.any():
+            self.empty += 1
+            return None
+        self.used += 1
+        return truth
+
+
+def _classes(scored: Sequence[ScoredImage], rankings: dict[str | None, PixelRanking]) -> Iterable[DefectClass]:
+    good = [image.score for image in scored if image.defect is None]
+    for name in sorted({image.defect for image in scored if image.defect is not None}):
+        own = [image for image in scored if image.defect == name]
+        pixels = rankings[None].joined(rankings[name]) if name in rankings else None
+        yield DefectClass(
+            name=name,
+            images=len(own),
+            missed=sum(image.wrong for image in own),
+            auroc=float(roc_auc_score([False] * len(good) + [True] * len(own), good + [image.score for image in own])),
+            pixel_auroc=None if pixels is None else pixels.auroc(),
+            au_pro=None if pixels is None else pixels.au_pro(),
+        )
+
+
+class _Stopwatch:
+    """Times inspections of single images and of batches; the first of each are warm-up and do not count."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._alone: list[float] = []
+        self._together: list[tuple[int, float]] = []
+
+    def inspect(self, inspector: Inspector, pictures: Sequence[Image]) -> list[Inspection]:
+        """Inspect (H, W, 3) uint8 RGB images in one batch."""
+        began = self._clock()
+        found = inspect_defects([(inspector, picture) for picture in pictures])
+        seconds = self._clock() - began
+        if len(pictures) == 1:
+            self._alone.append(seconds)
+        else:
+            self._together.append((len(pictures), seconds))
+        return found
+
+    def latency(self, models: str) -> Latency:
+        """Return the times so far, of inspections by `models`."""
+        single = [1000 * seconds for seconds in self._alone[_WARM_UP:] or self._alone]
+        # A handful of images leaves no batch.
+        batches = self._together[1:] or self._together or [(1, seconds) for seconds in self._alone]
+        return Latency(
+            models=models,
+            p50_ms=float(np.percentile(single, 50)),
+            p99_ms=float(np.percentile(single, 99)),
+            timed=len(single),
+            batch=_BATCH,
+            images_per_s=sum(count for count, _ in batches) / max(sum(took for _, took in batches), 1e-9),
+        )
+
+
+def _inspected(
+    inspector: Inspector, images: Sequence[LabelledImage], stopwatch: _Stopwatch
+) -> Iterator[tuple[int, Image, Inspection]]:
+    """Yield each image's place, pixels and inspection: first those from all over the set that go alone, then the rest.
+
+    So each image is inspected once, and there are times for one at a time and for batches.
+    """
+    step = max(2, -(-len(images) // (_WARM_UP + _TIMED)))
+    alone = [[index] for index in range(0, len(images), step)]
+    others = [index for index in range(len(images)) if index % step]
+    for group in (*alone, *(others[start : start + _BATCH] for start in range(0, len(others), _BATCH))):
+        pictures = [read_image(images[index].path) for index in group]
+        yield from zip(group, pictures, stopwatch.inspect(inspector, pictures), strict=True)
+
+
+def _models(artifact: Artifact, rules: ProductRules) -> str:
+    """Return what a scorer runs for an image, in words."""
+    manifest = artifact.manifest
+    asked = f" (from {rules.segment_from:g} of the threshold on)" if rules.segment_from else ""
+    names = ["PatchCore"]
+    names += [] if manifest.unet is None else [f"U-Net{asked}"]
+    names += [] if manifest.classifier is None else ["classifier"]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

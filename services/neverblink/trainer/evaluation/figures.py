@@ -1,0 +1,253 @@
+"""What an evaluation finds: scores, figures by class, pixels, times."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import binom
+
+from neverblink.trainer.evaluation.pixel_ranking import PRO_LIMIT, Truth
+from neverblink.vision.artifact_manifest import Manifest
+from neverblink.vision.calibration import Calibration
+
+PIXEL_SIDE = 256
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredImage:
+    """One test image and what the model said; `defect` is None for a good part."""
+
+    path: Path
+    defect: str | None
+    score: float
+    rejected: bool
+
+    @property
+    def wrong(self) -> bool:
+        """Say whether the verdict contradicts the label."""
+        return self.rejected is (self.defect is None)
+
+
+class Example(NamedTuple):
+    """A test image to be looked at, with its (S, S) float32 map over the whole image, and its mask's file."""
+
+    image: ScoredImage
+    anomaly_map: npt.NDArray[np.float32]
+    mask: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DefectClass:
+    """One kind of defect against all good parts; pixel figures are None where no mask has a defect pixel."""
+
+    name: str
+    images: int
+    missed: int
+    auroc: float
+    pixel_auroc: float | None
+    au_pro: float | None
+
+    @property
+    def recall(self) -> float:
+        """Return the share that was rejected."""
+        return 1 - self.missed / self.images
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFigures:
+    """Localisation over good images and those with a mask; the rest is counted and left out."""
+
+    auroc: float | None
+    au_pro: float | None
+    masks: int
+    regions: int
+    empty_masks: int
+    without_mask: int
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds from decoded pixels to findings one at a time, and images per second in batches.
+
+    `models` are those that took part, as a scorer runs them.
+    """
+
+    models: str
+    p50_ms: float
+    p99_ms: float
+    timed: int
+    batch: int
+    images_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class BestF1:
+    """The best F1 of all thresholds. It is chosen on the test images, so no plant will see it: a ceiling."""
+
+    f1: float
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Ranking quality, and what happens at the artifact's threshold.
+
+    `scored` holds every image in the order given; `lowest_defects` and `highest_good` at most `EXAMPLES` each,
+    the most wrong first.
+    """
+
+    manifest: Manifest
+    digest: str
+    engine: str
+    image_auroc: float
+    average_precision: float
+    best_f1: BestF1
+    pixels: PixelFigures
+    classes: tuple[DefectClass, ...]
+    latency: Latency
+    scored: tuple[ScoredImage, ...]
+    lowest_defects: tuple[Example, ...]
+    highest_good: tuple[Example, ...]
+
+    @property
+    def calibration(self) -> Calibration:
+        """Return the threshold that judged, and its promise."""
+        return self.manifest.calibration
+
+    @property
+    def threshold(self) -> float:
+        """Return the image score above which a part was rejected."""
+        return self.calibration.threshold
+
+    @property
+    def images(self) -> int:
+        """Return how many images were judged."""
+        return len(self.scored)
+
+    @property
+    def good(self) -> int:
+        """Return how many of them show good parts."""
+        return sum(image.defect is None for image in self.scored)
+
+    @property
+    def defective(self) -> int:
+        """Return how many of them show a defect."""
+        return self.images - self.good
+
+    @property
+    def false_rejects(self) -> int:
+        """Return how many good parts were rejected."""
+        return sum(image.wrong for image in self.scored if image.defect is None)
+
+    @property
+    def missed(self) -> int:
+        """Return how many defective parts passed."""
+        return sum(image.wrong for image in self.scored if image.defect is not None)
+
+    @property
+    def found(self) -> float:
+        """Return the recall at the threshold: the share of defective parts that was rejected."""
+        return 1 - self.missed / self.defective
+
+    @property
+    def precision(self) -> float | None:
+        """Return the share of rejected parts that is defective, None when nothing was rejected."""
+        rejected = sum(image.rejected for image in self.scored)
+        return (self.defective - self.missed) / rejected if rejected else None
+
+    @property
+    def f1(self) -> float:
+        """Return the harmonic mean of precision and recall at the threshold."""
+        hits = self.defective - self.missed
+        return 2 * hits / (2 * hits + self.missed + self.false_rejects)
+
+    @property
+    def false_reject_rate(self) -> float:
+        """Return the share of good parts that was rejected."""
+        return self.false_rejects / self.good
+
+    @property
+    def chance_of_false_rejects(self) -> float:
+        """Return how likely at least so many false rejects are while the promised rate holds.
+
+        Below 5 %: the good parts of this test are not like those that the model was calibrated on.
+        """
+        return float(binom.sf(self.false_rejects - 1, self.good, self.calibration.false_reject))
+
+    @property
+    def unsure(self) -> tuple[int, int]:
+        """Return how many good and defective parts lie in the unsure band; all of them pass."""
+        inside = [image.defect for image in self.scored if self.calibration.is_unsure(image.score)]
+        return inside.count(None), len(inside) - inside.count(None)
+
+    @property
+    def recall(self) -> dict[str, float]:
+        """Return the recall per defect type."""
+        return {found.name: found.recall for found in self.classes}
+
+    @property
+    def pixel_auroc(self) -> float | None:
+        """Return the pixel AUROC, None without masks."""
+        return self.pixels.auroc
+
+    def as_dict(self) -> dict[str, object]:
+        """Return plain values, for JSON: all figures, the model's identity, and every image's score."""
+        manifest = self.manifest
+        unsure_good, unsure_defective = self.unsure
+        return {
+            "model": {
+                "name": manifest.name,
+                "version": manifest.version,
+                "product": manifest.product,
+                "digest": self.digest,
+                "backbone": manifest.backbone.model,
+                "weights": manifest.backbone.weights,
+                "engine": self.engine,
+                "fitted_with_engine": manifest.engine,
+                "bank": [manifest.vectors, manifest.dimension],
+                "promise": self.calibration.statement(),
+                "calibration": self.calibration.model_dump(mode="json"),
+            },
+            "images": self.images,
+            "good": self.good,
+            "defective": self.defective,
+            "image_auroc": self.image_auroc,
+            "average_precision": self.average_precision,
+            "best_f1": asdict(self.best_f1) | {"chosen_on": "these test images"},
+            "threshold": self.threshold,
+            "false_rejects": self.false_rejects,
+            "false_reject_rate": self.false_reject_rate,
+            "chance_of_false_rejects": self.chance_of_false_rejects,
+            "missed": self.missed,
+            "found": self.found,
+            "precision": self.precision,
+            "f1": self.f1,
+            "unsure": {"good": unsure_good, "defective": unsure_defective},
+            "pixel_auroc": self.pixels.auroc,
+            "au_pro": self.pixels.au_pro,
+            "pixels": asdict(self.pixels) | {"au_pro_limit": PRO_LIMIT, "side": PIXEL_SIDE},
+            "recall": self.recall,
+            "classes": [asdict(found) | {"recall": found.recall} for found in self.classes],
+            "latency": asdict(self.latency),
+            "worst_misses": [_plain(example.image) for example in self.lowest_defects if example.image.wrong],
+            "worst_false_alarms": [_plain(example.image) for example in self.highest_good if example.image.wrong],
+            "scores": [_plain(image) for image in self.scored],
+        }
+
+
+def best_f1(scores: Floats, defective: Truth) -> BestF1:
+    """Return the best F1 over every cut between (n,) scores; the threshold lies midway to the next lower score."""
+    order = np.argsort(-scores)
+    descending, hits = scores[order], np.cumsum(defective[order])
+    ends = np.flatnonzero(np.append(np.diff(descending) != 0, True))
+    f1 = 2 * hits[ends] / (ends + 1 + defective.sum())
+    best = int(f1.argmax())
+    below = descending[ends[best] + 1] if ends[best] + 1 < len(scores) else 0.0
+    return BestF1(float(f1[best]), float((descending[ends[best]] + below) / 2))
+
+
+def _plain(image: ScoredImage) -> dict[str, object]:
+    return asdict(image) | {"path": str(image.path)}

@@ -1,0 +1,254 @@
+"""From pictures of good parts to a calibrated artifact."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import timm
+import torch
+from torch import Tensor
+
+from neverblink import __version__
+from neverblink.job_life.progress import Progress
+from neverblink.trainer.datasets.images import DatasetError, LabelledImage, file_digest
+from neverblink.trainer.fitting.feature_store import FeatureStore
+from neverblink.trainer.fitting.memory_banks import Banks, projected
+from neverblink.trainer.fitting.settings import FitSettings
+from neverblink.trainer.fitting.views import Views, preprocess_of
+from neverblink.vision.artifact import Artifact, save_artifact
+from neverblink.vision.artifact_manifest import Description, Provenance, Quantised, ValidatedEngine
+from neverblink.vision.backbones import Backbone, load_backbone
+from neverblink.vision.calibration import Calibration, calibrate, threshold_rank
+from neverblink.vision.decode import read_image
+from neverblink.vision.embedding import PatchEmbedding
+from neverblink.vision.engines import OWN_BANK, QuantisedNetwork, check_shift, quantise
+from neverblink.vision.inspector import embedded, prepared
+from neverblink.vision.neighbours import neighbour_table
+from neverblink.vision.patchcore import FeatureExtractor, PatchCore
+from neverblink.vision.region import Mask
+
+_BATCH = 8
+
+
+_QUANTISED_WITH = 128
+"""Inputs that int8 finds its ranges with; NNCF's own default is 300."""
+
+_VALIDATED_WITH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """The artifact, and how many images are behind it."""
+
+    artifact: Artifact
+    images: int
+
+
+def fit(
+    images: Sequence[Path],
+    folder: Path,
+    settings: FitSettings,
+    progress: Progress = lambda *_: None,
+    *,
+    judged: Mask | None = None,
+) -> Fitted:
+    """Fit a PatchCore model to images of good parts and write it to `folder`.
+
+    Every image goes into the memory bank, and every image calibrates the threshold: it is scored by a bank
+    built without it (`folds` banks of all but one fold each). On magnetic tiles those scores have the median
+    of fresh images; leaving only an image's own vectors out of the one bank puts it 2.5 % higher.
+    `neighbours` above 0 turns on the re-weighting of eq. 7. Memory stays below `memory_gib`: what does not fit
+    is in a file, and many patches are condensed fold by fold, which serves all banks. `judged` (R, h, w) bool are the
+    patches that another artifact judges; it takes the place of a region in the settings.
+
+    With the engine openvino-bf16 or openvino-int8 the model is fitted twice, in fp32 and so, and refused when the
+    second ranks worse or scores good parts otherwise. Raises VisionError.
+    """
+    if len(images) < 2:
+        raise DatasetError(f"{len(images)} image is not enough to know what is normal; give dozens, better hundreds")
+    if settings.false_reject is not None:
+        # A promise that cannot be kept is refused before the work, not after it.
+        threshold_rank(len(images), settings.false_reject)
+    backbone = load_backbone(
+        settings.model,
+        weights=settings.weights,
+        levels=settings.levels,
+        dimension=settings.dimension,
+        preprocess=preprocess_of(images, settings),
+    )
+    checked = settings.engine in OWN_BANK
+    extractor = FeatureExtractor(backbone, device=settings.device, engine="auto" if checked else settings.engine)
+    views = Views(images, extractor, settings, judged)
+    model, digests = _model(views, extractor, settings, progress)
+    network: QuantisedNetwork | None = None
+    if checked:
+        reference, reference_extractor = model, extractor
+        if settings.engine == "openvino-int8":
+            network = quantise(
+                PatchEmbedding(backbone), side=backbone.spec.preprocess.side, images=views.some(_QUANTISED_WITH)
+            )
+        extractor = FeatureExtractor(backbone, engine=settings.engine, quantised=network)
+        model, _ = _model(views, extractor, settings, progress)
+        _check((reference, reference_extractor), (model, extractor), views, settings.labelled)
+    description = Description(
+        name=settings.name,
+        version=settings.version,
+        product=settings.product,
+        created=datetime.now(UTC),
+        backbone=backbone.spec,
+        grid=extractor.grid,
+        dimension=extractor.dimension,
+        vectors=len(model.bank),
+        neighbours=min(settings.neighbours, len(model.bank)),
+        top=settings.top,
+        regions=0 if views.region is None else len(views.region),
+        tiling=settings.tiling,
+        engine=extractor.engine_name,
+        engines=() if checked else _validated(backbone, model, extractor, views),
+        quantised=None
+        if network is None
+        else Quantised(graph_bytes=network.graph.size, weights_bytes=network.weights.size),
+        calibration=model.calibration,
+        provenance=Provenance(
+            images=digests,
+            coreset_ratio=settings.ratio,
+            projection=settings.projection,
+            seed=settings.seed,
+            folds=min(settings.folds, len(images)),
+            brightness=() if settings.brightness == (1.0,) else settings.brightness,
+            starts=settings.starts,
+            levels=model.levels,
+            software={"neverblink": __version__, "torch": torch.__version__, "timm": timm.__version__},
+        ),
+    )
+    artifact = save_artifact(
+        folder,
+        description,
+        bank=model.bank.numpy(),
+        neighbours=None if model.table is None else model.table.numpy(),
+        scores=model.scores,
+        peaks=model.peaks,
+        region=views.region,
+        graph=None if network is None else network.graph,
+        weights=None if network is None else network.weights,
+        overwrite=True,
+    )
+    return Fitted(artifact, len(images))
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """What one engine's features give: bank (M, C), chosen by `levels` of k-center; eq. 7's table; held-out scores
+    and map peaks (m,).
+    """
+
+    bank: Tensor
+    levels: Literal[1, 2]
+    table: Tensor | None
+    scores: npt.NDArray[np.float32]
+    peaks: npt.NDArray[np.float32]
+    calibration: Calibration
+    patchcore: PatchCore
+
+
+def _model(
+    views: Views, extractor: FeatureExtractor, settings: FitSettings, progress: Progress
+) -> tuple[_Model, tuple[str, ...]]:
+    """Fit with one engine's features; also returns the digest of each image file."""
+    rows = len(views.images) * views.an_image
+    patches = extractor.grid[0] * extractor.grid[1]
+    room = settings.room
+    with FeatureStore(rows, patches, extractor.dimension, in_memory=room // 3, scratch=settings.scratch) as features:
+        digests = _extract(views, extractor, features, progress)
+        with projected(features, settings) as small:
+            banks = Banks(features, small, views, settings)
+            bank = banks.all_images(lambda done, total: progress("choosing the memory bank", done, total))
+            scores, peaks = _cross_fitted(banks, views, extractor, settings, progress)
+    calibration = calibrate(
+        scores, peaks, false_reject="auto" if settings.false_reject is None else settings.false_reject
+    )
+    table, patchcore = _patchcore(bank, views, extractor, settings)
+    return _Model(bank, banks.levels, table, scores, peaks, calibration, patchcore), digests
+
+
+def _patchcore(
+    bank: Tensor, views: Views, extractor: FeatureExtractor, settings: FitSettings
+) -> tuple[Tensor | None, PatchCore]:
+    table = neighbour_table(bank, settings.neighbours) if settings.neighbours else None
+    return table, PatchCore(
+        bank, neighbours=table, region=views.region, preprocess=extractor.spec.preprocess, top=settings.top
+    )
+
+
+def _extract(views: Views, extractor: FeatureExtractor, features: FeatureStore, progress: Progress) -> tuple[str, ...]:
+    """Append the features of all images, and return the digest of each file."""
+    digests: list[str] = []
+    images = views.images
+    for start in range(0, len(images), _BATCH):
+        paths = images[start : start + _BATCH]
+        features.append(embedded(extractor, [part for path in paths for part in views.of(path)]).cpu())
+        digests += [file_digest(path) for path in paths]
+        progress("extracting features", start + len(paths), len(images))
+    return tuple(digests)
+
+
+def _validated(
+    backbone: Backbone, model: _Model, extractor: FeatureExtractor, views: Views
+) -> tuple[ValidatedEngine, ...]:
+    """Score a few training images with PyTorch's features too: the model must not depend on its engine."""
+    if extractor.engine_name == "torch":
+        return ()
+    inputs = views.some(_VALIDATED_WITH)
+    plain = FeatureExtractor(backbone, engine="torch")
+    here, there = (
+        np.array([anomaly.score for anomaly in model.patchcore.score(embedded(one, inputs).cpu())])
+        for one in (extractor, plain)
+    )
+    furthest = float(np.max(np.abs(here - there) / np.maximum(here, model.calibration.threshold)))
+    return (ValidatedEngine(name="torch", difference=furthest, images=len(inputs)),)
+
+
+def _check(
+    reference: tuple[_Model, FeatureExtractor],
+    candidate: tuple[_Model, FeatureExtractor],
+    views: Views,
+    labelled: Sequence[LabelledImage],
+) -> None:
+    """Raise VisionError when the bf16 or int8 model is not as good as the fp32 one."""
+    ratios = [model.scores / model.calibration.threshold for model, _ in (reference, candidate)]
+    check_shift(*ratios)
+    if not labelled:
+        return
+    scores: list[npt.NDArray[np.float64]] = []
+    for model, extractor in (reference, candidate):
+        found = []
+        for image in labelled:
+            features = embedded(extractor, prepared(read_image(image.path), extractor, views.plan)).cpu()
+            found.append(views.anomaly(model.patchcore.score(features)).score / model.calibration.threshold)
+        scores.append(np.array(found))
+    check_shift(*scores, labels=np.array([image.defect is not None for image in labelled]))
+
+
+def _cross_fitted(
+    banks: Banks, views: Views, extractor: FeatureExtractor, settings: FitSettings, progress: Progress
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return each image's score and highest map value against a bank of the other folds."""
+    count = len(views.images)
+    scores = np.empty(count, dtype=np.float32)
+    peaks = np.empty(count, dtype=np.float32)
+    done = 0
+    progress("calibrating", done, count)
+    for fold in range(int(banks.fold_of.max()) + 1):
+        _, model = _patchcore(banks.without(fold), views, extractor, settings)
+        for image in torch.nonzero(banks.fold_of == fold).flatten().tolist():
+            rows = torch.tensor(views.judged(image))
+            features = banks.features.images(rows).view(len(rows), *extractor.grid, -1)
+            anomaly = views.anomaly(model.score(features))
+            scores[image], peaks[image] = anomaly.score, anomaly.anomaly_map.max()
+            done += 1
+            progress("calibrating", done, count)
+    return scores, peaks

@@ -1,0 +1,97 @@
+"""Training images as a fit sees them: preprocessed, in several lights, within a region."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from neverblink.trainer.datasets.images import DatasetError
+from neverblink.trainer.fitting.settings import FitSettings
+from neverblink.vision.augmentation import Lighting
+from neverblink.vision.decode import read_image
+from neverblink.vision.inspector import Image, joined, prepared
+from neverblink.vision.patchcore import Anomaly, FeatureExtractor
+from neverblink.vision.preprocess import Preprocess
+from neverblink.vision.region import Mask, RegionOfInterest, patch_region, read_mask, tiled_patch_region
+
+
+class Views:
+    """The network inputs of the training images: each once a brightness, and in tiles where images are cut.
+
+    Inputs of one image follow one another, tiles within brightness. `region` (R, h, w) bool is what is judged.
+    """
+
+    def __init__(
+        self, images: Sequence[Path], extractor: FeatureExtractor, settings: FitSettings, judged: Mask | None
+    ) -> None:
+        first = read_image(images[0])
+        self.images = images
+        self.size: tuple[int, int] = first.shape[:2]
+        self.plan = settings.tiling
+        self._extractor = extractor
+        self._lighting = Lighting(brightness=settings.brightness)
+        self.tiles = 1 if self.plan is None else len(self.plan.tiles(*self.size))
+        self.an_image = self.tiles * len(settings.brightness)
+        self._as_it_is = self.tiles * settings.brightness.index(1.0)
+        self.region = region_of(settings, extractor, self.size) if judged is None else judged
+
+    def of(self, path: Path) -> list[Image]:
+        """Return an image's inputs. Raises DatasetError when it is cut and has another size than the first."""
+        image = read_image(path)
+        if self.plan is not None and image.shape[:2] != self.size:
+            (height, width), (first_height, first_width) = image.shape[:2], self.size
+            raise DatasetError(
+                f"{path} has {width} × {height} pixels and {self.images[0]} has {first_width} × {first_height}: images"
+                " that are cut into tiles must be of one size"
+            )
+        variants = self._lighting.variants(image)
+        return [part for variant in variants for part in prepared(variant, self._extractor, self.plan)]
+
+    def judged(self, image: int) -> range:
+        """Return the rows of an image as it is: what its score comes from."""
+        start = image * self.an_image + self._as_it_is
+        return range(start, start + self.tiles)
+
+    def some(self, count: int) -> list[Image]:
+        """Return about `count` inputs, those of whole images spread over all, as they are."""
+        wanted = max(1, count // self.tiles)
+        paths = self.images[:: max(1, len(self.images) // wanted)][:wanted]
+        return [part for path in paths for part in prepared(read_image(path), self._extractor, self.plan)]
+
+    def anomaly(self, tiles: Sequence[Anomaly]) -> Anomaly:
+        """Return an image's anomaly from those of its inputs."""
+        return tiles[0] if self.plan is None else joined(tiles, self.plan, self.size)
+
+
+def preprocess_of(images: Sequence[Path], settings: FitSettings) -> Preprocess:
+    """Return how images become network inputs. Raises SettingsError or DatasetError."""
+    aspect: float | None = None
+    if settings.keep_aspect:
+        height, width = (
+            read_image(images[0]).shape[:2] if settings.tiling is None else (settings.tiling.tile, settings.tiling.tile)
+        )
+        aspect = width / height
+    return Preprocess(
+        resize=settings.size,
+        crop=settings.crop,
+        aspect=aspect,
+        white_balance=settings.white_balance,
+        clahe=settings.clahe,
+    )
+
+
+def region_of(settings: FitSettings, extractor: FeatureExtractor, size: tuple[int, int]) -> Mask | None:
+    """Return the (R, h, w) patches that are judged, None for all; what was padded never is."""
+    preprocess = extractor.spec.preprocess
+    if settings.region is None and preprocess.aspect is None:
+        return None
+    if isinstance(settings.region, Path):
+        mask = read_mask(settings.region)
+    else:
+        mask = (settings.region or RegionOfInterest()).mask(*size)
+    if settings.tiling is None:
+        return patch_region(mask, preprocess, extractor.grid)[None]
+    if mask.shape != size:
+        raise DatasetError(
+            f"the region mask has {mask.shape[1]} × {mask.shape[0]} pixels and the images have {size[1]} × {size[0]}:"
+            " with tiles they must be of one size"
+        )
+    return tiled_patch_region(mask, settings.tiling, preprocess, extractor.grid)

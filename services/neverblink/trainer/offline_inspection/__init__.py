@@ -1,0 +1,1 @@
+"""Judging images without a line: folders, files, topics."""

@@ -1,0 +1,1 @@
+"""Pages for people: charts, galleries, figures as they are read."""

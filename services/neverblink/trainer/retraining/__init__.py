@@ -1,0 +1,1 @@
+"""A challenger from confirmed parts, tried against the champion."""

@@ -1,0 +1,236 @@
+"""A retraining as one HTML file that needs nothing else, and the same figures as JSON beside it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from neverblink.trainer.reports.pages import Written, template, whole, write_page
+from neverblink.trainer.reports.pictures import data_url, small
+from neverblink.trainer.retraining.champion_trial import Judged, Role, Standing, Trial
+from neverblink.trainer.retraining.retrain import Retrained
+from neverblink.vision.decode import read_image
+
+_TEMPLATE = "retraining.html.jinja"
+_SHOWN = 12
+_MOST = 3.0
+"""Shares of the threshold beyond this lie on the chart's edge."""
+
+
+class _Dot(NamedTuple):
+    """A part in the unit square: champion's score across, challenger's up."""
+
+    across: float
+    up: float
+    defective: bool
+    escapes: bool
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Chart:
+    dots: list[_Dot]
+    ticks: list[tuple[float, str]]
+    threshold: float
+    most: float
+    clipped: bool
+
+
+class _Card(NamedTuple):
+    name: str
+    what: str
+    champion: str
+    challenger: str
+    image: str
+
+
+class _Gallery(NamedTuple):
+    title: str
+    says: str
+    cards: list[_Card]
+
+
+def write_retraining_report(done: Retrained, path: Path) -> Written:
+    """Write `path` (HTML) and the same figures as JSON beside it. Raises ReportError, ImageError."""
+    window = done.window
+    figures: dict[str, object] = {
+        "mode": mode_of(done),
+        "learnt": done.learnt,
+        "window": {
+            "begins": None if window.begins is None else window.begins.isoformat(),
+            "ends": None if window.ends is None else window.ends.isoformat(),
+            "learn": len(window.learn),
+            "held_out": len(window.held_out),
+            "outside": window.outside,
+            "duplicates": window.duplicates,
+            "balanced_away": window.balanced_away,
+            "known_to_champion": window.known_to_champion,
+            "sources": window.sources,
+        },
+    }
+    return write_page(path, render(done), figures | done.trial.as_dict())
+
+
+def render(done: Retrained) -> str:
+    """Return the page. Every name that comes from a file is escaped."""
+    trial = done.trial
+    return template(_TEMPLATE).render(
+        done=done,
+        trial=trial,
+        mode=mode_of(done),
+        tiles=_tiles(trial),
+        rows=comparison(trial),
+        chart=_chart(trial),
+        galleries=[gallery for gallery in _galleries(trial) if gallery.cards],
+        origins=_origins(done),
+    )
+
+
+def mode_of(done: Retrained) -> str:
+    """Return how the challenger was made."""
+    retraining = done.artifact.manifest.retraining
+    assert retraining is not None
+    return retraining.mode
+
+
+def comparison(trial: Trial) -> list[tuple[str, str, str]]:
+    """Return the rows of the table: what, champion, challenger."""
+    models = trial.champion, trial.challenger
+    rows: list[tuple[str, str, str]] = []
+
+    def row(name: str, cells: Sequence[str]) -> None:
+        rows.append((name, cells[0], cells[1]))
+
+    normals = len(trial.of("normal"))
+    row("false rejects on held-out normals", [f"{trial.rejected(one, 'normal')} of {normals}" for one in models])
+    row("… at most, 95 % sure", [_percent(trial.false_reject_bound(one)) for one in models])
+    row("… promised at most", [_percent(one.calibration.false_reject) for one in models])
+    before, after = trial.corrections
+    row("… of those that the champion rejects", [str(before), str(after)])
+    row("challenge parts missed", [_missed(trial, one, "challenge") for one in models])
+    row("known defects missed", [_missed(trial, one, "defect") for one in models])
+    row("AUROC, normals against all of these", [_figure(trial.auroc(one)) for one in models])
+    row("threshold", [f"{one.threshold:.4g}" for one in models])
+    row("memory bank", [f"{whole(one.bank[0])} × {one.bank[1]}, {one.bank_mb:.1f} MB" for one in models])
+    row("an image, in batches of 8, here", [f"{one.ms_an_image:.1f} ms" for one in models])
+    row("digest", [one.digest.removeprefix("sha256:")[:16] for one in models])
+    return rows
+
+
+def _tiles(trial: Trial) -> list[tuple[str, str]]:
+    def change(role: Role, *, missed: bool) -> str:
+        total = len(trial.of(role))
+        counts = [trial.rejected(one, role) for one in (trial.champion, trial.challenger)]
+        before, after = (total - count if missed else count for count in counts)
+        return f"{before} → {after}" if total else "–"
+
+    aurocs = [_figure(trial.auroc(one)) for one in (trial.champion, trial.challenger)]
+    return [
+        (change("normal", missed=False), f"false rejects among {whole(len(trial.of('normal')))} held-out normals"),
+        (change("challenge", missed=True), f"challenge parts missed, of {whole(len(trial.of('challenge')))}"),
+        (change("defect", missed=True), f"known defects missed, of {whole(len(trial.of('defect')))}"),
+        (" → ".join(aurocs) if aurocs[0] != "–" else "–", "AUROC"),
+    ]
+
+
+def _chart(trial: Trial) -> _Chart:
+    highest = max(max(one.ratio for one in model.judged) for model in (trial.champion, trial.challenger))
+    most = min(_MOST, max(1.25, highest))
+    escaping = set(trial.escaping)
+    dots = []
+    for place, part in enumerate(trial.parts):
+        before, after = trial.champion.judged[place], trial.challenger.judged[place]
+        says = f"{part.name}, {part.type or 'normal'}: {_of(before)}, {_of(after)}"
+        dots.append(
+            _Dot(
+                min(before.ratio / most, 1),
+                min(after.ratio / most, 1),
+                part.type is not None,
+                place in escaping,
+                says,
+            )
+        )
+    steps = [step / 2 for step in range(int(most * 2) + 1)]
+    return _Chart(
+        sorted(dots, key=lambda dot: dot.escapes),
+        [(at / most, f"{at:g}") for at in steps],
+        1 / most,
+        most,
+        highest > most,
+    )
+
+
+def _galleries(trial: Trial) -> list[_Gallery]:
+    new = set(trial.newly_escaping)
+    old = [place for place in trial.escaping if place not in new]
+    still = [place for place in trial.of("normal") if trial.challenger.judged[place].rejected]
+    still.sort(key=lambda place: -trial.challenger.judged[place].ratio)
+    return [
+        _Gallery(
+            "Would escape, and the champion finds them",
+            _first(len(new)),
+            [_card(trial, place) for place in sorted(new)[:_SHOWN]],
+        ),
+        _Gallery("Escape both models", _first(len(old)), [_card(trial, place) for place in old[:_SHOWN]]),
+        _Gallery(
+            "Held-out normals that the challenger rejects",
+            f"The highest scores first. {_first(len(still))}",
+            [_card(trial, place) for place in still[:_SHOWN]],
+        ),
+    ]
+
+
+def _first(count: int) -> str:
+    return f"The first {_SHOWN} of {whole(count)}." if count > _SHOWN else f"All {whole(count)}."
+
+
+def _card(trial: Trial, place: int) -> _Card:
+    part = trial.parts[place]
+    return _Card(
+        part.name,
+        "normal" if part.type is None else f"{part.type} ({part.role})",
+        _of(trial.champion.judged[place]),
+        _of(trial.challenger.judged[place]),
+        data_url(small(read_image(part.path))),
+    )
+
+
+def _origins(done: Retrained) -> list[tuple[str, str]]:
+    window, provenance = done.window, done.artifact.manifest.provenance
+    if window.begins is None or window.ends is None:
+        span = "all images: none says when it was captured"
+    else:
+        span = f"{window.begins:%Y-%m-%d %H:%M} to {window.ends:%Y-%m-%d %H:%M} UTC"
+    found = [
+        ("confirmed from", span),
+        ("confirmed by", ", ".join(f"{source} {whole(count)}" for source, count in window.sources.items())),
+        ("to learn from", f"{whole(len(window.learn))}, of which it learnt from {whole(done.learnt)}"),
+        ("held out", f"{whole(len(window.held_out))}; no image is in both"),
+        ("outside the window", whole(window.outside)),
+        ("duplicates", whole(window.duplicates)),
+        ("left out to balance days and shifts", whole(window.balanced_away)),
+        ("never held out", f"{whole(window.known_to_champion)} that the champion was fitted to"),
+        ("promise", done.artifact.manifest.calibration.statement()),
+        ("champion", done.champion.digest),
+        ("challenger", done.artifact.digest),
+    ]
+    if provenance.added:
+        found.insert(3, ("vectors inserted since the last fit", whole(provenance.added)))
+    return found
+
+
+def _missed(trial: Trial, model: Standing, role: Role) -> str:
+    total = len(trial.of(role))
+    return f"{total - trial.rejected(model, role)} of {total}" if total else "–"
+
+
+def _of(judged: Judged) -> str:
+    return f"{judged.ratio:.2f}"
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"

@@ -1,0 +1,1 @@
+"""What is taught of known defects: synthetic ones, the U-Net, the classifier."""
