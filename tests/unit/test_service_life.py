@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from neverblink import service_life
-from neverblink.service_life import READY_FILE, ready, run_service
+from neverblink.service_life import READY_FILE, ready, run_service, running
 
 
 async def test_the_ready_file_is_there_only_while_the_service_takes_work(
@@ -30,7 +29,7 @@ async def test_the_ready_file_is_there_only_while_the_service_takes_work(
 async def test_a_loop_that_turns_keeps_the_ready_file_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "ready"
     monkeypatch.setenv(READY_FILE, str(file))
-    monkeypatch.setattr(service_life, "_BEAT_S", 0.01)
+    monkeypatch.setattr(running, "_BEAT_S", 0.01)
 
     async def main(stop: asyncio.Event) -> None:
         ready("test")

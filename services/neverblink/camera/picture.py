@@ -7,12 +7,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from neverblink.errors import NeverblinkError
 from neverblink.events import Reason
 from neverblink.plant import Payload
 from neverblink.vision.decode import raw_content_type
 
 
-class SourceError(RuntimeError):
+class SourceError(NeverblinkError, RuntimeError):
     """A picture could not be had; `reason` is the verdict's, the message says what to look at."""
 
     def __init__(self, reason: Reason, sentence: str) -> None:

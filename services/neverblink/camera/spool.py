@@ -10,6 +10,7 @@ from pathlib import Path
 
 import orjson
 
+from neverblink.errors import NeverblinkError
 from neverblink.events import Event, EventError, Frame, Verdict, decode, encode
 
 _PARTIAL = ".partial"
@@ -19,7 +20,7 @@ _DIGEST_BYTES = 64
 _SOURCE = "/camera/spool"
 
 
-class SpoolError(RuntimeError):
+class SpoolError(NeverblinkError, RuntimeError):
     """An event could not be kept; the message says why."""
 
 

@@ -8,7 +8,9 @@ import typer
 # isort: off
 from neverblink.cli.application import EXIT_BAD_INPUT, app
 from neverblink.cli import services, site, training, retraining, inspection, artifacts, models, demo  # noqa: F401
+
 # isort: on
+from neverblink.errors import NeverblinkError
 
 __all__ = ["app", "main", "sentence_of"]
 
@@ -30,7 +32,7 @@ def main() -> None:
 def sentence_of(error: BaseException) -> str | None:
     """Return what an error says to a person, None when it is not one of ours.
 
-    Every error class of this package carries a sentence; a missing extra is told by its name.
+    A missing extra is told by its name.
     """
     if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         return sentence_of(error.exceptions[0])
@@ -38,4 +40,4 @@ def sentence_of(error: BaseException) -> str | None:
         command = next((word for word in sys.argv[1:] if not word.startswith("-")), "all")
         extra = command if command in {"camera", "scorer", "bridge", "drift", "ledger"} else "all"
         return f"this command needs the package {error.name}: install neverblink[{extra}]"
-    return str(error) if type(error).__module__.startswith("neverblink.") else None
+    return str(error) if isinstance(error, NeverblinkError) else None

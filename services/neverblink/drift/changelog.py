@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient
 
+from neverblink.errors import NeverblinkError
 from neverblink.events import TOPICS
 from neverblink.kafka.connection import CLIENT_FAULTS, connection_settings, explained
 from neverblink.plant import Kafka
@@ -13,7 +14,7 @@ TABLE = "stations"
 _TIMEOUT_S = 10.0
 
 
-class DriftError(RuntimeError):
+class DriftError(NeverblinkError, RuntimeError):
     """The drift service cannot run; the message says why and what to do."""
 
 

@@ -15,6 +15,7 @@ from typing import Self
 import orjson
 
 from neverblink import __version__, telemetry
+from neverblink.errors import NeverblinkError
 from neverblink.events import DriftAlert, DriftReport
 from neverblink.plant import DriftWebhook
 
@@ -23,7 +24,7 @@ _LONGEST_PAUSE_S = 30.0
 _STOP_S = 2.0
 
 
-class WebhookError(RuntimeError):
+class WebhookError(NeverblinkError, RuntimeError):
     """The webhook cannot be used as it is set up; the message says what to do."""
 
 

@@ -12,6 +12,8 @@ from typing import ClassVar, Self, TypeVar
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from neverblink.errors import NeverblinkError
+
 Headers = Sequence[tuple[str, bytes]]
 
 JSON = "application/json"
@@ -24,7 +26,7 @@ MAX_HEADER_BYTES = 16 * 1024
 MAX_JSON_BYTES = 1024 * 1024
 
 
-class EventError(ValueError):
+class EventError(NeverblinkError, ValueError):
     """A record that is not an event we can read; the message says what is wrong with it."""
 
 

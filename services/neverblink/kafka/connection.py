@@ -13,10 +13,11 @@ from aiokafka.errors import (
 )
 from aiokafka.errors import KafkaError as ClientError
 
+from neverblink.errors import NeverblinkError
 from neverblink.plant import Kafka, KafkaSecurity
 
 
-class KafkaError(RuntimeError):
+class KafkaError(NeverblinkError, RuntimeError):
     """Kafka cannot do what was asked; the message says what, where and what to check."""
 
 

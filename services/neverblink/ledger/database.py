@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError,
 from sqlalchemy.exc import SQLAlchemyError as SqlFault
 from sqlalchemy.orm import Session
 
+from neverblink.errors import NeverblinkError
 from neverblink.events import DriftReport, Event, Verdict
 from neverblink.ledger.tables import (
     SCHEMA_VERSION,
@@ -29,7 +30,7 @@ from neverblink.ledger.tables import (
 _ROWS_PER_STATEMENT = 500
 
 
-class LedgerError(RuntimeError):
+class LedgerError(NeverblinkError, RuntimeError):
     """The ledger cannot be opened, read or written; the message says which one, why, and what to do."""
 
 
@@ -37,7 +38,7 @@ class LedgerAbsent(LedgerError):  # noqa: N818
     """There is no ledger at that place yet."""
 
 
-class UnkeepableError(ValueError):
+class UnkeepableError(NeverblinkError, ValueError):
     """One event that the database refuses, whatever is tried again."""
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from neverblink.errors import NeverblinkError
 from neverblink.events import ModelSlots, PreviousSlots, Slot
 from neverblink.events.identity import derived_id
 from neverblink.plant import Plant
@@ -12,7 +13,7 @@ _WHY_LENGTH = 2000
 """What an event's `why` holds."""
 
 
-class ModelsError(ValueError):
+class ModelsError(NeverblinkError, ValueError):
     """A change of models that cannot be made; the message says which and what to do instead."""
 
 

@@ -6,8 +6,10 @@ from typing import Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from neverblink.errors import NeverblinkError
 
-class PlantError(ValueError):
+
+class PlantError(NeverblinkError, ValueError):
     """A plant file that cannot be used; the message names file, line and column, and what to do."""
 
 

@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from neverblink.errors import NeverblinkError
+
 KEY_BITS = 2048  # both policies allow up to 4096; small PLCs need seconds for a handshake with those
 MIN_KEY_BITS, MAX_KEY_BITS = 2048, 4096  # OPC 10000-7, of both policies
 WARN_BEFORE = timedelta(days=30)
@@ -28,7 +30,7 @@ _PEM = b"-----BEGIN"
 _CLOCK_SKEW = timedelta(hours=1)  # PLC clocks are set by hand: a new certificate must not lie in their future
 
 
-class CertificateError(ValueError):
+class CertificateError(NeverblinkError, ValueError):
     """A certificate or key that cannot be used or made; the message names the file and what to do."""
 
 

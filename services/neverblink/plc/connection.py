@@ -21,6 +21,7 @@ from asyncua.common.subscription import DataChangeEvent, OverflowPolicy, StatusC
 from asyncua.crypto import security_policies
 from asyncua.crypto.uacrypto import CertProperties
 
+from neverblink.errors import NeverblinkError
 from neverblink.plant import Plc
 from neverblink.plc.certificates import (
     WARN_BEFORE,
@@ -64,7 +65,7 @@ _warned: set[tuple[Path | None, date]] = set()  # sessions come and go; a day's 
 logging.getLogger("asyncua").setLevel(logging.CRITICAL + 1)
 
 
-class PlcError(RuntimeError):
+class PlcError(NeverblinkError, RuntimeError):
     """The PLC cannot be used now; the message says why and what to do. `retry_s` is how long to wait."""
 
     retry_s: float | None = None

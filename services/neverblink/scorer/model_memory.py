@@ -5,6 +5,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from neverblink.errors import NeverblinkError
+
 T = TypeVar("T")
 N = TypeVar("N")
 
@@ -16,7 +18,7 @@ _IDLE_KEPT = 2
 """Models of a product that stay though no station uses them, bound or not: a rollback and its undoing are instant."""
 
 
-class NoRoomError(ValueError):
+class NoRoomError(NeverblinkError, ValueError):
     """A model does not fit beside those in use; the message says what it needs and what is left."""
 
 

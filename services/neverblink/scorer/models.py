@@ -8,6 +8,7 @@ import torch
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from neverblink import telemetry
+from neverblink.errors import NeverblinkError
 from neverblink.events import ModelSlots
 from neverblink.plant import Plant
 from neverblink.scorer.model_loader import Model, ModelLoader
@@ -23,7 +24,7 @@ Place = tuple[str, str]
 SlotName = Literal["active", "shadow"]
 
 
-class ModelError(RuntimeError):
+class ModelError(NeverblinkError, RuntimeError):
     """No model can score; the message says which artifact and why."""
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import orjson
 
+from neverblink.errors import NeverblinkError
 from neverblink.service_life import READY
 
 _PR_SET_PDEATHSIG = 1
@@ -18,7 +19,7 @@ _POLL_S = 0.1
 _TERM_S = 15.0
 
 
-class ProcessError(RuntimeError):
+class ProcessError(NeverblinkError, RuntimeError):
     """A service did not start, or ended by itself; the message quotes its last words."""
 
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
+from neverblink.errors import NeverblinkError
+
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 
-class FileRootError(ValueError):
+class FileRootError(NeverblinkError, ValueError):
     """No installed package knows this kind of place."""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
+from neverblink.errors import NeverblinkError
 from neverblink.events import Frame, Reason
 from neverblink.plant import PlantError, Storage
 from neverblink.storage.file_root import FileRoot, FileRootError, shortened
@@ -21,7 +22,7 @@ _SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg"}
 _HOUR = "%Y-%m-%dT%H"
 
 
-class ObjectError(RuntimeError):
+class ObjectError(NeverblinkError, RuntimeError):
     """An object could not be put or had; `reason` is the verdict's, the message says what to look at."""
 
     def __init__(self, reason: Reason, sentence: str) -> None:

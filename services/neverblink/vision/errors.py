@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from neverblink.errors import NeverblinkError
 
-class VisionError(ValueError):
+
+class VisionError(NeverblinkError, ValueError):
     """An input that the vision room cannot work with; the message is one sentence for the person at fault."""
 
 

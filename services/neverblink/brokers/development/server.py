@@ -15,6 +15,7 @@ from neverblink.brokers.development.groups import Groups
 from neverblink.brokers.development.handlers import Address, Handlers
 from neverblink.brokers.development.protocol import ProtocolError, read_call, write_answer
 from neverblink.brokers.development.topics import MIB, Topics
+from neverblink.errors import NeverblinkError
 
 # Members are removed within this much of their session timeout; waking 20 times a second costs nothing measurable.
 _TICK_S = 0.05
@@ -22,7 +23,7 @@ _RETENTION_EVERY_S = 1.0
 _READ_AHEAD = MIB
 
 
-class BrokerError(RuntimeError):
+class BrokerError(NeverblinkError, RuntimeError):
     """The broker cannot be had; the message says why and what to do."""
 
 
