@@ -1,8 +1,16 @@
-"""How tests are shared out among workers: `pytest -n 2 --dist loadgroup`."""
+"""How tests are shared among workers (`pytest -n 2 --dist loadgroup`), and on which examples properties are tried."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples on every run, and no clock decides: a test says the same twice. `python -m bench.properties` looks
+# for new ones, and what it finds becomes an @example.
+settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("random", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile(os.environ.get("NEVERBLINK_PROPERTIES", "same"))
 
 _TESTS = Path(__file__).parent
 _LINES = {_TESTS / "broker": "kafka", _TESTS / "plc": "plc", _TESTS / "chaos": None}
