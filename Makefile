@@ -1,5 +1,6 @@
 # make demo    installs what is missing and runs a whole plant on this machine (ARGS="--parts 200")
 # make test    installs what is missing and runs everything that can run here
+# make test-plant   then against real parts: it installs a database server and the like where apt-get and root allow
 # make lint    ruff and mypy; make bench prints the benchmarks; make clean removes what make made
 
 PYTHON ?= python3
@@ -11,14 +12,29 @@ BIN := $(VENV)/bin
 # uv's cache and the environment may lie on different disks; then it copies, and need not warn about it.
 UV := UV_LINK_MODE=$${UV_LINK_MODE:-hardlink} $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 STAMP := $(VENV)/.installed
+# Real parts for test-plant: a Debian package and the program by which it is known to be there.
+PLANT_PARTS := postgresql:/usr/lib/postgresql/*/bin/initdb
+# A test against real parts that hangs must not hold up whoever waits for the end.
+PLANT_TIME := 45m
 NODE_OPCUA := tests/plc/node/node_modules/.installed
 
-.PHONY: demo test lint bench format clean
+.PHONY: demo test test-plant plant-parts lint bench format clean
 demo: $(STAMP)
 	$(BIN)/neverblink demo $(ARGS)
 
 test: lint $(NODE_OPCUA)
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+test-plant: $(STAMP) $(NODE_OPCUA) plant-parts
+	timeout --kill-after=30s $(PLANT_TIME) $(BIN)/pytest -m plant -n $(WORKERS) --dist loadgroup $(ARGS)
+
+plant-parts:
+	@missing=; for part in $(PLANT_PARTS); do ls $${part#*:} >/dev/null 2>&1 || missing="$$missing $${part%%:*}"; done; \
+	if test -z "$$missing"; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then echo "NOT INSTALLED:$$missing: there is no apt-get; their tests skip"; exit 0; fi; \
+	if test "$$(id -u)" != 0; then echo "NOT INSTALLED:$$missing: only root may; their tests skip"; exit 0; fi; \
+	export DEBIAN_FRONTEND=noninteractive; apt-get update -q && apt-get install -y -q --no-install-recommends $$missing \
+		|| echo "NOT INSTALLED:$$missing: apt-get failed; their tests skip"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

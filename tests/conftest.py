@@ -1,10 +1,14 @@
-"""How tests are shared among workers (`pytest -n 2 --dist loadgroup`), and on which examples properties are tried."""
+"""How tests are shared among workers, on which examples properties are tried, and the real servers tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from rigs.postgresql import PostgresqlServer, PostgresqlUnavailable
+from rigs.real_parts import without
 
 # The same examples on every run, and no clock decides: a test says the same twice. `python -m bench.properties` looks
 # for new ones, and what it finds becomes an @example.
@@ -26,3 +30,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if group is None:
             group = "plc" if "plc" in item.path.name else "kafka"
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(scope="session")
+def _postgresql_server() -> Iterator[PostgresqlServer]:
+    try:
+        server = PostgresqlServer()
+        server.start()
+    except PostgresqlUnavailable as error:
+        without("PostgreSQL", error)
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def postgresql(request: pytest.FixtureRequest) -> str:
+    """The address of an empty PostgreSQL database; NEVERBLINK_POSTGRES names one that is used instead."""
+    named = os.environ.get("NEVERBLINK_POSTGRES")
+    if named:
+        return named
+    server: PostgresqlServer = request.getfixturevalue("_postgresql_server")
+    return server.new_database()

@@ -12,7 +12,7 @@ from typing import Self
 
 import orjson
 
-from neverblink.service_life.children import _die_with_parent
+from neverblink.service_life.children import die_with_parent
 
 _LAST_WORK_S = 10.0
 
@@ -105,7 +105,7 @@ class SupervisedProcess:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, *self.arguments, stdin=asyncio.subprocess.PIPE, stdout=log, stderr=log,
                 env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=die_with_parent if sys.platform == "linux" else None,
             )  # fmt: skip
 
     async def _watch(self) -> None:

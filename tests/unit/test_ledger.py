@@ -1,7 +1,6 @@
 """The ledger: the first event of an id stands, questions are answered right, faults are sentences."""
 
 import io
-import os
 import sqlite3
 import subprocess
 import sys
@@ -115,14 +114,12 @@ def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'ledger.db'}"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.plant)])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """The same claims hold on both; PostgreSQL where NEVERBLINK_POSTGRES names an empty database."""
+    """The same claims hold on both; PostgreSQL is a real server, with `make test-plant`."""
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     if request.param == "postgresql":
-        url = os.environ.get("NEVERBLINK_POSTGRES", "")
-        if not url:
-            pytest.skip("NEVERBLINK_POSTGRES does not name an empty PostgreSQL database")
+        url = request.getfixturevalue("postgresql")
     opened = Database(url, create=True)
     yield opened
     if request.param == "postgresql":

@@ -45,7 +45,7 @@ class Services:
                 stderr=output,
                 # Ctrl-C reaches this process only, which then ends the children in order.
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=die_with_parent if sys.platform == "linux" else None,
             )
 
     async def until_ready(self, names: Sequence[str], timeout_s: float, on_ready: Callable[[str], None]) -> None:
@@ -109,7 +109,8 @@ class Services:
         return "\n".join(f"  {line[:400]}" for line in lines) + f"\n  (all of it: {self._log(name)})"
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Ask Linux to end this child when its parent ends, however that happens (prctl(2)); runs between fork and exec."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() == 1:
         os._exit(1)

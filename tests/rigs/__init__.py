@@ -1,0 +1,1 @@
+"""Test rigs: what tests and benches share, imported as `rigs`."""
