@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -74,16 +73,6 @@ def read_defect_mask(path: Path, size: tuple[int, int], image: Path) -> Mask:
         )
     # Some tools mark defects with 255, others with 1; what lies between belongs to the nearer end.
     return np.asarray(mask > int(mask.max()) / 2, dtype=np.bool_)
-
-
-def mask_of_size(mask: Mask, size: tuple[int, int]) -> Mask:
-    """Bring an (H, W) mask to `size` (height, width): a pixel belongs to a defect that covers half of it."""
-    if mask.shape == size:
-        return mask
-    marked = np.where(mask, np.uint8(255), np.uint8(0))
-    small = np.asarray(cv2.resize(marked, (size[1], size[0]), interpolation=cv2.INTER_AREA))
-    # Hair-fine defects fill half of no pixel of a smaller grid: what they touch counts.
-    return np.asarray(small >= 128 if (small >= 128).any() else small > 0, dtype=np.bool_)
 
 
 def defect_images(folder: Path) -> list[DefectImage]:

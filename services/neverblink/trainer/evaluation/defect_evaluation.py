@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sklearn.metrics import average_precision_score
 
 from neverblink.decisions.rules import DEFAULT_RULES
-from neverblink.trainer.datasets.defect_images import DefectImage, mask_of_size
+from neverblink.trainer.datasets.defect_images import DefectImage
 from neverblink.trainer.datasets.sample_store import BINARY
 from neverblink.trainer.evaluation.defect_figures import (
     UNNAMED,
@@ -28,6 +28,7 @@ from neverblink.trainer.evaluation.defect_figures import (
 from neverblink.trainer.evaluation.evaluate import EXAMPLES
 from neverblink.trainer.evaluation.pixel_ranking import PixelRanking
 from neverblink.trainer.evaluation.region_matching import LabelledRegion, Matching, match
+from neverblink.trainer.evaluation.scaled_masks import ScaledMask, scaled_mask
 from neverblink.vision.findings import Finding
 from neverblink.vision.inspection import Inspection
 from neverblink.vision.regions import outlined_finely
@@ -186,14 +187,15 @@ class DefectTally:
 
     def _count_pixels(self, inspected: InspectedImage, masks: Mapping[str, Mask]) -> None:
         size = _grid(inspected.height, inspected.width)
-        truths = {type_: mask_of_size(mask, size) for type_, mask in masks.items()}
-        nowhere = np.zeros(size, dtype=np.bool_)
+        truths = {type_: scaled_mask(mask, size) for type_, mask in masks.items()}
+        nowhere = ScaledMask(np.zeros(size, dtype=np.bool_), ())
+        anything = np.logical_or.reduce([nowhere.mask, *(truth.mask for truth in truths.values())])
         anomaly_map = _resized(inspected.inspection.anomaly.anomaly_map, size)
         if not truths:
-            self._anomaly[None].add(anomaly_map, nowhere)
+            self._anomaly[None].add(anomaly_map, nowhere.mask)
         for type_, truth in truths.items():
-            others = np.logical_or.reduce(list(truths.values())) & ~truth
-            self._anomaly.setdefault(type_, PixelRanking()).add(anomaly_map, truth, ignored=others)
+            ranking = self._anomaly.setdefault(type_, PixelRanking())
+            ranking.add(anomaly_map, truth.mask, anything & ~truth.mask, regions=truth.regions)
         if self._unet is None:
             return
         probabilities = inspected.inspection.probabilities
@@ -208,10 +210,10 @@ class DefectTally:
                 self._pixels[type_].add(plane, marked, truths.get(type_, nowhere))
             return
         if not truths:
-            self._good_pixels.add(planes[0], nowhere)
+            self._good_pixels.add(planes[0], nowhere.mask)
         for type_, truth in truths.items():
-            others = np.logical_or.reduce(list(truths.values())) & ~truth
-            self._pixels.setdefault(type_, _PixelTally()).add(planes[0], outlined[0], truth, ignored=others)
+            tally = self._pixels.setdefault(type_, _PixelTally())
+            tally.add(planes[0], outlined[0], truth, ignored=anything & ~truth.mask)
 
     def _keep_if_worst(self, inspected: InspectedImage, matching: Matching) -> None:
         """Of misses those that passed are worse, then regions not found at all, then large ones; of false alarms
@@ -305,8 +307,9 @@ class _PixelTally:
         self._pooled = np.zeros(3, dtype=np.int64)
         self._images: list[Counts] = []
 
-    def add(self, probability: Map, marked: Mask, truth: Mask, ignored: Mask | None = None) -> None:
-        self._ranking.add(probability, truth, ignored)
+    def add(self, probability: Map, marked: Mask, labelled: ScaledMask, ignored: Mask | None = None) -> None:
+        truth = labelled.mask
+        self._ranking.add(probability, truth, ignored, regions=labelled.regions)
         wrong = marked & ~truth if ignored is None else marked & ~(truth | ignored)
         counts = [int(np.count_nonzero(part)) for part in (marked & truth, wrong, truth & ~marked)]
         self._pooled += counts

@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from neverblink.decisions.rules import DEFAULT_RULES, ProductRules
 from neverblink.job_life.progress import Progress
-from neverblink.trainer.datasets.defect_images import mask_of_size, read_defect_mask
+from neverblink.trainer.datasets.defect_images import read_defect_mask
 from neverblink.trainer.datasets.images import DatasetError, LabelledImage
 from neverblink.trainer.evaluation.figures import (
     PIXEL_SIDE,
@@ -24,7 +24,8 @@ from neverblink.trainer.evaluation.figures import (
     ScoredImage,
     best_f1,
 )
-from neverblink.trainer.evaluation.pixel_ranking import PixelRanking, Truth
+from neverblink.trainer.evaluation.pixel_ranking import PixelRanking
+from neverblink.trainer.evaluation.scaled_masks import ScaledMask, scaled_mask
 from neverblink.vision.artifact import Artifact, load_artifact
 from neverblink.vision.decode import Image, read_image
 from neverblink.vision.engines import EngineName
@@ -89,7 +90,8 @@ def evaluate(
         (highest if image.defect is None else lowest).offer(Example(found, anomaly.anomaly_map, image.mask))
         if truth is not None:
             small = cv2.resize(anomaly.anomaly_map, (PIXEL_SIDE, PIXEL_SIDE))
-            rankings.setdefault(image.defect, PixelRanking()).add(np.asarray(small, dtype=np.float32), truth)
+            ranking = rankings.setdefault(image.defect, PixelRanking())
+            ranking.add(np.asarray(small, dtype=np.float32), truth.mask, regions=truth.regions)
         progress("inspecting", len(scored), len(images))
     in_order = tuple(scored[index] for index in range(len(images)))
     scores = np.array([image.score for image in in_order])
@@ -134,16 +136,16 @@ class _MaskCount:
     def __init__(self) -> None:
         self.used = self.empty = self.absent = 0
 
-    def truth(self, image: LabelledImage, picture: Image) -> Truth | None:
-        """Return (256, 256) bool defect pixels, None where they are not known."""
+    def truth(self, image: LabelledImage, picture: Image) -> ScaledMask | None:
+        """Return the defect pixels on a grid of 256 × 256, None where they are not known."""
         if image.defect is None:
-            return np.zeros((PIXEL_SIDE, PIXEL_SIDE), dtype=np.bool_)
+            return ScaledMask(np.zeros((PIXEL_SIDE, PIXEL_SIDE), dtype=np.bool_), ())
         if image.mask is None:
             self.absent += 1
             return None
         mask = read_defect_mask(image.mask, picture.shape[:2], image.path)
-        truth = mask_of_size(mask, (PIXEL_SIDE, PIXEL_SIDE))
-        if not truth.any():
+        truth = scaled_mask(mask, (PIXEL_SIDE, PIXEL_SIDE))
+        if not truth.regions:
             self.empty += 1
             return None
         self.used += 1

@@ -1,5 +1,6 @@
 """How well maps rank pixels, over any number of images: AUROC, average precision and AU-PRO from histograms."""
 
+from collections.abc import Sequence
 from typing import Self
 
 import cv2
@@ -26,21 +27,29 @@ class PixelRanking:
         # Each pixel of a region counts one over the region's area: a sum is the sum of the regions' overlaps.
         self._overlap = np.zeros(self._CODES)
 
-    def add(self, anomaly_map: npt.NDArray[np.float32], truth: Truth, ignored: Truth | None = None) -> None:
+    def add(
+        self,
+        anomaly_map: npt.NDArray[np.float32],
+        truth: Truth,
+        ignored: Truth | None = None,
+        *,
+        regions: Sequence[npt.NDArray[np.int64]] | None = None,
+    ) -> None:
         """Count the pixels of one (h, w) map with its truth, but those that are `ignored`.
 
-        Values are rounded to half precision, 0.05 % apart.
+        `regions` are flat positions of each region's pixels, which may be shared; by default the 8-connected parts of
+        the truth. Values are rounded to half precision, 0.05 % apart.
         """
         codes = np.clip(anomaly_map, 0, 65504).astype(np.float16).view(np.uint16) & (self._CODES - 1)
         good = ~truth if ignored is None else ~(truth | ignored)
         self._good += np.bincount(codes[good], minlength=self._CODES)
         if truth.any():
-            count, labels = cv2.connectedComponents(truth.astype(np.uint8), connectivity=8)
-            areas = np.bincount(labels.ravel())
-            inside = codes[truth]
-            self._defect += np.bincount(inside, minlength=self._CODES)
-            self._overlap += np.bincount(inside, weights=1 / areas[labels[truth]], minlength=self._CODES)
-            self.regions += count - 1
+            self._defect += np.bincount(codes[truth], minlength=self._CODES)
+            regions = _connected(truth) if regions is None else regions
+            places = np.concatenate(regions)
+            weights = np.repeat([1 / len(region) for region in regions], [len(region) for region in regions])
+            self._overlap += np.bincount(codes.ravel()[places], weights=weights, minlength=self._CODES)
+            self.regions += len(regions)
 
     def joined(self, other: Self) -> Self:
         """Return the ranking of both sets of maps."""
@@ -80,3 +89,10 @@ class PixelRanking:
         across = np.append(flagged[inside], limit)
         up = np.append(overlap[inside], np.interp(limit, flagged, overlap))
         return float(np.trapezoid(up, across) / limit)
+
+
+def _connected(truth: Truth) -> list[npt.NDArray[np.int64]]:
+    count, labels = cv2.connectedComponents(truth.astype(np.uint8), connectivity=8)
+    places = np.flatnonzero(truth)
+    own = labels.ravel()[places]
+    return np.split(places[np.argsort(own, kind="stable")], np.cumsum(np.bincount(own, minlength=count)[1:])[:-1])
