@@ -43,9 +43,9 @@ lint: $(STAMP)
 
 # The others want a cache folder or hours: bench/README.md.
 bench: $(STAMP)
-	$(BIN)/python bench/neighbours.py
-	$(BIN)/python bench/coreset.py
-	$(BIN)/python bench/patchcore.py
+	$(BIN)/python -m bench.models.neighbours
+	$(BIN)/python -m bench.models.coreset
+	$(BIN)/python -m bench.models.patchcore
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -11,12 +11,12 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from real_kafka import without_kafka
-from scored_line import ScoredLine, fit_striped
 
 from neverblink.brokers.apache import KafkaUnavailable, LocalKafka
 from neverblink.brokers.broker import Broker
 from neverblink.brokers.development import DevelopmentBroker
 from neverblink.kafka import ensure_topics
+from rigs.scored_line import ScoredLine, fit_striped
 
 MIB = 1024 * 1024
 

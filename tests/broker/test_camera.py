@@ -13,7 +13,6 @@ import orjson
 import yaml
 from camera_line import line_of
 from pictures import video_file
-from scored_line import ScoredLine, sent, striped
 
 from neverblink.brokers.broker import Broker
 from neverblink.brokers.development import Api, DevelopmentBroker
@@ -27,6 +26,7 @@ from neverblink.scorer.models import Models
 from neverblink.scorer.service import Scorer
 from neverblink.storage.frame_objects import ObjectStore
 from neverblink.vision.decode import raw_content_type
+from rigs.scored_line import ScoredLine, sent, striped
 
 
 def kafka_of(bootstrap: str) -> Kafka:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from drift_line import kept, kill, plant, running, verdict
-from scored_line import sent
 
 from neverblink.brokers.apache import LocalKafka
 from neverblink.events import AlertStage, Decision, DriftReport, Verdict
 from neverblink.kafka import EventConsumer, EventProducer, ensure_topics
+from rigs.scored_line import sent
 
 pytest.importorskip("faust", reason="Faust is not installed: pip install neverblink[drift]")
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from drift_line import LINES, WINDOW_S, kill, plant, running, verdict
-from scored_line import sent
 
 from neverblink.brokers.broker import Broker
 from neverblink.events import Decision, DriftReport
 from neverblink.kafka import EventConsumer, EventProducer, ensure_topics
 from neverblink.ledger import queries
 from neverblink.ledger.database import Database
+from rigs.scored_line import sent
 
 pytest.importorskip("faust", reason="Faust is not installed: pip install neverblink[drift]")
 

@@ -13,7 +13,6 @@ import yaml
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console
-from scored_line import ScoredLine, png, sent, striped
 
 from neverblink.events import Verdict
 from neverblink.kafka import EventConsumer, EventProducer, KafkaError
@@ -25,6 +24,7 @@ from neverblink.trainer.datasets.inputs import InspectionError
 from neverblink.trainer.inspection_commands import Span, What, run_inspect
 from neverblink.trainer.offline_inspection.inspection import OfflineInspection
 from neverblink.trainer.offline_inspection.settings import InspectSettings, LotSettings
+from rigs.scored_line import ScoredLine, png, sent, striped
 
 KEPT_BACK = {"seconds"}
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from scored_line import ScoredLine, fit_striped, refit_striped, sent, striped
-from true_scores import TrueScores, true_scores
 
 from neverblink.brokers.broker import Broker
 from neverblink.brokers.development import DevelopmentBroker
@@ -33,6 +31,8 @@ from neverblink.trainer.models_commands import (
 )
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.artifact_manifest import TENSORS, ArtifactError
+from rigs.scored_line import ScoredLine, fit_striped, refit_striped, sent, striped
+from rigs.true_scores import TrueScores, true_scores
 
 TOP = ("line-1", "top")
 PICTURES = 12

@@ -12,7 +12,6 @@ import yaml
 from camera_line import frame_of, line_of, verdict_of
 from plates import fit_plates, plate, write_plates
 from rich.console import Console
-from scored_line import png, sent
 
 from neverblink.brokers.development import DevelopmentBroker
 from neverblink.events import ArtifactRef, Frame, Judgement, ModelSlots, Review, Slot, Verdict
@@ -29,6 +28,7 @@ from neverblink.trainer.retraining.training_window import WindowSettings
 from neverblink.trainer.retraining_commands import Sources, run_keep_reviewed, run_retrain
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.inspector import Inspector, extractor_of, inspect
+from rigs.scored_line import png, sent
 
 STATION = Which(stations=("line-1/top",))
 QUIET = Console(quiet=True)

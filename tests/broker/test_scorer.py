@@ -15,8 +15,6 @@ import pytest
 import yaml
 from aiokafka import AIOKafkaProducer
 from confluent_kafka import Consumer
-from poison import POISON
-from scored_line import ScoredLine, sent, teach_blots
 
 from neverblink.brokers.broker import Broker
 from neverblink.events import DeadLetter, Decision, Evidence, Message, Reason, ShadowVerdict, Verdict, encode
@@ -25,6 +23,8 @@ from neverblink.kafka import EventConsumer, EventProducer, ensure_topics
 from neverblink.scorer.models import Models
 from neverblink.scorer.service import Scorer
 from neverblink.storage.frame_objects import ObjectStore
+from rigs.poison import POISON
+from rigs.scored_line import ScoredLine, sent, teach_blots
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from plc_audit import CIRCUMSTANCES, audit
-from plc_faults import OF_LINE, do_all, schedule
-from plc_floor import TIMING, Floor, running
+
+from rigs.plc_audit import CIRCUMSTANCES, audit
+from rigs.plc_faults import OF_LINE, do_all, schedule
+from rigs.plc_floor import TIMING, Floor, running
 
 SECONDS = 16.0
 # Of the few parts of such a short run, so large a share may be the machine's own pauses.

@@ -1,4 +1,4 @@
-"""Everything at once, in short: `bench/scorer_chaos.py` does it with three brokers, 20,000 frames and 60 faults.
+"""Everything at once, in short: `bench/line/scorer_chaos.py` does it with three brokers, 20,000 frames and 60 faults.
 
 One Apache Kafka node, two scorers, each behind a network that can be cut, and one fault of every kind.
 """
@@ -9,15 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from chaos_audit import Audit, audit
-from chaos_run import KINDS, MODELS, Chaos, Outcome, fit_models, run
-from poison import POISON
 from real_kafka import without_kafka
-from true_scores import TrueScores
 
 from neverblink.brokers.apache import KafkaUnavailable
 from neverblink.events import DeadLetter, Decision, Verdict
 from neverblink.vision.artifact import load_artifact
+from rigs.chaos_audit import Audit, audit
+from rigs.chaos_run import KINDS, MODELS, Chaos, Outcome, fit_models, run
+from rigs.poison import POISON
+from rigs.true_scores import TrueScores
 
 # No frame is late: every decision is compared. A tenth is poison, so that each kind of it comes.
 CHAOS = Chaos(frames=200, faults=len(KINDS), nodes=1, rate=20, budget_s=600, poison=0.1, longest_s=2)

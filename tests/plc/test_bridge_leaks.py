@@ -4,9 +4,9 @@ import logging
 from pathlib import Path
 
 import pytest
-from plc_endurance import endure
 
 from neverblink.bridge import gate_feedback, line_session, part_tracking
+from rigs.plc_endurance import endure
 
 REMEMBERED = 150
 

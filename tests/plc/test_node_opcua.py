@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from application_certificates import certificate
 
 from neverblink.bridge.instruments import instruments
 from neverblink.bridge.line_session import LineSession, LinkState
@@ -24,6 +23,7 @@ from neverblink.plant import PlcTrigger as TriggerSettings
 from neverblink.plc.connection import PlcError, PlcFullError, PlcRefusedError, PlcUnreachableError, connect
 from neverblink.plc.contract import CONTRACT_VERSION, PROFILES, REJECT, BridgeState, Writer, element_name
 from neverblink.plc.validation import validate
+from rigs.application_certificates import certificate
 
 HERE = Path(__file__).parent / "node"
 SLOTS = 8

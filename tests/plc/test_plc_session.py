@@ -10,7 +10,6 @@ from typing import Any
 
 import asyncua.ua
 import pytest
-from application_certificates import certificate
 
 from neverblink.bridge.commands import make_certificates
 from neverblink.plant import OpcUaSecurity, PlantError, Plc, Timing, load_plant, parse_plant
@@ -28,6 +27,7 @@ from neverblink.plc.trigger import PlcTrigger, triggers
 from neverblink.plc.validation import validate
 from neverblink.simulation.plc.simulated_plcs import run, simulated_lines
 from neverblink.simulation.plc.simulator import PlcSimulator, SimulatedLine
+from rigs.application_certificates import certificate
 
 ua: Any = asyncua.ua
 TIMING = Timing(distance_to_gate_m=0.8, speed_m_s=1.0, actuator_ms=100, plc_cycle_ms=20, margin_ms=50)

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -119,7 +120,7 @@ class PostgresqlServer:
             raise PostgresqlUnavailable(f"initdb: {made.stderr.strip()}")
 
 
-def _unprivileged() -> dict[str, int]:
+def _unprivileged() -> dict[str, Any]:
     """Return who runs the server: PostgreSQL refuses root."""
     if os.geteuid() != 0:
         return {}

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.unit.test_vision_artifact import DIGEST, saved
 
 from neverblink.model_registry.archive import export_artifact, import_artifact
 from neverblink.vision.artifact import Artifact, joined, load_artifact, recalibrated
 from neverblink.vision.artifact_manifest import MANIFEST, PARTS, ArtifactError, UnetPart
 from neverblink.vision.unet_spec import UnetSpec
+from tests.unit.test_vision_artifact import DIGEST, saved
 
 NOW = datetime(2026, 2, 3, tzinfo=UTC)
 TENSORS = {"network.head.weight": np.arange(6, dtype=np.float32).reshape(1, 6, 1, 1)}

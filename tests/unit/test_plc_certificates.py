@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from application_certificates import certificate, make
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -28,6 +27,7 @@ from neverblink.plc.certificates import (
     thumbprint,
 )
 from neverblink.plc.contract_files import node_list
+from rigs.application_certificates import certificate, make
 
 NOW = datetime.now(UTC)
 

@@ -16,7 +16,6 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 from plates import SIDE, plate
-from scored_line import fit_striped, png, striped, teach_blots
 
 from neverblink.cli import main
 from neverblink.decisions.rules import DEFAULT_RULES, rules_of
@@ -36,6 +35,7 @@ from neverblink.vision.artifact import load_artifact, recalibrated
 from neverblink.vision.decode import read_image
 from neverblink.vision.hybrid import decide
 from neverblink.vision.inspector import extractor_of
+from rigs.scored_line import fit_striped, png, striped, teach_blots
 
 
 @pytest.fixture(scope="module")

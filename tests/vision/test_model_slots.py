@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scored_line import ScoredLine, fit_striped, refit_striped, striped
 
 from neverblink.events import ArtifactRef, ModelSlots, Slot
 from neverblink.plant import Plant
@@ -20,6 +19,7 @@ from neverblink.vision.artifact import _rewritten, load_artifact
 from neverblink.vision.artifact_manifest import MANIFEST, TENSORS
 from neverblink.vision.memory import held_bytes
 from neverblink.vision.neighbours import ApproximateIndex, AugmentedGemm
+from rigs.scored_line import ScoredLine, fit_striped, refit_striped, striped
 
 TOP = ("line-1", "top")
 

@@ -42,7 +42,8 @@ def encoded(pixels: NDArray[np.uint8], payload: Payload) -> Picture:
     if payload.format == "raw":
         return Picture(pixels, pixels.tobytes(), raw_content_type(pixels))
     # One filter instead of a choice among five a row takes two thirds of the time, and level 1 half of level 3's, for
-    # one to three per cent more bytes; OpenCV's own default is faster and a third larger (bench/payload.py's images).
+    # one to three per cent more bytes; OpenCV's own default is faster and a third larger (the images of
+    # bench/line/payload.py).
     flags = {
         "png": [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG],
         "jpeg": [cv2.IMWRITE_JPEG_QUALITY, payload.jpeg_quality],

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from scorer import LONG_S, Site, Speed, fit_drawn, saturation
+from bench.line.scorer import LONG_S, Site, Speed, fit_drawn, saturation
 
 # isort: split
 import numpy as np

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bench.real_images import Image, data_folder, read_all, weights_of
 from neverblink.trainer.datasets.images import good_images, labelled_images
 from neverblink.vision.anomaly_map import smoothing_matrix
 from neverblink.vision.backbone_spec import DEFAULT_MODEL
@@ -23,7 +24,6 @@ from neverblink.vision.embedding import PatchEmbedding
 from neverblink.vision.neighbours import neighbour_table
 from neverblink.vision.patchcore import Anomaly, FeatureExtractor, PatchCore
 from neverblink.vision.preprocess import Preprocess
-from real_images import Image, data_folder, read_all, weights_of
 
 BACKBONES = (DEFAULT_MODEL, "resnet18")
 SIDE, NORMALS, TESTED, NEIGHBOURS, SMOOTHING = 256, 40, 64, 9, 4.0

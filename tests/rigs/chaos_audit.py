@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from true_scores import AGREES, TrueScores
-
 from neverblink.events import DeadLetter, Decision, Reason, Verdict
+from rigs.true_scores import AGREES, TrueScores
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bench.real_images import data_folder, read_all, weights_of
 from neverblink.trainer.datasets.images import LabelledImage, good_images, labelled_images
 from neverblink.vision.anomaly_map import smoothing_matrix
 from neverblink.vision.backbones import load_backbone
@@ -27,7 +28,6 @@ from neverblink.vision.engines import quantise
 from neverblink.vision.neighbours import neighbour_index, neighbour_table
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
 from neverblink.vision.preprocess import Clahe, Preprocess
-from real_images import data_folder, read_all, weights_of
 
 DATA_SETS = ("magnetic-tile", "cookie")
 VARIANTS = (

@@ -19,15 +19,13 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-import builders  # noqa: F401
 import neverblink  # before torch: says how OpenMP waits  # noqa: F401
 
 # isort: split
-from chaos_audit import Audit, audit
-from chaos_run import KINDS, MODELS, Chaos, Outcome, caused, fit_models, pauses, run
-
 from neverblink.events import DeadLetter
 from neverblink.vision.artifact import load_artifact
+from rigs.chaos_audit import Audit, audit
+from rigs.chaos_run import KINDS, MODELS, Chaos, Outcome, caused, fit_models, pauses, run
 
 SHOWN = 10
 

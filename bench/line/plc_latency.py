@@ -17,12 +17,9 @@ from typing import Literal
 
 import numpy as np
 
-import builders  # noqa: F401
-
 # isort: split
-from plc_floor import Floor, part_of, running
-
 from neverblink.events import Outcome
+from rigs.plc_floor import Floor, part_of, running
 
 SECONDS = {(1, 10.0): 60.0, (1, 40.0): 30.0, (8, 10.0): 20.0, (8, 40.0): 15.0}
 ENOUGH = {50.0: 10, 99.0: 100, 99.9: 1000}

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from bench.real_images import data_folder, read_all, weights_of
 from neverblink.trainer.datasets.images import good_images
 from neverblink.vision.backbones import load_backbone
 from neverblink.vision.coreset import greedy_k_center, project
@@ -21,7 +22,6 @@ from neverblink.vision.neighbours import (
 )
 from neverblink.vision.patchcore import FeatureExtractor
 from neverblink.vision.preprocess import Preprocess
-from real_images import data_folder, read_all, weights_of
 
 BACKBONES = ("tf_efficientnet_lite0", "resnet18")
 SIZES = (1000, 2000, 5000, 10000, 20000)

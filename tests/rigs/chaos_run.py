@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any, Literal
@@ -16,13 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError as ClientError
-from chaos_audit import Expected
-from cuttable_network import CuttableNetwork
 from numpy.typing import NDArray
-from poison import POISON
-from scored_line import ScoredLine, fit_striped, png, refit_striped, striped
-from supervised_scorer import SupervisedScorer
-from true_scores import TrueScores, true_scores
 
 from neverblink.brokers.apache import LocalKafka
 from neverblink.events import ArtifactRef, Frame, ModelSlots, Slot, Verdict, encode
@@ -31,6 +26,12 @@ from neverblink.kafka import EventConsumer, EventProducer, KafkaError, Record, e
 from neverblink.model_registry.changes import Stamp, Target, activated
 from neverblink.plant import Plant
 from neverblink.vision.artifact import load_artifact
+from rigs.chaos_audit import Expected
+from rigs.cuttable_network import CuttableNetwork
+from rigs.poison import POISON
+from rigs.scored_line import ScoredLine, fit_striped, png, refit_striped, striped
+from rigs.supervised_scorer import SupervisedScorer
+from rigs.true_scores import TrueScores, true_scores
 
 Kind = Literal["scorer killed", "scorer stopped", "broker killed", "network stalled", "network reset", "models swapped"]
 KINDS: tuple[Kind, ...] = (
@@ -298,7 +299,7 @@ class Stage:
                 location=MODELS[is_first],
             )
             event = activated(before, target, slot, Stamp("chaos", None, datetime.now(UTC)))
-            await self.line.until_acknowledged(lambda event=event: self.producer.send(event))
+            await self.line.until_acknowledged(partial(self.producer.send, event))
             self.slots[target.key] = event
 
 

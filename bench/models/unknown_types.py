@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from sklearn.metrics import roc_auc_score
 
+from bench.real_images import data_folder, weights_of
 from neverblink.trainer.datasets.defect_images import defect_images
 from neverblink.trainer.datasets.images import good_images
 from neverblink.trainer.fitting.fit import fit
@@ -30,7 +31,6 @@ from neverblink.trainer.teaching.train_classifier import (
     labelled_regions,
 )
 from neverblink.vision.inspector import Inspector, extractor_of
-from real_images import data_folder, weights_of
 
 BACKBONES = ("tf_efficientnet_lite0", "resnet18")
 OUTLINES = ("drawn", "both", "flagged")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import orjson
 import yaml
-from supervised_process import SupervisedProcess
 
 from neverblink.plant import Plant
+from rigs.supervised_process import SupervisedProcess
 
 _AGAIN_S = 0.5
 _READY = '"state":"ready"'

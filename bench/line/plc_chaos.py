@@ -16,12 +16,10 @@ from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import builders  # noqa: F401
-
 # isort: split
-from plc_audit import CIRCUMSTANCES, Audit, audit
-from plc_faults import Fault, do_all, schedule
-from plc_floor import TIMING, Floor, RunningFloor, running
+from rigs.plc_audit import CIRCUMSTANCES, Audit, audit
+from rigs.plc_faults import Fault, do_all, schedule
+from rigs.plc_floor import TIMING, Floor, RunningFloor, running
 
 SHOWN = 10
 RUNS_LONGER = 1.9

@@ -5,23 +5,31 @@ Every second good image is learnt from; all others are judged, as they are and s
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from bench.real_images import Image, data_folder, read_all
 from neverblink.camera.learnt_limits import learn
 from neverblink.plant import QualityLimits
 from neverblink.trainer.datasets.images import good_images
 from neverblink.vision.decode import SUFFIXES, read_image
 from neverblink.vision.quality import judge, measure
-from real_images import Image, data_folder, read_all
 
 DATA_SETS = ("mvtec-hazelnut-256", "mvtec-transistor-256", "magnetic-tile", "deeppcb")
+
+
+def blurred(image: Image, sigma: float) -> Image:
+    """Return the image as a lens out of focus shows it."""
+    return cv2.GaussianBlur(image, (0, 0), sigma).astype(np.uint8)
+
+
 SPOILT: dict[str, Callable[[Image], Image]] = {
-    "blur σ 0.7": lambda image: cv2.GaussianBlur(image, (0, 0), 0.7),
-    "blur σ 1": lambda image: cv2.GaussianBlur(image, (0, 0), 1),
-    "blur σ 2": lambda image: cv2.GaussianBlur(image, (0, 0), 2),
+    "blur σ 0.7": partial(blurred, sigma=0.7),
+    "blur σ 1": partial(blurred, sigma=1),
+    "blur σ 2": partial(blurred, sigma=2),
     "light × 0.8": lambda image: (image * 0.8).astype(np.uint8),
     "light × 0.5": lambda image: (image * 0.5).astype(np.uint8),
     "light × 1.7": lambda image: np.clip(image * 1.7, 0, 255).astype(np.uint8),

@@ -22,14 +22,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
-import builders  # noqa: F401
-
 # isort: split
 import cv2
 import numpy as np
 import yaml
-from true_scores import AGREES, TrueScores, true_scores
 
+from bench.real_images import Image, data_folder, read_all
 from neverblink.brokers.development import DevelopmentBroker
 from neverblink.events import ArtifactRef, Frame, ModelSlots, Slot, Verdict
 from neverblink.events.identity import frame_id
@@ -40,7 +38,7 @@ from neverblink.trainer.datasets.images import good_images
 from neverblink.trainer.fitting.fit import fit
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision.artifact import load_artifact
-from real_images import Image, data_folder, read_all
+from rigs.true_scores import AGREES, TrueScores, true_scores
 
 SIDE = 256
 PICTURES = 40

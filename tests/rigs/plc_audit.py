@@ -5,10 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from plc_faults import Fault
-from plc_floor import Part, Scanned, part_of
-
 from neverblink.events import Actuation, Decision, Outcome
+from rigs.plc_faults import Fault
+from rigs.plc_floor import Part, Scanned, part_of
 
 BEFORE_S, AFTER_S = 1.2, 3.0
 """So long before and after a fault a part of that line may suffer: its way to the gate, reconnect and restart."""

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from plc_floor import RunningFloor
-from plc_process import READY
+from rigs.plc_floor import RunningFloor
+from rigs.plc_process import READY
 
 OfLine = Literal["PLC killed", "PLC switched off and on", "PLC stopped", "network reset", "network stalled"]
 OfAll = Literal["bridge killed", "Kafka away"]

@@ -7,17 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import plc_process
-from cuttable_network import CuttableNetwork
-from plc_floor import verdict
-from supervised_process import SupervisedProcess
-
 from neverblink.bridge.instruments import instruments
 from neverblink.bridge.line_session import LineSession
 from neverblink.brokers.apache import Route, free_port
 from neverblink.events import Actuation, Decision, Outcome
 from neverblink.plant import Line, Timing
 from neverblink.plc.trigger import triggers
+from rigs import plc_process
+from rigs.cuttable_network import CuttableNetwork
+from rigs.plc_floor import verdict
+from rigs.supervised_process import SupervisedProcess
 
 TIMING = Timing(distance_to_gate_m=2.0, speed_m_s=1.0, actuator_ms=100, plc_cycle_ms=20, margin_ms=50)
 WITHIN_S = 30.0

@@ -12,11 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import orjson
-import plc_process
 import yaml
-from application_certificates import certificate
-from cuttable_network import CuttableNetwork
-from supervised_process import SupervisedProcess
 
 from neverblink.brokers.apache import LocalKafka, Route, free_port
 from neverblink.events import Actuation, ArtifactRef, Decision, Reason, Times, Tracking, Verdict
@@ -24,6 +20,10 @@ from neverblink.events.identity import frame_id, verdict_id
 from neverblink.kafka import EventConsumer, EventProducer, KafkaError, ensure_topics
 from neverblink.plant import Line, Plant, Timing, load_plant
 from neverblink.plc.trigger import PlcTrigger, triggers
+from rigs import plc_process
+from rigs.application_certificates import certificate
+from rigs.cuttable_network import CuttableNetwork
+from rigs.supervised_process import SupervisedProcess
 
 # A part is at the gate 1 s after its trigger, and its verdict must be there 0.83 s after it.
 TIMING = Timing(distance_to_gate_m=1.0, speed_m_s=1.0, actuator_ms=100, plc_cycle_ms=20, margin_ms=50)

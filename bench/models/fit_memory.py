@@ -14,8 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from bench.real_images import Image, data_folder, read_all
 from neverblink.trainer.datasets.images import good_images
-from real_images import Image, data_folder, read_all
 
 COUNTS = (100, 500, 1000, 4000)
 SIDE = 256

@@ -7,7 +7,7 @@ runs can go side by side and be interrupted.
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from bench.real_images import data_folder
 from neverblink.trainer.datasets.defect_images import BOXES, DefectImage, defect_images, read_boxes, split, types_of
 from neverblink.trainer.datasets.images import good_images, images_in
 from neverblink.trainer.evaluation.defect_evaluation import DefectTally, InspectedImage
@@ -35,12 +36,12 @@ from neverblink.vision.inspector import Inspector, extractor_of, inspect_defects
 from neverblink.vision.preprocess import Preprocess
 from neverblink.vision.regions import outlined_finely
 from neverblink.vision.synthesis import Policy as Drawings
+from neverblink.vision.synthesis.policy import Kind
 from neverblink.vision.unet import unet_tensors
 from neverblink.vision.unet_spec import UnetSpec
-from real_images import data_folder
 
 TILES, BOARDS = "magnetic-tile", "deeppcb"
-KINDS = ("pit", "hole", "crack", "scratch", "edge-break", "stain", "oxidation", "dent", "finish")
+KINDS: tuple[Kind, ...] = ("pit", "hole", "crack", "scratch", "edge-break", "stain", "oxidation", "dent", "finish")
 """What synthetic tiles get; bridges and misplaced pieces do not occur on a bare surface."""
 
 DRAWINGS = Drawings.model_validate(
@@ -272,7 +273,7 @@ def report(cache: Path, encoder: str) -> None:
     found = {
         file.stem.removesuffix(f"-{encoder}"): json.loads(file.read_text()) for file in cache.glob(f"*-{encoder}.json")
     }
-    compared = {name: found[name] for name in ("real", "synthetic", "both") if name in found}
+    compared: dict[str, Any] = {name: found[name] for name in ("real", "synthetic", "both") if name in found}
     if compared:
         types = sorted({row["type"] for run in compared.values() for row in run["rows"] if row["type"]})
         for figure, title in (("dice", "Dice of outlines"), ("sure_dice", "Dice, sure regions")):
@@ -311,7 +312,7 @@ def _share(run: dict[str, Any], type_: str | None, by: str) -> float:
     return float(np.mean([row[by] for row in run["rows"] if row["type"] == type_]))
 
 
-def _print_shares(title: str, runs: dict[str, dict[str, Any]], types: Sequence[str], by: str) -> None:
+def _print_shares(title: str, runs: Mapping[str, dict[str, Any]], types: Sequence[str], by: str) -> None:
     print(f"\n{title:28}" + "".join(f"{name:>12}" for name in runs))
     for type_ in (*types, None):
         print(

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from scored_line import png, striped
 
 from neverblink.events import Message, Reason
+from rigs.scored_line import png, striped
 
 
 def huge_png() -> bytes:

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from bench.real_images import Image, data_folder, read_all
 from neverblink.camera.picture import Picture, encoded
 from neverblink.plant import Payload
 from neverblink.trainer.datasets.images import good_images
@@ -24,7 +25,6 @@ from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.decode import SUFFIXES, decode
 from neverblink.vision.inspector import Inspector, extractor_of, inspect
-from real_images import Image, data_folder, read_all
 
 SIZES = ((640, 480), (1600, 1200), (4096, 3000))
 PAYLOADS = {
@@ -68,7 +68,7 @@ def costs(data: Path, rounds: int) -> None:
     print("| image | payload | bytes | share of raw | encode ms | decode ms |\n|---|---|---|---|---|---|")
     for width, height in SIZES:
         colour = filled(images, width, height)
-        for kind, pixels in (("RGB", colour), ("grey", cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY))):
+        for kind, pixels in (("RGB", colour), ("grey", cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY).astype(np.uint8))):
             for name, payload in PAYLOADS.items():
                 picture = encoded(pixels, payload)
                 into = milliseconds(partial(encoded, pixels, payload), rounds)

@@ -23,8 +23,10 @@ from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from agreement import as_wanted, furthest, in_batches
-from coreset import patches
+from bench.models.agreement import as_wanted, furthest, in_batches
+from bench.models.coreset import patches
+from bench.models.tutorial import TutorialPatchCore
+from bench.real_images import Image, data_folder, read_all, weights_of
 from neverblink.trainer.datasets.images import good_images, labelled_images
 from neverblink.vision.augmentation import Lighting, brightened
 from neverblink.vision.backbones import Backbone, load_backbone
@@ -42,8 +44,6 @@ from neverblink.vision.patchcore import Anomaly, FeatureExtractor, PatchCore
 from neverblink.vision.preprocess import Preprocess
 from neverblink.vision.segmenter import Segmenter
 from neverblink.vision.unet import Unet, spec_for
-from real_images import Image, data_folder, read_all, weights_of
-from tutorial import TutorialPatchCore
 
 BACKBONES = ("tf_efficientnet_lite0", "resnet18")
 LARGE = "wide_resnet50_2"
@@ -330,7 +330,7 @@ def ranked(label: str, train: Tensor, tests: Mapping[str, Tensor], defective: np
         table = neighbour_table(bank, NEIGHBOURS)
         scorers = (PatchCore(bank), PatchCore(bank, neighbours=table), PatchCore(bank, top=10))
         for light, test in tests.items():
-            scores = [[one.score for some in test.split(32) for one in scorer.score(some)] for scorer in scorers]
+            scores = [[one.score for some in torch.split(test, 32) for one in scorer.score(some)] for scorer in scorers]
             found.setdefault(light, []).append([float(roc_auc_score(defective, own)) for own in scores])
     for light, rows in found.items():
         cells = " | ".join(f"{median(column):.4f} ({min(column):.4f})" for column in zip(*rows, strict=True))

@@ -23,6 +23,7 @@ import orjson
 import torch
 from sklearn.metrics import roc_auc_score
 
+from bench.real_images import Image, data_folder, read_all, weights_of
 from neverblink.drift.alerts import AlertBook
 from neverblink.drift.causes import explained
 from neverblink.drift.history import Calendar
@@ -40,7 +41,6 @@ from neverblink.vision.artifact import Artifact, load_artifact
 from neverblink.vision.augmentation import brightened
 from neverblink.vision.inspector import Inspector, extractor_of, inspect
 from neverblink.vision.quality import measure
-from real_images import Image, data_folder, read_all, weights_of
 
 KEY = StationKey("line-1", "top", "tile", "champion")
 START = datetime(2026, 3, 2, 6, tzinfo=UTC)

@@ -15,12 +15,12 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, ScalarFormatter
 
+from bench.real_images import Image, data_folder, read_all, weights_of
 from neverblink.trainer.datasets.images import good_images
 from neverblink.vision.backbone_spec import DEFAULT_MODEL
 from neverblink.vision.backbones import load_backbone
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
 from neverblink.vision.preprocess import Preprocess
-from real_images import Image, data_folder, read_all, weights_of
 
 BANKS = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 SIZES = (224, 256, 320, 384, 512, 768, 1024)

@@ -35,6 +35,8 @@ from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from bench.models.tutorial import TutorialPatchCore
+from bench.real_images import Image, data_folder, read_all, weights_of
 from neverblink.trainer.datasets.images import good_images, labelled_images
 from neverblink.vision.backbone_spec import DEFAULT_MODEL
 from neverblink.vision.backbones import Backbone, load_backbone
@@ -44,10 +46,8 @@ from neverblink.vision.engines import EngineName, quantise
 from neverblink.vision.neighbours import neighbour_table
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
 from neverblink.vision.preprocess import Preprocess
-from real_images import Image, data_folder, read_all, weights_of
-from tutorial import TutorialPatchCore
 
-PEERS = Path(__file__).parent / "peers"
+PEERS = Path(__file__).parents[1] / "peers"
 OURS, FEATURES, NETWORK = "ours", "our features", "network alone"
 OURS_BY: dict[str, EngineName] = {"ours, bf16": "openvino-bf16", "ours, int8": "openvino-int8"}
 """Ours on engines whose features differ: each with a bank of its own, made by that engine."""
@@ -243,7 +243,7 @@ def own_methods(job: Job, given: argparse.Namespace) -> dict[str, Method]:
     network = network_alone(copy_of(job.backbone), threads=given.threads)
     # The two partial ways begin where resizing ends, the bare network where normalising does.
     prepared = np.stack([extractor.prepare(frame) for frame in job.frames])
-    pixels = np.ascontiguousarray(prepared.transpose(0, 3, 1, 2), dtype=np.float32) / 128 - 1
+    pixels = np.ascontiguousarray(prepared.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(128) - np.float32(1)
 
     def by_tutorial(frames: int, _size: int) -> list[float]:
         return [tutorial.score(frame)[0] for frame in job.frames[:frames]]

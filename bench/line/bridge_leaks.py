@@ -10,10 +10,8 @@ import asyncio
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import builders  # noqa: F401
-
 # isort: split
-from plc_endurance import Sample, endure
+from rigs.plc_endurance import Sample, endure
 
 
 def show(sample: Sample) -> None:

@@ -1,0 +1,1 @@
+"""A line from frame to gate: scorer, cameras, PLCs, and what they bear."""

@@ -1,0 +1,1 @@
+"""What the models find, how fast, and at what cost."""
