@@ -17,11 +17,11 @@ from torch import Tensor
 from bench.real_images import Image, data_folder, read_all, weights_of
 from neverblink.trainer.datasets.images import good_images, labelled_images
 from neverblink.vision.anomaly_map import smoothing_matrix
-from neverblink.vision.backbone_spec import DEFAULT_MODEL
 from neverblink.vision.backbones import load_backbone
 from neverblink.vision.coreset import greedy_k_center, project
 from neverblink.vision.embedding import PatchEmbedding
 from neverblink.vision.neighbours import neighbour_table
+from neverblink.vision.network_names import DEFAULT_MODEL
 from neverblink.vision.patchcore import Anomaly, FeatureExtractor, PatchCore
 from neverblink.vision.preprocess import Preprocess
 

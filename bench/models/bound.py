@@ -26,10 +26,10 @@ from scipy.stats import binom
 
 from bench.real_images import data_folder, read_all, weights_of
 from neverblink.trainer.datasets.images import good_images, labelled_images
-from neverblink.vision.backbone_spec import DEFAULT_MODEL
 from neverblink.vision.backbones import load_backbone
 from neverblink.vision.calibration import CONFIDENCE, calibrate, normals_needed, threshold_rank
 from neverblink.vision.coreset import greedy_k_center, project
+from neverblink.vision.network_names import DEFAULT_MODEL
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
 
 RATES = (0.01, 0.02, 0.05, 0.10)

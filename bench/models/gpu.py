@@ -31,7 +31,7 @@ from neverblink.trainer.datasets.images import good_images, labelled_images
 from neverblink.vision.augmentation import Lighting, brightened
 from neverblink.vision.backbones import Backbone, load_backbone
 from neverblink.vision.coreset import coverage_radius, greedy_k_center, project
-from neverblink.vision.engines import EngineName, open_engine
+from neverblink.vision.engines import open_engine
 from neverblink.vision.image_network import ImageNetwork
 from neverblink.vision.neighbours import (
     AugmentedGemm,
@@ -40,6 +40,7 @@ from neverblink.vision.neighbours import (
     NeighbourIndex,
     neighbour_table,
 )
+from neverblink.vision.network_names import EngineName
 from neverblink.vision.patchcore import Anomaly, FeatureExtractor, PatchCore
 from neverblink.vision.preprocess import Preprocess
 from neverblink.vision.segmenter import Segmenter

@@ -17,8 +17,8 @@ from matplotlib.ticker import LogLocator, ScalarFormatter
 
 from bench.real_images import Image, data_folder, read_all, weights_of
 from neverblink.trainer.datasets.images import good_images
-from neverblink.vision.backbone_spec import DEFAULT_MODEL
 from neverblink.vision.backbones import load_backbone
+from neverblink.vision.network_names import DEFAULT_MODEL
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
 from neverblink.vision.preprocess import Preprocess
 

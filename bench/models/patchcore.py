@@ -38,12 +38,12 @@ from torch import Tensor
 from bench.models.tutorial import TutorialPatchCore
 from bench.real_images import Image, data_folder, read_all, weights_of
 from neverblink.trainer.datasets.images import good_images, labelled_images
-from neverblink.vision.backbone_spec import DEFAULT_MODEL
 from neverblink.vision.backbones import Backbone, load_backbone
 from neverblink.vision.coreset import greedy_k_center, project
 from neverblink.vision.embedding import PatchEmbedding
-from neverblink.vision.engines import EngineName, quantise
+from neverblink.vision.engines import quantise
 from neverblink.vision.neighbours import neighbour_table
+from neverblink.vision.network_names import DEFAULT_MODEL, EngineName
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
 from neverblink.vision.preprocess import Preprocess
 

@@ -22,12 +22,13 @@ from bench.real_images import data_folder, read_all, weights_of
 from neverblink.trainer.datasets.images import LabelledImage, good_images, labelled_images
 from neverblink.vision.anomaly_map import smoothing_matrix
 from neverblink.vision.backbones import load_backbone
+from neverblink.vision.colour import Clahe
 from neverblink.vision.coreset import greedy_k_center, project
 from neverblink.vision.embedding import PatchEmbedding
 from neverblink.vision.engines import quantise
 from neverblink.vision.neighbours import neighbour_index, neighbour_table
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
-from neverblink.vision.preprocess import Clahe, Preprocess
+from neverblink.vision.preprocess import Preprocess
 
 DATA_SETS = ("magnetic-tile", "cookie")
 VARIANTS = (

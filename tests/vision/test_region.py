@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from neverblink.vision.errors import VisionError
 from neverblink.vision.preprocess import Preprocess
-from neverblink.vision.region import RegionOfInterest, patch_region, read_mask, tiled_patch_region
+from neverblink.vision.region import patch_region, read_mask, tiled_patch_region
+from neverblink.vision.region_of_interest import RegionOfInterest
 from neverblink.vision.tiling import TilePlan
 
 LEFT_HALF = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))

@@ -24,8 +24,8 @@ from neverblink.trainer.retraining.retrain import Evidence, Retrained, RetrainSe
 from neverblink.trainer.retraining.training_window import WindowSettings
 from neverblink.vision.artifact import Artifact, load_artifact, recalibrated
 from neverblink.vision.artifact_manifest import ArtifactError
-from neverblink.vision.preprocess import Clahe
-from neverblink.vision.region import RegionOfInterest
+from neverblink.vision.colour import Clahe
+from neverblink.vision.region_of_interest import RegionOfInterest
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 FEW = WindowSettings(least=20, least_held_out=4)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from neverblink.vision.engines import EngineName
 from neverblink.vision.errors import VisionError
+from neverblink.vision.network_names import EngineName
 from neverblink.vision.preprocess import Preprocess
 from neverblink.vision.segmenter import Segmenter
 from neverblink.vision.unet import Unet, load_unet, new_unet, spec_for, unet_tensors

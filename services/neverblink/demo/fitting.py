@@ -12,7 +12,7 @@ from neverblink.plant import Plant, PlantError, SimulatedSource
 from neverblink.simulation.parts import Simulation
 from neverblink.trainer.commands import run_fit
 from neverblink.trainer.fitting.settings import FitSettings
-from neverblink.vision.backbone_spec import DEFAULT_MODEL
+from neverblink.vision.network_names import DEFAULT_MODEL
 
 # 299 normals are what a promise of 1 % false rejects with 95 % confidence takes.
 _NORMALS = 300

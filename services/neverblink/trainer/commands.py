@@ -32,7 +32,7 @@ from neverblink.vision.artifact import load_artifact
 from neverblink.vision.artifact_manifest import MANIFEST, ClassifierPart, UnetPart
 from neverblink.vision.backbones import known_backbones, reload_backbone
 from neverblink.vision.defect_finder import DefectFinder
-from neverblink.vision.engines import OWN_BANK, EngineName
+from neverblink.vision.network_names import OWN_BANK, EngineName
 from neverblink.vision.synthesis import KINDS
 from neverblink.vision.synthesis import Policy as Drawings
 

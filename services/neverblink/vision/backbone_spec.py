@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from neverblink.vision.preprocess import Preprocess
 
-DEFAULT_MODEL = "tf_efficientnet_lite0"
 SHA256 = r"^sha256:[0-9a-f]{64}$"
 
 WeightsSource = Literal["packaged", "file", "timm"]

@@ -11,8 +11,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from neverblink.vision.backbone_spec import DEFAULT_MODEL, BackboneSpec, WeightsSource
+from neverblink.vision.backbone_spec import BackboneSpec, WeightsSource
 from neverblink.vision.errors import VisionError
+from neverblink.vision.network_names import DEFAULT_MODEL
 from neverblink.vision.preprocess import Preprocess
 
 

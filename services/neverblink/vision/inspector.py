@@ -14,10 +14,11 @@ from torch import Tensor
 
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.defect_finder import DefectFinder
-from neverblink.vision.engines import EngineName, QuantisedNetwork
+from neverblink.vision.engines import QuantisedNetwork
 from neverblink.vision.errors import VisionError
 from neverblink.vision.inspection import Inspection
 from neverblink.vision.neighbours import Method
+from neverblink.vision.network_names import EngineName
 from neverblink.vision.patchcore import Anomaly, FeatureExtractor, PatchCore
 from neverblink.vision.tiling import TilePlan, cut, merge
 

@@ -16,9 +16,10 @@ from neverblink.vision.artifact import Artifact
 from neverblink.vision.backbone_spec import BackboneSpec
 from neverblink.vision.backbones import Backbone, reload_backbone
 from neverblink.vision.embedding import PatchEmbedding
-from neverblink.vision.engines import Engine, EngineName, QuantisedNetwork, open_engine
+from neverblink.vision.engines import Engine, QuantisedNetwork, open_engine
 from neverblink.vision.errors import VisionError
 from neverblink.vision.neighbours import ApproximateIndex, Method, neighbour_index
+from neverblink.vision.network_names import EngineName
 from neverblink.vision.preprocess import Preprocess
 
 

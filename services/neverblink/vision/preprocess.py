@@ -1,29 +1,16 @@
 """From a camera's image to the network's input; the bank and every score go through the same steps."""
 
-from typing import Annotated, Self, TypeVar
+from typing import Self, TypeVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from neverblink.vision.colour import Clahe, Gain
 from neverblink.vision.errors import VisionError
 
-Gain = Annotated[float, Field(ge=0.1, le=10)]
-"""What the values of one colour channel are multiplied by."""
-
 _Pixel = TypeVar("_Pixel", np.uint8, np.float32)
-
-
-class Clahe(BaseModel):
-    """Contrast-limited adaptive histogram equalisation of the lightness; colours keep their tone."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    clip_limit: float = Field(
-        default=2.0, ge=1, le=40, description="How often a grey value may occur, in multiples of the even share."
-    )
-    tiles: int = Field(default=8, ge=1, le=32, description="Tiles per side, each with a histogram of its own.")
 
 
 class Preprocess(BaseModel):

@@ -8,9 +8,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from neverblink.vision.engines import Engine, EngineName, open_engine
+from neverblink.vision.engines import Engine, open_engine
 from neverblink.vision.errors import VisionError
 from neverblink.vision.image_network import ImageNetwork
+from neverblink.vision.network_names import EngineName
 from neverblink.vision.unet import Unet
 from neverblink.vision.unet_spec import UnetSpec
 

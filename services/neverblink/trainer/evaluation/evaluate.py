@@ -28,9 +28,9 @@ from neverblink.trainer.evaluation.pixel_ranking import PixelRanking
 from neverblink.trainer.evaluation.scaled_masks import ScaledMask, scaled_mask
 from neverblink.vision.artifact import Artifact, load_artifact
 from neverblink.vision.decode import Image, read_image
-from neverblink.vision.engines import EngineName
 from neverblink.vision.inspection import Inspection
 from neverblink.vision.inspector import Inspector, extractor_of, inspect_defects
+from neverblink.vision.network_names import EngineName
 
 EXAMPLES = 12
 """So many of the lowest defects and of the highest good parts keep their maps, to be looked at."""

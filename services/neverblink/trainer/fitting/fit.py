@@ -25,9 +25,10 @@ from neverblink.vision.backbones import Backbone, load_backbone
 from neverblink.vision.calibration import Calibration, calibrate, threshold_rank
 from neverblink.vision.decode import read_image
 from neverblink.vision.embedding import PatchEmbedding
-from neverblink.vision.engines import OWN_BANK, QuantisedNetwork, check_shift, quantise
+from neverblink.vision.engines import QuantisedNetwork, check_shift, quantise
 from neverblink.vision.inspector import embedded, prepared
 from neverblink.vision.neighbours import neighbour_table
+from neverblink.vision.network_names import OWN_BANK
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
 from neverblink.vision.region import Mask
 

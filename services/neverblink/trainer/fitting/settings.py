@@ -10,11 +10,10 @@ from pydantic import TypeAdapter, ValidationError
 from neverblink.trainer.datasets.images import DatasetError, LabelledImage
 from neverblink.trainer.datasets.yaml_file import read_yaml
 from neverblink.vision.artifact_manifest import Plain
-from neverblink.vision.backbone_spec import DEFAULT_MODEL
-from neverblink.vision.engines import EngineName
+from neverblink.vision.colour import Clahe
 from neverblink.vision.errors import VisionError, reason_of
-from neverblink.vision.preprocess import Clahe
-from neverblink.vision.region import RegionOfInterest
+from neverblink.vision.network_names import DEFAULT_MODEL, EngineName
+from neverblink.vision.region_of_interest import RegionOfInterest
 from neverblink.vision.tiling import TilePlan
 
 _GIB = 1024**3

@@ -10,7 +10,8 @@ from neverblink.vision.decode import read_image
 from neverblink.vision.inspector import Image, joined, prepared
 from neverblink.vision.patchcore import Anomaly, FeatureExtractor
 from neverblink.vision.preprocess import Preprocess
-from neverblink.vision.region import Mask, RegionOfInterest, patch_region, read_mask, tiled_patch_region
+from neverblink.vision.region import Mask, patch_region, read_mask, tiled_patch_region
+from neverblink.vision.region_of_interest import RegionOfInterest
 
 
 class Views:

@@ -9,7 +9,7 @@ from typing import Literal
 from neverblink.decisions.rules import DEFAULT_RULES, ProductRules
 from neverblink.plant import DefectPolicy
 from neverblink.trainer.offline_inspection.lot_sampling import Level, Severity
-from neverblink.vision.engines import EngineName
+from neverblink.vision.network_names import EngineName
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from neverblink.trainer.fitting.fit import fit
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision.artifact import Artifact, joined, load_artifact, recalibrated
 from neverblink.vision.calibration import calibrate, tightest_promise
-from neverblink.vision.engines import OWN_BANK
+from neverblink.vision.network_names import OWN_BANK
 
 
 def settings_like(

@@ -19,8 +19,8 @@ from neverblink.trainer.retraining.training_window import TrainingWindow, Window
 from neverblink.vision.artifact import Artifact, load_artifact, tried
 from neverblink.vision.artifact_manifest import ArtifactError, Retraining
 from neverblink.vision.decode import read_image
-from neverblink.vision.engines import OWN_BANK
 from neverblink.vision.inspector import Inspector, extractor_of, inspect
+from neverblink.vision.network_names import OWN_BANK
 
 _BATCH = 8
 

@@ -17,7 +17,8 @@ from neverblink.trainer.datasets.yaml_file import read_policy_file
 from neverblink.trainer.fitting.settings import settings_from
 from neverblink.vision.decode import Image, read_image
 from neverblink.vision.errors import VisionError
-from neverblink.vision.region import Mask, RegionOfInterest, read_mask
+from neverblink.vision.region import Mask, read_mask
+from neverblink.vision.region_of_interest import RegionOfInterest
 from neverblink.vision.synthesis import KINDS, TAXONOMY, Kind, Policy, Scene, SynthesisError, Synthetic, synthesise
 
 SHEET = "contact-sheet.png"

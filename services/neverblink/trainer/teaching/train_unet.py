@@ -27,11 +27,11 @@ from neverblink.trainer.teaching.curriculum import Curriculum, Place
 from neverblink.trainer.teaching.defect_division import Division, divide, is_synthetic
 from neverblink.trainer.teaching.unet_checkpoint import Epoch, Run, load_run, save_run
 from neverblink.trainer.teaching.unet_thresholds import DiceCurve, alarm_bound, count_alarms, sure_levels
-from neverblink.vision.backbone_spec import DEFAULT_MODEL
 from neverblink.vision.decode import Image
 from neverblink.vision.defect_augmentation import Augmentation, augment
 from neverblink.vision.errors import VisionError, reason_of
 from neverblink.vision.losses import LossSettings, segmentation_loss
+from neverblink.vision.network_names import DEFAULT_MODEL
 from neverblink.vision.preprocess import Preprocess
 from neverblink.vision.regions import evidence_of
 from neverblink.vision.tiling import TilePlan

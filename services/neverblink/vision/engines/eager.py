@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from neverblink.vision.engines.engine import EngineName
 from neverblink.vision.engines.fusion import fused
 from neverblink.vision.errors import VisionError
 from neverblink.vision.image_network import ImageNetwork
+from neverblink.vision.network_names import EngineName
 
 
 class EagerEngine:

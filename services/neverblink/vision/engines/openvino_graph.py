@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.jit._trace import TracerWarning
 
-from neverblink.vision.engines.engine import EngineName
 from neverblink.vision.engines.fusion import fused
 from neverblink.vision.engines.intel import import_openvino
 from neverblink.vision.errors import VisionError
 from neverblink.vision.image_network import ImageNetwork
+from neverblink.vision.network_names import EngineName
 
 
 def convert(network: ImageNetwork, *, side: int) -> Any:

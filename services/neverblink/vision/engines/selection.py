@@ -4,12 +4,13 @@ from typing import Literal
 
 from neverblink.vision.engines.cuda_graphs import CudaGraphEngine
 from neverblink.vision.engines.eager import EagerEngine
-from neverblink.vision.engines.engine import Engine, EngineName
+from neverblink.vision.engines.engine import Engine
 from neverblink.vision.engines.intel import openvino_is_installed
 from neverblink.vision.engines.openvino_graph import OpenvinoEngine, convert
 from neverblink.vision.engines.quantisation import QuantisedNetwork
 from neverblink.vision.errors import VisionError
 from neverblink.vision.image_network import ImageNetwork
+from neverblink.vision.network_names import EngineName
 
 
 def open_engine(
