@@ -1,0 +1,183 @@
+"""Tasks that must not end: whatever ends without having been told to is an error, is counted, and begins again.
+
+A task can end in four ways that nobody asked for, and each has been seen to pass for a good end: it returns, it raises,
+it raises a BaseException, or it is cancelled although nobody cancelled it. The last is what `wait_for2` does on Python
+3.11 when an answer and an enclosing time-out meet in one turn of a busy loop; `except Exception` lets it through, and a
+TaskGroup takes its child for finished.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from neverblink import telemetry
+from neverblink.errors import NeverblinkError
+from neverblink.service_life.back_off import BackOff
+
+FIRST_WAIT_S: Final = 0.5
+LONGEST_WAIT_S: Final = 30.0
+GRACE_S: Final = 10.0
+"""What a duty has to finish its work in hand once the service is told to stop."""
+
+_WELL_AFTER_S = 60.0
+"""A duty that ran so long is sound: its next end waits as briefly as its first."""
+
+How = Literal["returned", "failed", "was cancelled"]
+
+
+class DutyEndedError(NeverblinkError):
+    """A duty that cannot be begun again has ended: the service must end too, and be started anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a duty ended without having been told to."""
+
+    duty: str
+    how: How
+    error: BaseException | None
+    ran_s: float
+    times: int
+    """So many ends of this duty, this one included."""
+
+    @property
+    def sentence(self) -> str:
+        """Say it in one sentence."""
+        why = "" if self.error is None or self.how == "was cancelled" else f": {self.error!r}"
+        asked = ", and nobody had cancelled it" if self.how == "was cancelled" else ""
+        return f"{self.duty} {self.how} after {self.ran_s:.1f} s without having been told to{asked}{why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """One task of a service. `work` is called anew for each try, and ends by itself soon after `stop` is set."""
+
+    name: str
+    work: Callable[[], Awaitable[object]]
+    again: bool = True
+    """False: what it held is gone when it ends, so its end ends the service."""
+    may_finish: bool = False
+    """True: to return is to be done, as a camera node is that replays a folder."""
+    back_off: BackOff = field(default_factory=lambda: BackOff(FIRST_WAIT_S, LONGEST_WAIT_S))
+
+
+async def supervise(
+    service: str,
+    duties: Sequence[Duty],
+    stop: asyncio.Event,
+    *,
+    ended: Callable[[Ending], None] = lambda _: None,
+    grace_s: float = GRACE_S,
+) -> None:
+    """Keep all duties until `stop` is set or each has finished, then let them finish for `grace_s`.
+
+    `ended` is told of each end that nobody asked for, to count it and to be no longer ready. Raises DutyEndedError for
+    a duty that cannot be begun again; the others are told to stop first. A cancellation from outside ends all at once.
+    """
+    keepers = {
+        asyncio.create_task(_kept(service, duty, stop, ended), name=f"keep {duty.name}"): duty for duty in duties
+    }
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    fault: BaseException | None = None
+    try:
+        waiting: set[asyncio.Task[Any]] = set(keepers)
+        while waiting and not stop.is_set() and fault is None:
+            done, _ = await asyncio.wait({*waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            waiting -= done
+            fault = next((error for task in done if task is not stopping and (error := _fault_of(task))), None)
+        if waiting:
+            stop.set()
+            done, late = await asyncio.wait(waiting, timeout=grace_s)
+            fault = fault or next((error for task in done if (error := _fault_of(task))), None)
+            for task in late:
+                telemetry.logger(service).warning(f"{keepers[task].name} did not finish within {grace_s:g} s")
+    finally:
+        await end_all([stopping, *keepers])
+    if fault is not None:
+        raise fault
+
+
+async def end_all(tasks: Sequence["asyncio.Task[Any]"], *, within_s: float = GRACE_S) -> None:
+    """Cancel tasks, wait until each has ended, and read their errors, so that none is reported as never read.
+
+    A library's wait may swallow a cancellation, so who goes on is cancelled again every second. What has not ended
+    within `within_s` is named in an error and left behind.
+    """
+    clock = asyncio.get_running_loop().time
+    until = clock() + within_s
+    left = {task for task in tasks if not task.done()}
+    while left and clock() < until:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=min(1.0, within_s))
+    for task in left:
+        telemetry.logger("service_life").error(f"{task.get_name()} goes on though it was cancelled for {within_s:g} s")
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.exception()
+
+
+async def _kept(service: str, duty: Duty, stop: asyncio.Event, ended: Callable[[Ending], None]) -> None:
+    """Run a duty again and again until it is told to stop; return when it may and does finish."""
+    clock = asyncio.get_running_loop().time
+    log = telemetry.logger(service)
+    times = 0
+    while not stop.is_set():
+        began = clock()
+        task = asyncio.create_task(_awaited(duty.work), name=duty.name)
+        try:
+            await asyncio.wait({task})
+        finally:
+            await end_all([task])
+        how, error = _how(task)
+        if stop.is_set():
+            if how == "failed":
+                log.error(f"{duty.name} failed while it stopped", exc_info=error)
+            return
+        if how == "returned" and duty.may_finish:
+            return
+        times += 1
+        ending = Ending(duty.name, how, error, clock() - began, times)
+        log.error(ending.sentence, exc_info=error, extra={"fields": {"duty": duty.name, "how": how, "times": times}})
+        ended(ending)
+        if not duty.again:
+            raise DutyEndedError(f"{service} ends, to be started anew: {ending.sentence}") from error
+        if ending.ran_s >= _WELL_AFTER_S:
+            duty.back_off.reset()
+        await _wait_or_stop(stop, duty.back_off.next())
+
+
+async def _awaited(work: Callable[[], Awaitable[object]]) -> None:
+    await work()
+
+
+async def _wait_or_stop(stop: asyncio.Event, seconds: float) -> None:
+    # asyncio.wait on a task of our own: no time-out here may ever be mistaken for a cancellation.
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({stopping}, timeout=seconds)
+    finally:
+        stopping.cancel()
+
+
+def _how(task: "asyncio.Task[None]") -> tuple[How, BaseException | None]:
+    if task.cancelled():
+        return "was cancelled", _cancellation(task)
+    error = task.exception()
+    return ("returned", None) if error is None else ("failed", error)
+
+
+def _cancellation(task: "asyncio.Task[None]") -> BaseException | None:
+    """Return the CancelledError that ended a task: its traceback says where it came from."""
+    try:
+        task.result()
+    except asyncio.CancelledError as error:
+        return error
+    return None
+
+
+def _fault_of(task: "asyncio.Task[Any]") -> BaseException | None:
+    if task.cancelled():
+        return DutyEndedError(f"{task.get_name()} was cancelled, and nobody had asked")
+    return task.exception()
