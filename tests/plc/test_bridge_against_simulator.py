@@ -10,7 +10,8 @@ import pytest
 from bridged_cell import TIMING, alternate, cell, line_of, simulated, until, verdict
 
 from neverblink.bridge.instruments import instruments
-from neverblink.bridge.line_session import LineSession, LinkState
+from neverblink.bridge.line_session import LineSession
+from neverblink.bridge.line_status import LinkState
 from neverblink.events import Decision, GateAction, Outcome
 from neverblink.plc.contract import BridgeState, LineState
 from neverblink.plc.trigger import PlcTrigger

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from neverblink.bridge.instruments import instruments
-from neverblink.bridge.line_session import LineSession, LinkState
+from neverblink.bridge.line_session import LineSession
+from neverblink.bridge.line_status import LinkState
 from neverblink.bridge.profiles import profile_of
 from neverblink.bridge.scheduler import Answer, Order
 from neverblink.events import Outcome

@@ -6,7 +6,8 @@ import pytest
 from bridged_cell import alternate, cell, line_of, simulated, until
 
 from neverblink.bridge.instruments import instruments
-from neverblink.bridge.line_session import LineSession, LinkState
+from neverblink.bridge.line_session import LineSession
+from neverblink.bridge.line_status import LinkState
 from neverblink.events import Decision, GateAction, Outcome
 from neverblink.plc.contract import BridgeState, LineState, ProfileName
 from neverblink.simulation.plc.simulator import PlcSimulator

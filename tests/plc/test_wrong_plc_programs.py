@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from neverblink.bridge.instruments import instruments
-from neverblink.bridge.line_session import LineSession, LinkState
+from neverblink.bridge.line_session import LineSession
+from neverblink.bridge.line_status import LinkState
 from neverblink.plant import Line, Plc, SimulatedSource, Station, Timing
 from neverblink.plant import PlcTrigger as TriggerSettings
 from neverblink.simulation.plc.simulator import SimulatedLine, simulated

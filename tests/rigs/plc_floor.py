@@ -258,7 +258,7 @@ async def _broker(
         kafka = await stack.enter_async_context(LocalKafka())
         return kafka, kafka.bootstrap
     port = free_port(taken)
-    command = ("-m", "neverblink.brokers.development", "--port", str(port))
+    command = ("-m", "neverblink", "broker", "--port", str(port))
     broker = await stack.enter_async_context(SupervisedProcess("broker", command, folder))
     await broker.said("broker is ready")
     return broker, f"127.0.0.1:{port}"

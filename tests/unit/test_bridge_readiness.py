@@ -1,6 +1,6 @@
 """A refused line is named for as long as it is refused, however well the others do."""
 
-from neverblink.bridge.line_session import LinkState
+from neverblink.bridge.line_status import LinkState
 from neverblink.bridge.readiness import PATIENCE_S, REMIND_S, LineStanding, Readiness
 
 SERVED = LineStanding(LinkState.READY, "")

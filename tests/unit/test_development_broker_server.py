@@ -127,7 +127,7 @@ def test_as_a_program_it_says_when_it_is_ready_and_sigterm_ends_it_well() -> Non
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     program = subprocess.Popen(
-        [sys.executable, "-m", "neverblink.brokers.development", "--port", str(port)],
+        [sys.executable, "-m", "neverblink", "broker", "--port", str(port)],
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -140,14 +140,17 @@ def test_as_a_program_it_says_when_it_is_ready_and_sigterm_ends_it_well() -> Non
     program.stderr.close()
 
 
-def test_as_a_program_it_refuses_another_host_in_one_line() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "neverblink.brokers.development", "--host", "0.0.0.0"],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert "serves this machine only" in done.stderr
+def test_as_a_program_it_says_in_one_line_that_its_port_is_taken() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = subprocess.run(
+            [sys.executable, "-m", "neverblink", "broker", "--port", str(taken.getsockname()[1])],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    assert done.returncode == 2
+    told = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+    assert len(told) == 1 and "in use" in told[0]

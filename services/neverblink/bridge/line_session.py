@@ -5,13 +5,10 @@ A line knows nothing of the others, so that none takes another down.
 
 import asyncio
 import contextlib
-import random
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 
 from opentelemetry import trace as otel
 from opentelemetry.trace import SpanKind, StatusCode
@@ -19,17 +16,22 @@ from opentelemetry.trace import SpanKind, StatusCode
 from neverblink import telemetry
 from neverblink.bridge.gate_feedback import GateEvent, GateFeedback
 from neverblink.bridge.instruments import Instruments
+from neverblink.bridge.line_status import LineStatus, LinkState
+from neverblink.bridge.outcome_reports import as_reported, gate_report, nobody_spoke, span_attributes, told_report
 from neverblink.bridge.part_tracking import Effect, PartDecision, PartTracking, inherited
+from neverblink.bridge.plc_watch import PlcWatch
 from neverblink.bridge.profile import Look, Profile
 from neverblink.bridge.profiles import profile_of
 from neverblink.bridge.scheduler import Order, Scheduler, Told, Write
 from neverblink.bridge.write_budget import WriteBudget
-from neverblink.events import Actuation, Decision, GateAction, Outcome, Tracking, Verdict
-from neverblink.events.identity import actuation_id
+from neverblink.events import Actuation, Decision, Outcome, Verdict
 from neverblink.plant import Line
 from neverblink.plc.connection import PlcConnection, PlcError, PlcUnreachableError, connect
 from neverblink.plc.contract import PROFILES, Alarm, BridgeState
 from neverblink.plc.word import NUMBERS, parts_behind
+from neverblink.service_life import wait_or_stop
+from neverblink.service_life.back_off import BackOff
+from neverblink.service_life.scoped_tasks import Start, scoped_tasks
 
 Report = Callable[[Actuation, Mapping[str, str]], None]
 
@@ -39,33 +41,10 @@ LOOK_EVERY_S = 0.1  # GateRing holds 16 parts: enough for 160 parts a second
 TICK_S = 0.02
 STATE_TIMEOUT_S = 1.0
 DRAIN_S = 1.0
-DEGRADED_AFTER = 3
-ALARM_HOLD_S = 5.0
-PLC_HEARTBEAT_S = 2.0
 MEMORY = 4096
 # Where silence passes, a part triggered while we were away may be near the gate: when that was is not known.
 UNSEEN_TRIGGER_S = 0.3
 _AHEAD = NUMBERS // 2
-
-
-class LinkState(StrEnum):
-    """Where the line stands with its PLC."""
-
-    DOWN = "down"
-    CONNECTING = "connecting"
-    VALIDATING = "validating"
-    READY = "ready"
-    DEGRADED = "degraded"
-    REFUSED = "refused"
-
-
-@dataclass(slots=True)
-class _PlcPulse:
-    """The PLC's own heartbeat as we saw it."""
-
-    value: int | None = None
-    moved: float = 0.0
-    silent: bool = False
 
 
 class LineSession:
@@ -82,7 +61,6 @@ class LineSession:
         if line.plc is None:
             raise ValueError(f"line {line.name} has no PLC")
         self.line = line
-        self.state = LinkState.DOWN
         self.ready = asyncio.Event()
         self._plc = line.plc
         self._report = report
@@ -104,22 +82,23 @@ class LineSession:
         self._look_now = asyncio.Event()
         self._look: Look | None = None
         self._baseline: tuple[int, int] | None = None
-        self._pulse = _PlcPulse()
         self._began = clock()
         self._heartbeat = 0
-        self._troubled_in_a_row = 0
-        self._late_count = 0
-        self._late_last = 0
-        self._alarms: dict[Alarm, float] = {}
         self._untracked = 0
         self._known_epoch: int | None = None
         self._expiries: Mapping[str, datetime] = {}
-        self._last_sentence = ""
+        self._status = LineStatus(line.name, self._plc.endpoint, instruments, clock)
+        self._plc_watch = PlcWatch(line.name, instruments)
+
+    @property
+    def state(self) -> LinkState:
+        """Return where the line stands with its PLC."""
+        return self._status.state
 
     @property
     def sentence(self) -> str:
         """Return why the line is not served, as it was last told; empty while it is."""
-        return self._last_sentence
+        return self._status.sentence
 
     def succeed(self, told: Sequence[Actuation]) -> None:
         """Go on where another bridge ended: these parts have their outcome, oldest first; those behind them not."""
@@ -193,46 +172,42 @@ class LineSession:
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the line's session until `stop` is set, then tell the PLC that we stop."""
         ticking = asyncio.create_task(self._keep_time(), name=f"clock {self.line.name}")
-        back_off = MIN_BACK_OFF_S
+        back_off = BackOff(MIN_BACK_OFF_S, MAX_BACK_OFF_S)
         try:
             while not stop.is_set():
-                wait = back_off
-                back_off = min(back_off * 2, MAX_BACK_OFF_S)
+                asked_s: float | None = None
                 try:
-                    self._enter(LinkState.CONNECTING)
+                    self._status.enter(LinkState.CONNECTING)
                     async with connect(self._plc, f"bridge {self.line.name}") as connection:
-                        self._enter(LinkState.VALIDATING)
+                        self._status.enter(LinkState.VALIDATING)
                         self._expiries = connection.expiries
                         await self._serve(connection, await self._profile.open(connection), stop)
                 except PlcError as error:
                     refused = not isinstance(error, PlcUnreachableError)
-                    if not refused and self.state in (LinkState.READY, LinkState.DEGRADED):
-                        wait = back_off = MIN_BACK_OFF_S
-                    self._enter(LinkState.REFUSED if refused else LinkState.DOWN, str(error))
-                    wait = error.retry_s or wait
+                    if not refused and self._status.is_served:
+                        back_off.reset()
+                    self._status.enter(LinkState.REFUSED if refused else LinkState.DOWN, str(error))
+                    asked_s = error.retry_s
                 except Exception:  # noqa: BLE001
                     # The line's boundary: whatever went wrong here, the other lines go on, and this one
                     # begins again with a fresh session.
                     self._log.exception("the session broke", extra={"fields": self._about})
-                    self._enter(LinkState.DOWN, "the session broke unexpectedly")
-                    wait = MAX_BACK_OFF_S
-                if not stop.is_set():
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(wait * random.uniform(0.8, 1.2)):
-                            await stop.wait()
+                    self._status.enter(LinkState.DOWN, "the session broke unexpectedly")
+                    asked_s = MAX_BACK_OFF_S
+                await wait_or_stop(stop, back_off.next(asked_s))
         finally:
             ticking.cancel()
             self._scheduler.give_up("the bridge stops", self._clock())
             self._publish_outcomes()
             for decision in self._tracking.abandon():
                 self._tell_incomplete(decision, Outcome.FAILED, "the bridge stopped before the part was decided")
-            self._enter(LinkState.DOWN, "the bridge stops")
+            self._status.enter(LinkState.DOWN, "the bridge stops")
 
     async def _serve(self, connection: PlcConnection, table: Profile, stop: asyncio.Event) -> None:
         """Work on one session until it is lost (PlcUnreachableError) or `stop` is set."""
         self._take_look(await table.look(self._clock()))
         self._instruments.reconnects.add(1, self._about)
-        async with _tasks() as start:
+        async with scoped_tasks() as start:
             works = [
                 start(self._write_verdicts(table, start)),
                 start(self._beat(table)),
@@ -240,7 +215,7 @@ class LineSession:
             ]
             stopping, lost = start(stop.wait()), start(connection.lost.wait())
             try:
-                self._enter(LinkState.READY)
+                self._status.enter(LinkState.READY)
                 self.ready.set()
                 await asyncio.wait([*works, stopping, lost], return_when=asyncio.FIRST_COMPLETED)
                 for work in works:
@@ -271,7 +246,7 @@ class LineSession:
 
     # Verdicts go out.
 
-    async def _write_verdicts(self, table: Profile, start: "_Start") -> None:
+    async def _write_verdicts(self, table: Profile, start: Start) -> None:
         while True:
             self._wake.clear()
             now = self._clock()
@@ -312,7 +287,7 @@ class LineSession:
         due = time.monotonic()
         while True:
             self._heartbeat = (self._heartbeat + 1) % NUMBERS
-            status = self._status()
+            status = self._status.words()
             changed = {name: value for name, value in status.items() if written.get(name) != value}
             try:
                 async with asyncio.timeout(STATE_TIMEOUT_S):
@@ -323,20 +298,6 @@ class LineSession:
             # A late beat is not made up for: beats in a burst would tell the PLC nothing.
             due = max(due + period, time.monotonic())
             await asyncio.sleep(due - time.monotonic())
-
-    def _status(self) -> dict[str, int]:
-        now = self._clock()
-        self._alarms = {alarm: until for alarm, until in self._alarms.items() if until > now}
-        degraded = self.state is LinkState.DEGRADED
-        return {
-            "BridgeState": BridgeState.DEGRADED if degraded else BridgeState.READY,
-            "LateCount": self._late_count % NUMBERS,
-            "LateLastPart": self._late_last,
-            "AlarmWord": sum(self._alarms),
-        }
-
-    def _alarm(self, alarm: Alarm, hold_s: float = ALARM_HOLD_S) -> None:
-        self._alarms[alarm] = self._clock() + hold_s
 
     # What the PLC says.
 
@@ -366,12 +327,14 @@ class LineSession:
             self._tell_gate(event, now)
         if lost:
             self._instruments.gate_lost.add(lost, self._about)
-            self._alarm(Alarm.GATE_LOST)
+            self._status.alarm(Alarm.GATE_LOST)
             self._log.warning(
                 f"what the gate did with {lost} parts was overwritten before we read it",
                 extra={"fields": {**self._about, **look.counters}},
             )
-        self._watch_plc(look, before, now)
+        self._plc_watch.look(look, before, self._expiries, now)
+        self._instruments.waiting.set(self._scheduler.waiting, self._about)
+        self._instruments.budget.set(self._budget.seconds, self._about)
         self._wake.set()
 
     def _open_triggered(self, look: Look, before: Look | None) -> int:
@@ -391,29 +354,6 @@ class LineSession:
         self._known_epoch = epoch
         return known == epoch
 
-    def _watch_plc(self, look: Look, before: Look | None, now: float) -> None:
-        if look.plc_heartbeat != self._pulse.value:
-            if self._pulse.silent:
-                self._log.info("the PLC's program runs again", extra={"fields": self._about})
-            self._pulse = _PlcPulse(look.plc_heartbeat, now)
-        elif now - self._pulse.moved > PLC_HEARTBEAT_S and not self._pulse.silent:
-            self._pulse.silent = True
-            self._log.error(
-                f"PlcHb has not moved for {PLC_HEARTBEAT_S:g} s: the server answers and the PLC's program "
-                "does not run; the gate cannot be trusted",
-                extra={"fields": self._about},
-            )
-        if before is not None and look.stop_request != before.stop_request:
-            text = "the PLC asks for a stop" if look.stop_request else "the PLC's stop was reset"
-            self._log.warning(text, extra={"fields": {**self._about, **look.counters}})
-        for name, value in look.counters.items():
-            self._instruments.plc_counter.set(value, {**self._about, "counter": name})
-        for which, end in self._expiries.items():
-            left = (end.timestamp() - now) / 86400
-            self._instruments.certificate_left.set(left, {**self._about, "certificate": which})
-        self._instruments.waiting.set(self._scheduler.waiting, self._about)
-        self._instruments.budget.set(self._budget.seconds, self._about)
-
     # Outcomes are reported.
 
     async def _keep_time(self) -> None:
@@ -426,7 +366,7 @@ class LineSession:
                 for decision in self._tracking.expire(now + self._budget.seconds + TICK_S):
                     self._order(decision)
             for decision in self._tracking.expire(now):
-                self._tell_incomplete(decision, Outcome.LATE, _nobody_spoke(decision))
+                self._tell_incomplete(decision, Outcome.LATE, nobody_spoke(decision))
             self._scheduler.expire(now)
             self._publish_outcomes()
 
@@ -445,80 +385,34 @@ class LineSession:
         order = Order(decision.epoch, decision.number, decision.code, decision.deadline, now)
         self._tell(decision, Told(order, outcome, now, 0, why))
 
-    def _tell(self, decision: PartDecision, told: Told) -> None:
-        outcome, detail = told.outcome, told.detail
-        if outcome is not Outcome.CONFIRMED and decision.deadline < self._began:
-            outcome, detail = Outcome.UNKNOWN, "the verdict was due before this bridge started"
-        if decision.missing and detail is None:
-            detail = f"{_nobody_spoke(decision)}, so it was told as not good"
-        self._count_outcome(outcome, decision.number)
-        attributes = {**self._about, "decision": str(decision.decision), "outcome": str(outcome)}
+    def _tell(self, decision: PartDecision, settled: Told) -> None:
+        told = as_reported(decision, settled, self._began)
+        self._status.count(told.outcome, decision.number)
+        attributes = {**self._about, "decision": str(decision.decision), "outcome": str(told.outcome)}
         self._instruments.told.add(1, attributes)
-        slack = decision.deadline - told.at
-        if outcome is Outcome.CONFIRMED:
+        if told.outcome is Outcome.CONFIRMED:
             self._instruments.verdict_to_write.record(told.at - told.order.accepted, self._about)
-            self._instruments.slack.record(slack, self._about)
+            self._instruments.slack.record(decision.deadline - told.at, self._about)
         else:
-            fields = {"fields": {**self._about, "number": decision.number, "why": detail}}
+            fields = {"fields": {**self._about, "number": decision.number, "why": told.detail}}
             if self._silence_passes and decision.decision is not Decision.PASS:
-                self._log.error(f"part {decision.number} may pass the gate, and is not good: {outcome}", extra=fields)
+                self._log.error(
+                    f"part {decision.number} may pass the gate, and is not good: {told.outcome}", extra=fields
+                )
             else:
-                self._log.warning(f"part {decision.number} was not told: {outcome}", extra=fields)
-        self._report(
-            Actuation(
-                id=actuation_id(self.line.name, decision.epoch, decision.number, "told"),
-                line=self.line.name,
-                part=decision.part,
-                tracking=Tracking(epoch=decision.epoch, number=decision.number),
-                stage="told",
-                verdicts=decision.verdicts,
-                decision=decision.decision,
-                code=decision.code,
-                outcome=outcome,
-                at=_instant(told.at),
-                deadline=_instant(decision.deadline),
-                slack_ms=round(slack * 1000, 3),
-                trigger_to_told_ms=round((told.at - decision.triggered) * 1000, 3),
-                attempts=told.attempts,
-                detail=detail,
-            ),
-            self._span(decision, told, outcome, detail),
-        )
+                self._log.warning(f"part {decision.number} was not told: {told.outcome}", extra=fields)
+        self._report(told_report(self.line.name, decision, told), self._span(decision, told))
 
     def _tell_gate(self, event: GateEvent, now: float) -> None:
         decision = self._decisions.get((event.epoch, event.number))
         ours = decision is not None or self._is_ours(event)
-        released = decision is not None and decision.decision is Decision.PASS
-        incident = event.action is GateAction.PASSED and ours and not released
+        report = gate_report(self.line.name, event, decision, ours, now)
         self._instruments.gate.add(1, {**self._about, "action": str(event.reported)})
-        detail = None
-        if incident:
-            detail = "the gate passed a part that we did not pass: stop the line and check the PLC program"
+        if report.incident:
             self._instruments.incidents.add(1, self._about)
-            self._alarm(Alarm.INCIDENT, float("inf"))
-            self._log.error(detail, extra={"fields": {**self._about, "number": event.number}})
-        elif event.confirmed is False:
-            detail = f"the gate {event.action} the part, and the confirm sensor did not see it so"
-        elif not ours:
-            detail = "the part was triggered before this bridge started"
-        self._report(
-            Actuation(
-                id=actuation_id(self.line.name, event.epoch, event.number, "gate"),
-                line=self.line.name,
-                part=decision.part if decision else None,
-                tracking=Tracking(epoch=event.epoch, number=event.number),
-                stage="gate",
-                verdicts=decision.verdicts if decision else (),
-                decision=decision.decision if decision else None,
-                code=decision.code if decision else None,
-                gate=event.reported,
-                at=_instant(now),
-                deadline=_instant(decision.deadline) if decision else None,
-                incident=incident,
-                detail=detail,
-            ),
-            decision.trace if decision else {},
-        )
+            self._status.alarm(Alarm.INCIDENT, float("inf"))
+            self._log.error(report.detail, extra={"fields": {**self._about, "number": event.number}})
+        self._report(report, decision.trace if decision else {})
 
     def _is_ours(self, event: GateEvent) -> bool:
         """Return whether the part was triggered in our time, so that we would know a pass for it."""
@@ -532,89 +426,19 @@ class LineSession:
         if len(self._decisions) > MEMORY:
             self._decisions.popitem(last=False)
 
-    def _count_outcome(self, outcome: Outcome, number: int) -> None:
-        if outcome is Outcome.CONFIRMED:
-            self._troubled_in_a_row = 0
-            if self.state is LinkState.DEGRADED:
-                self._enter(LinkState.READY)
-            return
-        self._troubled_in_a_row += 1
-        self._late_count += 1
-        self._late_last = number
-        self._alarm({Outcome.LATE: Alarm.LATE, Outcome.UNKNOWN: Alarm.UNKNOWN}.get(outcome, Alarm.REFUSED_PART))
-        if self._troubled_in_a_row >= DEGRADED_AFTER and self.state is LinkState.READY:
-            self._enter(LinkState.DEGRADED, f"{self._troubled_in_a_row} parts in a row were not told in time")
-
     def _count_verdict(self, effect: str) -> None:
         self._instruments.verdicts.add(1, {**self._about, "effect": str(effect)})
 
-    def _span(self, decision: PartDecision, told: Told, outcome: Outcome, detail: str | None) -> Mapping[str, str]:
+    def _span(self, decision: PartDecision, told: Told) -> Mapping[str, str]:
         """Record the way from verdict to PLC in the part's trace; return the trace to go on with."""
         span = self._tracer.start_span(
             "tell plc",
             telemetry.remote_context(decision.trace),
             SpanKind.CLIENT,
-            {
-                "neverblink.line": self.line.name,
-                "neverblink.epoch": decision.epoch,
-                "neverblink.number": decision.number,
-                "neverblink.decision": str(decision.decision),
-                "neverblink.outcome": str(outcome),
-                "neverblink.attempts": told.attempts,
-                "neverblink.slack_s": decision.deadline - told.at,
-            },
+            span_attributes(self.line.name, decision, told),
             start_time=int(told.order.accepted * 1e9),
         )
-        if outcome is not Outcome.CONFIRMED:
-            span.set_status(StatusCode.ERROR, detail)
+        if told.outcome is not Outcome.CONFIRMED:
+            span.set_status(StatusCode.ERROR, told.detail)
         span.end(int(told.at * 1e9))
         return telemetry.trace_of_context(otel.set_span_in_context(span)) or decision.trace
-
-    def _enter(self, state: LinkState, sentence: str = "") -> None:
-        self.state = state
-        self._instruments.state.set(list(LinkState).index(state), self._about)
-        fields = {"fields": {**self._about, "link": str(state), "endpoint": self._plc.endpoint}}
-        if state in (LinkState.DOWN, LinkState.REFUSED, LinkState.DEGRADED):
-            if sentence != self._last_sentence:
-                self._log.warning(sentence, extra=fields)
-            self._last_sentence = sentence
-        elif state is LinkState.READY:
-            self._last_sentence = ""
-            self._log.info(f"{self.line.name} is ready", extra=fields)
-
-
-_Start = Callable[[Awaitable[object]], "asyncio.Future[object]"]
-
-
-@contextlib.asynccontextmanager
-async def _tasks() -> AsyncIterator[_Start]:
-    """Give a way to start tasks that all end with the block."""
-    running: set[asyncio.Future[object]] = set()
-
-    def ended(task: "asyncio.Future[object]") -> None:
-        running.discard(task)
-        # When the connection breaks, several end with the same error; the first is told, none is left unread.
-        if not task.cancelled():
-            task.exception()
-
-    def start(work: Awaitable[object]) -> "asyncio.Future[object]":
-        task = asyncio.ensure_future(work)
-        running.add(task)
-        task.add_done_callback(ended)
-        return task
-
-    try:
-        yield start
-    finally:
-        left = list(running)
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-
-
-def _nobody_spoke(decision: PartDecision) -> str:
-    return f"no verdict of {', '.join(decision.missing)} by the deadline"
-
-
-def _instant(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

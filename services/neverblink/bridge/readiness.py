@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from neverblink.bridge.line_session import LinkState
+from neverblink.bridge.line_status import LinkState
 
 PATIENCE_S = 3.0
 REMIND_S = 300.0

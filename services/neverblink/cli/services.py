@@ -250,10 +250,17 @@ def broker(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 9092,
 ) -> None:
     """Run the development broker: Kafka's protocol in memory, on loopback only. Never for a plant."""
-    from neverblink.brokers.development import run
+    from neverblink.brokers.development import DevelopmentBroker
+    from neverblink.service_life import ready, run_service
 
     telemetry.setup("broker", "development")
-    asyncio.run(run(port=port))
+
+    async def work(stop: asyncio.Event) -> None:
+        async with DevelopmentBroker(port=port) as started:
+            ready("broker", bootstrap=started.bootstrap)
+            await stop.wait()
+
+    asyncio.run(run_service("broker", work))
 
 
 @app.command("plc-sim")

@@ -18,6 +18,7 @@ from neverblink import __version__, telemetry
 from neverblink.errors import NeverblinkError
 from neverblink.events import DriftAlert, DriftReport
 from neverblink.plant import DriftWebhook
+from neverblink.service_life.back_off import BackOff
 
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
@@ -90,15 +91,14 @@ class Webhook:
                 self._waiting.task_done()
 
     async def _send(self, body: bytes) -> None:
-        pause = self._first_pause_s
+        back_off = BackOff(self._first_pause_s, _LONGEST_PAUSE_S)
         for attempt in range(1, self._settings.attempts + 1):
             fault = await asyncio.get_running_loop().run_in_executor(self._thread, self._attempt, body)
             if fault is None:
                 self._sent.add(1)
                 return
             if attempt < self._settings.attempts:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_S)
+                await asyncio.sleep(back_off.next())
         self._drop(f"{fault} in {self._settings.attempts} attempts")
 
     def _attempt(self, body: bytes) -> str | None:

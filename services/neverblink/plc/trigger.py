@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from neverblink.plc.connection import PlcConnection, PlcError, connect
 from neverblink.plc.contract import TRIGGER_NODES
 from neverblink.plc.validation import validate_nodes
 from neverblink.plc.word import NUMBERS, parts_behind
+from neverblink.service_life.back_off import BackOff
 
 MIN_BACK_OFF_S = 0.1
 MAX_BACK_OFF_S = 1.0
@@ -87,9 +87,10 @@ async def triggers(
     `on_state` hears `connected` once the baseline is known, or `away`, each with a sentence.
     """
     counter = PartCounter()
-    back_off = MIN_BACK_OFF_S
+    back_off = BackOff(MIN_BACK_OFF_S, MAX_BACK_OFF_S)
     tell = on_state or (lambda state, sentence: None)
     while True:
+        asked_s: float | None = None
         try:
             async with connect(plc, name) as connection:
                 await validate_nodes(connection, TRIGGER_NODES)
@@ -97,16 +98,14 @@ async def triggers(
                     async for trigger in session:
                         if trigger is None:
                             tell("connected", f"triggers come from {plc.endpoint}")
-                            back_off = MIN_BACK_OFF_S
+                            back_off.reset()
                         else:
                             yield trigger
             tell("away", f"the connection to {plc.endpoint} broke: {connection.lost_because or 'closed'}")
-            wait = back_off
         except PlcError as error:
             tell("away", str(error))
-            wait = error.retry_s or back_off
-        await asyncio.sleep(wait * random.uniform(0.8, 1.2))
-        back_off = min(back_off * 2, MAX_BACK_OFF_S)
+            asked_s = error.retry_s
+        await asyncio.sleep(back_off.next(asked_s))
 
 
 async def _session(

@@ -15,11 +15,11 @@ class BackOff:
         self._next_s = first_s
         self._random = random_ or random.Random()
 
-    def next(self) -> float:
-        """Return the seconds to wait now."""
+    def next(self, asked_s: float | None = None) -> float:
+        """Return the seconds to wait now: about `asked_s`, where the other side has said how long."""
         wait = self._next_s
         self._next_s = min(wait * 2, self._longest_s)
-        return wait * self._random.uniform(0.8, 1.2)
+        return (asked_s or wait) * self._random.uniform(0.8, 1.2)
 
     def reset(self) -> None:
         """Begin again: the last try worked."""

@@ -4,8 +4,7 @@ It is never for a plant. What it promises is proved by the contract tests that a
 """
 
 from neverblink.brokers.development.faults import Fault, Faults
-from neverblink.brokers.development.program import main, run
 from neverblink.brokers.development.protocol import Api, ErrorCode
 from neverblink.brokers.development.server import BrokerError, DevelopmentBroker, Limits
 
-__all__ = ["Api", "BrokerError", "DevelopmentBroker", "ErrorCode", "Fault", "Faults", "Limits", "main", "run"]
+__all__ = ["Api", "BrokerError", "DevelopmentBroker", "ErrorCode", "Fault", "Faults", "Limits"]
