@@ -1,4 +1,4 @@
-"""How tests are shared among workers, on which examples properties are tried, and the real servers tests share."""
+"""How tests are shared among workers, how properties are tried, what all measure, and the servers they share."""
 
 import os
 from collections.abc import Iterator
@@ -6,15 +6,19 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from opentelemetry import metrics
 
 from rigs.postgresql import PostgresqlServer, PostgresqlUnavailable
 from rigs.real_parts import without
+from rigs.registered_telemetry import RegisteredMeters, take_faults
 
 # The same examples on every run, and no clock decides: a test says the same twice. `python -m bench.properties` looks
 # for new ones, and what it finds becomes an @example.
 settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("random", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile(os.environ.get("NEVERBLINK_PROPERTIES", "same"))
+
+metrics.set_meter_provider(RegisteredMeters())
 
 _TESTS = Path(__file__).parent
 _LINES = {_TESTS / "broker": "kafka", _TESTS / "plc": "plc", _TESTS / "chaos": None}
@@ -51,3 +55,10 @@ def postgresql(request: pytest.FixtureRequest) -> str:
         return named
     server: PostgresqlServer = request.getfixturevalue("_postgresql_server")
     return server.new_database()
+
+
+@pytest.fixture(autouse=True)
+def _all_that_is_measured_is_registered() -> Iterator[None]:
+    yield
+    faults = take_faults()
+    assert not faults, "\n".join(faults)

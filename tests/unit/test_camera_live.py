@@ -60,6 +60,7 @@ def source_of(connect: Callable[[], Script], *, every: int | None = None, **sett
         LiveSettings(**{"max_age_ms": 100, "wait_ms": 200, **settings}),
         RAW,
         every_bound=every,
+        labels={"line": "line-1", "station": "top"},
         back_off=BackOff(0.01, 0.02),
     )
 

@@ -14,6 +14,7 @@ from camera_line import Wire, frame_of, line_of, verdict_of
 from pictures import number_of, numbered, video_file
 
 from neverblink.camera.backlog import Backlog
+from neverblink.camera.instruments import instruments
 from neverblink.camera.picture import Picture, SourceError, encoded
 from neverblink.camera.service import CameraNode
 from neverblink.camera.spool import Spool
@@ -339,7 +340,8 @@ async def test_a_kept_frame_is_not_sent_while_a_scorer_could_still_decide_otherw
         send=send,
         has_room=lambda: True,
         clock=lambda: moment[0],
-        labels={},
+        labels={"line": "line-1", "station": "top"},
+        measured=instruments(),
     )
     await backlog.open()
     frame = frame_of(1, at=now, left_s=30)
@@ -370,7 +372,8 @@ async def test_live_frames_go_before_kept_ones(tmp_path: Path) -> None:
         send=send,
         has_room=lambda: room[0],
         clock=lambda: datetime.now(UTC),
-        labels={},
+        labels={"line": "line-1", "station": "top"},
+        measured=instruments(),
     )
     await backlog.open()
     await backlog.keep(frame_of(1), {})

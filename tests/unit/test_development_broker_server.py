@@ -153,4 +153,5 @@ def test_as_a_program_it_says_in_one_line_that_its_port_is_taken() -> None:
         )
     assert done.returncode == 2
     told = [line for line in done.stderr.splitlines() if not line.startswith("{")]
-    assert len(told) == 1 and "in use" in told[0]
+    assert len(told) == 1
+    assert "in use" in told[0]

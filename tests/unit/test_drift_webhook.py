@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from neverblink.drift.instruments import instruments
 from neverblink.drift.webhook import Webhook, WebhookError
 from neverblink.events import DriftReport
 from neverblink.events.examples import examples
@@ -68,7 +69,7 @@ async def test_an_alert_is_posted_with_its_secret_and_again_when_it_was_refused(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     receiver.statuses = [503, 302]
-    async with Webhook(settings(receiver.url, tmp_path), first_pause_s=0.01) as webhook:
+    async with Webhook(settings(receiver.url, tmp_path), instruments(), first_pause_s=0.01) as webhook:
         webhook.post(REPORT, REPORT.alerts[0])
     assert [body["id"] for body in receiver.bodies] == [REPORT.alerts[0].id] * 3
     assert receiver.bodies[0]["line"] == REPORT.line
@@ -82,7 +83,7 @@ async def test_what_nobody_takes_is_dropped_and_told_without_address_or_secret(
 ) -> None:
     receiver.statuses = [500] * 2
     with caplog.at_level(logging.ERROR):
-        async with Webhook(settings(receiver.url, tmp_path, attempts=2), first_pause_s=0.01) as webhook:
+        async with Webhook(settings(receiver.url, tmp_path, attempts=2), instruments(), first_pause_s=0.01) as webhook:
             webhook.post(REPORT, REPORT.alerts[0])
     assert webhook.dropped == 1
     assert "not posted to the webhook at 127.0.0.1: it answered with status 500 in 2 attempts" in caplog.text
@@ -91,7 +92,7 @@ async def test_what_nobody_takes_is_dropped_and_told_without_address_or_secret(
 
 
 async def test_a_full_queue_drops_the_newest_and_the_stream_never_waits(tmp_path: Path) -> None:
-    webhook = Webhook(settings("http://127.0.0.1:9/", tmp_path, queue=2))
+    webhook = Webhook(settings("http://127.0.0.1:9/", tmp_path, queue=2), instruments())
     for _ in range(5):
         webhook.post(REPORT, REPORT.alerts[0])
     assert webhook.dropped == 3
@@ -101,4 +102,4 @@ async def test_a_full_queue_drops_the_newest_and_the_stream_never_waits(tmp_path
 def test_a_header_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     missing = DriftWebhook.model_validate({"url": "https://example.org/", "header_file": tmp_path / "none"})
     with pytest.raises(WebhookError, match="has no readable first line; write the value of Authorization there"):
-        Webhook(missing)
+        Webhook(missing, instruments())

@@ -35,6 +35,7 @@ from neverblink.scorer.deadline_batcher import DeadlineBatcher, LateError
 from neverblink.scorer.decode_pool import DecodePool
 from neverblink.scorer.emitter import Emitter
 from neverblink.scorer.fetcher import Fetcher
+from neverblink.scorer.instruments import instruments
 from neverblink.scorer.models import Model, Models
 from neverblink.scorer.pictures import kinds_of_evidence
 from neverblink.scorer.service import Scorer
@@ -304,7 +305,9 @@ async def test_evidence_that_cannot_be_sent_at_all_leaves_the_verdict_as_it_was_
         is_unsure=lambda _: False,
     )
     work, producer = replace(work_of(1), model=cast(Model, model)), Refusing(error, Evidence)
-    emitter = Emitter(cast(EventProducer, producer), scales={}, workers=1, clock=lambda: datetime.now(UTC))
+    emitter = Emitter(
+        cast(EventProducer, producer), scales={}, workers=1, clock=lambda: datetime.now(UTC), measured=instruments()
+    )
     await emitter.scored(work, NOTHING_FOUND)
     emitter.close()
     (told,) = producer.sent
@@ -330,7 +333,7 @@ async def test_a_frame_that_a_model_stumbles_over_costs_no_other_frame_its_score
         ]
 
     batcher: DeadlineBatcher[Work] = DeadlineBatcher(max_batch=4, max_queue_delay_s=0, clock=time.time)
-    compute = ComputeThread(batcher, score, clock=lambda: datetime.now(UTC))
+    compute = ComputeThread(batcher, score, instruments(), clock=lambda: datetime.now(UTC))
     work = [work_of(number) for number in range(4)]
     late = work_of(9, left_s=-1)
     for one in (*work, late):

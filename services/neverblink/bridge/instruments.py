@@ -57,23 +57,17 @@ def instruments() -> Instruments:
             explicit_bucket_boundaries_advisory=_WRITE_BOUNDS,
         ),
         told=meter.create_counter(
-            "neverblink.bridge.told",
-            unit="{part}",
-            description="Parts by decision and outcome of telling the PLC.",
+            "neverblink.bridge.told", unit="{part}", description="Parts by decision and outcome of telling the PLC."
         ),
         gate=meter.create_counter("neverblink.bridge.gate", unit="{part}", description="Parts by what the gate did."),
         verdicts=meter.create_counter(
             "neverblink.bridge.verdicts", unit="{verdict}", description="Verdicts by their effect."
         ),
         incidents=meter.create_counter(
-            "neverblink.bridge.incidents",
-            unit="{part}",
-            description="Parts that the PLC passed without our pass.",
+            "neverblink.bridge.incidents", unit="{part}", description="Parts that the PLC passed without our pass."
         ),
         gate_lost=meter.create_counter(
-            "neverblink.bridge.gate_lost",
-            unit="{part}",
-            description="Gate records overwritten before we read them.",
+            "neverblink.bridge.gate_lost", unit="{part}", description="Gate records overwritten before we read them."
         ),
         reconnects=meter.create_counter(
             "neverblink.bridge.connections", unit="{connection}", description="Sessions opened with PLCs."

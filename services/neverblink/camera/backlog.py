@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from neverblink import telemetry
+from neverblink.camera.instruments import Instruments
 from neverblink.camera.spool import Spool, Spooled, SpoolError
 from neverblink.events import Frame, Reason, Verdict
 from neverblink.kafka import KafkaError
@@ -43,6 +44,7 @@ class Backlog:
         has_room: Callable[[], bool],
         clock: Callable[[], datetime],
         labels: dict[str, str],
+        measured: Instruments,
     ) -> None:
         """`has_room` says whether no live frame waits: those go first."""
         self._spools: dict[str, Spool] = {"verdict": verdicts, "frame": frames}
@@ -59,11 +61,7 @@ class Backlog:
         # Disks block. One thread, so that a spool has one user at a time.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"spool-{name.replace('/', '-')}")
         self._log = telemetry.logger("camera")
-        meter = telemetry.meter("camera")
-        self._kept = meter.create_counter("neverblink.camera.spooled", unit="{event}")
-        self._sent = meter.create_counter("neverblink.camera.spool_sent", unit="{event}")
-        self._dropped = meter.create_counter("neverblink.camera.spool_dropped", unit="{event}")
-        self._waiting = meter.create_gauge("neverblink.camera.spool_waiting", unit="{event}")
+        self._measured = measured
 
     def __len__(self) -> int:
         return sum(len(spool) for spool in self._spools.values())
@@ -100,7 +98,7 @@ class Backlog:
             return
         finally:
             self._in_hand -= 1
-        self._kept.add(1, {**self._labels, "kind": kind})
+        self._measured.spooled.add(1, {**self._labels, "kind": kind})
         if displaced:
             self._drop(kind, displaced, f"the spool is full, and the {displaced} oldest {kind}s made room")
 
@@ -130,7 +128,7 @@ class Backlog:
                     f"{self._name}: the broker is back, and {len(self)} events wait", extra={"fields": self._labels}
                 )
             await self._forget(due)
-            self._sent.add(1, {**self._labels, "kind": kind})
+            self._measured.spool_sent.add(1, {**self._labels, "kind": kind})
 
     def close(self) -> None:
         """Let go of the thread; what is kept stays on disk."""
@@ -155,14 +153,14 @@ class Backlog:
         await self._on_disk(kind, lambda: self._spools[kind].remove(spooled))
 
     def _drop(self, kind: str, count: int, sentence: str) -> None:
-        self._dropped.add(count, {**self._labels, "kind": kind})
+        self._measured.spool_dropped.add(count, {**self._labels, "kind": kind})
         self._log.error(f"{self._name}: {sentence}", extra={"fields": {**self._labels, "dropped": count}})
 
     async def _on_disk(self, kind: str, work: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         finally:
-            self._waiting.set(len(self._spools[kind]), {**self._labels, "kind": kind})
+            self._measured.spool_waiting.set(len(self._spools[kind]), {**self._labels, "kind": kind})
 
 
 def _kind(event: Frame | Verdict) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neverblink import telemetry
+from neverblink.camera.instruments import instruments
 from neverblink.camera.learnt_limits import FEWEST, LearntLimits, learn
 from neverblink.camera.live import LiveSource
 from neverblink.camera.picture import SourceError
@@ -60,7 +61,10 @@ async def run(plant: Plant, names: Sequence[str] = ()) -> None:
         await producer.start()
         sweeping = asyncio.create_task(_sweep_objects(plant.storage))
         try:
-            nodes = [CameraNode(line, station, producer, plant.storage) for line, station in stations]
+            measured = instruments()
+            nodes = [
+                CameraNode(line, station, producer, plant.storage, measured=measured) for line, station in stations
+            ]
             async with asyncio.TaskGroup() as group:
                 for node in nodes:
                     group.create_task(node.run(stop))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neverblink import telemetry
+from neverblink.camera.instruments import Instruments, instruments
 from neverblink.camera.picture import Picture, SourceError, encoded
 from neverblink.camera.picture_counter import PictureCounter
 from neverblink.events import Reason
@@ -85,8 +86,12 @@ class LiveSource:
         every_bound: int | None = None,
         labels: dict[str, str] | None = None,
         back_off: BackOff | None = None,
+        measured: Instruments | None = None,
     ) -> None:
-        """`name` is the station's, for the thread and the log; `connect` opens the camera or raises SourceError."""
+        """`name` is the station's, for the thread and the log; `connect` opens the camera or raises SourceError.
+
+        The instruments `measured` are made where they are not given.
+        """
         self._name = name
         self._connect = connect
         self._max_age = timedelta(milliseconds=settings.max_age_ms)
@@ -111,11 +116,7 @@ class LiveSource:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._log = telemetry.logger("camera")
-        meter = telemetry.meter("camera")
-        self._pictures = meter.create_counter("neverblink.camera.pictures", unit="{picture}")
-        self._lost = meter.create_counter("neverblink.camera.pictures_lost", unit="{picture}")
-        self._disconnects = meter.create_counter("neverblink.camera.disconnects", unit="{disconnect}")
-        self._offset = meter.create_histogram("neverblink.camera.picture_offset", unit="s")
+        self._measured = measured or instruments()
 
     @property
     def connected(self) -> bool:
@@ -155,7 +156,7 @@ class LiveSource:
                 if self._ended or left <= 0:
                     raise SourceError(Reason.NO_IMAGE, self._why_none(at))
                 self._changed.wait(left)
-        self._offset.record((shot.at - at).total_seconds(), self._labels)
+        self._measured.picture_offset.record((shot.at - at).total_seconds(), self._labels)
         return encoded(shot.pixels, self._payload)
 
     def _nearest(self, at: datetime) -> Shot | None:
@@ -254,14 +255,14 @@ class LiveSource:
     def _arrived(self, shot: Shot) -> None:
         lost = self._counter.lost_before(shot.count)
         if lost:
-            self._lost.add(lost, {**self._labels, "where": "camera"})
+            self._measured.pictures_lost.add(lost, {**self._labels, "where": "camera"})
             self._gaps += 1
             if _is_power_of_two(self._gaps):
                 self._log.warning(
                     f"{self._name}: the camera counted {lost} pictures that did not arrive; gap {self._gaps} so far",
                     extra={"fields": self._labels},
                 )
-        self._pictures.add(1, self._labels)
+        self._measured.pictures.add(1, self._labels)
         dropped = 0
         with self._changed:
             if self._every_bound is None:
@@ -275,7 +276,7 @@ class LiveSource:
                     self._arrivals.appendleft(Arrival(next_.shot, oldest.lost + 1 + next_.lost))
             self._changed.notify_all()
         if dropped:
-            self._lost.add(dropped, {**self._labels, "where": "node"})
+            self._measured.pictures_lost.add(dropped, {**self._labels, "where": "node"})
             self._drops += 1
             if _is_power_of_two(self._drops):
                 self._log.warning(
@@ -290,7 +291,7 @@ class LiveSource:
             news = self._away != sentence
         if news:  # once, not at each try
             self._log.error(f"{self._name}: the camera is away: {sentence}", extra={"fields": self._labels})
-            self._disconnects.add(1, self._labels)
+            self._measured.disconnects.add(1, self._labels)
         self._tell(away=sentence)
 
     def _tell(self, *, away: str | None = None, ended: bool = False) -> None:

@@ -18,6 +18,7 @@ from neverblink.camera.backlog import Backlog
 from neverblink.camera.claim_check import ClaimCheck
 from neverblink.camera.frame_buffer import FrameBuffer
 from neverblink.camera.frozen import FrozenWatch
+from neverblink.camera.instruments import Instruments, instruments
 from neverblink.camera.live import LiveSource
 from neverblink.camera.picture import Picture, SourceError, encoded
 from neverblink.camera.sources import Source, open_source
@@ -48,15 +49,18 @@ class CameraNode:
         storage: Storage,
         *,
         source: Source | None = None,
+        measured: Instruments | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """`source` and the instruments `measured` are made where they are not given."""
         name = f"{line.name}/{station.name}"
         self._line = line
         self._station = station
         self._producer = producer
         self._claims = ClaimCheck(ObjectStore.of(storage), station.payload.max_inline_bytes, name)
         self._clock = clock
-        self._source = source or open_source(station, name)
+        self._measured = measured or instruments()
+        self._source = source or open_source(station, name, self._measured)
         self._frozen = FrozenWatch(station.quality.frozen_after)
         self._budget = timedelta(seconds=line.timing.budget_s)
         self._buffer = FrameBuffer(station.buffer_frames)
@@ -68,12 +72,8 @@ class CameraNode:
         self.listening = asyncio.Event()
         self._log = telemetry.logger("camera")
         self._tracer = telemetry.tracer("camera")
-        meter = telemetry.meter("camera")
         self._labels = {"line": line.name, "station": station.name}
         self._backlog = self._backlog_in(storage, name)
-        self._published = meter.create_counter("neverblink.camera.frames", unit="{frame}")
-        self._unscored = meter.create_counter("neverblink.camera.unscored", unit="{frame}")
-        self._to_publish = meter.create_histogram("neverblink.camera.trigger_to_published", unit="s")
         # One named thread grabs: the driver blocks, the loop never does.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"acquire-{line.name}-{station.name}")
 
@@ -94,6 +94,7 @@ class CameraNode:
             has_room=lambda: not len(self._buffer),
             clock=self._clock,
             labels=self._labels,
+            measured=self._measured,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -255,8 +256,8 @@ class CameraNode:
         self._backlog.broker_away = False
         self._traces.pop(frame.id, None)
         self._ended()
-        self._published.add(1, self._labels)
-        self._to_publish.record((self._clock() - frame.captured).total_seconds(), self._labels)
+        self._measured.published.add(1, self._labels)
+        self._measured.to_publish.record((self._clock() - frame.captured).total_seconds(), self._labels)
 
     async def _send_kept(self, event: Frame | Verdict, trace: Mapping[str, str]) -> None:
         """Send what the backlog has kept. A frame's deadline has passed: it is scored for statistics only."""
@@ -303,7 +304,7 @@ class CameraNode:
             deadline=deadline,
             late=now > deadline,
         )
-        self._unscored.add(1, {**self._labels, "reason": reason})
+        self._measured.unscored.add(1, {**self._labels, "reason": reason})
         self._log.warning(
             f"part {trigger.part} is not scored: {sentence}",
             extra={"fields": {**self._labels, "reason": reason}},

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from neverblink.camera.instruments import Instruments
 from neverblink.camera.live import LiveSource, Stream
 from neverblink.camera.picture import Picture, SourceError, encoded
 from neverblink.camera.video import FilePictures, FilePlayback, network_camera, v4l2_camera
@@ -97,7 +98,7 @@ class SimulatedCamera:
         """Nothing is held between two parts."""
 
 
-def open_source(station: Station, name: str = "") -> Source:
+def open_source(station: Station, name: str = "", measured: Instruments | None = None) -> Source:
     """Return the station's source; `name` is LINE/STATION, for logs. Raises PlantError when it cannot work.
 
     A camera that is away is no error here: it is asked for until it answers.
@@ -117,6 +118,7 @@ def open_source(station: Station, name: str = "") -> Source:
         station.payload,
         every_bound=station.buffer_frames if isinstance(station.trigger, HardwareTrigger) else None,
         labels={"line": line, "station": own or station.name},
+        measured=measured,
     )
 
 

@@ -1,6 +1,7 @@
 """Where an alert goes besides the topic: a log line, a counter, and the webhook when there is one."""
 
 from neverblink import telemetry
+from neverblink.drift.instruments import Instruments
 from neverblink.drift.webhook import Webhook
 from neverblink.events import AlertStage, DriftReport
 
@@ -8,18 +9,17 @@ from neverblink.events import AlertStage, DriftReport
 class AlertSink:
     """Tells what reports carry. After a crash an alert may be told once more, with the same id."""
 
-    def __init__(self, webhook: Webhook | None = None) -> None:
+    def __init__(self, measured: Instruments, webhook: Webhook | None = None) -> None:
+        self._measured = measured
         self._webhook = webhook
         self._log = telemetry.logger("drift")
-        self._told = telemetry.meter("drift").create_counter(
-            "neverblink.drift.alerts", unit="{alert}", description="Raised, escalated and cleared."
-        )
 
     def tell(self, report: DriftReport) -> None:
         """Tell each alert of a report; never waits."""
         for alert in report.alerts:
             place = {"line": report.line, "station": report.station}
-            self._told.add(1, {**place, "signal": alert.signal, "stage": alert.stage, "severity": alert.severity})
+            what = {"signal": alert.signal, "stage": alert.stage, "severity": alert.severity}
+            self._measured.alerts.add(1, {**place, **what})
             say = self._log.info if alert.stage is AlertStage.CLEARED else self._log.warning
             say(
                 f"drift of {report.line}/{report.station} {alert.stage}: {alert.change}. Likely {alert.cause}."

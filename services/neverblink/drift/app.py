@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -13,15 +13,15 @@ from zoneinfo import ZoneInfo
 import faust
 from faust.types import TP, EventT, FutureMessage
 from mode.utils.queues import FlowControlEvent
-from opentelemetry.metrics import CallbackOptions, Observation
 
 from neverblink import telemetry
 from neverblink.drift.alert_sink import AlertSink
 from neverblink.drift.changelog import TABLE, Layout, app_id
 from neverblink.drift.history import Calendar
+from neverblink.drift.instruments import Instruments, observe_states
 from neverblink.drift.stations import Stations
 from neverblink.drift.statistics import Windowing, event_time
-from neverblink.events import TOPICS, DriftReport, DriftState, EventError, Verdict
+from neverblink.events import TOPICS, DriftReport, EventError, Verdict
 from neverblink.kafka import DeadLetters, EventProducer, KafkaError, Record
 from neverblink.kafka.connection import connection_settings
 from neverblink.plant import DriftSettings, Kafka
@@ -88,6 +88,7 @@ class DriftApp:
         dead_letters: DeadLetters,
         store: Store,
         alerts: AlertSink,
+        measured: Instruments,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -96,10 +97,7 @@ class DriftApp:
         self._alerts = alerts
         self._clock = clock
         self._log = telemetry.logger("drift")
-        meter = telemetry.meter("drift")
-        self._taken = meter.create_counter("neverblink.drift.verdicts", unit="{verdict}", description="Counted.")
-        self._late = meter.create_counter("neverblink.drift.late", unit="{verdict}", description="Window closed.")
-        self._skipped = meter.create_counter("neverblink.drift.skipped", unit="{record}", description="Never arrived.")
+        self._measured = measured
         # A window that the timer closed is gone from the states at once and from the table with its partition's next
         # verdict: Faust lets only an event write. After a crash in between it is reported again with the same id.
         self._heard: dict[bytes, float] = {}
@@ -116,11 +114,7 @@ class DriftApp:
             self._table.get,
             limit_factor=settings.limit_factor,
         )
-        meter.create_observable_gauge(
-            "neverblink.drift.state",
-            [self._states_now],
-            description="What is said of a station: 0 learning, 1 steady, 2 watch, 3 act.",
-        )
+        observe_states(self._stations.states_now)
         verdicts = self.app.topic(
             self._topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
         )
@@ -165,7 +159,7 @@ class DriftApp:
         change = None
         expected = self._processed.get(record.partition, record.offset - 1) + 1
         if record.offset > expected:
-            self._skipped.add(record.offset - expected)
+            self._measured.skipped.add(record.offset - expected)
             self._log.error(f"records {expected} to {record.offset - 1} of partition {record.partition} never arrived")
         try:
             verdict, _ = record.read(Verdict)
@@ -188,8 +182,8 @@ class DriftApp:
             elif raw in self._table:
                 del self._table[raw]
         self._heard[taken.state] = self._clock()
-        self._taken.add(1, {"line": verdict.line})
-        self._late.add(taken.late, {"line": verdict.line})
+        self._measured.verdicts.add(1, {"line": verdict.line})
+        self._measured.late.add(taken.late, {"line": verdict.line})
         change: FutureMessage | None = self._table.newest
         return change
 
@@ -229,10 +223,6 @@ class DriftApp:
         self._stations.load(list(self._table), owned)
         self._heard = {raw: self._clock() for raw, _ in self._stations}
         self._stale = False
-
-    def _states_now(self, _: CallbackOptions) -> Iterator[Observation]:
-        for line, station, state in self._stations.states_now():
-            yield Observation(list(DriftState).index(state), {"line": line, "station": station})
 
     async def _partitions_moved(self, *_: object, **__: object) -> None:
         self._stale = True

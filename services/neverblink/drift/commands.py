@@ -9,6 +9,7 @@ from neverblink import telemetry
 from neverblink.drift.alert_sink import AlertSink
 from neverblink.drift.app import DriftApp, Store
 from neverblink.drift.changelog import DriftError, layout
+from neverblink.drift.instruments import Instruments, instruments
 from neverblink.drift.webhook import Webhook, WebhookError
 from neverblink.kafka import DeadLetters, EventProducer, ensure_topics
 from neverblink.plant import Plant
@@ -46,8 +47,9 @@ async def serve(plant: Plant, data_dir: Path | None, stop: asyncio.Event) -> Non
         await stack.enter_async_context(producer)
         store = Store(data_dir or Path(scratch), on_disk=data_dir is not None)
         letters = DeadLetters(producer, "drift")
-        sink = AlertSink(await _webhook(plant, stack))
-        drift = DriftApp(plant.kafka, plant.drift, found, producer, letters, store, sink)
+        measured = instruments()
+        sink = AlertSink(measured, await _webhook(plant, measured, stack))
+        drift = DriftApp(plant.kafka, plant.drift, found, producer, letters, store, sink, measured)
         try:
             await drift.app.start()
             if await _recovered(drift, stop):
@@ -58,11 +60,11 @@ async def serve(plant: Plant, data_dir: Path | None, stop: asyncio.Event) -> Non
                 await drift.app.stop()
 
 
-async def _webhook(plant: Plant, stack: contextlib.AsyncExitStack) -> Webhook | None:
+async def _webhook(plant: Plant, measured: Instruments, stack: contextlib.AsyncExitStack) -> Webhook | None:
     if plant.drift.webhook is None:
         return None
     try:
-        return await stack.enter_async_context(Webhook(plant.drift.webhook))
+        return await stack.enter_async_context(Webhook(plant.drift.webhook, measured))
     except WebhookError as error:
         raise DriftError(str(error)) from error
 

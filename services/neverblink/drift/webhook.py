@@ -15,6 +15,7 @@ from typing import Self
 import orjson
 
 from neverblink import __version__, telemetry
+from neverblink.drift.instruments import Instruments
 from neverblink.errors import NeverblinkError
 from neverblink.events import DriftAlert, DriftReport
 from neverblink.plant import DriftWebhook
@@ -42,8 +43,9 @@ class Webhook:
     Raises WebhookError when the header's file cannot be read.
     """
 
-    def __init__(self, settings: DriftWebhook, *, first_pause_s: float = _FIRST_PAUSE_S) -> None:
+    def __init__(self, settings: DriftWebhook, measured: Instruments, *, first_pause_s: float = _FIRST_PAUSE_S) -> None:
         self._settings = settings
+        self._measured = measured
         self._first_pause_s = first_pause_s
         self._headers = {"Content-Type": "application/json", "User-Agent": f"neverblink/{__version__}"}
         if settings.header_file is not None:
@@ -52,9 +54,6 @@ class Webhook:
         self._opener = urllib.request.build_opener(_NoRedirect)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="drift-webhook")
         self._log = telemetry.logger("drift")
-        meter = telemetry.meter("drift")
-        self._sent = meter.create_counter("neverblink.drift.webhook.sent", unit="{alert}", description="Accepted.")
-        self._lost = meter.create_counter("neverblink.drift.webhook.dropped", unit="{alert}", description="Not sent.")
         self.dropped = 0
 
     async def __aenter__(self) -> Self:
@@ -95,7 +94,7 @@ class Webhook:
         for attempt in range(1, self._settings.attempts + 1):
             fault = await asyncio.get_running_loop().run_in_executor(self._thread, self._attempt, body)
             if fault is None:
-                self._sent.add(1)
+                self._measured.webhook_sent.add(1)
                 return
             if attempt < self._settings.attempts:
                 await asyncio.sleep(back_off.next())
@@ -117,7 +116,7 @@ class Webhook:
 
     def _drop(self, why: str) -> None:
         self.dropped += 1
-        self._lost.add(1)
+        self._measured.webhook_dropped.add(1)
         self._log.error(f"an alert was not posted to the webhook at {self._settings.url.host}: {why}")
 
 

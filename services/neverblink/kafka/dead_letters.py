@@ -8,6 +8,7 @@ from neverblink import telemetry
 from neverblink.events import TOPICS, DeadLetter
 from neverblink.events.identity import derived_id
 from neverblink.kafka.consumer import Record
+from neverblink.kafka.instruments import set_aside
 from neverblink.kafka.producer import EventProducer
 
 # Room for the headers that describe the record.
@@ -22,9 +23,7 @@ class DeadLetters:
         self._producer = producer
         self._service = service
         self._log = telemetry.logger(service)
-        self._counter = telemetry.meter(service).create_counter(
-            "neverblink.dead_letters", unit="{record}", description="Records set aside as unreadable."
-        )
+        self._counter = set_aside(service)
 
     async def send(self, record: Record, why: str) -> None:
         """Write the record to the dead-letter topic and return when it is acknowledged."""

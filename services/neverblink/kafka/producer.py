@@ -27,6 +27,7 @@ from neverblink.kafka.connection import (
     connection_settings,
     explained,
 )
+from neverblink.kafka.instruments import acknowledged
 from neverblink.plant import Kafka
 
 # After these the producer id is spent: aiokafka refuses every further send until a new producer is made
@@ -70,9 +71,7 @@ class EventProducer:
         self._closed = False
         self._log = telemetry.logger("kafka")
         self._tracer = telemetry.tracer("kafka")
-        self._sent = telemetry.meter("kafka").create_counter(
-            "messaging.client.sent.messages", unit="{message}", description="Acknowledged records."
-        )
+        self._sent = acknowledged()
 
     async def start(self) -> None:
         """Connect. Raises KafkaError when no broker answers within ten seconds."""

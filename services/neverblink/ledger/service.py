@@ -17,6 +17,7 @@ from neverblink.kafka import (
     ensure_topics,
 )
 from neverblink.ledger.database import Database, LedgerError, UnkeepableError
+from neverblink.ledger.instruments import Instruments, instruments
 from neverblink.ledger.tables import KEPT
 from neverblink.plant import Plant
 from neverblink.service_life import ready, wait_or_stop
@@ -33,15 +34,19 @@ class Ledger:
     """
 
     def __init__(
-        self, database: Database, consumer: EventConsumer, dead_letters: DeadLetters, stop: asyncio.Event
+        self,
+        database: Database,
+        consumer: EventConsumer,
+        dead_letters: DeadLetters,
+        measured: Instruments,
+        stop: asyncio.Event,
     ) -> None:
         self._database = database
         self._consumer = consumer
         self._dead_letters = dead_letters
         self._stop = stop
         self._log = telemetry.logger("ledger")
-        meter = telemetry.meter("ledger")
-        self._kept = meter.create_counter("neverblink.ledger.kept", unit="{event}", description="New events.")
+        self._measured = measured
         # SQL blocks: it has one thread of its own, and one batch is in hand at any time.
         self._sql = ThreadPoolExecutor(1, thread_name_prefix="ledger-sql")
 
@@ -97,7 +102,7 @@ class Ledger:
                 if await wait_or_stop(self._stop, _RETRY_S):
                     return False
             else:
-                self._kept.add(new)
+                self._measured.kept.add(new)
                 return True
 
     async def _set_aside(self, record: Record, why: str) -> None:
@@ -124,7 +129,7 @@ async def serve(plant: Plant, stop: asyncio.Event) -> None:
             plant.kafka, *TOPICS_READ, client_id="neverblink-ledger", group=f"{plant.kafka.topic_prefix}-ledger"
         )
         async with producer, consumer:
-            ledger = Ledger(database, consumer, DeadLetters(producer, "ledger"), stop)
+            ledger = Ledger(database, consumer, DeadLetters(producer, "ledger"), instruments(), stop)
             ready("ledger", database=database.name)
             try:
                 await ledger.run()

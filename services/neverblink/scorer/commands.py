@@ -9,6 +9,7 @@ from neverblink import telemetry
 from neverblink.events import ModelSlots
 from neverblink.kafka import EventConsumer, EventProducer, LatestEvents, ensure_topics
 from neverblink.plant import Plant
+from neverblink.scorer.instruments import Instruments, instruments, observe_models
 from neverblink.scorer.models import Models
 from neverblink.scorer.service import Scorer
 from neverblink.scorer.slot_follower import READ_WITHIN_S, SlotFollower
@@ -27,7 +28,9 @@ async def run(plant: Plant, instance: str | None = None) -> None:
     async def main(stop: asyncio.Event) -> None:
         await ensure_topics(plant.kafka, _TOPICS)
         # Before joining: a member that holds partitions must be able to score at once.
-        async with followed_models(plant, client_id=f"scorer-{name}-models") as models:
+        measured = instruments()
+        async with followed_models(plant, measured, client_id=f"scorer-{name}-models") as models:
+            observe_models(models.faults, lambda: models.held_bytes)
             consumer = EventConsumer(
                 plant.kafka,
                 "frames",
@@ -43,7 +46,15 @@ async def run(plant: Plant, instance: str | None = None) -> None:
             )
             async with producer, consumer:
                 objects = ObjectStore.of(plant.storage)
-                scorer = Scorer(consumer, producer, models, plant.scorer, scales=plant.scales(), objects=objects)
+                scorer = Scorer(
+                    consumer,
+                    producer,
+                    models,
+                    plant.scorer,
+                    scales=plant.scales(),
+                    objects=objects,
+                    measured=measured,
+                )
                 ready("scorer", products=[product.name for product in plant.products])
                 await scorer.run(stop)
 
@@ -51,7 +62,9 @@ async def run(plant: Plant, instance: str | None = None) -> None:
 
 
 @contextlib.asynccontextmanager
-async def followed_models(plant: Plant, *, client_id: str) -> AsyncIterator[Models]:
+async def followed_models(
+    plant: Plant, measured: Instruments | None = None, *, client_id: str
+) -> AsyncIterator[Models]:
     """Load the models that the topic says are active, and follow its changes until the block is left.
 
     Raises KafkaError when the topic cannot be read, and ModelError when nothing can score.
@@ -61,7 +74,8 @@ async def followed_models(plant: Plant, *, client_id: str) -> AsyncIterator[Mode
     async with LatestEvents(plant.kafka, ModelSlots, client_id=client_id) as events:
         slots = dict(await events.to_the_end(READ_WITHIN_S))
         log.info("loading models", extra={"fields": {"stations_with_slots": len(slots)}})
-        models = await asyncio.to_thread(Models.load, plant, [event for event in slots.values() if event is not None])
+        wanted = [event for event in slots.values() if event is not None]
+        models = await asyncio.to_thread(Models.load, plant, wanted, measured)
         following = asyncio.create_task(SlotFollower(events, models).run(), name="models")
         try:
             yield models

@@ -11,6 +11,7 @@ from opentelemetry.trace import Link, SpanKind
 
 from neverblink import telemetry
 from neverblink.scorer.deadline_batcher import DeadlineBatcher, LateError
+from neverblink.scorer.instruments import Instruments
 from neverblink.scorer.models import Model
 from neverblink.scorer.work import Work
 from neverblink.vision.inspection import Inspection
@@ -22,16 +23,16 @@ Score = Callable[[Sequence[tuple[Model, Prepared]]], list[Inspection]]
 class ComputeThread:
     """Takes its batches itself, so that the next one never waits for the loop, which emits the last."""
 
-    def __init__(self, batcher: DeadlineBatcher[Work], score: Score, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, batcher: DeadlineBatcher[Work], score: Score, measured: Instruments, *, clock: Callable[[], datetime]
+    ) -> None:
         """`score` is called in this thread alone."""
         self._batcher = batcher
         self._score = score
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="compute")
         self._tracer = telemetry.tracer("scorer")
-        meter = telemetry.meter("scorer")
-        self._batch_size = meter.create_histogram("neverblink.scorer.batch_size", unit="{frame}")
-        self._batch_time = meter.create_histogram("neverblink.scorer.batch_time", unit="s")
+        self._measured = measured
 
     async def run(self) -> None:
         """Work until the batcher is closed. Each `scored` of the work taken ends in an inspection or in a fault."""
@@ -62,8 +63,8 @@ class ComputeThread:
             took = time.perf_counter() - began
         if not any(isinstance(one, Exception) for one in found):  # else the others were scored one by one
             self._batcher.learn(len(batch), took)
-        self._batch_size.record(len(batch))
-        self._batch_time.record(took)
+        self._measured.batch_size.record(len(batch))
+        self._measured.batch_time.record(took)
         scored = self._clock()
         for work in batch:
             work.times = work.times.model_copy(update={"batched": batched, "scored": scored})

@@ -8,9 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from opentelemetry.metrics import CallbackOptions, Observation
-
-from neverblink import telemetry
 from neverblink.events import Frame, Reason
 from neverblink.scorer.models import Model
 from neverblink.scorer.pixel_room import PixelRoom, pixel_bytes
@@ -62,7 +59,11 @@ class DecodePool:
         # When each station's last frame began, counted in frames; as many entries as there are stations.
         self._served: dict[str, int] = {}
         self._begun = 0
-        telemetry.meter("scorer").create_observable_gauge("neverblink.scorer.decoded_bytes", [self._observe], unit="By")
+
+    @property
+    def held_bytes(self) -> int:
+        """Return what the images in hand hold in memory."""
+        return self._room.bytes
 
     @asynccontextmanager
     async def prepared(self, frame: Frame, model: Model, *, deadline: float) -> AsyncIterator[Prepared]:
@@ -145,9 +146,6 @@ class DecodePool:
         self._begun += 1
         self._served[earliest.station] = self._begun
         return earliest
-
-    def _observe(self, _: CallbackOptions) -> list[Observation]:
-        return [Observation(self._room.bytes)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,6 +24,7 @@ from neverblink.events.evidence import EvidenceKind
 from neverblink.events.identity import derived_id, evidence_id
 from neverblink.kafka import DeadLetters, EventProducer, KafkaError, Record, RecordTooLargeError
 from neverblink.scorer import verdicts
+from neverblink.scorer.instruments import Instruments
 from neverblink.scorer.pictures import defects_of, evidence_pictures, kinds_of_evidence
 from neverblink.scorer.work import Arrival, Cause, Work
 from neverblink.vision.hybrid import Decision, decide
@@ -53,6 +54,7 @@ class Emitter:
         scales: Mapping[tuple[str, str], float],
         workers: int,
         clock: Callable[[], datetime],
+        measured: Instruments,
         passes_shown: float = 1.0,
     ) -> None:
         """`scales` are the mm per pixel of (line, station), where they are known; `passes_shown` the share of plain
@@ -66,11 +68,7 @@ class Emitter:
         # Apart from the decoding threads: a picture to look at must not keep the next part's image waiting.
         self._drawing = ThreadPoolExecutor(workers, thread_name_prefix="evidence")
         self._log = telemetry.logger("scorer")
-        meter = telemetry.meter("scorer")
-        self._evidence_lost = meter.create_counter("neverblink.scorer.evidence_lost", unit="{frame}")
-        self._verdicts = meter.create_counter("neverblink.scorer.verdicts", unit="{verdict}")
-        self._defects = meter.create_counter("neverblink.scorer.defects", unit="{defect}")
-        self._to_verdict = meter.create_histogram("neverblink.scorer.captured_to_verdict", unit="s")
+        self._measured = measured
 
     def close(self) -> None:
         """End the threads."""
@@ -90,13 +88,13 @@ class Emitter:
         await self._send(verdict, work.arrival)
         self._count(verdict.decision, frame, verdict.times)
         for defect in verdict.defects:
-            self._defects.add(1, {"line": frame.line, "station": frame.station, "type": defect.type})
+            self._measured.defects.add(1, {"line": frame.line, "station": frame.station, "type": defect.type})
         if not kinds:
             return
         try:
             await self._show(work, inspection, verdict, kinds)
         except Exception as error:  # noqa: BLE001 - the boundary: the verdict is told, and must not be told anew
-            self._evidence_lost.add(1, {"line": frame.line, "station": frame.station})
+            self._measured.evidence_lost.add(1, {"line": frame.line, "station": frame.station})
             self._log.error(f"part {frame.part} has its verdict, and its evidence cannot be had", exc_info=error)
 
     async def _show(self, work: Work, inspection: Inspection, verdict: Verdict, kinds: Sequence[EvidenceKind]) -> None:
@@ -206,6 +204,6 @@ class Emitter:
 
     def _count(self, decision: str, frame: Frame, times: Times) -> None:
         labels = {"line": frame.line, "station": frame.station, "decision": str(decision)}
-        self._verdicts.add(1, labels)
+        self._measured.verdicts.add(1, labels)
         if times.emitted is not None:
-            self._to_verdict.record((times.emitted - times.captured).total_seconds(), labels)
+            self._measured.to_verdict.record((times.emitted - times.captured).total_seconds(), labels)

@@ -1,16 +1,16 @@
 """The models of this scorer: which one scores each station's frames, which one in shadow, and how that changes."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from opentelemetry.metrics import CallbackOptions, Observation
 
 from neverblink import telemetry
 from neverblink.errors import NeverblinkError
 from neverblink.events import ModelSlots
 from neverblink.plant import Plant
+from neverblink.scorer.instruments import Instruments, instruments
 from neverblink.scorer.model_loader import Model, ModelLoader
 from neverblink.scorer.model_memory import Key
 from neverblink.vision.inspection import Inspection
@@ -58,7 +58,8 @@ class Models:
     `opened` blocks and belongs to the thread that loads, `score` to the one that computes, the rest to the loop.
     """
 
-    def __init__(self, plant: Plant, loader: ModelLoader | None = None) -> None:
+    def __init__(self, plant: Plant, loader: ModelLoader | None = None, measured: Instruments | None = None) -> None:
+        """`loader` and `measured` are made where they are not given."""
         self._plant = plant
         self._loader = loader or ModelLoader(plant)
         # Replaced as a whole, never changed: whoever looks sees all of a swap or nothing of it.
@@ -66,14 +67,10 @@ class Models:
             (line.name, station.name): StationModels(station.product) for line, station in plant.stations()
         }
         self._log = telemetry.logger("scorer")
-        meter = telemetry.meter("scorer")
-        self._swaps = meter.create_counter("neverblink.scorer.model_swaps", unit="{swap}")
-        self._faults = meter.create_counter("neverblink.scorer.model_faults", unit="{fault}")
-        meter.create_observable_gauge("neverblink.scorer.slots_in_fault", [self._observe_faults], unit="{slot}")
-        meter.create_observable_gauge("neverblink.scorer.model_memory", [self._observe_memory], unit="By")
+        self._measured = measured or instruments()
 
     @classmethod
-    def load(cls, plant: Plant, slots: Iterable[ModelSlots] = ()) -> "Models":
+    def load(cls, plant: Plant, slots: Iterable[ModelSlots] = (), measured: Instruments | None = None) -> "Models":
         """Open what every station needs and warm it up: what `slots` say, else the artifact that the plant file names.
 
         A station whose artifact is missing or broken has none, with an alarm: its parts are `no-model`. Blocks.
@@ -81,7 +78,7 @@ class Models:
         """
         if plant.scorer.threads:
             torch.set_num_threads(plant.scorer.threads)
-        models = cls(plant)
+        models = cls(plant, measured=measured)
         wanted = {(event.line, event.station): event for event in slots}
         for place in models.stations:
             models.put(place, models.opened(place, wanted.get(place)))
@@ -94,6 +91,15 @@ class Models:
     def stations(self) -> Mapping[Place, StationModels]:
         """Return what scores where, and what is wrong where."""
         return self._stations
+
+    @property
+    def held_bytes(self) -> int:
+        """Return what the loaded models hold in memory."""
+        return self._loader.memory.bytes
+
+    def faults(self) -> dict[Place, int]:
+        """Return how many slots of each station are in fault."""
+        return {place: len(found.faults) for place, found in self._stations.items()}
 
     def __getitem__(self, product: str) -> Model:
         for found in self._stations.values():
@@ -175,7 +181,7 @@ class Models:
         self._tell_swap(place, "shadow", before.shadow, found.shadow)
         goes_on = "has no model" if found.active is None else f"goes on with {_named(found.active)}"
         for fault in found.faults:
-            self._faults.add(1, {"line": place[0], "station": place[1]})
+            self._measured.faults.add(1, {"line": place[0], "station": place[1]})
             if fault not in before.faults:
                 self._log.error(f"{'/'.join(place)} {goes_on}: {fault}", extra={"fields": _fields(place, found)})
         if before.faults and not found.faults:
@@ -186,7 +192,7 @@ class Models:
     def _tell_swap(self, place: Place, name: SlotName, old: Model | None, new: Model | None) -> None:
         if _identity(old) == _identity(new):
             return
-        self._swaps.add(1, {"line": place[0], "station": place[1], "slot": name})
+        self._measured.swaps.add(1, {"line": place[0], "station": place[1], "slot": name})
         what = "no model" if new is None else _named(new)
         words = {"active": f"is scored by {what}", "shadow": f"is scored in shadow by {what}"}
         fields: dict[str, object] = {"line": place[0], "station": place[1], "slot": name}
@@ -194,13 +200,6 @@ class Models:
             if model is not None:
                 fields[f"{which}_digest"], fields[f"{which}_threshold"] = model.artifact.digest, model.threshold
         self._log.info(f"{'/'.join(place)} {words[name]}", extra={"fields": fields})
-
-    def _observe_faults(self, _: CallbackOptions) -> Iterator[Observation]:
-        for (line, station), found in self._stations.items():
-            yield Observation(len(found.faults), {"line": line, "station": station})
-
-    def _observe_memory(self, _: CallbackOptions) -> Iterator[Observation]:
-        yield Observation(self._loader.memory.bytes)
 
 
 def _named(model: Model) -> str:

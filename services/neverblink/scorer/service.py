@@ -24,6 +24,7 @@ from neverblink.scorer.deadline_batcher import DeadlineBatcher, LateError
 from neverblink.scorer.decode_pool import DecodePool
 from neverblink.scorer.emitter import Emitter
 from neverblink.scorer.fetcher import Fetcher
+from neverblink.scorer.instruments import Instruments, instruments, observe_decoded
 from neverblink.scorer.model_memory import MIB
 from neverblink.scorer.models import Model, Models
 from neverblink.scorer.spare_scoring import SpareScoring
@@ -59,9 +60,14 @@ class Scorer:
         *,
         scales: Mapping[tuple[str, str], float] | None = None,
         objects: ObjectStore | None = None,
+        measured: Instruments | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`scales` are the mm per pixel of (line, station), where they are known; `objects` has large images."""
+        """`scales` are the mm per pixel of (line, station), where they are known; `objects` has large images.
+
+        The instruments `measured` are made where they are not given.
+        """
+        self._measured = measured = measured or instruments()
         self._models = models
         self._clock = clock
         self._scores_late = settings.timeout_action == "delay"
@@ -77,21 +83,27 @@ class Scorer:
             max_queue_delay_s=settings.max_queue_delay_ms / 1000,
             clock=lambda: clock().timestamp(),
         )
-        self._compute = ComputeThread(self._batcher, models.score, clock=clock)
+        self._compute = ComputeThread(self._batcher, models.score, measured, clock=clock)
         self._emitter = Emitter(
-            producer, scales=scales or {}, workers=workers, clock=clock, passes_shown=settings.evidence_of_passes
+            producer,
+            scales=scales or {},
+            workers=workers,
+            clock=clock,
+            measured=measured,
+            passes_shown=settings.evidence_of_passes,
         )
         self._spare = SpareScoring(
             self._decode_pool,
             self._batcher,
             self._emitter,
+            measured,
             bound=max(settings.max_batch, settings.max_queue_size // 4),
             max_bytes=bound_bytes // 4,
         )
         self._committer = Committer(consumer, watermark)
         self._log = telemetry.logger("scorer")
-        self._given_up = telemetry.meter("scorer").create_counter("neverblink.scorer.given_up", unit="{record}")
         self._tracer = telemetry.tracer("scorer")
+        observe_decoded(lambda: self._decode_pool.held_bytes)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then finish and commit what is in hand."""
@@ -129,7 +141,7 @@ class Scorer:
             try:
                 await self._emitter.set_aside(record, f"no verdict could be sent: {error!r}")
             except Exception as fault:  # noqa: BLE001 - the boundary: the PLC's own default protects the part
-                self._given_up.add(1, {"topic": record.topic})
+                self._measured.given_up.add(1, {"topic": record.topic})
                 self._log.error("a record is given up", exc_info=fault, extra={"fields": _place_of(record)})
 
     async def _carry(self, record: Record) -> None:

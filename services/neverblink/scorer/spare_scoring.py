@@ -9,6 +9,7 @@ from neverblink import telemetry
 from neverblink.scorer.deadline_batcher import DeadlineBatcher
 from neverblink.scorer.decode_pool import DecodePool
 from neverblink.scorer.emitter import Emitter
+from neverblink.scorer.instruments import Instruments
 from neverblink.scorer.models import Model
 from neverblink.scorer.pixel_room import PixelRoom, pixel_bytes
 from neverblink.scorer.work import Arrival, Cause, Work
@@ -28,6 +29,7 @@ class SpareScoring:
         pool: DecodePool,
         batcher: DeadlineBatcher[Work],
         emitter: Emitter,
+        measured: Instruments,
         *,
         bound: int,
         max_bytes: int,
@@ -41,7 +43,7 @@ class SpareScoring:
         self._preparing = asyncio.Lock()
         self._in_hand: set[asyncio.Task[None]] = set()
         self._log = telemetry.logger("scorer")
-        self._left_out = telemetry.meter("scorer").create_counter("neverblink.scorer.not_scored_spare", unit="{frame}")
+        self._measured = measured
 
     def late(self, arrival: Arrival, model: Model, prepared: Prepared | None) -> None:
         """Score a frame that is told as late; one that is not `prepared` is decoded when no other waits for it."""
@@ -106,4 +108,4 @@ class SpareScoring:
 
     def _leave_out(self, arrival: Arrival, cause: Cause) -> None:
         labels = {"line": arrival.frame.line, "station": arrival.frame.station, "cause": cause}
-        self._left_out.add(1, labels)
+        self._measured.left_out.add(1, labels)

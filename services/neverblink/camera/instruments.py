@@ -1,0 +1,73 @@
+"""What the camera node measures, by OpenTelemetry's names and units."""
+
+from dataclasses import dataclass
+
+from opentelemetry.metrics import Counter, Histogram
+from opentelemetry.metrics import _Gauge as Gauge
+
+from neverblink import telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """A node's instruments; each record carries the attributes `line` and `station`."""
+
+    published: Counter
+    unscored: Counter
+    to_publish: Histogram
+    spooled: Counter
+    spool_sent: Counter
+    spool_dropped: Counter
+    spool_waiting: Gauge
+    pictures: Counter
+    pictures_lost: Counter
+    disconnects: Counter
+    picture_offset: Histogram
+
+
+def instruments() -> Instruments:
+    """Make the instruments on this process's meter."""
+    meter = telemetry.meter("camera")
+    return Instruments(
+        published=meter.create_counter(
+            "neverblink.camera.frames", unit="{frame}", description="Frames that Kafka has acknowledged."
+        ),
+        unscored=meter.create_counter(
+            "neverblink.camera.unscored", unit="{frame}", description="Parts without a frame, by reason."
+        ),
+        to_publish=meter.create_histogram(
+            "neverblink.camera.trigger_to_published",
+            unit="s",
+            description="From the trigger to the acknowledged frame.",
+        ),
+        spooled=meter.create_counter(
+            "neverblink.camera.spooled", unit="{event}", description="Events kept on disk until the broker is back."
+        ),
+        spool_sent=meter.create_counter(
+            "neverblink.camera.spool_sent", unit="{event}", description="Kept events that were sent afterwards."
+        ),
+        spool_dropped=meter.create_counter(
+            "neverblink.camera.spool_dropped",
+            unit="{event}",
+            description="Events that could not be kept, and are lost.",
+        ),
+        spool_waiting=meter.create_gauge(
+            "neverblink.camera.spool_waiting", unit="{event}", description="Kept events that wait to be sent."
+        ),
+        pictures=meter.create_counter(
+            "neverblink.camera.pictures", unit="{picture}", description="Pictures that a live camera sent."
+        ),
+        pictures_lost=meter.create_counter(
+            "neverblink.camera.pictures_lost",
+            unit="{picture}",
+            description="Pictures that the camera counted and nobody looked at.",
+        ),
+        disconnects=meter.create_counter(
+            "neverblink.camera.disconnects", unit="{disconnect}", description="Times that a live camera went away."
+        ),
+        picture_offset=meter.create_histogram(
+            "neverblink.camera.picture_offset",
+            unit="s",
+            description="From the trigger to the picture that its part got; negative where the picture came first.",
+        ),
+    )
