@@ -1,0 +1,17 @@
+"""Logs, traces and metrics: how a process sets them up, and how a room says what it does."""
+
+from neverblink.telemetry.logs import JsonLines, logger
+from neverblink.telemetry.setup import flush, meter, setup, tracer
+from neverblink.telemetry.trace_context import current_trace, remote_context, trace_of_context
+
+__all__ = [
+    "JsonLines",
+    "current_trace",
+    "flush",
+    "logger",
+    "meter",
+    "remote_context",
+    "setup",
+    "trace_of_context",
+    "tracer",
+]
