@@ -12,8 +12,8 @@ import orjson
 
 from neverblink.errors import NeverblinkError
 from neverblink.events import Event, EventError, Frame, Verdict, decode, encode
+from neverblink.storage.whole_file import PARTIAL, remove_partial, write_whole
 
-_PARTIAL = ".partial"
 _SUFFIX = ".event"
 _DIGEST_BYTES = 64
 # An event needs a source to be written; whoever sends it names its own.
@@ -61,10 +61,9 @@ class Spool:
         """Make the folder and find what an earlier run has left. Raises SpoolError when it cannot be written."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            for partial in self._folder.glob(f"*{_PARTIAL}"):
-                partial.unlink(missing_ok=True)
+            remove_partial(self._folder)
             found = [_Entry(path.name, path.stat().st_size) for path in sorted(self._folder.glob(f"*{_SUFFIX}"))]
-            probe = self._folder / f"probe{_PARTIAL}"
+            probe = self._folder / f"probe{PARTIAL}"
             probe.touch()
             probe.unlink()
         except OSError as error:
@@ -82,13 +81,9 @@ class Spool:
             self._remove(self._entries[0].file)
             dropped += 1
         name = f"{_millis(event.occurred):013d}-{event.id}{_SUFFIX}"
-        partial = self._folder / f"{name}{_PARTIAL}"
         try:
-            partial.write_bytes(content)
-            partial.replace(self._folder / name)
+            write_whole(self._folder / name, content)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
             raise SpoolError(f"the spool folder {self._folder} cannot be written: {error.strerror}") from error
         self._entries.append(_Entry(name, len(content)))
         self.bytes += len(content)

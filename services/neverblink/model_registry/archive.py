@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
+from neverblink.storage.whole_file import whole_file
 from neverblink.vision.artifact import Artifact, load_artifact
 from neverblink.vision.artifact_manifest import (
     MANIFEST,
@@ -31,23 +32,18 @@ def export_artifact(folder: Path, path: Path) -> Artifact:
     floats. Raises ArtifactError.
     """
     artifact = load_artifact(folder)
-    partial = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-            for name in artifact.files:
-                entry = zipfile.ZipInfo(f"{artifact.name}-{artifact.version}/{name}", _NO_TIME)
-                entry.create_system, entry.external_attr = 3, 0o644 << 16
-                with (folder / name).open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
-                    shutil.copyfileobj(source, target)
-        with tempfile.TemporaryDirectory(dir=path.parent) as place:
-            _unpack(partial, Path(place), path, artifact.digest)
-        partial.replace(path)
+        with whole_file(path) as partial:
+            with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+                for name in artifact.files:
+                    entry = zipfile.ZipInfo(f"{artifact.name}-{artifact.version}/{name}", _NO_TIME)
+                    entry.create_system, entry.external_attr = 3, 0o644 << 16
+                    with (folder / name).open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
+                        shutil.copyfileobj(source, target)
+            with tempfile.TemporaryDirectory(dir=path.parent) as place:
+                _unpack(partial, Path(place), path, artifact.digest)
     except OSError as error:
         raise ArtifactError(f"the archive {path} cannot be written: {error.strerror}") from error
-    finally:
-        if partial.is_file():
-            partial.unlink()
     return artifact
 
 

@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from neverblink.storage.whole_file import write_whole
+
 _log = logging.getLogger("neverblink.plc")
 
 
@@ -38,9 +40,9 @@ class SessionTicket:
         """
         try:
             state = json.loads(self.kept.read_text(encoding="utf-8"))
-            descriptor = os.open(self.kept, os.O_WRONLY | os.O_TRUNC)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump({**state, "saved_at": time.time()}, file)
+            content = json.dumps({**state, "saved_at": time.time()}).encode()
+            # Not forced to disk: other lines' verdicts must not wait for that.
+            write_whole(self.kept, content, mode=0o600, forced=False)
         except (OSError, ValueError, TypeError):
             return False
         return True

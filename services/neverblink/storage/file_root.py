@@ -1,13 +1,12 @@
 """A folder or an fsspec URL below which files are read and written, and nothing outside of it."""
 
-import contextlib
-import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
 from neverblink.errors import NeverblinkError
+from neverblink.storage.whole_file import whole_file, write_whole
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -60,13 +59,18 @@ class FileRoot:
         """Return the URL of a path of this place."""
         return str(self.filesystem.unstrip_protocol(path))
 
-    def write(self, path: str, source: bytes | Path) -> None:
+    def write(self, path: str, source: bytes | Path, *, forced: bool = True) -> None:
         """Write bytes, or what a local file holds. The file gets its name only when it is whole.
 
-        Object stores see to that by themselves. Raises what the file system raises.
+        Object stores see to that by themselves; on a disk nothing waits for it without `forced`. Raises what the file
+        system raises.
         """
-        if self.is_local:
-            _write_whole(Path(path), source)
+        if self.is_local and isinstance(source, Path):
+            with whole_file(Path(path), forced=forced) as partial:
+                shutil.copyfile(source, partial)
+        elif self.is_local:
+            assert isinstance(source, bytes)
+            write_whole(Path(path), source, forced=forced)
         elif isinstance(source, Path):
             self.filesystem.put_file(str(source), path)
         else:
@@ -76,21 +80,6 @@ class FileRoot:
 def shortened(error: Exception) -> str:
     """Return an error of a file system as a part of a sentence: stores answer with whole pages."""
     return f"{type(error).__name__}: {error}"[:500]
-
-
-def _write_whole(path: Path, source: bytes | Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        if isinstance(source, Path):
-            shutil.copyfile(source, partial)
-        else:
-            partial.write_bytes(source)
-        partial.replace(path)
-    except OSError:
-        with contextlib.suppress(FileNotFoundError):
-            partial.unlink()
-        raise
 
 
 def _protocols(filesystem: Any) -> tuple[str, ...]:

@@ -1,8 +1,6 @@
 """A fitted model as a folder: manifest.json and safetensors files, whose content is its identity."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from neverblink.storage.whole_file import write_whole_folder
 from neverblink.vision.artifact_manifest import (
     MANIFEST,
     MAX_MANIFEST_BYTES,
@@ -147,7 +146,7 @@ def save_artifact(
     sealed = Sealed(digest=artifact.digest, manifest=manifest).model_dump_json(indent=2)
     try:
         named = {PARTS[name]: file for name, file in files.items()}
-        _replace_folder(path, {MANIFEST: sealed.encode() + b"\n", TENSORS: content, **named})
+        write_whole_folder(path, {MANIFEST: sealed.encode() + b"\n", TENSORS: content, **named})
     except OSError as error:
         raise ArtifactError(f"the artifact {path} cannot be written: {error.strerror}") from error
     return artifact
@@ -371,25 +370,3 @@ def _read_bounded(path: Path, limit: int) -> bytes:
             return file.read(limit + 1)
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _replace_folder(path: Path, files: Mapping[str, bytes]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent))
-    try:
-        fresh.chmod(0o755)
-        for name, content in files.items():
-            with (fresh / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        if path.exists():
-            retired = fresh.with_suffix(".old")
-            path.rename(retired)
-            fresh.rename(path)
-            shutil.rmtree(retired)
-        else:
-            fresh.rename(path)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from neverblink.events import ArtifactRef, Decision
+from neverblink.storage.whole_file import whole_file
 from neverblink.trainer.datasets.inputs import InspectionError, Origin
 from neverblink.vision.quality import ImageQuality
 
@@ -228,10 +229,9 @@ class PartFiles:
             return
         file = self._folder / f"part-{len(self._files):08}.parquet"
         table = pa.Table.from_pylist([row.as_record() for row in self._waiting], schema=SCHEMA)
-        partial = file.with_suffix(".partial")
         try:
-            pq.write_table(table, partial, compression="zstd")
-            partial.replace(file)
+            with whole_file(file) as partial:
+                pq.write_table(table, partial, compression="zstd")
         except OSError as error:
             raise InspectionError(f"the rows cannot be written to {self._folder}: {error.strerror}") from error
         self._files.append(file)
@@ -244,12 +244,10 @@ class PartFiles:
         """
         self.flush()
         schema = SCHEMA.with_metadata({b"neverblink.inspection": about})
-        partial = path.with_name(f".{path.name}.partial")
         try:
-            with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+            with whole_file(path) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
                 for table in self._groups():
                     writer.write_table(table.replace_schema_metadata(schema.metadata), row_group_size=table.num_rows)
-            partial.replace(path)
             shutil.rmtree(self._folder)
         except OSError as error:
             raise InspectionError(f"the result cannot be written to {path}: {error.strerror}") from error

@@ -1,6 +1,5 @@
 """A training run in one file, to go on from where it was cut off: safetensors, the rest as JSON in its header."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn, optim
 
+from neverblink.storage.whole_file import write_whole
 from neverblink.vision.errors import VisionError, reason_of
 
 _HEADER = "run"
@@ -70,14 +70,8 @@ def save_run(path: Path, run: Run, network: nn.Module, optimiser: optim.Optimize
         {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()},
         metadata={_HEADER: header.model_dump_json()},
     )
-    fresh = path.with_name(f".{path.name}.new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with fresh.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
+        write_whole(path, content)
     except OSError as error:
         raise CheckpointError(f"the checkpoint {path} cannot be written: {error.strerror}") from error
 
