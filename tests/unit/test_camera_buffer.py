@@ -3,6 +3,8 @@
 import hashlib
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from neverblink.camera.frame_buffer import FrameBuffer
 from neverblink.camera.frozen import FrozenWatch
 from neverblink.events import Frame
@@ -54,3 +56,20 @@ def test_identical_pictures_in_a_row_are_a_frozen_camera() -> None:
 def test_the_frozen_check_can_be_switched_off() -> None:
     watch = FrozenWatch(None)
     assert not any(watch.is_frozen("a") for _ in range(100))
+
+
+@pytest.mark.parametrize("length", range(1, 13))
+def test_a_camera_that_shows_a_few_pictures_in_turn_is_frozen_after_the_third_turn(length: int) -> None:
+    watch = FrozenWatch(3, cycles=True)
+    told = [watch.frozen_cycle(f"old {number % length}") for number in range(5 * length)]
+    assert told == [0] * (3 * length - 1) + [length] * (2 * length + 1)
+
+
+def test_a_cycle_that_is_broken_must_come_three_times_again() -> None:
+    watch = FrozenWatch(3, cycles=True)
+    assert [watch.is_frozen(digest) for digest in "ababaxababab"] == [False] * 11 + [True]
+
+
+def test_a_recording_that_begins_again_is_not_frozen() -> None:
+    watch = FrozenWatch(3)
+    assert not any(watch.is_frozen(str(number % 4)) for number in range(40))

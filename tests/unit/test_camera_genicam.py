@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 
 from neverblink.camera.picture import SourceError
-from neverblink.camera.pixel_formats import KNOWN, from_pfnc
 from neverblink.camera.sources import open_source
+from neverblink.camera.streams.pixel_formats import KNOWN, from_pfnc
 from neverblink.camera.triggers import station_triggers
 from neverblink.events import Reason
 from neverblink.plant import GenicamSource, Line, Station
 
 genicam = pytest.importorskip("genicam", reason="the extra neverblink[genicam] is not installed")
 
-from neverblink.camera.genicam import GenicamCamera  # noqa: E402
+from neverblink.camera.streams.genicam import GenicamCamera  # noqa: E402
 
 VIKY = Path(genicam.__file__).parent / "viky.cti"
 
@@ -221,8 +221,8 @@ def test_colour_formats_come_back_as_rgb() -> None:
 
 
 def test_a_format_that_is_not_known_is_refused_with_those_that_are() -> None:
-    with pytest.raises(SourceError, match="the camera sends Mono12p; set the node PixelFormat to one of RGB8") as told:
-        from_pfnc(np.zeros(100, np.uint8), "Mono12p", 10, 10)
+    with pytest.raises(SourceError, match="the camera sends Mono1p; set the node PixelFormat to one of RGB8") as told:
+        from_pfnc(np.zeros(100, np.uint8), "Mono1p", 10, 10)
     assert told.value.reason is Reason.WRONG_TYPE
     assert "BayerRG12" in KNOWN
 

@@ -404,6 +404,20 @@ async def test_without_a_folder_for_its_spool_the_node_works_and_says_what_it_dr
     assert len(dropped) == 2  # the frame and its verdict
 
 
+@pytest.mark.parametrize(
+    ("shown", "frozen"),
+    [({"kind": "rtsp", "url": "rtsp://camera/"}, [6, 7, 8]), ({"kind": "folder", "path": "."}, [])],
+)
+async def test_a_live_camera_that_shows_two_pictures_in_turn_is_frozen_and_a_folder_that_begins_again_is_not(
+    shown: dict[str, object], frozen: list[int], tmp_path: Path
+) -> None:
+    wire, source = Wire(), Pictures(*(numbered(number % 2) for number in range(8)))
+    trigger = {"kind": "timer", "rate_per_s": 100, "parts": 8}
+    await finished(made(wire, tmp_path, source, shown=shown, trigger=trigger))
+    assert [(verdict.seq, verdict.reason) for verdict in wire.verdicts] == [(seq, Reason.FROZEN) for seq in frozen]
+    assert all("the same 2 pictures came 3 times" in (verdict.detail or "") for verdict in wire.verdicts)
+
+
 async def test_a_full_spool_counts_what_it_drops(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     wire = Wire()
     wire.there.clear()

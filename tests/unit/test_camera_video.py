@@ -16,7 +16,7 @@ from rtsp_camera import RtspCamera
 from neverblink.camera.live import LiveSource, StreamEndedError
 from neverblink.camera.picture import SourceError
 from neverblink.camera.sources import Source, open_source
-from neverblink.camera.video import FilePlayback, network_camera, v4l2_camera
+from neverblink.camera.streams.video import FilePlayback, network_camera, v4l2_camera
 from neverblink.plant import PlantError, RtspSource, Station, V4l2Source, VideoSource
 from neverblink.vision.decode import decode
 

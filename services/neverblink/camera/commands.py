@@ -161,7 +161,8 @@ def _fired(source: LiveSource) -> Iterator[NDArray[np.uint8]]:
         changed.clear()
         ended = source.ended
         while (arrival := source.take()) is not None:
-            yield arrival.shot.pixels
+            if arrival.shot.fault is None:
+                yield arrival.shot.pixels
         if ended:
             return
         if not changed.wait(_SILENT_S):

@@ -21,8 +21,11 @@ class Instruments:
     spool_waiting: Gauge
     pictures: Counter
     pictures_lost: Counter
+    pictures_damaged: Counter
+    pictures_repeated: Counter
     disconnects: Counter
     picture_offset: Histogram
+    picture_age: Histogram
 
 
 def instruments() -> Instruments:
@@ -62,6 +65,16 @@ def instruments() -> Instruments:
             unit="{picture}",
             description="Pictures that the camera counted and nobody looked at.",
         ),
+        pictures_damaged=meter.create_counter(
+            "neverblink.camera.pictures_damaged",
+            unit="{picture}",
+            description="Pictures that arrived in part, or were coded on top of one that did.",
+        ),
+        pictures_repeated=meter.create_counter(
+            "neverblink.camera.pictures_repeated",
+            unit="{picture}",
+            description="Old buffers that the driver delivered again.",
+        ),
         disconnects=meter.create_counter(
             "neverblink.camera.disconnects", unit="{disconnect}", description="Times that a live camera went away."
         ),
@@ -69,5 +82,10 @@ def instruments() -> Instruments:
             "neverblink.camera.picture_offset",
             unit="s",
             description="From the trigger to the picture that its part got; negative where the picture came first.",
+        ),
+        picture_age=meter.create_histogram(
+            "neverblink.camera.picture_age",
+            unit="s",
+            description="From the exposure of a picture to its arrival here, as well as the camera can tell.",
         ),
     )

@@ -33,11 +33,37 @@ _KEPT = 4
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A picture as the camera gave it: (H, W, 3) uint8 RGB or (H, W) uint8 grey; `count` is the camera's own."""
+    """A picture as the camera gave it: (H, W, 3) uint8 RGB or (H, W) uint8 grey.
+
+    `at` is when it was taken, as well as the stream can tell, and at most `unsure_s` seconds too late. `count` is the
+    camera's own counter and `taken_s` its own clock. `skipped` whole pictures before this one gave way to it.
+    `fault` says why the picture cannot be used; then it has no pixels.
+    """
 
     pixels: NDArray[np.uint8]
     at: datetime
     count: int | None = None
+    unsure_s: float = 0.0
+    taken_s: float | None = None
+    skipped: int = 0
+    fault: SourceError | None = None
+
+    @classmethod
+    def damaged(cls, at: datetime, sentence: str, *, count: int | None = None, taken_s: float | None = None) -> "Shot":
+        """Return what stands for a picture that arrived in part, or cannot be trusted."""
+        fault = SourceError(Reason.CORRUPT_IMAGE, sentence)
+        return cls(np.empty((0, 0), np.uint8), at, count, taken_s=taken_s, fault=fault)
+
+    @property
+    def earliest(self) -> datetime:
+        """The earliest instant at which the picture can have been taken."""
+        return self.at - timedelta(seconds=self.unsure_s) if self.unsure_s else self.at
+
+    def whole(self) -> NDArray[np.uint8]:
+        """Return the pixels. Raises SourceError when the picture cannot be used."""
+        if self.fault is not None:
+            raise self.fault
+        return self.pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +84,8 @@ class Stream(Protocol):
     def read(self, timeout_s: float) -> Shot | None:
         """Return the next picture, None when there was none for about `timeout_s`.
 
-        Raises SourceError when the camera is gone, StreamEndedError when a recording is through.
+        Raises SourceError when the camera is gone, StreamEndedError when a recording is through; one bad picture is a
+        Shot with a fault.
         """
         ...
 
@@ -101,8 +128,10 @@ class LiveSource:
         self._labels = labels or {}
         self._back_off = back_off or BackOff(_FIRST_WAIT_S, _LONGEST_WAIT_S)
         self._counter = PictureCounter()
+        self._latest: Shot | None = None  # the thread's
         self._gaps = 0
         self._drops = 0
+        self._repeats = 0
         self._close_calls = 0
         self._last_trigger: datetime | None = None
         self._changed = threading.Condition()
@@ -142,7 +171,8 @@ class LiveSource:
     def grab(self, number: int, at: datetime) -> Picture:
         """Return the picture nearest to the trigger at `at`, or wait for one. A picture serves one part only.
 
-        Raises SourceError when none arrived between `max_age_ms` before the trigger and `wait_ms` after it.
+        Raises SourceError when none was taken between `max_age_ms` before the trigger and `wait_ms` after it, and when
+        the nearest is damaged.
         """
         self.start()
         self._warn_of_close_triggers(at)
@@ -157,11 +187,11 @@ class LiveSource:
                     raise SourceError(Reason.NO_IMAGE, self._why_none(at))
                 self._changed.wait(left)
         self._measured.picture_offset.record((shot.at - at).total_seconds(), self._labels)
-        return encoded(shot.pixels, self._payload)
+        return encoded(shot.whole(), self._payload)
 
     def _nearest(self, at: datetime) -> Shot | None:
         """Take the part's picture out of those that are kept, and forget the older ones."""
-        own = [shot for shot in self._newest if at - self._max_age <= shot.at <= at + self._wait]
+        own = [shot for shot in self._newest if at - self._max_age <= shot.earliest and shot.at <= at + self._wait]
         if not own:
             return None
         nearest = min(own, key=lambda shot: abs(shot.at - at))
@@ -226,6 +256,7 @@ class LiveSource:
                 self._lose(repr(error))
             else:
                 self._counter.restart()
+                self._latest = None
                 self._log.info(f"{self._name}: the camera is connected", extra={"fields": self._labels})
                 self._tell(away="")
                 if self._read_until_lost(stream):
@@ -253,7 +284,9 @@ class LiveSource:
         return False
 
     def _arrived(self, shot: Shot) -> None:
-        lost = self._counter.lost_before(shot.count)
+        if self._is_repeated(shot):
+            return
+        lost = max(0, self._counter.lost_before(shot.count, uncounted=shot.fault is not None) - shot.skipped)
         if lost:
             self._measured.pictures_lost.add(lost, {**self._labels, "where": "camera"})
             self._gaps += 1
@@ -263,11 +296,14 @@ class LiveSource:
                     extra={"fields": self._labels},
                 )
         self._measured.pictures.add(1, self._labels)
+        if shot.fault is not None:
+            self._measured.pictures_damaged.add(1, self._labels)
+        self._measured.picture_age.record((now() - shot.earliest).total_seconds(), self._labels)
         dropped = 0
         with self._changed:
             if self._every_bound is None:
                 self._newest.append(shot)
-                self._newest_at = shot.at
+                self._newest_at = shot.earliest
             else:
                 self._arrivals.append(Arrival(shot, lost))
                 if len(self._arrivals) > self._every_bound:
@@ -285,6 +321,24 @@ class LiveSource:
                     extra={"fields": self._labels},
                 )
         self._observer()
+
+    def _is_repeated(self, shot: Shot) -> bool:
+        """Say whether the driver delivered an old buffer again: it is no part, and no other part's picture."""
+        before = self._latest
+        again = before is not None and shot.count is not None and before.count == shot.count
+        same = again and before is not None and np.array_equal(before.pixels, shot.pixels)
+        if shot.fault is not None or not self._counter.is_repeated(shot.count, shot.taken_s, same_pixels=same):
+            self._latest = shot
+            return False
+        self._measured.pictures_repeated.add(1, self._labels)
+        self._repeats += 1
+        if _is_power_of_two(self._repeats):
+            self._log.warning(
+                f"{self._name}: the driver delivered picture {shot.count} again; it is thrown away"
+                f" ({self._repeats} so far)",
+                extra={"fields": self._labels},
+            )
+        return True
 
     def _lose(self, sentence: str) -> None:
         with self._changed:

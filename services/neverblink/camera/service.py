@@ -27,7 +27,7 @@ from neverblink.camera.triggers import Trigger, station_triggers
 from neverblink.events import Decision, Frame, Quality, Reason, Times, Verdict
 from neverblink.events.identity import frame_id, verdict_id
 from neverblink.kafka import EventProducer, KafkaError
-from neverblink.plant import HardwareTrigger, Line, Station, Storage
+from neverblink.plant import HardwareTrigger, Line, LiveSettings, Station, Storage, VideoSource
 from neverblink.storage.frame_objects import ObjectError, ObjectStore
 from neverblink.vision.quality import ImageQuality, judge, judge_size, measure
 
@@ -61,7 +61,9 @@ class CameraNode:
         self._clock = clock
         self._measured = measured or instruments()
         self._source = source or open_source(station, name, self._measured)
-        self._frozen = FrozenWatch(station.quality.frozen_after)
+        # A folder or a recording that begins again shows the same pictures in turn, and rightly.
+        live = isinstance(station.source, LiveSettings) and not isinstance(station.source, VideoSource)
+        self._frozen = FrozenWatch(station.quality.frozen_after, cycles=live)
         self._budget = timedelta(seconds=line.timing.budget_s)
         self._buffer = FrameBuffer(station.buffer_frames)
         self._traces: dict[str, dict[str, str]] = {}
@@ -167,15 +169,17 @@ class CameraNode:
 
     def _acquire(self, trigger: Trigger) -> tuple[Picture, ImageQuality]:
         if trigger.shot is not None:
-            picture = encoded(trigger.shot.pixels, self._station.payload)
+            picture = encoded(trigger.shot.whole(), self._station.payload)
         else:
             picture = self._source.grab(trigger.number, trigger.at)
         return picture, measure(picture.pixels)
 
     def _fault(self, picture: Picture, quality: ImageQuality) -> tuple[Reason, str] | None:
-        if self._frozen.is_frozen(picture.sha256):
+        cycle = self._frozen.frozen_cycle(picture.sha256)
+        if cycle:
             count = self._station.quality.frozen_after
-            return Reason.FROZEN, f"the last {count} pictures are identical: the camera is frozen"
+            seen = f"last {count} pictures are identical" if cycle == 1 else f"same {cycle} pictures came {count} times"
+            return Reason.FROZEN, f"the {seen}: the camera is frozen"
         limits = self._station.quality
         if judge_size(picture.pixels, limits) is not None:
             height, width = picture.pixels.shape[:2]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neverblink.camera.instruments import Instruments
 from neverblink.camera.live import LiveSource, Stream
 from neverblink.camera.picture import Picture, SourceError, encoded
-from neverblink.camera.video import FilePictures, FilePlayback, network_camera, v4l2_camera
+from neverblink.camera.streams.video import FilePictures, FilePlayback, network_camera, v4l2_camera
 from neverblink.events import Reason
 from neverblink.plant import (
     FolderSource,
@@ -111,19 +111,20 @@ def open_source(station: Station, name: str = "", measured: Instruments | None =
     if isinstance(settings, VideoSource) and settings.pace == "per-part":
         return FilePictures(settings, station.payload)
     line, _, own = name.partition("/")
+    every = isinstance(station.trigger, HardwareTrigger)
     return LiveSource(
         name or station.name,
-        _connection(settings),
+        _connection(settings, every=every),
         settings,
         station.payload,
-        every_bound=station.buffer_frames if isinstance(station.trigger, HardwareTrigger) else None,
+        every_bound=station.buffer_frames if every else None,
         labels={"line": line, "station": own or station.name},
         measured=measured,
     )
 
 
-def _connection(settings: LiveSettings) -> Callable[[], Stream]:
-    """Return what connects to a camera that runs by itself. Raises PlantError."""
+def _connection(settings: LiveSettings, *, every: bool) -> Callable[[], Stream]:
+    """Return what connects to a camera that runs by itself; `every` picture is a part. Raises PlantError."""
     if isinstance(settings, VideoSource):
         video = settings
         if not video.path.is_file():
@@ -139,10 +140,10 @@ def _connection(settings: LiveSettings) -> Callable[[], Stream]:
     industrial = settings
     try:
         # Only a station with such a camera needs harvesters.
-        from neverblink.camera.genicam import GenicamCamera
+        from neverblink.camera.streams.genicam import GenicamCamera
     except ModuleNotFoundError as error:
         raise PlantError(f"a genicam source needs the package {error.name}: install neverblink[genicam]") from error
-    return lambda: GenicamCamera(industrial)
+    return lambda: GenicamCamera(industrial, newest=not every)
 
 
 def ordered_images(folder: Path, *, shuffle: bool, seed: int) -> list[Path]:

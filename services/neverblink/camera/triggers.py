@@ -106,9 +106,9 @@ async def _from_camera(
                 number += arrival.lost - told
             for _ in range(told):
                 number += 1
-                yield Trigger(f"{line.name}/{run}/{number}", number, arrival.shot.at, missed=_LOST)
+                yield Trigger(f"{line.name}/{run}/{number}", number, arrival.shot.earliest, missed=_LOST)
             number += 1
-            yield Trigger(f"{line.name}/{run}/{number}", number, arrival.shot.at, shot=arrival.shot)
+            yield Trigger(f"{line.name}/{run}/{number}", number, arrival.shot.earliest, shot=arrival.shot)
         if ended:
             return
         try:

@@ -1,0 +1,130 @@
+"""From the pixel formats of GenICam's PFNC to what we score."""
+
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from neverblink.camera.picture import SourceError
+from neverblink.events import Reason
+
+_BITS = {"8": 8, "10": 10, "12": 12, "14": 14, "16": 16}
+# "p" is PFNC's dense packing from the lowest bit on; "Packed" is GigE Vision 1.x's, two pixels in three bytes.
+_PACKED_BITS = {"10p": 10, "12p": 12, "10Packed": 10, "12Packed": 12}
+_COLOURS = {
+    "RGB8": None,
+    "BGR8": cv2.COLOR_BGR2RGB,
+    "RGBa8": cv2.COLOR_RGBA2RGB,
+    "BGRa8": cv2.COLOR_BGRA2RGB,
+    "YUV422_8": cv2.COLOR_YUV2RGB_YUYV,
+    "YUV422_8_UYVY": cv2.COLOR_YUV2RGB_UYVY,
+}
+_CHANNELS = {"RGB8": 3, "BGR8": 3, "RGBa8": 4, "BGRa8": 4, "YUV422_8": 2, "YUV422_8_UYVY": 2}
+# The two letters are the first two pixels of the first row, as in PFNC.
+_MOSAICS = {
+    "BayerRG": cv2.COLOR_BayerRGGB2RGB,
+    "BayerGR": cv2.COLOR_BayerGRBG2RGB,
+    "BayerGB": cv2.COLOR_BayerGBRG2RGB,
+    "BayerBG": cv2.COLOR_BayerBGGR2RGB,
+}
+_GREYS = {f"{kind}{bits}": (kind, bits) for kind in ("Mono", *_MOSAICS) for bits in (*_BITS, *_PACKED_BITS)}
+
+KNOWN = (*_COLOURS, *_GREYS)
+"""The pixel formats that `from_pfnc` takes."""
+
+
+def row_bytes(name: str, width: int) -> float:
+    """Return how many bytes a row takes; packed rows may end within one. Raises SourceError for a format not known."""
+    _check_known(name)
+    if name in _COLOURS:
+        return float(width * _CHANNELS[name])
+    _, bits = _GREYS[name]
+    if bits in _BITS:
+        return float(width if bits == "8" else 2 * width)
+    return width * (1.5 if bits.endswith("Packed") else _PACKED_BITS[bits] / 8)
+
+
+def image_bytes(name: str, width: int, height: int) -> int:
+    """Return how many bytes an image without padding takes. Raises SourceError for a format not known."""
+    return math.ceil(row_bytes(name, width) * height)
+
+
+def from_pfnc(data: NDArray[np.uint8] | NDArray[np.uint16], name: str, width: int, height: int) -> NDArray[np.uint8]:
+    """Return a camera's flat pixels as a new array, (H, W) uint8 for Mono formats and (H, W, 3) uint8 RGB for others.
+
+    `data` is flat: bytes as the camera sent them, or uint16 values of a format of 10 to 16 bits that is not packed.
+    More than eight bits keep their upper eight. Raises SourceError for a format or a size that is not as stated, and
+    for values beyond the format's bits: a camera that aligns them to the left would show nothing but white.
+    """
+    _check_known(name)
+    if name in _COLOURS:
+        channels = _CHANNELS[name]
+        _check_size(data.size, width * height * channels, name, width, height)
+        shaped = data.reshape(height, width, channels)
+        code = _COLOURS[name]
+        return np.array(shaped if code is None else cv2.cvtColor(shaped, code), dtype=np.uint8)
+    kind, packing = _GREYS[name]
+    values: NDArray[Any]
+    if packing in _PACKED_BITS:
+        _check_size(data.size, image_bytes(name, width, height), name, width, height)
+        bits = _PACKED_BITS[packing]
+        values = _unpacked(np.asarray(data, dtype=np.uint8), packing, width * height)
+    else:
+        bits = _BITS[packing]
+        values = (
+            np.asarray(data).view(np.dtype("<u2"))
+            if bits > 8 and data.dtype == np.uint8 and data.size % 2 == 0
+            else data
+        )
+        _check_size(values.size, width * height, name, width, height)
+    flat = values.reshape(height, width)
+    if 8 < bits < 16 and int(flat.max()) >> bits:
+        raise SourceError(
+            Reason.WRONG_TYPE,
+            f"the camera states {name} and sends values up to {int(flat.max())}, more than {bits} bits hold: does it"
+            " align them to the left?",
+        )
+    eight = flat if bits == 8 else (flat >> (bits - 8)).astype(np.uint8)
+    if kind == "Mono":
+        return np.array(eight, dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(np.asarray(eight, dtype=np.uint8), _MOSAICS[kind]), dtype=np.uint8)
+
+
+def _unpacked(data: NDArray[np.uint8], packing: str, pixels: int) -> NDArray[np.uint16]:
+    """Return `pixels` values of 10 or 12 bits."""
+    pixels_a_group, bytes_a_group = (4, 5) if packing == "10p" else (2, 3)
+    groups = -(-pixels // pixels_a_group)
+    whole = data
+    if data.size < groups * bytes_a_group:  # the last group is not full
+        whole = np.zeros(groups * bytes_a_group, np.uint8)
+        whole[: data.size] = data
+    b = whole.reshape(groups, bytes_a_group).astype(np.uint16)
+    out = np.empty((groups, pixels_a_group), np.uint16)
+    if packing == "10p":
+        for pixel in range(4):
+            out[:, pixel] = (b[:, pixel] >> 2 * pixel) | (b[:, pixel + 1] & ((4 << 2 * pixel) - 1)) << (8 - 2 * pixel)
+    elif packing == "12p":
+        out[:, 0] = b[:, 0] | (b[:, 1] & 0xF) << 8
+        out[:, 1] = b[:, 1] >> 4 | b[:, 2] << 4
+    else:  # the middle byte holds the lowest bits of both
+        low = _PACKED_BITS[packing] - 8
+        mask = (1 << low) - 1
+        out[:, 0] = b[:, 0] << low | b[:, 1] & mask
+        out[:, 1] = b[:, 2] << low | b[:, 1] >> 4 & mask
+    return out.reshape(-1)[:pixels]
+
+
+def _check_known(name: str) -> None:
+    if name not in KNOWN:
+        raise SourceError(
+            Reason.WRONG_TYPE, f"the camera sends {name}; set the node PixelFormat to one of {', '.join(KNOWN)}"
+        )
+
+
+def _check_size(values: int, expected: int, name: str, width: int, height: int) -> None:
+    if values != expected or values < 1:
+        raise SourceError(
+            Reason.CORRUPT_IMAGE, f"the camera states {width} × {height} pixels of {name} and sends {values} values"
+        )
