@@ -121,7 +121,7 @@ def test_no_bytes_raise_anything_but_an_image_error(start: bytes, rest: bytes) -
 def test_a_text_file_named_png_is_told_by_its_path(tmp_path: Path) -> None:
     path = tmp_path / "part.png"
     path.write_text("not a picture")
-    with pytest.raises(ImageError, match=r"part\.png: not a PNG, JPEG or BMP image") as refused:
+    with pytest.raises(ImageError, match=r"part\.png: not a PNG, JPEG, TIFF, WebP or BMP image") as refused:
         read_image(path)
     assert refused.value.reason == "wrong-type"
     with pytest.raises(ImageError, match=r"gone\.png cannot be read"):

@@ -1,201 +1,205 @@
-"""Image bytes to pixels, with limits that hold before anything is allocated."""
+"""Image bytes to pixels: whole or refused, upright, eight bits, with limits that hold before anything is allocated."""
 
-import re
 import struct
-import zlib
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from neverblink.vision.errors import VisionError
+from neverblink.vision.pictures import bmp, jpeg, png, tiff, webp
+from neverblink.vision.pictures.depth import Depth, scaled, suggested_depth
+from neverblink.vision.pictures.faults import (
+    MAX_BYTES,
+    MAX_PIXELS,
+    ImageError,
+    ImageFault,
+    check_size,
+    corrupt,
+    unsupported,
+)
+from neverblink.vision.pictures.orientation import upright
+from neverblink.vision.pictures.raw import RAW_TYPE, is_raw, raw_content_type, read_raw
+from neverblink.vision.pictures.stored import Header, Values
+from neverblink.vision.pictures.tiff_layout import is_tiff
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "RAW_TYPE",
+    "SUFFIXES",
+    "Depth",
+    "Image",
+    "ImageError",
+    "ImageFault",
+    "Values",
+    "decode",
+    "decode_values",
+    "image_size",
+    "raw_content_type",
+    "read_image",
+    "read_values",
+    "scaled",
+    "suggested_depth",
+]
 
 Image = npt.NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
 
-ImageFault = Literal["no-image", "wrong-type", "corrupt-image", "image-too-large"]
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 
-MAX_PIXELS = 64_000_000
-"""An 8000 × 8000 line-scan image; decoded it takes 192 MB."""
-
-MAX_BYTES = 256 * 1024 * 1024
-"""No camera image is larger on disk; a larger file is not read."""
-
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp"})
-
-RAW_TYPE = "image/x-raw"
-"""Content type of uncompressed rows, with `format` (`rgb8` or `grey8`), `width` and `height` as parameters."""
-
-_RAW_CHANNELS = {"rgb8": 3, "grey8": 1}
-_RAW_PARAMETER = re.compile(r"\s*([a-z]+)\s*=\s*\"?([a-z0-9]+)\"?\s*")
-
-_PNG = b"\x89PNG\r\n\x1a\n"
-# Start-of-frame markers of JPEG: C0..CF without DHT (C4), JPG (C8) and DAC (CC).
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
-_EOI_SEARCH = 64 * 1024
-
-
-class ImageError(VisionError):
-    """Bytes that are no usable image; `reason` is the word a verdict carries."""
-
-    def __init__(self, reason: ImageFault, message: str) -> None:
-        super().__init__(message)
-        self.reason: ImageFault = reason
+_KINDS = "PNG, JPEG, TIFF, WebP or BMP"
+_JPEG = b"\xff\xd8\xff"
+_GIFS = (b"GIF87a", b"GIF89a")
+_SIXTEEN = 16
 
 
 def decode(
-    data: bytes | bytearray | memoryview, *, content_type: str | None = None, max_pixels: int = MAX_PIXELS
+    data: bytes | bytearray | memoryview,
+    *,
+    content_type: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    depth: int | None = None,
 ) -> Image:
-    """Decode a PNG, JPEG or BMP into (H, W, 3) uint8 RGB; grey becomes three equal channels.
+    """Decode a PNG, JPEG, TIFF, WebP or BMP into (H, W, 3) uint8 RGB; grey becomes three equal channels, alpha goes.
 
     A `content_type` of `RAW_TYPE` says that the bytes are rows of pixels; no other one is believed, the bytes say it.
-    The size is read from the header first, so an image above `max_pixels` is refused without allocating it.
-    Truncated files are refused, not half decoded. Orientation tags are ignored: the sensor's rows stay rows.
+    The size is read from the header first, so an image above `max_pixels` is refused without allocating it. A damaged
+    file is refused and not half decoded, as far as its format lets anyone know. The picture is turned as its EXIF
+    orientation says. Values of 16 bits are scaled by the `depth` that is stated for them, and refused without one.
     Raises ImageError.
     """
     data = bytes(data)
-    if content_type is not None and content_type.partition(";")[0].strip() == RAW_TYPE:
-        return _raw_pixels(data, content_type, max_pixels)
-    width, height = image_size(data)
-    if width * height > max_pixels:
-        raise ImageError(
-            "image-too-large",
-            f"the image has {width} × {height} pixels, more than the {max_pixels} that are allowed",
-        )
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:
-        raise ImageError("corrupt-image", f"the image cannot be decoded: {error.err}") from error
-    if pixels is None:
-        raise ImageError("corrupt-image", "the image's header is right but its pixels cannot be decoded")
-    if pixels.shape[:2] != (height, width):
-        raise ImageError(
-            "corrupt-image",
-            f"the header promises {width} × {height} pixels, the decoder finds {pixels.shape[1]} × {pixels.shape[0]}",
-        )
-    return np.ascontiguousarray(pixels, dtype=np.uint8)
+    if content_type is not None and is_raw(content_type):
+        values, stated = read_raw(data, content_type, max_pixels)
+        return _as_rgb(scaled(values, stated or depth))
+    return _as_rgb(scaled(_values(data, max_pixels, colour=True), depth))
 
 
-def raw_content_type(image: npt.NDArray[np.uint8]) -> str:
-    """Return the content type of an (H, W, 3) RGB or (H, W) grey uint8 image that travels as its bare rows."""
-    height, width = image.shape[:2]
-    return f"{RAW_TYPE}; format={'grey8' if image.ndim == 2 else 'rgb8'}; width={width}; height={height}"
+def decode_values(data: bytes | bytearray | memoryview, *, max_pixels: int = MAX_PIXELS) -> Values:
+    """Decode as `decode` does and keep what is stored: (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA, uint8 or uint16.
+
+    For masks, whose values mean something; a palette's colours take the place of its indices. Raises ImageError.
+    """
+    return _values(bytes(data), max_pixels, colour=False)
 
 
-def _raw_pixels(data: bytes, content_type: str, max_pixels: int) -> Image:
-    stated = dict(_RAW_PARAMETER.findall(content_type))
-    channels = _RAW_CHANNELS.get(stated.get("format", ""))
-    size = [int(stated.get(name, "")) if stated.get(name, "").isdecimal() else 0 for name in ("width", "height")]
-    width, height = size
-    if channels is None or not 0 < width <= max_pixels or not 0 < height <= max_pixels:
-        raise ImageError("corrupt-image", f"the content type {content_type!r} says no size and format of raw pixels")
-    if width * height > max_pixels:
-        raise ImageError(
-            "image-too-large",
-            f"the image has {width} × {height} pixels, more than the {max_pixels} that are allowed",
-        )
-    if len(data) != width * height * channels:
-        raise ImageError(
-            "corrupt-image",
-            f"{width} × {height} raw pixels take {width * height * channels} bytes, and there are {len(data)}",
-        )
-    pixels = np.frombuffer(data, np.uint8).reshape(height, width, channels)
-    return pixels.copy() if channels == 3 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
-
-
-def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image:
+def read_image(path: Path, *, max_pixels: int = MAX_PIXELS, depth: int | None = None) -> Image:
     """Read an image file as `decode` does; the message of an ImageError begins with the path."""
+    return _as_rgb(scaled(_read(path, max_pixels, colour=True), depth, str(path)))
+
+
+def read_values(path: Path, *, max_pixels: int = MAX_PIXELS) -> Values:
+    """Read an image file as `decode_values` does; the message of an ImageError begins with the path."""
+    return _read(path, max_pixels, colour=False)
+
+
+def image_size(data: bytes) -> tuple[int, int]:
+    """Return (width, height) of the decoded picture from a file's header. Raises ImageError.
+
+    Also refuses what is damaged as far as that shows without decoding: a PNG by its checksums, a WebP, TIFF and BMP
+    by their lengths.
+    """
+    header = _header(data, MAX_PIXELS)
+    check_size(header.width, header.height, 1 << 62)
+    return (header.height, header.width) if header.orientation >= 5 else (header.width, header.height)
+
+
+def _read(path: Path, max_pixels: int, *, colour: bool) -> Values:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise ImageError("image-too-large", f"the file has {size} bytes, more than {MAX_BYTES}")
-        return decode(path.read_bytes(), max_pixels=max_pixels)
+        return _values(path.read_bytes(), max_pixels, colour=colour)
     except OSError as error:
         raise ImageError("no-image", f"{path} cannot be read: {error.strerror}") from error
     except ImageError as error:
         raise ImageError(error.reason, f"{path}: {error}") from error
 
 
-def image_size(data: bytes) -> tuple[int, int]:
-    """Return (width, height) from the header of a PNG, JPEG or BMP, without decoding.
-
-    Also checks that the file is whole: PNG by its checksums, JPEG by its end marker, BMP by its length.
-    Raises ImageError.
-    """
+def _header(data: bytes, max_pixels: int) -> Header:
     if not data:
         raise ImageError("no-image", "the image is empty: zero bytes")
     try:
-        if data.startswith(_PNG):
-            width, height = _png_size(data)
-        elif data.startswith(b"\xff\xd8\xff"):
-            width, height = _jpeg_size(data)
-        elif data.startswith(b"BM"):
-            width, height = _bmp_size(data)
-        else:
-            raise ImageError("wrong-type", f"not a PNG, JPEG or BMP image: it begins with the bytes {data[:8]!r}")
+        if data.startswith(png.SIGNATURE):
+            return png.read_header(data)
+        if data.startswith(_JPEG):
+            return jpeg.read_header(data)
+        if is_tiff(data):
+            return tiff.read_header(data)
+        if webp.is_webp(data):
+            return webp.read_header(data)
+        if data.startswith(bmp.SIGNATURE):
+            return bmp.read_header(data, max_pixels)
     except (struct.error, IndexError) as error:
-        raise ImageError("corrupt-image", f"the image is cut off after {len(data)} bytes") from error
-    if width < 1 or height < 1:
-        raise ImageError("corrupt-image", f"the image's header says {width} × {height} pixels")
-    return width, height
+        raise _cut_off(data) from error
+    if data.startswith(_GIFS):
+        raise unsupported(f"the image is a GIF, which is not read: save it as {_KINDS}")
+    raise unsupported(f"not a {_KINDS} image: it begins with the bytes {data[:8]!r}")
 
 
-def _png_size(data: bytes) -> tuple[int, int]:
-    """Walk the chunks and check each one's CRC: what passes here is the file that was written."""
-    view = memoryview(data)
-    size: tuple[int, int] | None = None
-    offset = len(_PNG)
-    while True:
-        (length,) = struct.unpack_from(">I", data, offset)
-        kind = data[offset + 4 : offset + 8]
-        (checksum,) = struct.unpack_from(">I", data, offset + 8 + length)
-        if zlib.crc32(view[offset + 4 : offset + 8 + length]) != checksum:
-            raise ImageError("corrupt-image", f"the PNG's {kind!r} chunk does not match its checksum")
-        if size is None:
-            if kind != b"IHDR" or length != 13:
-                raise ImageError("corrupt-image", "the PNG does not begin with its header")
-            width, height = struct.unpack_from(">II", data, offset + 8)
-            size = (width, height)
-        if kind == b"IEND":
-            return size
-        offset += 12 + length
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int]:
-    offset = 2
-    while True:
-        if data[offset] != 0xFF:
-            raise ImageError("corrupt-image", f"the JPEG has no marker at byte {offset}")
-        marker = data[offset + 1]
-        if marker == 0xFF:  # fill byte
-            offset += 1
-        elif marker in _JPEG_STANDALONE:
-            offset += 2
-        elif marker in _JPEG_FRAMES:
-            height, width = struct.unpack_from(">HH", data, offset + 5)
-            break
-        elif marker in (0xD9, 0xDA):
-            raise ImageError("corrupt-image", "the JPEG has no frame header before its data")
+def _values(data: bytes, max_pixels: int, *, colour: bool) -> Values:
+    """Return what a file stores, upright; with `colour` in three channels, alpha left away."""
+    header = _header(data, max_pixels)
+    check_size(header.width, header.height, max_pixels)
+    try:
+        if data.startswith(_JPEG):
+            values = jpeg.read_values(data, colour=colour)
+        elif is_tiff(data):
+            values = tiff.read_values(data)
+        elif webp.is_webp(data):
+            values = _webp_values(data, colour=colour)
         else:
-            (length,) = struct.unpack_from(">H", data, offset + 2)
-            offset += 2 + max(length, 2)
-    # A JPEG carries no checksum and libjpeg fills what is missing with grey: the end marker is the evidence.
-    if data.rfind(b"\xff\xd9", max(offset, len(data) - _EOI_SEARCH)) < 0:
-        raise ImageError("corrupt-image", f"the JPEG is cut off after {len(data)} bytes: no end marker")
-    return width, height
+            values = _by_opencv(data, colour=colour and not _has_16_bits(data))
+    except (struct.error, IndexError) as error:
+        raise _cut_off(data) from error
+    if values.shape[:2] != (header.height, header.width):
+        raise corrupt(
+            f"the header promises {header.width} × {header.height} pixels, the decoder finds"
+            f" {values.shape[1]} × {values.shape[0]}"
+        )
+    return upright(values[..., :3] if colour and values.ndim == 3 else values, header.orientation)
 
 
-def _bmp_size(data: bytes) -> tuple[int, int]:
-    (start,) = struct.unpack_from("<I", data, 10)
-    header, width, height = struct.unpack_from("<Iii", data, 14)
-    _planes, bits, compression = struct.unpack_from("<HHI", data, 26)
-    if header < 40 or width < 1:
-        raise ImageError("corrupt-image", f"the BMP's header says {width} × {height} pixels, {header} bytes")
-    height = abs(height)
-    rows = ((width * bits + 31) // 32) * 4 * height
-    if compression in (0, 3) and start + rows > len(data) and width * height <= MAX_PIXELS:
-        raise ImageError("corrupt-image", f"the BMP is cut off after {len(data)} bytes of {start + rows}")
-    return width, height
+def _has_16_bits(data: bytes) -> bool:
+    return data.startswith(png.SIGNATURE) and data[24] == _SIXTEEN
+
+
+def _webp_values(data: bytes, *, colour: bool) -> Values:
+    webp.check_bitstream(data)
+    values = _by_opencv(data, colour=colour)
+    other = webp.with_another_end(data)
+    if other is None:
+        return values
+    try:
+        unread = np.array_equal(values, _by_opencv(other, colour=colour))
+    except ImageError:
+        return values
+    if unread:
+        raise corrupt("the WebP was cut off and filled up with zeros: its picture ends before its data does")
+    return values
+
+
+def _by_opencv(data: bytes, *, colour: bool) -> Values:
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION if colour else cv2.IMREAD_UNCHANGED
+    try:
+        found = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise corrupt(f"the image cannot be decoded: {error.err}") from error
+    if found is None:
+        raise corrupt("the image's header is right but its pixels cannot be decoded")
+    if found.dtype not in (np.uint8, np.uint16):
+        raise unsupported(f"the image has {found.dtype} values, and whole ones from 0 on are read")
+    if not colour and found.ndim == 3:
+        found = found[..., [2, 1, 0, 3][: found.shape[2]]]
+    return np.asarray(found, dtype=found.dtype.type, order="C")
+
+
+def _as_rgb(pixels: npt.NDArray[np.uint8]) -> Image:
+    if pixels.ndim == 2:
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+    return np.require(pixels, dtype=np.uint8, requirements=("C", "W"))
+
+
+def _cut_off(data: bytes) -> ImageError:
+    return corrupt(f"the image is cut off after {len(data)} bytes")
