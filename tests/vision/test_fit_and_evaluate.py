@@ -119,7 +119,7 @@ def test_folders_that_cannot_be_used_are_explained(tmp_path: Path) -> None:
 def test_a_text_file_named_png_stops_the_fit_with_its_name(tmp_path: Path) -> None:
     folder = plates(tmp_path / "plates", good=3, test=1)
     (folder / "train/good/notes.png").write_text("remember to clean the lens")
-    with pytest.raises(ImageError, match=r"notes\.png: not a PNG, JPEG or BMP image"):
+    with pytest.raises(ImageError, match=r"notes\.png: not a PNG, JPEG, TIFF, WebP or BMP image"):
         fit(good_images(folder), tmp_path / "plate-1", settings())
 
 

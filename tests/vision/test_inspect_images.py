@@ -51,7 +51,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "cut off.png").write_bytes(whole[: len(whole) // 2])
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "text.PNG").write_bytes(b"no image at all")
-    (folder / "scan.tiff").write_bytes(b"II*\x00 of whatever kind")
+    (folder / "scan.tiff").write_bytes(b"II+\x00 of whatever kind")
     (folder / "<b>bomb&.png").write_bytes(
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", b"\x00\x00\xea\x60\x00\x00\xea\x60\x08\x02\x00\x00\x00")

@@ -13,7 +13,7 @@ class FolderSource(Section):
     """Image files of a folder and its sub-folders, in name order or shuffled."""
 
     kind: Literal["folder"]
-    path: Path = Field(description="Folder with PNG, JPEG, BMP or TIFF files.")
+    path: Path = Field(description="Folder with PNG, JPEG, TIFF, WebP or BMP files.")
     shuffle: bool = Field(default=False, description="Draw the order from `seed` instead of the names.")
     loop: bool = Field(default=True, description="Start again after the last image.")
     seed: int = Field(default=0, ge=0)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import simplejpeg
 
 from neverblink.vision.pictures.faults import corrupt, unsupported
+from neverblink.vision.pictures.jpeg_holes import check_for_holes
 from neverblink.vision.pictures.jpeg_scans import Frame, check_scans, read_frame
 from neverblink.vision.pictures.stored import Header, Values
 
@@ -31,6 +32,7 @@ def read_values(data: bytes, *, colour: bool) -> Values:
     """
     frame, offset = read_frame(data)
     check_scans(data, frame, offset)
+    check_for_holes(data, frame, offset)
     inks = len(frame.components) == 4
     space = "CMYK" if inks else "GRAY" if len(frame.components) == 1 and not colour else "RGB"
     pixels = _decoded(data, space, frame)

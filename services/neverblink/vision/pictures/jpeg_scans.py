@@ -2,6 +2,7 @@
 
 import re
 import struct
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from neverblink.vision.pictures.faults import ImageError, corrupt, unsupported
@@ -25,7 +26,8 @@ _PROGRESSIVE = frozenset({0xC2, 0xCA})
 _LOSSLESS = frozenset({0xC3, 0xCB})
 _HIERARCHICAL = frozenset({0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF})
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
-_SOI, _EOI, _SOS, _EXIF = 0xD8, 0xD9, 0xDA, 0xE1
+_TABLES, _SOI, _EOI, _SOS, _EXIF = 0xC4, 0xD8, 0xD9, 0xDA, 0xE1
+_AC = 0x10
 
 _FILL = re.compile(rb"\xff+")
 # Within a scan, FF 00 is the value FF and FF D0 to FF D7 restart the entropy decoder.
@@ -41,7 +43,9 @@ class Component(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A JPEG's frame header, and the orientation that EXIF states before it."""
+    """A JPEG's frame header, and what stands before its data: EXIF's orientation, and which symbol a code of zeros
+    alone is in each of the Huffman tables for AC coefficients.
+    """
 
     marker: int
     bits: int
@@ -49,6 +53,7 @@ class Frame(NamedTuple):
     height: int
     components: tuple[Component, ...]
     orientation: int
+    zeros: Mapping[int, int]
 
     @property
     def progressive(self) -> bool:
@@ -68,13 +73,14 @@ def read_frame(data: bytes) -> tuple[Frame, int]:
     """
     frame: Frame | None = None
     orientation = 1
+    zeros: dict[int, int] = {}
     offset = 2
     for _ in range(_SEGMENTS):
         marker, offset = _marker(data, offset)
         if marker in (_SOS, _EOI):
             if frame is None:
                 raise corrupt("the JPEG has no frame header before its data")
-            return frame._replace(orientation=orientation), offset if marker == _SOS else 0
+            return frame._replace(orientation=orientation, zeros=zeros), offset if marker == _SOS else 0
         if marker in _STANDALONE:
             continue
         if marker == _SOI:
@@ -88,6 +94,8 @@ def read_frame(data: bytes) -> tuple[Frame, int]:
             frame = _frame(data, marker, offset, length)
         elif marker == _EXIF and data[offset + 2 : offset + 8] == b"Exif\0\0":
             orientation = exif_orientation(data[offset + 8 : offset + length])
+        elif marker == _TABLES:
+            zeros |= _symbols_of_zeros(data, offset + 2, offset + length)
         offset += length
     raise ImageError("image-too-large", f"the JPEG has more than {_SEGMENTS} segments before its data")
 
@@ -165,14 +173,27 @@ def _frame(data: bytes, marker: int, offset: int, length: int) -> Frame:
             f"the JPEG has {bits} bits a value, and only those with 8 are read: save it as a 16-bit PNG or TIFF and"
             " state its depth"
         )
-    return Frame(marker, bits, width, height, components, 1)
+    return Frame(marker, bits, width, height, components, 1, {})
+
+
+def _symbols_of_zeros(data: bytes, offset: int, end: int) -> dict[int, int]:
+    """Return the first symbol of each AC table of a segment, by the table's number: the one whose code is zeros."""
+    found = {}
+    while offset + 17 <= end:
+        symbols = sum(data[offset + 1 : offset + 17])
+        if data[offset] & _AC and symbols:
+            found[data[offset] & 15] = data[offset + 17]
+        offset += 17 + symbols
+    return found
 
 
 def _note_scan(data: bytes, frame: Frame, offset: int, progress: dict[int, list[int]]) -> None:
     """Add what a scan brings; refuse one that repeats another or comes before what it refines."""
-    count = data[offset + 2]
+    length, count = struct.unpack_from(">HB", data, offset)
+    if length != 6 + 2 * count:
+        raise corrupt(f"a scan header of the JPEG has {length} bytes for {count} components")
     idents = [data[offset + 3 + 2 * number] for number in range(count)]
-    first, last, accuracy = data[offset + 3 + 2 * count : offset + 6 + 2 * count]
+    first, last, accuracy = struct.unpack_from(">BBB", data, offset + 3 + 2 * count)
     before, after = accuracy >> 4, accuracy & 15
     if any(ident not in progress for ident in idents) or not idents:
         raise corrupt("a scan of the JPEG is of a component that its frame header does not name")
