@@ -33,6 +33,7 @@ import cv2
 import numpy as np
 
 from neverblink.brokers.broker import open_broker
+from neverblink.decisions.judgement import judged
 from neverblink.events import Decision, Evidence, Frame, Reason, Times, Verdict
 from neverblink.events.identity import evidence_id, frame_id
 from neverblink.kafka import EventConsumer, EventProducer, ensure_topics
@@ -49,7 +50,6 @@ from neverblink.scorer.work import Arrival, Work
 from neverblink.trainer.fitting.fit import fit
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision.decode import decode
-from neverblink.vision.hybrid import decide
 from neverblink.vision.inspection import Inspection
 from neverblink.vision.inspector import Prepared
 
@@ -169,15 +169,12 @@ async def naive(site: Site, models: Models, stop: asyncio.Event, *, evidence: bo
                 if now > frame.deadline:
                     verdict = verdicts.unscored(frame, Reason.LATE, "late", times)
                 else:
-                    score = inspection.anomaly.score
+                    by_score = Inspection(inspection.anomaly)
                     verdict = verdicts.in_time(
                         frame,
                         (),
-                        score=score,
-                        threshold=model.threshold,
+                        judgement=judged(by_score, model.calibration, model.rules, mm_per_px=None),
                         artifact=model.reference,
-                        decision=decide(score, model.threshold, (), model.policy),
-                        defects=(),
                         times=times,
                     )
                 await producer.send(verdict)

@@ -20,9 +20,10 @@ from neverblink.vision.anomaly_map import smoothing_matrix
 from neverblink.vision.backbones import load_backbone
 from neverblink.vision.coreset import greedy_k_center, project
 from neverblink.vision.embedding import PatchEmbedding
+from neverblink.vision.inspection import Anomaly
 from neverblink.vision.neighbours import neighbour_table
 from neverblink.vision.network_names import DEFAULT_MODEL
-from neverblink.vision.patchcore import Anomaly, FeatureExtractor, PatchCore
+from neverblink.vision.patchcore import FeatureExtractor, PatchCore
 from neverblink.vision.preprocess import Preprocess
 
 BACKBONES = (DEFAULT_MODEL, "resnet18")

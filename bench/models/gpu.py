@@ -33,6 +33,7 @@ from neverblink.vision.backbones import Backbone, load_backbone
 from neverblink.vision.coreset import coverage_radius, greedy_k_center, project
 from neverblink.vision.engines import open_engine
 from neverblink.vision.image_network import ImageNetwork
+from neverblink.vision.inspection import Anomaly
 from neverblink.vision.neighbours import (
     AugmentedGemm,
     FaissFlat,
@@ -41,7 +42,7 @@ from neverblink.vision.neighbours import (
     neighbour_table,
 )
 from neverblink.vision.network_names import EngineName
-from neverblink.vision.patchcore import Anomaly, FeatureExtractor, PatchCore
+from neverblink.vision.patchcore import FeatureExtractor, PatchCore
 from neverblink.vision.preprocess import Preprocess
 from neverblink.vision.segmenter import Segmenter
 from neverblink.vision.unet import Unet, spec_for

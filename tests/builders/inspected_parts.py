@@ -8,8 +8,7 @@ import numpy as np
 from neverblink.trainer.datasets.defect_images import Box, DefectImage
 from neverblink.trainer.evaluation.defect_evaluation import InspectedImage
 from neverblink.vision.findings import Finding
-from neverblink.vision.inspection import Inspection
-from neverblink.vision.patchcore import Anomaly
+from neverblink.vision.inspection import Anomaly, Inspection
 
 SIDE = 16
 

@@ -158,6 +158,9 @@ def loaded_by(modules: list[str]) -> set[str]:
         ("telemetry", set()),
         ("service_life", set()),
         ("brokers", set()),
+        # Whoever shows decisions and models to people asks these two, on hosts that have no network to run.
+        ("decisions", {"cv2"}),
+        ("model_registry", {"cv2"}),
     ],
 )
 def test_a_room_loads_only_the_heavy_packages_it_needs(room: str, may_load: set[str]) -> None:
@@ -170,3 +173,8 @@ def test_the_command_line_starts_without_any_heavy_package() -> None:
 
 def test_image_statistics_need_no_torch() -> None:
     assert loaded_by(["neverblink.vision.quality"]) <= {"cv2"}
+
+
+def test_what_is_said_of_an_artifact_needs_no_torch() -> None:
+    modules = ("artifact_manifest", "artifact", "calibration", "inspection", "hybrid")
+    assert loaded_by([f"neverblink.vision.{name}" for name in modules]) <= {"cv2"}

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-from neverblink.decisions.rules import policy_of
+from neverblink.decisions.judgement import Judgement
+from neverblink.decisions.rules import DEFAULT_RULES
 from neverblink.events import (
     ArtifactRef,
     CalibratedScores,
@@ -29,7 +30,7 @@ from neverblink.events import (
 from neverblink.events.examples import examples
 from neverblink.events.identity import frame_id
 from neverblink.kafka import EventConsumer, EventProducer, Partition, Record, RecordTooLargeError
-from neverblink.plant import DefectPolicy, ScorerSettings
+from neverblink.plant import ScorerSettings
 from neverblink.scorer.compute_thread import ComputeThread
 from neverblink.scorer.deadline_batcher import DeadlineBatcher, LateError
 from neverblink.scorer.decode_pool import DecodePool
@@ -41,10 +42,9 @@ from neverblink.scorer.pictures import kinds_of_evidence
 from neverblink.scorer.service import Scorer
 from neverblink.scorer.watermark import Watermark
 from neverblink.scorer.work import Arrival, Work
-from neverblink.vision.hybrid import Decision as HybridDecision
-from neverblink.vision.inspection import Inspection
+from neverblink.vision.calibration import Calibration
+from neverblink.vision.inspection import Anomaly, Inspection
 from neverblink.vision.inspector import Prepared
-from neverblink.vision.patchcore import Anomaly
 
 PIXELS = np.zeros((8, 8, 3), np.uint8)
 
@@ -272,7 +272,7 @@ NOTHING_FOUND = Inspection(Anomaly(score=0.1, anomaly_map=np.zeros((1, 1), np.fl
 def test_passes_have_evidence_by_their_share_and_whatever_a_person_may_ask_for_always_has() -> None:
     frame = frame_of(8)
     frames = [frame.model_copy(update={"id": frame_id(datetime.now(UTC))}) for _ in range(400)]
-    passes = HybridDecision(reject=False, reason=None, unsure=False)
+    passes = Judgement(0.1, 1.0, reject=False, reason=None, unsure=False)
 
     def shown(share: float) -> list[str]:
         return [one.id for one in frames if kinds_of_evidence(one, passes, NOTHING_FOUND, passes_shown=share)]
@@ -281,8 +281,8 @@ def test_passes_have_evidence_by_their_share_and_whatever_a_person_may_ask_for_a
     assert shown(1.0) == [one.id for one in frames]
     assert 60 <= len(shown(0.25)) <= 140
     assert shown(0.25) == shown(0.25)
-    unsure = HybridDecision(reject=False, reason=None, unsure=True)
-    reject = HybridDecision(reject=True, reason="anomaly", unsure=False)
+    unsure = Judgement(0.1, 1.0, reject=False, reason=None, unsure=True)
+    reject = Judgement(0.1, 1.0, reject=True, reason="anomaly", unsure=False)
     assert kinds_of_evidence(frames[0], unsure, NOTHING_FOUND, passes_shown=0) == ("thumbnail",)
     assert kinds_of_evidence(frames[0], reject, NOTHING_FOUND, passes_shown=0) == ("overlay", "thumbnail")
     for flag in ("holdout", "challenge"):
@@ -294,15 +294,16 @@ def test_passes_have_evidence_by_their_share_and_whatever_a_person_may_ask_for_a
 async def test_evidence_that_cannot_be_sent_at_all_leaves_the_verdict_as_it_was_told(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    policy, calibrated = DefectPolicy(), CalibratedScores(count=40, quantiles=(0.4, 0.45, 0.5, 0.55, 0.6))
+    calibrated = CalibratedScores(count=40, quantiles=(0.4, 0.45, 0.5, 0.55, 0.6))
     model = SimpleNamespace(
-        threshold=1.0,
+        edited=None,
+        calibration=Calibration(
+            threshold=1.0, map_threshold=1.0, false_reject=0.1, confidence=0.95, normals=29, rank=29
+        ),
         calibrated=calibrated,
         reference=ArtifactRef(name="part", version="1", digest=f"sha256:{'0' * 64}"),
-        policy=policy_of(policy),
-        product=SimpleNamespace(defects=policy),
+        rules=DEFAULT_RULES,
         artifact=SimpleNamespace(map_threshold=1.0),
-        is_unsure=lambda _: False,
     )
     work, producer = replace(work_of(1), model=cast(Model, model)), Refusing(error, Evidence)
     emitter = Emitter(

@@ -23,8 +23,7 @@ from neverblink.trainer.evaluation.evaluate import EXAMPLES
 from neverblink.trainer.evaluation.pixel_ranking import PixelRanking
 from neverblink.vision.decode import read_image
 from neverblink.vision.hybrid import mark, named
-from neverblink.vision.inspection import Inspection
-from neverblink.vision.patchcore import Anomaly
+from neverblink.vision.inspection import Anomaly, Inspection
 from neverblink.vision.unet_spec import UnetSpec
 
 UNET = UnetSpec(classes=("crack", "pit"), thresholds=(0.5, 0.3))

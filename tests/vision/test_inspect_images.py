@@ -6,8 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
@@ -18,8 +19,9 @@ import pytest
 from plates import SIDE, plate
 
 from neverblink.cli import main
+from neverblink.decisions.judgement import Judgement, judged
 from neverblink.decisions.rules import DEFAULT_RULES, rules_of
-from neverblink.events import ArtifactRef, Decision
+from neverblink.events import ArtifactRef, Decision, ModelSlots, Slot
 from neverblink.plant import Plant
 from neverblink.scorer.models import Models
 from neverblink.trainer.datasets.inputs import FolderInputs, InspectionError, Origin
@@ -33,7 +35,6 @@ from neverblink.trainer.offline_inspection.rows import Opinion, PartFiles, Row, 
 from neverblink.trainer.offline_inspection.settings import InspectSettings, LotSettings, SecondPass
 from neverblink.vision.artifact import load_artifact, recalibrated
 from neverblink.vision.decode import read_image
-from neverblink.vision.hybrid import decide
 from neverblink.vision.inspector import extractor_of
 from rigs.scored_line import fit_striped, png, striped, teach_blots
 
@@ -82,10 +83,16 @@ def inspection(parts: Path, model: Path, tmp_path: Path) -> Callable[..., Offlin
     """Make inspections of the parts with the model, each in a folder of its own."""
     made: list[Path] = []
 
-    def make(*, known: dict[str, Known] | None = None, folder: Path | None = None, **more: object) -> OfflineInspection:
+    def make(
+        *,
+        known: dict[str, Known] | None = None,
+        folder: Path | None = None,
+        station: str | None = None,
+        **more: object,
+    ) -> OfflineInspection:
         made.append(folder or tmp_path / f"run-{len(made)}")
         settings = InspectSettings(model, engine="torch", **more)  # type: ignore[arg-type]
-        return OfflineInspection(FolderInputs(parts), settings, folder=made[-1], known=known)
+        return OfflineInspection(FolderInputs(parts, station=station), settings, folder=made[-1], known=known)
 
     return make
 
@@ -142,66 +149,97 @@ def test_every_image_is_a_row_and_one_that_cannot_be_used_says_why(
             assert row["quality"]["brightness"] > 0.3  # type: ignore[index]
 
 
-def test_scores_decisions_and_defects_are_those_of_the_scorer(
-    inspection: Callable[..., OfflineInspection], parts: Path, model: Path
-) -> None:
-    plant = Plant.model_validate(
+PLACE = ("line-1", "top")
+
+
+def plant_of(artifact: Path, tmp_path: Path, **product: object) -> Plant:
+    """Return a plant with one station, whose pixels are 0.25 mm wide, and this artifact for its product."""
+    station = {
+        "name": PLACE[1],
+        "product": load_artifact(artifact).product,
+        "mm_per_px": 0.25,
+        "source": {"kind": "simulated", "drawing": "pcb"},
+        "trigger": {"kind": "timer"},
+    }
+    return Plant.model_validate(
         {
             "site": "test",
-            "storage": {"artifacts": model.parent},
+            "storage": {"artifacts": artifact.parent, "model_cache": tmp_path / "cache"},
             "scorer": {"engine": "torch", "threads": 1},
-            "products": [{"name": "plate", "artifact": model.name, "min_area_px": 5}],
+            "products": [{"name": station["product"], "artifact": artifact.name, **product}],
             "lines": [
                 {
-                    "name": "line-1",
+                    "name": PLACE[0],
                     "timing": {"distance_to_gate_m": 2, "speed_m_s": 1},
-                    "stations": [
-                        {
-                            "name": "top",
-                            "product": "plate",
-                            "mm_per_px": 0.25,
-                            "source": {"kind": "simulated", "drawing": "pcb"},
-                            "trigger": {"kind": "timer"},
-                        }
-                    ],
+                    "stations": [station],
                 }
             ],
         }
     )
-    run = inspection(rules=rules_of(plant, "plate", "line-1/top"), batch=7)
+
+
+def scored_at(plant: Plant, edited: float | None, folder: Path, names: Iterable[str]) -> dict[str, Judgement]:
+    """Return what a scorer of the plant decides about images, with the threshold that a person has edited."""
+    product = plant.products[0]
+    artifact = load_artifact(plant.artifact_folder(product))
+    reference = ArtifactRef(name=artifact.name, version=artifact.version, digest=artifact.digest)
+    slots = ModelSlots(
+        id="1",
+        line=PLACE[0],
+        station=PLACE[1],
+        product=product.name,
+        active=Slot(artifact=reference, location=str(product.artifact), threshold=edited),
+        by="a test",
+        at=datetime(2026, 5, 4, tzinfo=UTC),
+    )
+    models = Models.load(plant, [slots])
+    model = models.active(*PLACE, product.name)
+    assert model is not None
+    found = {}
+    for name in names:
+        (seen,) = models.score([(model, model.inspector.prepare_defects(read_image(folder / name)))])
+        scale = plant.scales()[PLACE]
+        found[name] = judged(seen, model.calibration, model.rules, mm_per_px=scale, edited=model.edited)
+    return found
+
+
+def assert_alike(row: dict[str, object], scored: Judgement) -> None:
+    """A row says what the scorer says, up to the last digit of its floats."""
+    flat = [{**defect.pop("bbox"), **defect} for defect in (one.model_dump() for one in scored.defects)]
+    assert {name: row[name] for name in ("decision", "reason", "unsure", "threshold", "score", "defects")} == nearly(
+        {
+            "decision": scored.decision.value,
+            "reason": scored.reason,
+            "unsure": scored.unsure,
+            "threshold": scored.threshold,
+            "score": scored.score,
+            "defects": [defect | {"seen_by": list(defect["seen_by"])} for defect in flat],
+        }
+    )
+
+
+@pytest.mark.parametrize("share", [None, 0.6, 1.8])
+def test_scores_decisions_and_defects_are_those_of_the_scorer(
+    inspection: Callable[..., OfflineInspection], parts: Path, model: Path, tmp_path: Path, share: float | None
+) -> None:
+    plant = plant_of(model, tmp_path, min_area_px=5)
+    edited = None if share is None else share * load_artifact(model).threshold
+    run = inspection(
+        rules=rules_of(plant, "plate", "/".join(PLACE)),
+        thresholds={} if edited is None else {PLACE: edited},
+        station="/".join(PLACE),
+        batch=7,
+    )
     run.run()
-    models = Models.load(plant)
-    scorer = models["plate"]
-    judged = 0
-    for name, row in by_name(run.result).items():
-        if row["decision"] == "unscored":
-            continue
-        (seen,) = models.score([(scorer, scorer.inspector.prepare_defects(read_image(parts / str(name))))])
-        score = seen.anomaly.score
-        decision = decide(
-            score,
-            scorer.artifact.threshold,
-            seen.findings,
-            scorer.policy,
-            unsure=scorer.artifact.manifest.calibration.is_unsure(score),
-            mm_per_px=0.25,
-        )
-        assert row["score"] == pytest.approx(score, rel=1e-5)
-        assert row["threshold"] == scorer.artifact.threshold
-        assert (row["decision"] == "reject", row["reason"], row["unsure"]) == (
-            decision.reject,
-            decision.reason,
-            decision.unsure,
-        )
-        defects = row["defects"]
-        assert isinstance(defects, list)
-        assert [(one["type"], one["x"], one["area_px"]) for one in defects] == [
-            (one.type, one.x, one.area_px) for one in seen.findings
-        ]
-        assert all(one["area_mm2"] == one["area_px"] / 16 for one in defects)
-        assert row["artifact_digest"] == scorer.artifact.digest
-        judged += 1
-    assert judged == 20
+    rows_found = {name: row for name, row in by_name(run.result).items() if row["decision"] != "unscored"}
+    assert len(rows_found) == 20
+    for name, scored in scored_at(plant, edited, parts, map(str, rows_found)).items():
+        row = rows_found[name]
+        assert_alike(row, scored)
+        assert row["artifact_digest"] == run.artifact.digest
+        assert all(one["area_mm2"] == one["area_px"] / 16 for one in row["defects"])  # type: ignore[attr-defined]
+    if edited is not None:
+        assert {row["threshold"] for row in rows_found.values()} == {edited}
 
 
 def test_an_image_that_a_model_stumbles_over_costs_no_other(
@@ -255,6 +293,32 @@ def test_a_known_defect_is_named_measured_and_outlined(
     looked = {one.origin.name: one for one in run.look_again([(Origin("05.png", "05.png"), run.artifact.digest)])}
     assert looked["05.png"].inspection.probabilities is not None
     assert "blot" in render(run, results)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("edited", [None, 3.0])
+def test_with_a_u_net_too_the_scorer_decides_alike(
+    strict: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edited: float | None
+) -> None:
+    monkeypatch.setattr(inspect_images, "extractor_of", extractor_of)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(1, 11):
+        (folder / f"{number:02}.png").write_bytes(png(striped(number, defect=number % 5 == 0)))
+    plant = plant_of(strict, tmp_path, defects={"types": {"blot": {"min_area_mm2": 100.0}}})
+    place = "/".join(PLACE)
+    settings = InspectSettings(
+        strict, rules=rules_of(plant, "striped", place), thresholds={} if edited is None else {PLACE: edited}
+    )
+    run = OfflineInspection(FolderInputs(folder, station=place), settings, folder=tmp_path / "run")
+    run.run()
+    found = by_name(run.result)
+    for name, scored in scored_at(plant, edited, folder, map(str, found)).items():
+        assert_alike(found[name], scored)
+    blots = [row for row in found.values() if row["defects"]]
+    assert {row["name"] for row in blots} >= {"05.png", "10.png"}
+    # A blot of some 16 mm² is tolerated; by the edited threshold the anomaly rejects.
+    assert {row["decision"] for row in blots} == ({"pass"} if edited is None else {"reject"})
 
 
 # The second pass
@@ -335,6 +399,19 @@ def test_a_finished_inspection_is_not_made_again(
     assert inspection(folder=tmp_path / "once", batch=3).run().as_dict() == before
 
 
+def test_another_threshold_makes_another_inspection(
+    inspection: Callable[..., OfflineInspection], tmp_path: Path
+) -> None:
+    run = inspection(folder=tmp_path / "one")
+    run.run()
+    with pytest.raises(InspectionError, match="another inspection, with other thresholds"):
+        inspection(folder=tmp_path / "one", thresholds={PLACE: 9.0}).run()
+    edited = inspection(folder=tmp_path / "two", thresholds={PLACE: 9.0})
+    edited.run()
+    with pytest.raises(InspectionError, match="another inspection, with other thresholds"):
+        inspection(folder=tmp_path / "two").run()
+
+
 def test_a_folder_of_another_inspection_is_refused_with_what_differs(
     inspection: Callable[..., OfflineInspection], tmp_path: Path
 ) -> None:
@@ -400,8 +477,8 @@ def test_a_sample_is_drawn_by_its_seed_and_decides_the_lot(inspection: Callable[
 
 def test_a_part_is_as_bad_as_its_worst_image_and_one_that_is_gone_counts_as_bad(tmp_path: Path) -> None:
     reference = ArtifactRef(name="m", version="1", digest=f"sha256:{0:064}")
-    good = Opinion(reference, reject=False, reason=None, unsure=True, score=0.5, threshold=1.0)
-    bad = replace(good, reject=True, reason="anomaly", unsure=False, score=2.0)
+    good = Opinion(reference, Judgement(0.5, 1.0, reject=False, reason=None, unsure=True))
+    bad = Opinion(reference, Judgement(2.0, 1.0, reject=True, reason="anomaly", unsure=False))
     blind = Unscored("object-missing", "no image")
     parts = PartFiles(tmp_path / "parts")
     images = [("1", good), ("1", bad), ("2", blind), ("2", good), ("3", good), ("4", blind), ("4", bad), ("5", good)]

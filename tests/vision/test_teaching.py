@@ -191,7 +191,7 @@ def test_a_scorer_rejects_for_a_known_defect_below_the_threshold(images: Path, t
     blots = [read_image(path) for path in sorted((images / "test/blot").iterdir())]
     found = models.score([(model, model.inspector.prepare_defects(blot)) for blot in blots])
     assert sum(any(finding.type == "blot" for finding in one.findings) for one in found) >= 0.8 * len(found)
-    assert model.policy.types["blot"].min_area_px == 20
+    assert model.rules.policy.types["blot"].min_area_px == 20
 
 
 def test_a_u_net_for_suspicious_frames_leaves_the_others_alone(images: Path, taught: Path) -> None:

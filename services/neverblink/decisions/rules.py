@@ -1,8 +1,8 @@
 """From a plant file's rules to how a product's images are inspected and what the verdict is decided by."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from neverblink.plant import DefectPolicy, DefectRule, Plant, PlantError
+from neverblink.plant import DefectPolicy, DefectRule, Plant, PlantError, Product
 from neverblink.vision.hybrid import Policy, TypeRule
 from neverblink.vision.synthesis import KINDS, TAXONOMY
 
@@ -13,32 +13,36 @@ _KNOWN = {str(kind): str(TAXONOMY[kind]) for kind in KINDS}
 class ProductRules:
     """How a product is inspected and decided; without a plant file, as a product is that states no rules.
 
-    The U-Net runs for scores from `segment_from` of the threshold on, regions below `min_area_px` are dropped, and
-    `mm_per_px` is the station's scale. `title` says whose rules these are.
+    Regions below `min_area_px` are dropped, `mm_per_px` is the station's scale, and `title` says whose rules these are.
+    From the plant file's `defects` follow the `policy` of the decision, and that the U-Net runs for scores from
+    `segment_from` of the threshold on.
     """
 
-    policy: Policy = field(default_factory=Policy)
-    segment_from: float = 0.0
+    defects: DefectPolicy = field(default_factory=DefectPolicy)
     min_area_px: int = 1
     mm_per_px: float | None = None
     title: str = "the default rules"
+    policy: Policy = field(init=False)
+    segment_from: float = field(init=False)
 
-
-DEFAULT_RULES = ProductRules()
+    def __post_init__(self) -> None:
+        # Worked out once: the scorer decides every frame by them.
+        object.__setattr__(self, "policy", policy_of(self.defects))
+        object.__setattr__(self, "segment_from", self.defects.segment_from)
 
 
 def rules_of(plant: Plant, product: str, station: str | None = None) -> ProductRules:
     """Return the rules of a product, for images of its `station` (LINE/STATION), which is needed for rules in mm²
     where its stations have different scales. Raises PlantError.
     """
-    found = plant.product(product)
-    return ProductRules(
-        policy=policy_of(found.defects),
-        segment_from=found.defects.segment_from,
-        min_area_px=found.min_area_px,
-        mm_per_px=_scale(plant, product, station),
-        title=f"the rules of product {product} at {plant.site}",
-    )
+    rules = rules_for(plant.product(product))
+    scale = _scale(plant, product, station)
+    return replace(rules, mm_per_px=scale, title=f"{rules.title} at {plant.site}")
+
+
+def rules_for(product: Product) -> ProductRules:
+    """Return a product's rules, without a scale: each of its stations has one of its own, or none."""
+    return ProductRules(product.defects, product.min_area_px, title=f"the rules of product {product.name}")
 
 
 def policy_of(settings: DefectPolicy) -> Policy:
@@ -76,3 +80,6 @@ def _scale(plant: Plant, product: str, station: str | None) -> float | None:
             f" the images come from with --station, one of {', '.join(scales)}"
         )
     return different.pop() if len(different) == 1 else None
+
+
+DEFAULT_RULES = ProductRules()

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import TypedDict
 
 from neverblink import telemetry
+from neverblink.decisions.judgement import Judgement, judged
 from neverblink.events import (
     ArtifactRef,
     CalibratedScores,
-    Defect,
     Event,
     EventError,
     Evidence,
@@ -25,9 +25,8 @@ from neverblink.events.identity import derived_id, evidence_id
 from neverblink.kafka import DeadLetters, EventProducer, KafkaError, Record, RecordTooLargeError
 from neverblink.scorer import verdicts
 from neverblink.scorer.instruments import Instruments
-from neverblink.scorer.pictures import defects_of, evidence_pictures, kinds_of_evidence
+from neverblink.scorer.pictures import evidence_pictures, kinds_of_evidence
 from neverblink.scorer.work import Arrival, Cause, Work
-from neverblink.vision.hybrid import Decision, decide
 from neverblink.vision.inspection import Inspection
 
 _RETRY_S = 0.5
@@ -36,12 +35,9 @@ _RETRY_S = 0.5
 class Facts(TypedDict):
     """What a verdict says of a score."""
 
-    score: float
-    threshold: float
+    judgement: Judgement
     artifact: ArtifactRef
     calibrated: CalibratedScores | None
-    decision: Decision
-    defects: tuple[Defect, ...]
 
 
 class Emitter:
@@ -82,7 +78,7 @@ class Emitter:
             return
         frame, facts = work.frame, self._facts(work, inspection)
         # Whatever a verdict names must be there to be looked at.
-        kinds = kinds_of_evidence(frame, facts["decision"], inspection, passes_shown=self._passes_shown)
+        kinds = kinds_of_evidence(frame, facts["judgement"], inspection, passes_shown=self._passes_shown)
         ids = tuple(evidence_id(frame.id, kind) for kind in kinds)
         verdict = verdicts.in_time(frame, ids, times=self._emitted(work.times), **facts)
         await self._send(verdict, work.arrival)
@@ -163,22 +159,14 @@ class Emitter:
 
     def _facts(self, work: Work, inspection: Inspection) -> Facts:
         frame, model = work.frame, work.model
-        score, scale = inspection.anomaly.score, self._scales.get((frame.line, frame.station))
-        return {
-            "score": score,
-            "threshold": model.threshold,
-            "artifact": model.reference,
-            "calibrated": model.calibrated,
-            "decision": decide(
-                score,
-                model.threshold,
-                inspection.findings,
-                model.policy,
-                unsure=model.is_unsure(score),
-                mm_per_px=scale,
-            ),
-            "defects": defects_of(inspection.findings, model.product.defects, scale),
-        }
+        judgement = judged(
+            inspection,
+            model.calibration,
+            model.rules,
+            mm_per_px=self._scales.get((frame.line, frame.station)),
+            edited=model.edited,
+        )
+        return {"judgement": judgement, "artifact": model.reference, "calibrated": model.calibrated}
 
     async def _send(self, event: Event, arrival: Arrival) -> None:
         await self._until_sent(lambda: self._producer.send(event, trace=arrival.trace))

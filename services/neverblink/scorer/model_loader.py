@@ -7,7 +7,7 @@ from typing import Self
 import torch
 
 from neverblink import telemetry
-from neverblink.decisions.rules import policy_of
+from neverblink.decisions.rules import ProductRules, rules_for
 from neverblink.events import ArtifactRef, CalibratedScores, Slot
 from neverblink.model_registry.artifact_store import ArtifactStore
 from neverblink.plant import Plant, Product
@@ -15,8 +15,8 @@ from neverblink.scorer.artifact_cache import ArtifactCache
 from neverblink.scorer.model_memory import MIB, Key, ModelMemory, NoRoomError
 from neverblink.vision.artifact import Artifact, load_artifact, read_manifest
 from neverblink.vision.artifact_manifest import Manifest
+from neverblink.vision.calibration import Calibration
 from neverblink.vision.errors import VisionError
-from neverblink.vision.hybrid import Policy
 from neverblink.vision.inspector import Inspector, extractor_of, features_key
 from neverblink.vision.memory import Seen, held_bytes
 from neverblink.vision.patchcore import FeatureExtractor
@@ -32,7 +32,7 @@ class Model:
 
     product: Product
     inspector: Inspector
-    policy: Policy
+    rules: ProductRules
     edited: float | None = None
     calibrated: CalibratedScores | None = None
 
@@ -42,12 +42,17 @@ class Model:
         artifact = inspector.artifact
         threshold = artifact.threshold if edited is None else edited
         calibrated = CalibratedScores.of(artifact.scores.tolist(), threshold)
-        return cls(product, inspector, policy_of(product.defects), edited, calibrated)
+        return cls(product, inspector, rules_for(product), edited, calibrated)
 
     @property
     def artifact(self) -> Artifact:
         """Return the artifact that it was loaded from."""
         return self.inspector.artifact
+
+    @property
+    def calibration(self) -> Calibration:
+        """Return the artifact's own threshold, and how near to it a score is unsure."""
+        return self.artifact.manifest.calibration
 
     @property
     def reference(self) -> ArtifactRef:
@@ -63,11 +68,6 @@ class Model:
     def key(self) -> Key:
         """Return what it is in memory."""
         return self.product.name, self.artifact.digest
-
-    def is_unsure(self, score: float) -> bool:
-        """Say whether a score lies in the calibration's unsure band, which ends at the threshold."""
-        unsure_from = self.artifact.manifest.calibration.unsure_from
-        return unsure_from is not None and unsure_from < score <= self.threshold
 
 
 class ModelLoader:
@@ -156,12 +156,13 @@ class ModelLoader:
         extractor = shared or extractor_of(
             artifact, weights=product.weights, device=settings.device, engine=settings.engine
         )
+        rules = rules_for(product)
         inspector = Inspector(
             artifact,
             extractor,
             device=settings.device,
-            segment_from=product.defects.segment_from,
-            min_area_px=product.min_area_px,
+            segment_from=rules.segment_from,
+            min_area_px=rules.min_area_px,
             search="auto" if product.search == "exact" else "approximate",
         )
         if inspector.recall < 1:

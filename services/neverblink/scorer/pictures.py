@@ -6,14 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from neverblink.decisions.rules import taxonomy_of
-from neverblink.events import BoundingBox, Defect, Frame
+from neverblink.decisions.judgement import Judgement
+from neverblink.events import Frame
 from neverblink.events.evidence import EvidenceKind
 from neverblink.events.identity import derived_id
-from neverblink.plant import DefectPolicy
 from neverblink.vision.artifact import Artifact
-from neverblink.vision.findings import Finding
-from neverblink.vision.hybrid import Decision, area_mm2
 from neverblink.vision.inspection import Inspection
 from neverblink.vision.overlay import at_most, outlined, overlay
 
@@ -22,35 +19,17 @@ _OVERLAY_SIDE = 1024
 _JPEG_QUALITY = 85
 
 
-def defects_of(findings: Sequence[Finding], settings: DefectPolicy, mm_per_px: float | None) -> tuple[Defect, ...]:
-    """Return findings as a verdict lists them; areas in mm² where the station has a scale."""
-    return tuple(
-        Defect(
-            type=finding.type,
-            taxonomy=taxonomy_of(settings, finding.type),
-            bbox=BoundingBox(x=finding.x, y=finding.y, width=finding.width, height=finding.height),
-            area_px=finding.area_px,
-            area_mm2=area_mm2(finding, mm_per_px),
-            confidence=finding.confidence,
-            peak=finding.peak,
-            source=finding.source,
-            seen_by=finding.seen_by,
-        )
-        for finding in findings
-    )
-
-
 def kinds_of_evidence(
-    frame: Frame, decision: Decision, inspection: Inspection, *, passes_shown: float
+    frame: Frame, judgement: Judgement, inspection: Inspection, *, passes_shown: float
 ) -> tuple[EvidenceKind, ...]:
     """Return which pictures of a scored frame are kept to be looked at.
 
     Whatever a verdict names must be there, and what a person may ask for: of plain passes alone, the share
     `passes_shown` has any. The frame's id says which, so that a frame that is scored again has the same.
     """
-    if decision.reject or inspection.findings:
+    if judgement.reject or inspection.findings:
         return ("overlay", "thumbnail")
-    asked_for = decision.unsure or frame.holdout or frame.challenge
+    asked_for = judgement.unsure or frame.holdout or frame.challenge
     return ("thumbnail",) if asked_for or _place_of(frame.id) < passes_shown else ()
 
 

@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Any
 
+from neverblink.decisions.judgement import Judgement
 from neverblink.events import (
     ArtifactRef,
     Decision,
-    Defect,
     Frame,
     Reason,
     ShadowVerdict,
@@ -16,7 +16,6 @@ from neverblink.events import (
 from neverblink.events.identity import shadow_verdict_id, verdict_id
 from neverblink.events.verdict import Scored
 from neverblink.scorer.work import Cause
-from neverblink.vision.hybrid import Decision as Hybrid
 
 
 def about(frame: Frame) -> dict[str, object]:
@@ -40,11 +39,8 @@ def scored(
     kind: type[Scored],
     frame: Frame,
     *,
-    score: float,
-    threshold: float,
+    judgement: Judgement,
     artifact: ArtifactRef,
-    decision: Hybrid,
-    defects: tuple[Defect, ...],
     times: Times,
     **more: object,
 ) -> Scored:
@@ -52,14 +48,14 @@ def scored(
     return kind.model_validate(
         {
             **about(frame),
-            "decision": Decision.REJECT if decision.reject else Decision.PASS,
-            "reason": decision.reason,
-            "score": score,
-            "threshold": threshold,
-            "ratio": score / threshold,
+            "decision": judgement.decision,
+            "reason": judgement.reason,
+            "score": judgement.score,
+            "threshold": judgement.threshold,
+            "ratio": judgement.ratio,
             "artifact": artifact,
-            "defects": defects,
-            "unsure": decision.unsure,
+            "defects": judgement.defects,
+            "unsure": judgement.unsure,
             "times": times,
             **more,
         }

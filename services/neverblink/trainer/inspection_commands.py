@@ -118,7 +118,6 @@ def _by_plant(settings: InspectSettings, plant: Plant, product: str, stations: S
     return replace(
         settings,
         rules=rules_of(plant, product, stations[0] if stations else None),
-        defects=described.defects,
         weights=settings.weights or described.weights,
         scales={place: scale for place, scale in plant.scales().items() if "/".join(place) in stations},
     )

@@ -44,9 +44,13 @@ class Calibration(BaseModel):
         default=None, gt=0, description="From here up to the threshold a part passes and a person should look."
     )
 
-    def is_unsure(self, score: float) -> bool:
-        """Say whether a score lies in the unsure band below the threshold."""
-        return self.unsure_from is not None and self.unsure_from < score <= self.threshold
+    def is_unsure(self, score: float, edited: float | None = None) -> bool:
+        """Say whether a score lies in the unsure band, which ends at the threshold, or at the one it was `edited` to.
+
+        Edited to the band's lower edge or below, there is no band left.
+        """
+        threshold = self.threshold if edited is None else edited
+        return self.unsure_from is not None and self.unsure_from < score <= threshold
 
     def statement(self) -> str:
         """Return the promise as a sentence."""

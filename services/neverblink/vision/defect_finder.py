@@ -11,9 +11,8 @@ from torch import Tensor
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.classifier import Classifier
 from neverblink.vision.hybrid import Marked, mark, named
-from neverblink.vision.inspection import Inspection
+from neverblink.vision.inspection import Anomaly, Inspection
 from neverblink.vision.network_names import OWN_BANK, EngineName
-from neverblink.vision.patchcore import Anomaly
 from neverblink.vision.region_features import describe
 from neverblink.vision.regions import outlined_by
 from neverblink.vision.segmenter import Segmenter

@@ -1,4 +1,4 @@
-"""All that the models say about one image."""
+"""All that the models say about one image: values alone, free of torch."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,16 @@ import numpy as np
 import numpy.typing as npt
 
 from neverblink.vision.findings import Finding
-from neverblink.vision.patchcore import Anomaly
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """`score`: L2 distance of the most unusual patch, comparable with the threshold; `anomaly_map`: (S, S)
+    float32 over the whole image (aspect not kept), smoothed, comparable with the map threshold.
+    """
+
+    score: float
+    anomaly_map: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ from neverblink.vision.artifact import Artifact
 from neverblink.vision.defect_finder import DefectFinder
 from neverblink.vision.engines import QuantisedNetwork
 from neverblink.vision.errors import VisionError
-from neverblink.vision.inspection import Inspection
+from neverblink.vision.inspection import Anomaly, Inspection
 from neverblink.vision.neighbours import Method
 from neverblink.vision.network_names import EngineName
-from neverblink.vision.patchcore import Anomaly, FeatureExtractor, PatchCore
+from neverblink.vision.patchcore import FeatureExtractor, PatchCore
 from neverblink.vision.tiling import TilePlan, cut, merge
 
 Image = npt.NDArray[np.uint8]

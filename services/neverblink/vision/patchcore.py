@@ -1,7 +1,6 @@
 """PatchCore (Roth et al., CVPR 2022): patches of an image against a bank of patches of good images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Self
@@ -18,19 +17,10 @@ from neverblink.vision.backbones import Backbone, reload_backbone
 from neverblink.vision.embedding import PatchEmbedding
 from neverblink.vision.engines import Engine, QuantisedNetwork, open_engine
 from neverblink.vision.errors import VisionError
+from neverblink.vision.inspection import Anomaly
 from neverblink.vision.neighbours import ApproximateIndex, Method, neighbour_index
 from neverblink.vision.network_names import EngineName
 from neverblink.vision.preprocess import Preprocess
-
-
-@dataclass(frozen=True)
-class Anomaly:
-    """`score`: L2 distance of the most unusual patch, comparable with the threshold; `anomaly_map`: (S, S)
-    float32 over the whole image (aspect not kept), smoothed, comparable with the map threshold.
-    """
-
-    score: float
-    anomaly_map: npt.NDArray[np.float32]
 
 
 class FeatureExtractor:

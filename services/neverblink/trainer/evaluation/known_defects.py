@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from neverblink.decisions.judgement import judged
 from neverblink.decisions.rules import DEFAULT_RULES, ProductRules
 from neverblink.trainer.datasets.defect_images import DefectImage
 from neverblink.trainer.datasets.images import DatasetError, file_digest
@@ -10,7 +11,6 @@ from neverblink.trainer.evaluation.defect_evaluation import DefectTally, Inspect
 from neverblink.trainer.evaluation.defect_figures import DefectEvaluation
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.decode import Image
-from neverblink.vision.hybrid import decide
 from neverblink.vision.inspection import Inspection
 
 
@@ -47,18 +47,9 @@ class KnownDefects:
         image = self._unseen.get(path)
         if image is None:
             return
-        artifact, score = self._artifact, inspection.anomaly.score
-        decision = decide(
-            score,
-            artifact.threshold,
-            inspection.findings,
-            self._rules.policy,
-            unsure=artifact.manifest.calibration.is_unsure(score),
-            mm_per_px=self._rules.mm_per_px,
-        )
+        found = judged(inspection, self._artifact.manifest.calibration, self._rules, mm_per_px=self._rules.mm_per_px)
         height, width = picture.shape[:2]
-        ratio = score / artifact.threshold
-        self._tally.add(InspectedImage(image, height, width, inspection, decision.reject, decision.unsure, ratio))
+        self._tally.add(InspectedImage(image, height, width, inspection, found.reject, found.unsure, found.ratio))
 
     def evaluation(self) -> DefectEvaluation:
         """Return the figures of all images so far."""

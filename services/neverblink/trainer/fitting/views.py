@@ -7,8 +7,9 @@ from neverblink.trainer.datasets.images import DatasetError
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision.augmentation import Lighting
 from neverblink.vision.decode import read_image
+from neverblink.vision.inspection import Anomaly
 from neverblink.vision.inspector import Image, joined, prepared
-from neverblink.vision.patchcore import Anomaly, FeatureExtractor
+from neverblink.vision.patchcore import FeatureExtractor
 from neverblink.vision.preprocess import Preprocess
 from neverblink.vision.region import Mask, patch_region, read_mask, tiled_patch_region
 from neverblink.vision.region_of_interest import RegionOfInterest

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import orjson
 
-from neverblink.decisions.rules import taxonomy_of
+from neverblink.decisions.judgement import Judgement, judged
 from neverblink.events import ArtifactRef, Reason
 from neverblink.job_life.progress import Progress
 from neverblink.storage.whole_file import write_whole
@@ -25,12 +25,11 @@ from neverblink.trainer.datasets.inputs import Frozen, Input, Inputs, Inspection
 from neverblink.trainer.offline_inspection.known_decisions import Known, compared
 from neverblink.trainer.offline_inspection.lot_sampling import SamplingPlan, draw, plan_for
 from neverblink.trainer.offline_inspection.results import Results
-from neverblink.trainer.offline_inspection.rows import FoundDefect, Opinion, PartFiles, Row, Unscored
+from neverblink.trainer.offline_inspection.rows import Opinion, PartFiles, Row, Unscored
 from neverblink.trainer.offline_inspection.settings import InspectSettings, LotSettings
 from neverblink.vision.artifact import Artifact, load_artifact
 from neverblink.vision.decode import Image, ImageError
 from neverblink.vision.errors import VisionError
-from neverblink.vision.hybrid import area_mm2, decide
 from neverblink.vision.inspection import Inspection
 from neverblink.vision.inspector import Inspector, extractor_of, features_key, inspect_defects
 from neverblink.vision.patchcore import FeatureExtractor
@@ -53,12 +52,19 @@ _HELD_BYTES = 1024 * 1024 * 1024
 _DETAIL = 1000
 
 
+class Place(NamedTuple):
+    """What an image's station adds to the product's rules: its scale, and what the threshold was edited to there."""
+
+    mm_per_px: float | None
+    edited: float | None
+
+
 class Judge:
     """One artifact, and what a product is rejected for."""
 
     def __init__(self, artifact: Artifact, extractor: FeatureExtractor, settings: InspectSettings) -> None:
         self.artifact, self.extractor = artifact, extractor
-        self._rules, self._defects = settings.rules, settings.defects
+        self._rules = settings.rules
         self._reference = ArtifactRef(name=artifact.name, version=artifact.version, digest=artifact.digest)
         self._inspector = Inspector(
             artifact,
@@ -69,54 +75,37 @@ class Judge:
         )
         # U-Net and classifier are opened here: no image's time pays for it, and a fault of theirs is no image's.
         _ = self._inspector.finder
+        self._edited: dict[float, Inspector] = {}
 
-    def look(self, images: Sequence[Image]) -> list[Inspection | Unscored]:
+    def look(self, images: Sequence[Image], places: Sequence[Place]) -> list[Inspection | Unscored]:
         """Return what the models see in (H, W, 3) uint8 RGB images; one that they cannot take costs no other."""
+        work = [(self._at(place.edited), image) for image, place in zip(images, places, strict=True)]
         try:
-            return list(inspect_defects([(self._inspector, image) for image in images]))
+            return list(inspect_defects(work))
         except Exception as error:  # noqa: BLE001 - the boundary: whatever a model stumbles over is one image's row
             if len(images) == 1:
                 sentence = str(error) if isinstance(error, VisionError) else repr(error)
                 return [Unscored(Reason.SCORER_ERROR, sentence[:_DETAIL])]
-        return [one for image in images for one in self.look([image])]
+        return [one for image, place in zip(images, places, strict=True) for one in self.look([image], [place])]
 
-    def judge(self, images: Sequence[Image], scales: Sequence[float | None]) -> list[Opinion | Unscored]:
-        """Decide images as the scorer does; `scales` are their mm per pixel, where known."""
+    def judge(self, images: Sequence[Image], places: Sequence[Place]) -> list[Opinion | Unscored]:
+        """Decide images as the scorer does, each as at its place."""
         return [
-            one if isinstance(one, Unscored) else self._opinion(one, scale)
-            for one, scale in zip(self.look(images), scales, strict=True)
+            one if isinstance(one, Unscored) else Opinion(self._reference, self._judged(one, place))
+            for one, place in zip(self.look(images, places), places, strict=True)
         ]
 
-    def _opinion(self, inspection: Inspection, mm_per_px: float | None) -> Opinion:
-        score = inspection.anomaly.score
-        decision = decide(
-            score,
-            self.artifact.threshold,
-            inspection.findings,
-            self._rules.policy,
-            unsure=self.artifact.manifest.calibration.is_unsure(score),
-            mm_per_px=mm_per_px,
-        )
-        defects = tuple(
-            FoundDefect(
-                type=finding.type,
-                taxonomy=taxonomy_of(self._defects, finding.type),
-                x=finding.x,
-                y=finding.y,
-                width=finding.width,
-                height=finding.height,
-                area_px=finding.area_px,
-                area_mm2=area_mm2(finding, mm_per_px),
-                confidence=finding.confidence,
-                peak=finding.peak,
-                source=finding.source,
-                seen_by=finding.seen_by,
-            )
-            for finding in inspection.findings
-        )
-        return Opinion(
-            self._reference, decision.reject, decision.reason, decision.unsure, score, self.artifact.threshold, defects
-        )
+    def _judged(self, inspection: Inspection, place: Place) -> Judgement:
+        calibration = self.artifact.manifest.calibration
+        return judged(inspection, calibration, self._rules, mm_per_px=place.mm_per_px, edited=place.edited)
+
+    def _at(self, edited: float | None) -> Inspector:
+        """Return what inspects by a threshold: where it lies decides what is marked, as in the scorer."""
+        if edited is None:
+            return self._inspector
+        if edited not in self._edited:
+            self._edited[edited] = self._inspector.with_threshold(edited)
+        return self._edited[edited]
 
 
 class Looked(NamedTuple):
@@ -209,7 +198,7 @@ class OfflineInspection:
             if isinstance(picture, Unscored):
                 continue
             judge = judges[digests[item.origin.name]]
-            (seen,) = judge.look([picture.image])
+            (seen,) = judge.look([picture.image], [self._place(item.origin, judge)])
             if isinstance(seen, Inspection):
                 yield Looked(item.origin, picture.image, seen, judge.artifact)
 
@@ -217,7 +206,8 @@ class OfflineInspection:
 
     def _identity(self) -> dict[str, object]:
         settings = self._settings
-        rules = asdict(settings.rules) | {"defects": settings.defects.model_dump(mode="json")}
+        rules = asdict(settings.rules) | {"defects": settings.rules.defects.model_dump(mode="json")}
+        edited = {"/".join(place): threshold for place, threshold in sorted(settings.thresholds.items())}
         second = None
         if settings.second is not None and self.second is not None:
             second = {"digest": self.second.digest, "from": settings.second.from_ratio}
@@ -230,6 +220,8 @@ class OfflineInspection:
             "known decisions": settings.against,
             "engine": f"{settings.engine} on {settings.device}",
             "inputs": self._inputs.identity,
+            # Left out where there is none: what was begun before thresholds could be named goes on.
+            **({"thresholds": edited} if edited else {}),
         }
 
     def _start(self, progress: Progress) -> tuple[Frozen, list[str], SamplingPlan | None]:
@@ -243,7 +235,7 @@ class OfflineInspection:
             except (orjson.JSONDecodeError, KeyError, TypeError) as error:
                 raise InspectionError(f"{path} is not what an inspection writes: name another --out folder") from error
             own = orjson.loads(orjson.dumps(self._about))
-            if different := sorted(name for name in own if own[name] != about.get(name)):
+            if different := sorted(name for name in own.keys() | about.keys() if own.get(name) != about.get(name)):
                 raise InspectionError(
                     f"{self.folder} holds another inspection, with other {' and '.join(different)}: name another --out"
                 )
@@ -305,15 +297,17 @@ class OfflineInspection:
     def _rows(self, batch: Sequence[tuple[Input, _Picture | Unscored]]) -> list[Row]:
         """Judge a batch, and what is near or above the threshold a second time."""
         pictures = [(item, picture) for item, picture in batch if not isinstance(picture, Unscored)]
-        scales = [self._scale(item.origin) for item, _ in pictures]
+        places = [self._place(item.origin, self._first) for item, _ in pictures]
         began = time.perf_counter()
-        firsts = self._first.judge([picture.image for _, picture in pictures], scales) if pictures else []
+        firsts = self._first.judge([picture.image for _, picture in pictures], places) if pictures else []
         seconds = [(time.perf_counter() - began) / len(pictures)] * len(pictures) if pictures else []
         again = [index for index, first in enumerate(firsts) if self._doubted(first)]
         final: list[Opinion | Unscored] = list(firsts)
         if again and self._second is not None:
             began = time.perf_counter()
-            verdicts = self._second.judge([pictures[index][1].image for index in again], [scales[i] for i in again])
+            second = self._second
+            images = [pictures[index][1].image for index in again]
+            verdicts = second.judge(images, [self._place(pictures[index][0].origin, second) for index in again])
             share = (time.perf_counter() - began) / len(again)
             for index, verdict in zip(again, verdicts, strict=True):
                 final[index] = verdict
@@ -352,12 +346,14 @@ class OfflineInspection:
         return (
             second is not None
             and isinstance(first, Opinion)
-            and (first.reject or first.unsure or first.ratio >= second.from_ratio)
+            and (first.judgement.reject or first.judgement.unsure or first.judgement.ratio >= second.from_ratio)
         )
 
-    def _scale(self, origin: Origin) -> float | None:
-        own = self._settings.rules.mm_per_px
-        return own if origin.line is None else self._settings.scales.get((origin.line, origin.station or ""), own)
+    def _place(self, origin: Origin, judge: Judge) -> Place:
+        """Return what an image's station adds for one of the two artifacts: a threshold is edited for the first."""
+        settings, name = self._settings, (origin.line or "", origin.station or "")
+        edited = settings.thresholds.get(name) if judge is self._first else None
+        return Place(settings.scales.get(name, settings.rules.mm_per_px), edited)
 
     @cached_property
     def _first(self) -> Judge:

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from neverblink.events import ArtifactRef, Decision
+from neverblink.decisions.judgement import Judgement
+from neverblink.events import ArtifactRef, Decision, Defect
 from neverblink.storage.whole_file import whole_file
 from neverblink.trainer.datasets.inputs import InspectionError, Origin
 from neverblink.vision.quality import ImageQuality
@@ -79,54 +80,27 @@ was decided before, `change` how that differs. `seconds` is the image's share of
 
 
 @dataclass(frozen=True, slots=True)
-class FoundDefect:
-    """One region that does not look right, box and area in pixels of the image, as a row lists it."""
-
-    type: str
-    taxonomy: str | None
-    x: int
-    y: int
-    width: int
-    height: int
-    area_px: int
-    area_mm2: float | None
-    confidence: float | None
-    peak: float | None
-    source: str
-    seen_by: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Opinion:
-    """What one artifact says about an image; `reason` is None for a part that passes."""
+    """What one artifact says about an image, and what is decided by it."""
 
     artifact: ArtifactRef
-    reject: bool
-    reason: str | None
-    unsure: bool
-    score: float
-    threshold: float
-    defects: tuple[FoundDefect, ...] = ()
-
-    @property
-    def ratio(self) -> float:
-        """Return score / threshold."""
-        return self.score / self.threshold
+    judgement: Judgement
 
     @property
     def decision(self) -> Decision:
         """Return the decision in a verdict's words."""
-        return Decision.REJECT if self.reject else Decision.PASS
+        return self.judgement.decision
 
     def as_record(self) -> dict[str, object]:
         """Return the verdict's columns."""
+        judgement = self.judgement
         return {
-            "decision": self.decision.value,
-            "reason": self.reason,
-            "unsure": self.unsure,
-            "score": self.score,
-            "threshold": self.threshold,
-            "ratio": self.ratio,
+            "decision": judgement.decision.value,
+            "reason": judgement.reason,
+            "unsure": judgement.unsure,
+            "score": judgement.score,
+            "threshold": judgement.threshold,
+            "ratio": judgement.ratio,
             "artifact_name": self.artifact.name,
             "artifact_version": self.artifact.version,
             "artifact_digest": self.artifact.digest,
@@ -168,11 +142,11 @@ class Row:
     def as_record(self) -> dict[str, object]:
         """Return the columns of `SCHEMA`."""
         origin, quality = self.origin, self.quality
-        defects = self.verdict.defects if isinstance(self.verdict, Opinion) else ()
+        defects = self.verdict.judgement.defects if isinstance(self.verdict, Opinion) else ()
         return {
             **{name: getattr(origin, name) for name in Origin.__slots__},
             **self.verdict.as_record(),
-            "defects": [{name: getattr(defect, name) for name in FoundDefect.__slots__} for defect in defects],
+            "defects": [_flat(defect) for defect in defects],
             "quality": None
             if quality is None
             else {name: getattr(quality, name) for name in ("brightness", "contrast", "sharpness", "saturation")},
@@ -184,6 +158,12 @@ class Row:
             "known": self.known,
             "change": self.change,
         }
+
+
+def _flat(defect: Defect) -> dict[str, object]:
+    """Return a defect as a row lists it: its box is four columns among the others."""
+    columns = defect.model_dump()
+    return {**columns.pop("bbox"), **columns}
 
 
 class PartFiles:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from neverblink.decisions.rules import DEFAULT_RULES, ProductRules
-from neverblink.plant import DefectPolicy
 from neverblink.trainer.offline_inspection.lot_sampling import Level, Severity
 from neverblink.vision.network_names import EngineName
 
@@ -38,16 +37,16 @@ class LotSettings:
 class InspectSettings:
     """What an inspection goes by; `batch`, `decoders` and `save_every_s` change its pace and not its result.
 
-    `defects` names the classes of defect types; `scales` are mm per pixel by (line, station), the rules' elsewhere.
-    `against` says what decisions are compared with, for people.
+    By (line, station) `scales` are mm per pixel, the rules' elsewhere, and `thresholds` what the artifact's was edited
+    to, its own elsewhere; a second artifact goes by its own. `against` says what is compared with, for people.
     """
 
     artifact: Path
     weights: Path | None = None
     second: SecondPass | None = None
     rules: ProductRules = DEFAULT_RULES
-    defects: DefectPolicy = field(default_factory=DefectPolicy)
     scales: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    thresholds: Mapping[tuple[str, str], float] = field(default_factory=dict)
     lot: LotSettings | None = None
     against: str | None = None
     device: str = "cpu"

@@ -9,13 +9,13 @@ from typing import Literal
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from neverblink.decisions.judgement import judged
 from neverblink.decisions.rules import DEFAULT_RULES, ProductRules
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.teaching.unet_thresholds import alarm_bound
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.calibration import Calibration
 from neverblink.vision.decode import Image, read_image
-from neverblink.vision.hybrid import decide
 from neverblink.vision.inspector import Inspector, extractor_of, features_key, inspect_defects
 
 Role = Literal["normal", "challenge", "defect"]
@@ -222,10 +222,9 @@ def try_models(
         Inspector(one, seen, device=device, segment_from=rules.segment_from, min_area_px=rules.min_area_px)
         for one, seen in ((champion, extractor), (challenger, other))
     )
-    threshold = champion_threshold or champion.threshold
     if champion_threshold is not None:
         old = old.with_threshold(champion_threshold)
-    judges = _Judge(old, threshold, rules, clock), _Judge(new, challenger.threshold, rules, clock)
+    judges = _Judge(old, champion_threshold, rules, clock), _Judge(new, None, rules, clock)
     for start in range(0, len(parts), _BATCH):
         pictures = [read_image(part.path) for part in parts[start : start + _BATCH]]
         for judge in judges:
@@ -236,10 +235,13 @@ def try_models(
 
 
 class _Judge:
-    """One model as a scorer runs it, what it said so far and how long it took."""
+    """One model as a scorer runs it, what it said so far and how long it took.
 
-    def __init__(self, inspector: Inspector, threshold: float, rules: ProductRules, clock: Clock) -> None:
-        self._inspector, self._threshold, self._rules, self._clock = inspector, threshold, rules, clock
+    `edited` is the threshold that a person set instead of its own.
+    """
+
+    def __init__(self, inspector: Inspector, edited: float | None, rules: ProductRules, clock: Clock) -> None:
+        self._inspector, self._edited, self._rules, self._clock = inspector, edited, rules, clock
         # U-Net and classifier are opened here: no image's time pays for it.
         _ = inspector.finder
         self._judged: list[Judged] = []
@@ -250,17 +252,10 @@ class _Judge:
         found = inspect_defects([(self._inspector, picture) for picture in pictures])
         self._seconds.append((self._clock() - began) / len(pictures))
         calibration = self._inspector.artifact.manifest.calibration
+        scale = self._rules.mm_per_px
         for one in found:
-            score = one.anomaly.score
-            decision = decide(
-                score,
-                self._threshold,
-                one.findings,
-                self._rules.policy,
-                unsure=calibration.is_unsure(score),
-                mm_per_px=self._rules.mm_per_px,
-            )
-            self._judged.append(Judged(score, score / self._threshold, decision.reject))
+            told = judged(one, calibration, self._rules, mm_per_px=scale, edited=self._edited)
+            self._judged.append(Judged(told.score, told.ratio, told.reject))
 
     def standing(self) -> Standing:
         artifact = self._inspector.artifact
@@ -269,7 +264,7 @@ class _Judge:
             version=artifact.version,
             digest=artifact.digest,
             calibration=artifact.manifest.calibration,
-            threshold=self._threshold,
+            threshold=artifact.threshold if self._edited is None else self._edited,
             bank=(artifact.manifest.vectors, artifact.manifest.dimension),
             # The median: the first batch pays for what is set up lazily.
             ms_an_image=1000 * float(np.median(self._seconds)),
