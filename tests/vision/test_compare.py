@@ -33,6 +33,11 @@ def small(label: str, **changes: object) -> Configuration:
     return Configuration(label, FitSettings(**({"product": "plate", "name": "plate", "size": 64} | changes)))  # type: ignore[arg-type]
 
 
+def broken(label: str) -> Configuration:
+    """Return one that no fit takes; a list with it would be refused, a copy is not checked."""
+    return Configuration(label, small(label).settings.model_copy(update={"size": 8}))
+
+
 def test_the_second_run_fits_only_what_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # All configurations here share a backbone; opening it takes longer than judging with it.
     opened: list[FeatureExtractor] = []
@@ -49,16 +54,16 @@ def test_the_second_run_fits_only_what_changed(tmp_path: Path, monkeypatch: pyte
     def progress(label: str) -> Progress:
         return lambda stage, *_: stages.append(f"{label}: {stage}")
 
-    wanted = [small("a"), small("broken", size=8), small("b", ratio=0.05)]
+    wanted = [small("a"), broken("broken"), small("b", ratio=0.05)]
     first = compare(images, wanted, tmp_path / "kept", progress)
-    a, broken, b = first
+    a, failed, b = first
     assert (a.label, a.good, a.fitted_before, b.fitted_before) == ("a", 2, False, False)
     assert a.bank_mb == pytest.approx(b.bank_mb / 5, rel=0.2)
     assert a.artifact is not None
     assert load_artifact(a.artifact).digest == a.digest
     # A configuration that cannot be fitted is told in its row, and does not stop the others.
-    assert broken.image_auroc is None
-    assert "greater than or equal to 32 (it is 8)" in (broken.fault or "")
+    assert failed.image_auroc is None
+    assert "greater than or equal to 32 (it is 8)" in (failed.fault or "")
     assert [row["label"] for row in orjson.loads((tmp_path / "kept" / RESULTS).read_bytes())] == ["a", "broken", "b"]
 
     stages.clear()

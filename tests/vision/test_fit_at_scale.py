@@ -11,6 +11,7 @@ import torch
 
 from neverblink.trainer.datasets.images import DatasetError
 from neverblink.trainer.fitting import fit as fitting
+from neverblink.trainer.fitting import memory_banks
 from neverblink.trainer.fitting.feature_store import FeatureStore
 from neverblink.trainer.fitting.fit import fit
 from neverblink.trainer.fitting.settings import FitSettings
@@ -63,7 +64,7 @@ def test_a_scratch_folder_that_cannot_hold_the_features_is_refused_before_the_wo
     with pytest.raises(DatasetError, match="no scratch folder"):
         FeatureStore(10, 10, 10, in_memory=0, scratch=tmp_path / "gone")
     with pytest.raises(DatasetError, match=r"1 GiB of memory do not hold the network"):
-        fit(plates(tmp_path / "images", 3), tmp_path / "plate-1", settings(memory_gib=1))
+        fit(plates(tmp_path / "images", 3), tmp_path / "plate-1", settings().model_copy(update={"memory_gib": 1}))
 
 
 def test_features_in_a_file_are_not_held_in_memory(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ print(peak() - before)
 
 def test_a_fit_from_a_file_is_the_fit_from_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     images = plates(tmp_path / "images", 6)
-    monkeypatch.setattr(fitting, "_CHOSEN_AT_ONCE", 0)
+    monkeypatch.setattr(memory_banks, "_CHOSEN_AT_ONCE", 0)
     memory = fit(images, tmp_path / "memory", settings()).artifact
     stores: list[FeatureStore] = []
 
@@ -97,7 +98,8 @@ def test_a_fit_from_a_file_is_the_fit_from_memory(monkeypatch: pytest.MonkeyPatc
         stores.append(FeatureStore(*shape, in_memory=0, scratch=scratch))
         return stores[-1]
 
-    monkeypatch.setattr(fitting, "FeatureStore", in_a_file)
+    for module in (fitting, memory_banks):
+        monkeypatch.setattr(module, "FeatureStore", in_a_file)
     file = fit(images, tmp_path / "file", settings(scratch=tmp_path)).artifact
     assert [store.dimension for store in stores] == [152, 64]
     np.testing.assert_array_equal(file.bank, memory.bank)
@@ -110,9 +112,9 @@ def test_many_patches_are_condensed_once_and_the_threshold_hardly_moves(
     images = plates(tmp_path / "images", 12)
     exact = fit(images, tmp_path / "exact", settings()).artifact
     condensed: list[int] = []
-    monkeypatch.setattr(fitting, "_CHOSEN_AT_ONCE", 0)
-    real = fitting.condense
-    monkeypatch.setattr(fitting, "condense", lambda chunks, *a, **k: condensed.append(1) or real(chunks, *a, **k))
+    monkeypatch.setattr(memory_banks, "_CHOSEN_AT_ONCE", 0)
+    real = memory_banks.condense
+    monkeypatch.setattr(memory_banks, "condense", lambda chunks, *a, **k: condensed.append(1) or real(chunks, *a, **k))
     progress: list[tuple[int, int]] = []
     many = fit(
         images,

@@ -5,12 +5,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from rich.console import Console
 
-from neverblink.trainer.commands import run_fit
+from neverblink.job_life.settings import SettingsError
 from neverblink.trainer.datasets.images import DatasetError
 from neverblink.trainer.fitting.fit import fit
-from neverblink.trainer.fitting.settings import FitSettings, SettingsError, settings_from
+from neverblink.trainer.fitting.jobs import run_fit
+from neverblink.trainer.fitting.settings import FitJob, FitSettings, settings_from
 from neverblink.vision.artifact import Artifact, load_artifact
 from neverblink.vision.augmentation import brightened
 from neverblink.vision.engines.intel import import_openvino
@@ -179,8 +179,9 @@ def test_an_int8_model_is_tried_on_the_labelled_images_beside_the_good_ones(
         tried.append(None if labels is None else labels.tolist())
 
     monkeypatch.setattr("neverblink.trainer.fitting.fit.check_shift", seen)
-    settings = FitSettings(product="plate", name="plate", size=SIDE, ratio=0.05, engine="openvino-int8")
-    run_fit(plates, tmp_path / "int8", settings, Console(quiet=True))
+    run_fit(
+        FitJob(images=plates, product="plate", out=tmp_path / "int8", size=SIDE, ratio=0.05, engine="openvino-int8")
+    )
     assert tried == [None, [False] * 3 + [True] * 3]
 
 

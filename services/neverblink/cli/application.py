@@ -8,13 +8,22 @@ from typing import Annotated, Any
 import typer
 
 from neverblink import __version__
+from neverblink.errors import NeverblinkError
 
 EXIT_BAD_RESULT = 1
 EXIT_BAD_INPUT = 2
+EXIT_STOPPED = 130
 PLANT = Annotated[
     Path, typer.Option("--plant", "-p", help="The plant file.", envvar="NEVERBLINK_PLANT", show_default=True)
 ]
 DEFAULT_PLANT = Path("plant.yaml")
+
+# Who needs what: the groups of `--help`, in its order.
+TRY = "Try it out"
+MAKE = "Make models"
+JUDGE = "Judge models"
+RUN = "Run the line"
+LOOK_AFTER = "Look after it"
 
 app = typer.Typer(
     name="neverblink",
@@ -23,10 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="""Inline visual inspection: frames in, verdicts out, rejects at the PLC before the gate.
 
-First time here? `neverblink demo` runs a whole plant on this machine. Then: `neverblink plant example`
-prints a plant file, `neverblink fit` makes a model from pictures of good parts, `evaluate` tells what it
-finds and misses, and `camera`, `scorer`, `bridge`, `drift` and `ledger` are the services, one process each,
-all started with `--plant FILE`.
+First time here? `neverblink demo` runs a whole plant on this machine, `neverblink plant example` prints a plant file.
 
 Exit codes: 0 done, 1 done and the result is bad, 2 bad input or surroundings (one sentence says which).""",
 )
@@ -38,17 +44,17 @@ artifact_app = typer.Typer(no_args_is_help=True, help="Look into fitted models, 
 models_app = typer.Typer(no_args_is_help=True, help="Which model scores which station; change it while the line runs.")
 camera_app = typer.Typer()
 bridge_app = typer.Typer()
-for _name, _sub in (
-    ("plant", plant_app),
-    ("topics", topics_app),
-    ("schemas", schemas_app),
-    ("ledger", ledger_app),
-    ("artifact", artifact_app),
-    ("models", models_app),
-    ("camera", camera_app),
-    ("bridge", bridge_app),
+for _name, _sub, _group, _short in (
+    ("artifact", artifact_app, MAKE, None),
+    ("camera", camera_app, RUN, "Camera nodes: trigger, grab, judge the image, publish the frame."),
+    ("bridge", bridge_app, RUN, "Tells each line's PLC the verdict before the part reaches the gate."),
+    ("ledger", ledger_app, RUN, None),
+    ("models", models_app, LOOK_AFTER, None),
+    ("plant", plant_app, LOOK_AFTER, None),
+    ("topics", topics_app, LOOK_AFTER, None),
+    ("schemas", schemas_app, LOOK_AFTER, None),
 ):
-    app.add_typer(_sub, name=_name)
+    app.add_typer(_sub, name=_name, rich_help_panel=_group, short_help=_short)
 
 
 def wide_console() -> Any:
@@ -56,6 +62,20 @@ def wide_console() -> Any:
     from rich.console import Console
 
     return Console() if sys.stdout.isatty() else Console(width=140)
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """Return what an error says to a person, None when it is not one of ours.
+
+    A missing extra is told by its name.
+    """
+    if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        return sentence_of(error.exceptions[0])
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("neverblink"):
+        command = next((word for word in sys.argv[1:] if not word.startswith("-")), "all")
+        extra = command if command in {"camera", "scorer", "bridge", "drift", "ledger"} else "all"
+        return f"this command needs the package {error.name}: install neverblink[{extra}]"
+    return str(error) if isinstance(error, NeverblinkError) else None
 
 
 def refuse_options_before(context: typer.Context, names: Sequence[str]) -> None:

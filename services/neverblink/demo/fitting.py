@@ -10,8 +10,8 @@ from neverblink.demo.stream import Stream
 from neverblink.job_life.terminal import progress_bar
 from neverblink.plant import Plant, PlantError, SimulatedSource
 from neverblink.simulation.parts import Simulation
-from neverblink.trainer.commands import run_fit
-from neverblink.trainer.fitting.settings import FitSettings
+from neverblink.trainer.fitting.jobs import run_fit
+from neverblink.trainer.fitting.settings import FitJob
 from neverblink.vision.network_names import DEFAULT_MODEL
 
 # 299 normals are what a promise of 1 % false rejects with 95 % confidence takes.
@@ -44,13 +44,16 @@ def fit_models(
         folder = plant.artifact_folder(plant.product(stream.product))
         good = images if images is not None else _drawn(plant, stream, console)
         own = weights.get(stream.product)
-        settings = FitSettings(
+        job = FitJob(
+            images=good,
             product=stream.product,
-            name=stream.product,
+            out=folder,
             model="resnet18" if own else DEFAULT_MODEL,
             weights=own,
         )
-        run_fit(good, folder, settings, console)
+        with progress_bar(console, stream.product) as progress:
+            done = run_fit(job, progress)
+        console.print(done.sentence)
 
 
 def _drawn(plant: Plant, stream: Stream, console: Console) -> Path:

@@ -1,6 +1,5 @@
 """The jobs that make and judge models, as commands: progress bars, tables, JSON."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,37 +21,15 @@ from neverblink.trainer.evaluation.evaluate import evaluate
 from neverblink.trainer.evaluation.figures import Evaluation
 from neverblink.trainer.evaluation.known_defects import KnownDefects
 from neverblink.trainer.evaluation.pixel_ranking import PRO_LIMIT
-from neverblink.trainer.fitting.fit import Fitted, fit
-from neverblink.trainer.fitting.recalibrate import Labelled, Wish, recalibrate
-from neverblink.trainer.fitting.settings import FitSettings
-from neverblink.trainer.fitting.update import update
 from neverblink.trainer.reports import pages as report_pages
 from neverblink.trainer.teaching.synthesize import SynthesizeSettings, read_kinds, read_policy, read_region, synthesize
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.artifact_manifest import MANIFEST, ClassifierPart, UnetPart
 from neverblink.vision.backbones import known_backbones, reload_backbone
 from neverblink.vision.defect_finder import DefectFinder
-from neverblink.vision.network_names import OWN_BANK, EngineName
+from neverblink.vision.network_names import EngineName
 from neverblink.vision.synthesis import KINDS
 from neverblink.vision.synthesis import Policy as Drawings
-
-
-def run_fit(images: Path, folder: Path, settings: FitSettings, console: Console) -> Fitted:
-    """Fit with a progress bar, and say what the threshold promises.
-
-    A bf16 or int8 model is tried on the labelled images too, where an MVTec layout has them.
-    """
-    found = good_images(images)
-    if settings.engine in OWN_BANK and (images / "test").is_dir():
-        settings = replace(settings, labelled=labelled_images(images))
-    with progress_bar(console, settings.product) as progress:
-        fitted = fit(found, folder, settings, progress)
-    bank = fitted.artifact.bank
-    console.print(
-        f"{settings.product}: {fitted.images} images, memory bank {bank.shape[0]} × {bank.shape[1]}, "
-        f"threshold {fitted.artifact.threshold:.3f}: {fitted.artifact.manifest.calibration.statement()}"
-    )
-    return fitted
 
 
 def run_evaluate(
@@ -118,50 +95,6 @@ def _product(plant: Path, artifact: Path, name: str, station: str | None) -> tup
     except PlantError as error:
         raise PlantError(f"{artifact} is a model of product {name}, and {plant} does not fit: {error}") from error
     return rules_of(description, name, station), weights
-
-
-def run_calibrate(
-    folder: Path, out: Path, wish: Wish, images: Path | None, weights: Path | None, console: Console
-) -> None:
-    """Recalibrate an artifact and print the promise before and after, and what changes for labelled images."""
-    labelled = () if images is None else labelled_images(images)
-    with progress_bar(console, folder.name) as progress:
-        done = recalibrate(folder, out, wish, images=labelled, weights=weights, progress=progress)
-    table = Table("", "before", "after")
-    before, after = done.before, done.after
-    table.add_row("threshold", f"{before.threshold:.4f}", f"{after.threshold:.4f}")
-    table.add_row("chosen by", before.method, after.method)
-    table.add_row(
-        "unsure from", *("–" if one.unsure_from is None else f"{one.unsure_from:.4f}" for one in (before, after))
-    )
-    table.add_row("promise", before.statement(), after.statement())
-    if done.labelled is not None:
-        _add_labelled(table, done.labelled)
-    console.print(table)
-    if done.labelled is not None:
-        changed = done.labelled.good_changed + done.labelled.defective_changed
-        say(
-            console,
-            f"{changed} of {done.labelled.good + done.labelled.defective} labelled images change side:"
-            f" {done.labelled.good_changed} good, {done.labelled.defective_changed} defective",
-        )
-
-
-def run_update(
-    folder: Path, images: Path, out: Path, version: str | None, share: float, weights: Path | None, console: Console
-) -> None:
-    """Teach an artifact more good parts, and say what it learnt and what changes for them."""
-    found = good_images(images)
-    with progress_bar(console, folder.name) as progress:
-        done = update(folder, out, found, version=version, share=share, weights=weights, progress=progress)
-    if done.skipped:
-        say(console, f"{done.skipped} images were skipped: the model knows them already")
-    size = len(done.artifact.bank)
-    say(
-        console,
-        f"{done.added} vectors of {done.images} images went into the bank, now {size};"
-        f" of these images {done.rejected[0]} were rejected before, {done.rejected[1]} are now",
-    )
 
 
 def run_synthesize(
@@ -343,12 +276,6 @@ def _classes(result: Evaluation) -> Table:
             _or_dash(kind.au_pro),
         )
     return table
-
-
-def _add_labelled(table: Table, labelled: Labelled) -> None:
-    table.add_section()
-    table.add_row("false rejects", *(f"{count} of {labelled.good}" for count in labelled.false_rejects))
-    table.add_row("missed defects", *(f"{count} of {labelled.defective}" for count in labelled.missed))
 
 
 def _comparison(rows: list[Row], title: str) -> Table:

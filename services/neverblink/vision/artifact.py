@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from neverblink.errors import reason_of
 from neverblink.storage.whole_file import write_whole_folder
 from neverblink.vision.artifact_manifest import (
     MANIFEST,
@@ -36,7 +37,6 @@ from neverblink.vision.artifact_manifest import (
 )
 from neverblink.vision.backbone_spec import BackboneSpec
 from neverblink.vision.calibration import Calibration
-from neverblink.vision.errors import reason_of
 from neverblink.vision.sketch import ratio_sketch
 
 Floats = npt.NDArray[np.float32]

@@ -2,27 +2,18 @@
 
 import hashlib
 import json
-import re
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from neverblink.vision.backbone_spec import SHA256, BackboneSpec
 from neverblink.vision.calibration import Calibration
 from neverblink.vision.classifier_spec import ClassifierSpec
 from neverblink.vision.errors import VisionError
+from neverblink.vision.plain_name import Plain
 from neverblink.vision.tiling import TilePlan
 from neverblink.vision.unet_spec import UnetSpec
 
-
-def plain(name: str) -> str:
-    """Return a name that is safe as part of a path and in a log. Raises ValueError."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
-        raise ValueError("letters, digits, dots, dashes and underscores make a name, 64 at most, the first no sign")
-    return name
-
-
-Plain = Annotated[str, AfterValidator(plain)]
 Digest = Annotated[str, StringConstraints(pattern=SHA256)]
 PartName = Literal["unet", "classifier"]
 MANIFEST = "manifest.json"

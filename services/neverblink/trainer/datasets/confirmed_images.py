@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from neverblink.errors import reason_of
 from neverblink.events import Judgement
 from neverblink.trainer.datasets.images import DatasetError, file_digest, images_in, labelled_images
-from neverblink.vision.errors import reason_of
 
 INDEX: Final = "index"
 """Name of the file beside the images that says what they are, with one of `INDEX_SUFFIXES`."""

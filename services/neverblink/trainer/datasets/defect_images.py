@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from neverblink.trainer.datasets.images import GOOD, DatasetError, LabelledImage, images_in, labelled_images
-from neverblink.vision.artifact_manifest import plain
 from neverblink.vision.decode import read_image
+from neverblink.vision.plain_name import plain
 
 BOXES = "boxes.csv"
 """Beside `test`: one defect a row, for images that show several types. Columns: image, x1, y1, x2, y2, type."""

@@ -1,35 +1,36 @@
 """Several configurations on the same images, fitted, judged and put side by side."""
 
-import difflib
 import hashlib
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from neverblink import __version__
+from neverblink.errors import reason_of
 from neverblink.job_life.progress import Progress
+from neverblink.job_life.settings import SettingsError, unknown
+from neverblink.job_life.yaml_file import read_yaml
 from neverblink.storage.whole_file import write_whole
 from neverblink.trainer.datasets.images import good_images, labelled_images
-from neverblink.trainer.datasets.yaml_file import read_yaml
 from neverblink.trainer.evaluation.evaluate import Clock, evaluate
 from neverblink.trainer.evaluation.figures import Evaluation
 from neverblink.trainer.fitting.fit import fit
-from neverblink.trainer.fitting.settings import FitSettings, SettingsError, settings_from
+from neverblink.trainer.fitting.settings import FitSettings, ModelSettings, settings_from
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.artifact_manifest import ArtifactError
-from neverblink.vision.errors import VisionError, reason_of
+from neverblink.vision.errors import VisionError
 
 RESULTS = "comparison.json"
 
 _MAX_LABEL = 80
 _LABEL = "label"
-_NOT_COMPARED: Final = frozenset({"product", "name", "version", "labelled", "scratch"})
+_NOT_COMPARED: Final = frozenset({"scratch"})
 _FILES: Final = frozenset({"weights", "region"})
 
 EXAMPLE = """\
@@ -139,11 +140,9 @@ def compare(
 def _configuration(item: Any, product: str, beside: Path, where: str) -> Configuration:
     if not isinstance(item, dict) or not all(isinstance(key, str) for key in item):
         raise CompareError(f"{where} must be settings such as `size: 320`")
-    known = {field.name for field in fields(FitSettings)} - _NOT_COMPARED
+    known = ModelSettings.keys().keys() - _NOT_COMPARED
     for key in item.keys() - known - {_LABEL}:
-        close = difflib.get_close_matches(key, sorted(known), n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
-        raise CompareError(f"{where}: {key!r} is no setting of a fit; {hint}")
+        raise CompareError(f"{where}: {unknown(key, known, 'of a fit')}")
     changes = {key: value for key, value in item.items() if key != _LABEL}
     for name in _FILES & changes.keys():
         if isinstance(changes[name], str):
@@ -189,7 +188,8 @@ def _fitted(
 
 
 def _key(seen: Sequence[str], settings: FitSettings) -> str:
-    plain: dict[str, Any] = TypeAdapter(FitSettings).dump_python(settings, mode="json")
+    # `labelled` was a setting once: with it, models that an earlier version kept are found again.
+    plain: dict[str, Any] = settings.model_dump(mode="json") | {"labelled": []}
     for name, file in (("weights", settings.weights), ("region", settings.region)):
         if isinstance(file, Path):
             plain[name] = hashlib.sha256(file.read_bytes()).hexdigest()

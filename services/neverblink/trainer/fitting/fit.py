@@ -16,7 +16,7 @@ from neverblink import __version__
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.images import DatasetError, LabelledImage, file_digest
 from neverblink.trainer.fitting.feature_store import FeatureStore
-from neverblink.trainer.fitting.memory_banks import Banks, projected
+from neverblink.trainer.fitting.memory_banks import Banks, projected, room_of
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.trainer.fitting.views import Views, preprocess_of
 from neverblink.vision.artifact import Artifact, save_artifact
@@ -56,6 +56,7 @@ def fit(
     progress: Progress = lambda *_: None,
     *,
     judged: Mask | None = None,
+    labelled: Sequence[LabelledImage] = (),
 ) -> Fitted:
     """Fit a PatchCore model to images of good parts and write it to `folder`.
 
@@ -67,7 +68,8 @@ def fit(
     patches that another artifact judges; it takes the place of a region in the settings.
 
     With the engine openvino-bf16 or openvino-int8 the model is fitted twice, in fp32 and so, and refused when the
-    second ranks worse or scores good parts otherwise. Raises VisionError.
+    second ranks worse or scores good parts otherwise; `labelled` images try it too, without them only the scores of
+    good ones are compared. Raises VisionError.
     """
     if len(images) < 2:
         raise DatasetError(f"{len(images)} image is not enough to know what is normal; give dozens, better hundreds")
@@ -85,50 +87,15 @@ def fit(
     extractor = FeatureExtractor(backbone, device=settings.device, engine="auto" if checked else settings.engine)
     views = Views(images, extractor, settings, judged)
     model, digests = _model(views, extractor, settings, progress)
+    engines: tuple[ValidatedEngine, ...] = ()
     network: QuantisedNetwork | None = None
     if checked:
-        reference, reference_extractor = model, extractor
-        if settings.engine == "openvino-int8":
-            network = quantise(
-                PatchEmbedding(backbone), side=backbone.spec.preprocess.side, images=views.some(_QUANTISED_WITH)
-            )
-        extractor = FeatureExtractor(backbone, engine=settings.engine, quantised=network)
-        model, _ = _model(views, extractor, settings, progress)
-        _check((reference, reference_extractor), (model, extractor), views, settings.labelled)
-    description = Description(
-        name=settings.name,
-        version=settings.version,
-        product=settings.product,
-        created=datetime.now(UTC),
-        backbone=backbone.spec,
-        grid=extractor.grid,
-        dimension=extractor.dimension,
-        vectors=len(model.bank),
-        neighbours=min(settings.neighbours, len(model.bank)),
-        top=settings.top,
-        regions=0 if views.region is None else len(views.region),
-        tiling=settings.tiling,
-        engine=extractor.engine_name,
-        engines=() if checked else _validated(backbone, model, extractor, views),
-        quantised=None
-        if network is None
-        else Quantised(graph_bytes=network.graph.size, weights_bytes=network.weights.size),
-        calibration=model.calibration,
-        provenance=Provenance(
-            images=digests,
-            coreset_ratio=settings.ratio,
-            projection=settings.projection,
-            seed=settings.seed,
-            folds=min(settings.folds, len(images)),
-            brightness=() if settings.brightness == (1.0,) else settings.brightness,
-            starts=settings.starts,
-            levels=model.levels,
-            software={"neverblink": __version__, "torch": torch.__version__, "timm": timm.__version__},
-        ),
-    )
+        extractor, model, network = _with_own_bank(backbone, (model, extractor), views, settings, labelled, progress)
+    else:
+        engines = _validated(backbone, model, extractor, views)
     artifact = save_artifact(
         folder,
-        description,
+        _description(extractor, model, views, settings, digests, engines, network),
         bank=model.bank.numpy(),
         neighbours=None if model.table is None else model.table.numpy(),
         scores=model.scores,
@@ -162,7 +129,7 @@ def _model(
     """Fit with one engine's features; also returns the digest of each image file."""
     rows = len(views.images) * views.an_image
     patches = extractor.grid[0] * extractor.grid[1]
-    room = settings.room
+    room = room_of(settings)
     with FeatureStore(rows, patches, extractor.dimension, in_memory=room // 3, scratch=settings.scratch) as features:
         digests = _extract(views, extractor, features, progress)
         with projected(features, settings) as small:
@@ -174,6 +141,70 @@ def _model(
     )
     table, patchcore = _patchcore(bank, views, extractor, settings)
     return _Model(bank, banks.levels, table, scores, peaks, calibration, patchcore), digests
+
+
+def _with_own_bank(
+    backbone: Backbone,
+    reference: tuple[_Model, FeatureExtractor],
+    views: Views,
+    settings: FitSettings,
+    labelled: Sequence[LabelledImage],
+    progress: Progress,
+) -> tuple[FeatureExtractor, _Model, QuantisedNetwork | None]:
+    """Fit once more with the features of bf16 or int8. Raises VisionError when that model is not as good."""
+    assert settings.engine != "auto"
+    network: QuantisedNetwork | None = None
+    if settings.engine == "openvino-int8":
+        network = quantise(
+            PatchEmbedding(backbone), side=backbone.spec.preprocess.side, images=views.some(_QUANTISED_WITH)
+        )
+    extractor = FeatureExtractor(backbone, engine=settings.engine, quantised=network)
+    model, _ = _model(views, extractor, settings, progress)
+    _check(reference, (model, extractor), views, labelled)
+    return extractor, model, network
+
+
+def _description(
+    extractor: FeatureExtractor,
+    model: _Model,
+    views: Views,
+    settings: FitSettings,
+    digests: tuple[str, ...],
+    engines: tuple[ValidatedEngine, ...],
+    network: QuantisedNetwork | None,
+) -> Description:
+    """Return what the artifact says of itself."""
+    return Description(
+        name=settings.name,
+        version=settings.version,
+        product=settings.product,
+        created=datetime.now(UTC),
+        backbone=extractor.spec,
+        grid=extractor.grid,
+        dimension=extractor.dimension,
+        vectors=len(model.bank),
+        neighbours=min(settings.neighbours, len(model.bank)),
+        top=settings.top,
+        regions=0 if views.region is None else len(views.region),
+        tiling=settings.tiling,
+        engine=extractor.engine_name,
+        engines=engines,
+        quantised=None
+        if network is None
+        else Quantised(graph_bytes=network.graph.size, weights_bytes=network.weights.size),
+        calibration=model.calibration,
+        provenance=Provenance(
+            images=digests,
+            coreset_ratio=settings.ratio,
+            projection=settings.projection,
+            seed=settings.seed,
+            folds=min(settings.folds, len(digests)),
+            brightness=() if settings.brightness == (1.0,) else settings.brightness,
+            starts=settings.starts,
+            levels=model.levels,
+            software={"neverblink": __version__, "torch": torch.__version__, "timm": timm.__version__},
+        ),
+    )
 
 
 def _patchcore(

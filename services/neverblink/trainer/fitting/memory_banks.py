@@ -6,12 +6,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from neverblink.trainer.datasets.images import DatasetError
 from neverblink.trainer.fitting.feature_store import FeatureStore
-from neverblink.trainer.fitting.settings import FitSettings
+from neverblink.trainer.fitting.settings import LEAST_GIB, PROGRAM_GIB, FitSettings
 from neverblink.trainer.fitting.views import Views
 from neverblink.vision.calibration import folds
 from neverblink.vision.coreset import Condensed, condense, greedy_k_center, project
 from neverblink.vision.region import Mask
+
+_GIB = 1024**3
 
 _CHOSEN_AT_ONCE = 1 << 20
 """More patches than this (1,024 images of 256 px) are condensed fold by fold: the work grows with their square."""
@@ -20,11 +23,20 @@ _KEPT = 2.0
 """Times its share that each fold keeps: on magnetic tiles 1.5, 2 and 5 end at 1.08 to 1.11 of the greedy radius."""
 
 
+def room_of(settings: FitSettings) -> int:
+    """Return the bytes left for features. Raises DatasetError when the limit does not even hold the program."""
+    if settings.memory_gib < LEAST_GIB:
+        raise DatasetError(
+            f"{settings.memory_gib:g} GiB of memory do not hold the network and a batch; allow {LEAST_GIB:g}"
+        )
+    return int((settings.memory_gib - PROGRAM_GIB) * _GIB)
+
+
 def projected(features: FeatureStore, settings: FitSettings) -> FeatureStore:
     """Return the features in the few dimensions in which the coreset is chosen."""
     dimension = project(features.image(0), settings.projection, seed=settings.seed).shape[1]
     found = FeatureStore(
-        len(features), features.patches, dimension, in_memory=settings.room // 3, scratch=settings.scratch
+        len(features), features.patches, dimension, in_memory=room_of(settings) // 3, scratch=settings.scratch
     )
     for index in range(len(features)):
         found.append(project(features.image(index), settings.projection, seed=settings.seed))
@@ -50,7 +62,7 @@ class Banks:
         region = torch.ones((1, self._patches), dtype=torch.bool) if views.region is None else flat(views.region)
         self._inside = region.repeat(len(self._fold_of_row) // len(region), 1) if len(region) > 1 else region
         size = 4 * self._patches * projected.dimension
-        self._rows_at_once = max(1, settings.room // 6 // size)
+        self._rows_at_once = max(1, room_of(settings) // 6 // size)
         self._at_once = len(features) * self._patches <= _CHOSEN_AT_ONCE and not projected.on_disk
         self._condensed: list[Condensed] = []
 

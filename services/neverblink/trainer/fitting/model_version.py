@@ -1,7 +1,8 @@
 """The version of a model that is made from another."""
 
 from neverblink.vision.artifact import Artifact
-from neverblink.vision.artifact_manifest import ArtifactError, plain
+from neverblink.vision.artifact_manifest import ArtifactError
+from neverblink.vision.plain_name import plain
 
 
 def new_version(found: Artifact, version: str | None, suffix: str) -> str:

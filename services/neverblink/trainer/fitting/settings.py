@@ -1,96 +1,226 @@
-"""What a model is made with."""
+"""What a model is made with, and what the jobs that make one are asked to do. Nothing heavy is imported."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
-from neverblink.trainer.datasets.images import DatasetError, LabelledImage
-from neverblink.trainer.datasets.yaml_file import read_yaml
-from neverblink.vision.artifact_manifest import Plain
-from neverblink.vision.colour import Clahe
-from neverblink.vision.errors import VisionError, reason_of
-from neverblink.vision.network_names import DEFAULT_MODEL, EngineName
+from neverblink.job_life.settings import JobSettings, SettingsError, Spelling, fault_of, unit
+from neverblink.job_life.yaml_file import read_yaml
+from neverblink.vision.colour import Clahe, Gain
+from neverblink.vision.network_names import DEFAULT_MODEL
+from neverblink.vision.plain_name import Plain
 from neverblink.vision.region_of_interest import RegionOfInterest
 from neverblink.vision.tiling import TilePlan
 
-_GIB = 1024**3
-_PROGRAM_GIB = 1.0
+PROGRAM_GIB = 1.0
 """What the program, its network and a batch need besides features: 0.7 GiB with ResNet-18 at 256 px, and some air."""
 
+LEAST_GIB = PROGRAM_GIB + 0.25
 
-@dataclass(frozen=True, slots=True)
-class FitSettings:
+AnyEngine = Literal["auto", "torch", "torch-cuda", "openvino", "openvino-bf16", "openvino-int8"]
+FixedEngine = Literal["auto", "torch", "torch-cuda", "openvino"]
+"""Engines that run a model which another engine made."""
+
+
+def _polygons(value: object) -> object:
+    """Read polygons where a region names a YAML file. Raises SettingsError."""
+    if isinstance(value, str | Path) and Path(value).suffix.lower() in {".yaml", ".yml", ".json"}:
+        return read_yaml(Path(value), "region", SettingsError)
+    return value
+
+
+Region = Annotated[Path | RegionOfInterest | None, BeforeValidator(_polygons)]
+"""A mask image, or polygons; those of a YAML file are read at once."""
+
+
+class ModelSettings(JobSettings):
     """What a model is made with; the defaults are what `neverblink fit` uses."""
+
+    model: Annotated[str, Spelling(old=("--backbone",))] = Field(
+        default=DEFAULT_MODEL, description="timm's name of the network; `neverblink backbones` lists what was tried."
+    )
+    weights: Path | None = Field(default=None, description="Weights file (safetensors) instead.")
+    levels: Annotated[tuple[int, ...] | None, Spelling(in_files_only=True)] = Field(
+        default=None, min_length=1, max_length=4, description="Feature levels. Default: what suits the network."
+    )
+    dimension: Annotated[int | None, Spelling(in_files_only=True)] = Field(
+        default=None,
+        ge=8,
+        le=4096,
+        description="Numbers per patch after pooling, 1024 in the official code. Default: the channels of all levels.",
+    )
+    size: int = Field(
+        default=256,
+        ge=32,
+        le=4096,
+        description="Images are resized to this square.",
+        json_schema_extra=unit("px"),
+    )
+    crop: int | None = Field(
+        default=None, ge=32, le=4096, description="Then only the centre is kept.", json_schema_extra=unit("px")
+    )
+    ratio: float = Field(default=0.01, ge=0.0001, le=1, description="Share of patches in the memory bank.")
+    # On magnetic tiles 64 dimensions give the AUROC of all 152 (0.872, 0.873) in 0.4 of the coreset's time.
+    projection: Annotated[int, Spelling(in_files_only=True)] = Field(
+        default=64, ge=1, le=4096, description="Dimensions in which the memory bank is chosen."
+    )
+    starts: Annotated[int, Spelling(in_files_only=True)] = Field(
+        default=1, ge=1, le=100, description="Random starting points of the coreset; the official code has 10."
+    )
+    folds: Annotated[int, Spelling(in_files_only=True)] = Field(
+        default=5, ge=2, le=100, description="Banks that calibrate the threshold, each without its share of the images."
+    )
+    false_reject: float | None = Field(
+        default=None,
+        ge=0.0001,
+        le=0.5,
+        description="Promise. Default: 0.01, or the tightest that the images allow.",
+    )
+    top: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="Score: mean of so many highest patches; 1 is the paper's maximum.",
+    )
+    neighbours: Annotated[int, Spelling(old=("--eq7",))] = Field(
+        default=0, ge=0, le=64, description="Neighbours of the paper's re-weighting (eq. 7); 0 is without."
+    )
+    keep_aspect: bool = Field(default=False, description="Pad images to a square instead of stretching them.")
+    white_balance: tuple[Gain, Gain, Gain] | None = Field(
+        default=None, description="Fixed gains of red, green and blue: 1.1,1,0.9."
+    )
+    clahe: Annotated[Clahe | None, Spelling(metavar="LIMIT")] = Field(
+        default=None, description="Equalise local contrast (CLAHE) with this clip limit."
+    )
+    brightness: tuple[float, ...] = Field(
+        default=(1.0,),
+        min_length=1,
+        max_length=16,
+        description="The bank knows each image once a factor: 0.8,1,1.2 for light that wavers.",
+    )
+    region: Region = Field(default=None, description="What is judged: a mask image, or polygons in a YAML file.")
+    tiling: Annotated[
+        TilePlan | None, Spelling(metavar="PX", old_parts=(("--tile", "tile"), ("--overlap", "overlap")))
+    ] = Field(
+        default=None,
+        description="Cut large images into tiles of so many pixels; tile=512,overlap=0.3 says more.",
+    )
+    engine: Annotated[AnyEngine, Spelling(metavar="ENGINE")] = Field(
+        default="auto", description="auto, torch, torch-cuda, openvino, openvino-bf16 or -int8 (both checked)."
+    )
+    device: str = Field(default="cpu", description="cpu, cuda or cuda:N.")
+    memory_gib: Annotated[float, Spelling(old=("--memory",))] = Field(
+        default=4.0,
+        ge=LEAST_GIB,
+        description="GiB that the job may hold; more features go to a file.",
+        json_schema_extra=unit("GiB"),
+    )
+    scratch: Path | None = Field(default=None, description="Folder of that file. Default: the system's.")
+    seed: int = Field(default=0, ge=0, description="The same seed gives the same model.")
+
+
+class FitSettings(ModelSettings):
+    """What a model is made with, and what it is called."""
 
     product: Plain
     name: Plain
     version: Plain = "1"
-    model: str = DEFAULT_MODEL
-    weights: Path | None = None
-    levels: tuple[int, ...] | None = None
-    """Feature levels; None: what suits the network."""
-    dimension: int | None = None
-    """Numbers per patch after pooling, 1024 in the official code; None: the channels of all levels."""
-    size: int = 256
-    crop: int | None = None
-    keep_aspect: bool = False
-    """Pad the images to a square instead of stretching them; their aspect is the first training image's."""
-    white_balance: tuple[float, float, float] | None = None
-    clahe: Clahe | None = None
-    tiling: TilePlan | None = None
-    region: RegionOfInterest | Path | None = None
-    """What is judged: polygons, or a mask image over the camera's image."""
-    brightness: tuple[float, ...] = (1.0,)
-    """Each training image goes into the bank once a factor."""
-    ratio: float = 0.01
-    projection: int = 64
-    """On magnetic tiles 64 dimensions give the AUROC of all 152 (0.872, 0.873) in 0.4 of the coreset's time."""
-    neighbours: int = 0
-    top: int = 1
-    """An image's score is the mean of so many highest patches; 1 is the paper's maximum."""
-    folds: int = 5
-    false_reject: float | None = None
-    seed: int = 0
-    starts: int = 1
-    """Random starting points of the coreset; the official code has 10."""
-    memory_gib: float = 4.0
-    """What the job may hold in memory; features beyond that go to a file in `scratch`."""
-    scratch: Path | None = None
-    device: str = "cpu"
-    engine: EngineName | Literal["auto"] = "auto"
-    labelled: Sequence[LabelledImage] = ()
-    """Images that bf16 and int8 are tried on; without them only the scores of good images are compared."""
+
+
+class _GoodParts(JobSettings):
+    images: Annotated[Path, Spelling(argument=True)] = Field(
+        description="Folder of good images, or one in MVTec layout."
+    )
+    product: Plain = Field(description="Name of the product, as in the plant file.")
+    out: Annotated[Path | None, Spelling(short="-o")] = Field(
+        default=None, description="Artifact folder to write. Default: artifacts/PRODUCT."
+    )
+    model_version: Plain = Field(default="1", description="Version to write into the artifact.")
+
+
+class FitJob(ModelSettings, _GoodParts):
+    """What `neverblink fit` is asked to do."""
 
     @property
-    def room(self) -> int:
-        """Return the bytes left for features. Raises DatasetError when the limit does not even hold the program."""
-        if self.memory_gib < _PROGRAM_GIB + 0.25:
-            raise DatasetError(
-                f"{self.memory_gib:g} GiB of memory do not hold the network and a batch; allow {_PROGRAM_GIB + 0.25:g}"
-            )
-        return int((self.memory_gib - _PROGRAM_GIB) * _GIB)
+    def folder(self) -> Path:
+        """Return where the artifact goes."""
+        return self.out or Path("artifacts") / self.product
 
-
-class SettingsError(VisionError):
-    """A setting of a fit that cannot be used; the message names it."""
+    @property
+    def of_the_model(self) -> FitSettings:
+        """Return what the model is made with; its name is the product's."""
+        values = {name: getattr(self, name) for name in ModelSettings.model_fields}
+        return FitSettings(product=self.product, name=self.product, version=self.model_version, **values)
 
 
 def settings_from(values: Mapping[str, object]) -> FitSettings:
-    """Check settings that come from outside: a command line, a file of configurations.
+    """Check settings that come from outside, such as a list of configurations. Raises SettingsError in one sentence.
 
-    A `region` that names a YAML file is read as polygons. Raises SettingsError in one sentence.
+    A `region` that names a YAML file is read as polygons.
     """
-    region = values.get("region")
-    if isinstance(region, Path) and region.suffix.lower() in {".yaml", ".yml", ".json"}:
-        values = {**values, "region": read_yaml(region, "region", SettingsError)}
     try:
-        return TypeAdapter(FitSettings).validate_python(values)
+        return FitSettings.model_validate(values)
     except ValidationError as error:
-        fault = error.errors()[0]
-        given = f" (it is {fault['input']!r})" if isinstance(fault["input"], str | int | float) else ""
-        # A union's branch is named in brackets, which says nothing to a person.
-        place = ".".join(str(part) for part in fault["loc"] if "[" not in str(part))
-        raise SettingsError(f"{place}: {reason_of(fault)}{given}") from error
+        place, reason = fault_of(error)
+        raise SettingsError(f"{place}: {reason}") from error
+
+
+OWN_WEIGHTS = "Weights file that the artifact was fitted with."
+
+
+class CalibrateJob(JobSettings):
+    """What `neverblink calibrate` is asked to do."""
+
+    artifact: Annotated[Path, Spelling(argument=True)] = Field(description="Artifact folder; it stays as it is.")
+    out: Annotated[Path, Spelling(short="-o")] = Field(description="Folder for the recalibrated artifact.")
+    false_reject: float | None = Field(
+        default=None,
+        ge=0.0001,
+        le=0.5,
+        description="Promise: at most this share of good parts is rejected, 95 % sure.",
+    )
+    cost: Annotated[str | None, Spelling(metavar="FP:FN")] = Field(
+        default=None,
+        description="Cost of a false reject and of a missed defect, such as 1:50. Needs --images.",
+    )
+    threshold: float | None = Field(default=None, ge=0, description="A threshold of your own.")
+    unsure: float | None = Field(
+        default=None,
+        ge=0.0001,
+        le=0.9,
+        description="Also open a band below the threshold: at most this share of good parts above it.",
+    )
+    images: Path | None = Field(
+        default=None, description="Folder in MVTec layout: also tells how many of its images change side."
+    )
+    weights: Path | None = Field(default=None, description=OWN_WEIGHTS)
+
+    @field_validator("cost", mode="before")
+    @classmethod
+    def _costs(cls, value: object) -> object:
+        if isinstance(value, int | float):
+            # YAML 1.1 takes 1:50 for minutes and seconds.
+            raise ValueError('costs are a text: write them in quotes, "1:50"')
+        return value
+
+
+class UpdateJob(JobSettings):
+    """What `neverblink update` is asked to do."""
+
+    artifact: Annotated[Path, Spelling(argument=True)] = Field(description="Artifact folder; it stays as it is.")
+    images: Annotated[Path, Spelling(argument=True)] = Field(
+        description="Folder of images of good parts, such as confirmed false alarms."
+    )
+    out: Annotated[Path, Spelling(short="-o")] = Field(description="Folder for the updated artifact.")
+    model_version: Plain | None = Field(
+        default=None, description="Its version; default: 1-plus12 for version 1 and 12 images."
+    )
+    share: float = Field(
+        default=0.01,
+        ge=0.0001,
+        le=1,
+        description="At most this share of the images' patches goes into the bank.",
+    )
+    weights: Path | None = Field(default=None, description=OWN_WEIGHTS)

@@ -7,6 +7,7 @@ from pathlib import Path
 from scipy.stats import beta
 
 from neverblink.job_life.progress import Progress
+from neverblink.trainer.datasets.images import LabelledImage
 from neverblink.trainer.fitting.fit import fit
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision.artifact import Artifact, joined, load_artifact, recalibrated
@@ -25,7 +26,7 @@ def settings_like(
     manifest, made = champion.manifest, champion.manifest.provenance
     preprocess = champion.backbone.preprocess
     checked = next((name for name in OWN_BANK if name == manifest.engine), None)
-    return FitSettings(
+    settings = FitSettings(
         product=champion.product,
         name=champion.name,
         version=version,
@@ -45,11 +46,14 @@ def settings_like(
         neighbours=manifest.neighbours,
         top=manifest.top,
         folds=made.folds,
-        false_reject=max(manifest.calibration.false_reject, tightest_promise(normals)),
         seed=made.seed,
         starts=made.starts,
         device=device,
         engine=checked or "auto",
+    )
+    # A copy is not checked: a promise from a few images is worse than what a person may ask for.
+    return settings.model_copy(
+        update={"false_reject": max(manifest.calibration.false_reject, tightest_promise(normals))}
     )
 
 
@@ -59,13 +63,15 @@ def refit(
     out: Path,
     settings: FitSettings,
     progress: Progress = lambda *_: None,
+    *,
+    labelled: Sequence[LabelledImage] = (),
 ) -> Artifact:
     """Fit to `images` as the champion was, and give the new model its U-Net, its classifier and its unsure band.
 
     U-Net and classifier see pixels and features that the network alone determines, so they stay as they are.
     Raises VisionError.
     """
-    fitted = fit(images, out, settings, progress, judged=champion.region).artifact
+    fitted = fit(images, out, settings, progress, judged=champion.region, labelled=labelled).artifact
     manifest = champion.manifest
     unsure = _unsure_share(champion)
     if unsure is not None:

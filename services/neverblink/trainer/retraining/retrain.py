@@ -155,13 +155,14 @@ def _refitted(
     fit_settings = settings_like(
         found, len(window.learn), version=version, weights=settings.weights, device=settings.device
     )
-    fit_settings = replace(fit_settings, memory_gib=settings.memory_gib)
+    changes: dict[str, object] = {"memory_gib": settings.memory_gib}
     if settings.false_reject is not None:
-        fit_settings = replace(fit_settings, false_reject=settings.false_reject)
+        changes["false_reject"] = settings.false_reject
+    fit_settings = fit_settings.model_copy(update=changes)
+    labelled: list[LabelledImage] = []
     if fit_settings.engine in OWN_BANK and any(part.type for part in parts):
         labelled = [LabelledImage(part.path, part.type, None) for part in parts]
-        fit_settings = replace(fit_settings, labelled=labelled)
-    return refit(found, [image.path for image in window.learn], out, fit_settings, progress)
+    return refit(found, [image.path for image in window.learn], out, fit_settings, progress, labelled=labelled)
 
 
 def _corrected(

@@ -12,8 +12,8 @@ import numpy as np
 import orjson
 
 from neverblink.job_life.progress import Progress
+from neverblink.job_life.yaml_file import read_policy_file
 from neverblink.trainer.datasets.images import GOOD
-from neverblink.trainer.datasets.yaml_file import read_policy_file
 from neverblink.trainer.fitting.settings import settings_from
 from neverblink.vision.decode import Image, read_image
 from neverblink.vision.errors import VisionError

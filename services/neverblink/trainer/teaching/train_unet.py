@@ -18,18 +18,19 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
+from neverblink.errors import reason_of
 from neverblink.job_life.progress import Progress
+from neverblink.job_life.yaml_file import read_policy_file
 from neverblink.trainer.datasets.defect_images import DefectImage
 from neverblink.trainer.datasets.images import file_digest
 from neverblink.trainer.datasets.sample_store import BINARY, Sample, SampleStore
-from neverblink.trainer.datasets.yaml_file import read_policy_file
 from neverblink.trainer.teaching.curriculum import Curriculum, Place
 from neverblink.trainer.teaching.defect_division import Division, divide, is_synthetic
 from neverblink.trainer.teaching.unet_checkpoint import Epoch, Run, load_run, save_run
 from neverblink.trainer.teaching.unet_thresholds import DiceCurve, alarm_bound, count_alarms, sure_levels
 from neverblink.vision.decode import Image
 from neverblink.vision.defect_augmentation import Augmentation, augment
-from neverblink.vision.errors import VisionError, reason_of
+from neverblink.vision.errors import VisionError
 from neverblink.vision.losses import LossSettings, segmentation_loss
 from neverblink.vision.network_names import DEFAULT_MODEL
 from neverblink.vision.preprocess import Preprocess

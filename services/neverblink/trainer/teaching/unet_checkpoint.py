@@ -9,8 +9,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn, optim
 
+from neverblink.errors import reason_of
 from neverblink.storage.whole_file import write_whole
-from neverblink.vision.errors import VisionError, reason_of
+from neverblink.vision.errors import VisionError
 
 _HEADER = "run"
 _NOW, _BEST, _MOMENT = "now.", "best.", "moment."

@@ -6,14 +6,14 @@ from typing import TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from neverblink.vision.errors import VisionError, reason_of
+from neverblink.errors import NeverblinkError, reason_of
 
 Model = TypeVar("Model", bound=BaseModel)
 
 _MAX_BYTES = 256 * 1024
 
 
-def read_yaml(path: Path, what: str, fault: type[VisionError]) -> object:
+def read_yaml(path: Path, what: str, fault: type[NeverblinkError]) -> object:
     """Return the plain values in a file; `what` it holds begins the sentence. Raises `fault`."""
     try:
         with path.open("rb") as file:
@@ -29,7 +29,7 @@ def read_yaml(path: Path, what: str, fault: type[VisionError]) -> object:
         raise fault(f"the {what} {path} is not valid YAML: {reason}") from error
 
 
-def read_policy_file(path: Path, model: type[Model], what: str, fault: type[VisionError]) -> Model:
+def read_policy_file(path: Path, model: type[Model], what: str, fault: type[NeverblinkError]) -> Model:
     """Read a policy of names and values; what it leaves out has its default. Raises `fault` in one sentence."""
     values = read_yaml(path, "policy", fault)
     if not isinstance(values, dict):

@@ -1,0 +1,60 @@
+"""The jobs that make a model: settings in, progress, result out. They print nothing."""
+
+from neverblink.job_life.progress import Progress
+from neverblink.trainer.datasets.images import good_images, labelled_images
+from neverblink.trainer.fitting.fit import fit
+from neverblink.trainer.fitting.recalibrate import Cost, Wish, recalibrate
+from neverblink.trainer.fitting.results import CalibrateResult, ChangedImages, FitResult, Threshold, UpdateResult
+from neverblink.trainer.fitting.settings import CalibrateJob, FitJob, UpdateJob
+from neverblink.trainer.fitting.update import update
+from neverblink.vision.network_names import OWN_BANK
+
+
+def run_fit(job: FitJob, progress: Progress = lambda *_: None) -> FitResult:
+    """Fit a model to images of good parts.
+
+    A bf16 or int8 model is tried on the labelled images too, where an MVTec layout has them. Raises VisionError.
+    """
+    found = good_images(job.images)
+    tried = job.engine in OWN_BANK and (job.images / "test").is_dir()
+    labelled = labelled_images(job.images) if tried else ()
+    fitted = fit(found, job.folder, job.of_the_model, progress, labelled=labelled)
+    return FitResult.of(fitted.artifact, job.folder, images=fitted.images)
+
+
+def run_calibrate(job: CalibrateJob, progress: Progress = lambda *_: None) -> CalibrateResult:
+    """Choose another threshold for a model, and tell what that changes for labelled images. Raises VisionError."""
+    cost = None if job.cost is None else Cost.parse(job.cost)
+    wish = Wish(false_reject=job.false_reject, cost=cost, threshold=job.threshold, unsure=job.unsure)
+    images = () if job.images is None else labelled_images(job.images)
+    done = recalibrate(job.artifact, job.out, wish, images=images, weights=job.weights, progress=progress)
+    return CalibrateResult.of(
+        done.artifact,
+        job.out,
+        before=Threshold.of(done.before),
+        after=Threshold.of(done.after),
+        labelled=None if done.labelled is None else ChangedImages.model_validate(done.labelled, from_attributes=True),
+    )
+
+
+def run_update(job: UpdateJob, progress: Progress = lambda *_: None) -> UpdateResult:
+    """Teach a model more good parts. Raises VisionError."""
+    done = update(
+        job.artifact,
+        job.out,
+        good_images(job.images),
+        version=job.model_version,
+        share=job.share,
+        weights=job.weights,
+        progress=progress,
+    )
+    before, after = done.rejected
+    return UpdateResult.of(
+        done.artifact,
+        job.out,
+        images=done.images,
+        skipped=done.skipped,
+        added=done.added,
+        rejected_before=before,
+        rejected_after=after,
+    )

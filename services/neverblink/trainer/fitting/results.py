@@ -1,0 +1,104 @@
+"""What the jobs that make a model come to. Nothing heavy is imported."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from pydantic import Field
+
+from neverblink.job_life.results import JobResult
+
+if TYPE_CHECKING:
+    from neverblink.vision.artifact import Artifact
+    from neverblink.vision.calibration import Calibration
+
+
+class ModelResult(JobResult):
+    """A model that was written."""
+
+    artifact: Path = Field(description="Its folder.")
+    name: str
+    version: str
+    product: str
+    digest: str = Field(description="Its identity: sha256 over all that it is.")
+    vectors: int = Field(description="Vectors in its memory bank.")
+    dimension: int = Field(description="Numbers in each of them.")
+    threshold: float = Field(description="Score above which a part is rejected.")
+    promise: str = Field(description="What the threshold promises, in a sentence.")
+
+    @classmethod
+    def of(cls, artifact: "Artifact", folder: Path, **more: object) -> Self:
+        """Return what an artifact that lies in `folder` is, and more about it."""
+        about = {
+            "artifact": folder,
+            "name": artifact.name,
+            "version": artifact.version,
+            "product": artifact.product,
+            "digest": artifact.digest,
+            "vectors": artifact.bank.shape[0],
+            "dimension": artifact.bank.shape[1],
+            "threshold": artifact.threshold,
+            "promise": artifact.manifest.calibration.statement(),
+        }
+        return cls.model_validate(about | more)
+
+
+class FitResult(ModelResult):
+    """What `neverblink fit` comes to."""
+
+    images: int = Field(description="Images of good parts that it was fitted to.")
+
+    @property
+    def sentence(self) -> str:
+        """Return what was made, and what its threshold promises."""
+        return (
+            f"{self.product}: {self.images} images, memory bank {self.vectors} × {self.dimension}, "
+            f"threshold {self.threshold:.3f}: {self.promise}"
+        )
+
+
+class Threshold(JobResult):
+    """A threshold, and where it comes from."""
+
+    threshold: float
+    method: str = Field(description="How it was chosen: bound, cost or given.")
+    unsure_from: float | None = Field(description="Score from which a part is unsure; null: there is no such band.")
+    promise: str
+
+    @classmethod
+    def of(cls, calibration: "Calibration") -> Self:
+        """Return a calibration's threshold."""
+        return cls(
+            threshold=calibration.threshold,
+            method=calibration.method,
+            unsure_from=calibration.unsure_from,
+            promise=calibration.statement(),
+        )
+
+
+class ChangedImages(JobResult):
+    """What two thresholds do to the same labelled images, before and after."""
+
+    good: int
+    defective: int
+    false_rejects: tuple[int, int]
+    missed: tuple[int, int]
+    good_changed: int = Field(description="Good images that change side.")
+    defective_changed: int = Field(description="Defective images that change side.")
+
+
+class CalibrateResult(ModelResult):
+    """What `neverblink calibrate` comes to."""
+
+    before: Threshold
+    after: Threshold
+    labelled: ChangedImages | None = Field(default=None, description="Null: no images were named.")
+
+
+class UpdateResult(ModelResult):
+    """What `neverblink update` comes to."""
+
+    images: int = Field(description="Images that it was taught.")
+    skipped: int = Field(description="Images that it knew already.")
+    added: int = Field(description="Vectors that went into its memory bank.")
+    rejected_before: int = Field(description="Of these images, by the model as it was.")
+    rejected_after: int
