@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neverblink.brokers.development import protocol
+from neverblink.brokers.development.answers import Address
 from neverblink.brokers.development.faults import Faults
 from neverblink.brokers.development.groups import Groups
-from neverblink.brokers.development.handlers import Address, Handlers
+from neverblink.brokers.development.handlers import Handlers
 from neverblink.brokers.development.protocol import (
     ADVERTISED,
     Api,

@@ -112,7 +112,7 @@ _HEARTBEAT_1 = (group.HeartbeatRequest_v1, group.HeartbeatResponse_v1)
 
 _SHAPES: dict[Api, dict[int, _Shape]] = {
     # librdkafka before 2.8 takes a broker without Produce 0 for one without compression (Apache Kafka 4
-    # advertises it for the same reason). Its records are refused, see `handlers.produce`.
+    # advertises it for the same reason). Its records are refused, see `record_requests`.
     Api.PRODUCE: _versions(
         0,
         *((getattr(produce, f"ProduceRequest_v{v}"), getattr(produce, f"ProduceResponse_v{v}")) for v in range(8)),

@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import Self
 
 from neverblink import telemetry
+from neverblink.brokers.development.answers import Address
 from neverblink.brokers.development.faults import Faults
 from neverblink.brokers.development.groups import Groups
-from neverblink.brokers.development.handlers import Address, Handlers
+from neverblink.brokers.development.handlers import Handlers
 from neverblink.brokers.development.protocol import ProtocolError, read_call, write_answer
 from neverblink.brokers.development.topics import MIB, Topics
 from neverblink.errors import NeverblinkError
