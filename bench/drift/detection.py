@@ -18,8 +18,9 @@ from neverblink.drift.alerts import AlertBook, Signal
 from neverblink.drift.causes import Cause, likely_cause
 from neverblink.drift.comparisons import mean_shift
 from neverblink.drift.history import Calendar
+from neverblink.drift.moments import Moments
 from neverblink.drift.station_watch import StationWatch
-from neverblink.drift.statistics import Moments, StationKey, Window
+from neverblink.drift.statistics import StationKey, Window
 
 KEY = StationKey("line-1", "top", "part", "none")
 CALM_WEEKS = 2

@@ -27,9 +27,10 @@ from bench.real_images import Image, data_folder, read_all, weights_of
 from neverblink.drift.alerts import AlertBook
 from neverblink.drift.causes import explained
 from neverblink.drift.history import Calendar
+from neverblink.drift.moments import Moments
 from neverblink.drift.score_sketch import ScoreSketch
 from neverblink.drift.station_watch import StationWatch
-from neverblink.drift.statistics import Moments, StationKey, Window
+from neverblink.drift.statistics import StationKey, Window
 from neverblink.events import DriftAlert
 from neverblink.trainer.datasets.confirmed_images import KnownPart, confirmed_images
 from neverblink.trainer.datasets.images import DatasetError, good_images, labelled_images

@@ -14,7 +14,8 @@ from neverblink.events.identity import frame_id, verdict_id
 from neverblink.plant import Line, Plc, SimulatedSource, Station, Timing
 from neverblink.plant import PlcTrigger as TriggerSettings
 from neverblink.plc.trigger import PlcTrigger, triggers
-from neverblink.simulation.plc.simulator import PlcSimulator, SimulatedLine
+from neverblink.simulation.plc.line import SimulatedLine
+from neverblink.simulation.plc.simulator import PlcSimulator
 
 # A part is at the gate 0.8 s after its trigger, and its verdict must be there 0.63 s after it.
 TIMING = Timing(distance_to_gate_m=0.8, speed_m_s=1.0, actuator_ms=100, plc_cycle_ms=20, margin_ms=50)

@@ -188,7 +188,7 @@ async def test_a_part_that_the_plc_passes_without_our_pass_is_an_incident() -> N
         await made.simulator.run_conveyor(1)
         await asyncio.sleep(0.4)
         # A PLC program that does not look at the code.
-        await made.simulator._put("GateRing", [0, 1 << 12 | 1 << 8 | 1 << 4 | 1, *[0] * 14])
+        await made.simulator.put("GateRing", [0, 1 << 12 | 1 << 8 | 1 << 4 | 1, *[0] * 14])
         await asyncio.sleep(0.4)
         (event,) = [e for e in made.events if e.stage == "gate"]
         assert event.incident

@@ -18,7 +18,8 @@ from neverblink.plant import Line, Plant, Product, Timing
 from neverblink.plc.contract import BridgeState
 from neverblink.plc.trigger import triggers
 from neverblink.service_life import READY_FILE
-from neverblink.simulation.plc.simulator import PlcSimulator, SimulatedLine
+from neverblink.simulation.plc.line import SimulatedLine
+from neverblink.simulation.plc.simulator import PlcSimulator
 
 TIMING = Timing(distance_to_gate_m=0.8, speed_m_s=1.0, actuator_ms=100, plc_cycle_ms=20, margin_ms=50)
 

@@ -16,7 +16,8 @@ from neverblink.camera.sources import open_source
 from neverblink.events import Frame
 from neverblink.kafka import EventConsumer, EventProducer, ensure_topics
 from neverblink.plant import Kafka, Storage
-from neverblink.simulation.plc.simulator import SimulatedLine, simulated
+from neverblink.simulation.plc.line import SimulatedLine
+from neverblink.simulation.plc.simulator import simulated
 from neverblink.vision.decode import decode
 
 PARTS, RATE = 8, 2.0

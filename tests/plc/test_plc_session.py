@@ -25,8 +25,9 @@ from neverblink.plc.connection import (
 )
 from neverblink.plc.trigger import PlcTrigger, triggers
 from neverblink.plc.validation import validate
+from neverblink.simulation.plc.line import SimulatedLine
 from neverblink.simulation.plc.simulated_plcs import run, simulated_lines
-from neverblink.simulation.plc.simulator import PlcSimulator, SimulatedLine
+from neverblink.simulation.plc.simulator import PlcSimulator
 from rigs.application_certificates import certificate
 
 ua: Any = asyncua.ua

@@ -83,7 +83,7 @@ async def test_a_bridge_that_stops_rejects_what_it_has_not_judged_and_then_the_l
     async with cell(simulated(profile="mailbox", rate_per_s=10.0, watchdog_ms=500), lambda t: None) as made:
         await made.simulator.run_conveyor()
         await asyncio.sleep(0.55)
-        await made.simulator._put("Conveyor.Run", False)
+        await made.simulator.put("Conveyor.Run", False)
         await asyncio.sleep(0.15)
         triggered = made.simulator.value("LastTriggered")
         made.stop.set()

@@ -11,7 +11,8 @@ from neverblink.bridge.line_session import LineSession
 from neverblink.bridge.line_status import LinkState
 from neverblink.plant import Line, Plc, SimulatedSource, Station, Timing
 from neverblink.plant import PlcTrigger as TriggerSettings
-from neverblink.simulation.plc.simulator import SimulatedLine, simulated
+from neverblink.simulation.plc.line import SimulatedLine
+from neverblink.simulation.plc.simulator import simulated
 
 TIMING = Timing(distance_to_gate_m=0.8, speed_m_s=1.0, actuator_ms=100, plc_cycle_ms=20, margin_ms=50)
 Mistake = tuple[dict[str, Any], dict[str, Any], str]

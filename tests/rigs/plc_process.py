@@ -18,7 +18,8 @@ import orjson
 
 from neverblink import telemetry
 from neverblink.plant import Timing
-from neverblink.simulation.plc.simulator import PlcSimulator, SimulatedLine
+from neverblink.simulation.plc.line import SimulatedLine
+from neverblink.simulation.plc.simulator import PlcSimulator
 
 OPERATOR_S = 0.5
 READY = "the PLC listens"
@@ -62,7 +63,7 @@ class Plc:
             self._wanted = True
         elif word == "finish":
             self._wanted = False
-            await self.simulator._put("Conveyor.Run", False)
+            await self.simulator.put("Conveyor.Run", False)
         elif word == "restart":
             self._count_epoch()
             await self.simulator.restart()
@@ -74,7 +75,7 @@ class Plc:
             if self._wanted and not self.simulator.value("Conveyor.Run"):
                 await asyncio.sleep(OPERATOR_S)
                 if self._wanted:
-                    await self.simulator._put("Conveyor.Run", True)
+                    await self.simulator.put("Conveyor.Run", True)
 
     def _count_epoch(self) -> int:
         epoch = int(self._retained.read_text()) + 1 if self._retained.exists() else 1

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from neverblink.drift.comparisons import at_least, at_most, gap, kolmogorov, mean_shift, psi
+from neverblink.drift.moments import Moments
 from neverblink.drift.score_sketch import K, ScoreSketch
-from neverblink.drift.statistics import Moments
 
 VALUES = st.lists(st.floats(min_value=0, max_value=100, width=32), max_size=300)
 

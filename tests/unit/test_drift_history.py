@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neverblink.drift.history import HOUR_S, HOURS_KEPT, SHIFTS_KEPT, WEEKS_KEPT, Calendar, History
+from neverblink.drift.moments import Moments
 from neverblink.drift.score_sketch import ScoreSketch
-from neverblink.drift.statistics import Moments, Window
+from neverblink.drift.statistics import Window
 
 MONDAY = datetime(2026, 3, 2, 6, tzinfo=UTC).timestamp()
 CALENDAR = Calendar()

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neverblink.drift.moments import Moments
 from neverblink.drift.statistics import (
-    Moments,
     StationKey,
     StationState,
     Window,

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neverblink.drift.moments import Moments
 from neverblink.drift.score_sketch import ScoreSketch
-from neverblink.drift.statistics import Moments
 from neverblink.events import CALIBRATED_SHARES, CalibratedScores
 
 PSI_BINS = 10

@@ -17,7 +17,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from neverblink.drift.statistics import Moments
+from neverblink.drift.moments import Moments
 
 WEIGHT_PARTS = 20
 WEIGHT = 0.15

@@ -9,8 +9,9 @@ import struct
 import numpy as np
 import orjson
 
+from neverblink.drift.moments import Moments
 from neverblink.drift.score_sketch import ScoreSketch
-from neverblink.drift.statistics import SIGNALS, Challenges, Moments, Window
+from neverblink.drift.statistics import SIGNALS, Challenges, Window
 
 OUTLINE = 64
 _HEAD = struct.Struct("<ddIIIIIH")

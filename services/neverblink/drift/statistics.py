@@ -15,15 +15,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Self
 
-import numpy as np
-import numpy.typing as npt
 import orjson
 
+from neverblink.drift.moments import Moments
 from neverblink.drift.score_sketch import ScoreSketch
 from neverblink.events import (
     CalibratedScores,
     Decision,
-    Distribution,
     DriftAlert,
     DriftReport,
     DriftState,
@@ -64,83 +62,6 @@ class StationKey(NamedTuple):
     def from_bytes(cls, raw: bytes) -> Self:
         """Read a table's key."""
         return cls(*raw.decode().split("/"))
-
-
-@dataclass(slots=True)
-class Moments:
-    """Count, mean, sum of squared deviations and extremes, updated one value at a time.
-
-    Source: B. P. Welford, Note on a Method for Calculating Corrected Sums of Squares and Products,
-    Technometrics 4(3), 1962; merging: T. F. Chan, G. H. Golub, R. J. LeVeque, Updating Formulae and a Pairwise
-    Algorithm for Computing Sample Variances, COMPSTAT 1982, equation 2.1.
-    """
-
-    count: int = 0
-    mean: float = 0.0
-    m2: float = 0.0
-    minimum: float = math.inf
-    maximum: float = -math.inf
-
-    def add(self, value: float) -> None:
-        """Take one value."""
-        self.count += 1
-        away = value - self.mean
-        self.mean += away / self.count
-        self.m2 += away * (value - self.mean)
-        self.minimum = min(self.minimum, value)
-        self.maximum = max(self.maximum, value)
-
-    def merge(self, other: "Moments") -> None:
-        """Take all of another's values; the other stays as it is."""
-        count = self.count + other.count
-        if not count:
-            return
-        away = other.mean - self.mean
-        self.m2 += other.m2 + away * away * self.count * other.count / count
-        self.mean += away * other.count / count
-        self.count = count
-        self.minimum = min(self.minimum, other.minimum)
-        self.maximum = max(self.maximum, other.maximum)
-
-    @property
-    def variance(self) -> float:
-        """Sample variance, 0 for fewer than two values."""
-        return self.m2 / (self.count - 1) if self.count > 1 else 0.0
-
-    @property
-    def deviation(self) -> float:
-        """Sample standard deviation, 0 for fewer than two values."""
-        return math.sqrt(self.variance)
-
-    @classmethod
-    def of(cls, values: npt.NDArray[np.floating]) -> Self:
-        """Return the moments of (n,) values."""
-        if not len(values):
-            return cls()
-        mean = float(values.mean())
-        m2 = float(((values - mean) ** 2).sum())
-        return cls(len(values), mean, m2, float(values.min()), float(values.max()))
-
-    def distribution(self) -> Distribution | None:
-        """Return what a report says of it, None when there was no value."""
-        if not self.count:
-            return None
-        return Distribution(
-            count=self.count,
-            mean=self.mean,
-            deviation=self.deviation,
-            minimum=self.minimum,
-            maximum=self.maximum,
-        )
-
-    def to_list(self) -> list[float]:
-        """Return the five numbers, or nothing when there was no value (JSON has no infinity)."""
-        return [self.count, self.mean, self.m2, self.minimum, self.maximum] if self.count else []
-
-    @classmethod
-    def from_list(cls, numbers: list[Any]) -> Self:
-        """Read what `to_list` wrote."""
-        return cls(*numbers)
 
 
 LOOKS = ("brightness", "contrast", "sharpness", "saturation")

@@ -21,8 +21,9 @@ from datetime import UTC, datetime
 import numpy as np
 import numpy.typing as npt
 
+from neverblink.drift.moments import Moments
 from neverblink.drift.score_sketch import ScoreSketch
-from neverblink.drift.statistics import Challenges, Moments, Window
+from neverblink.drift.statistics import Challenges, Window
 from neverblink.events import CalibratedScores
 
 Array = npt.NDArray[np.float64]

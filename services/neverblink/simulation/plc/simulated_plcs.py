@@ -14,7 +14,8 @@ import orjson
 
 from neverblink.plant import Line, OpcUaSecurity, Plant, PlantError
 from neverblink.plc.certificates import SIMULATED_PLC, CertificateError, as_der, make_identity, read_certificate
-from neverblink.simulation.plc.simulator import PlcSimulator, SimulatedLine
+from neverblink.simulation.plc.line import SimulatedLine
+from neverblink.simulation.plc.simulator import PlcSimulator
 
 DAYS = 365
 

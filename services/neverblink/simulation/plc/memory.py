@@ -1,0 +1,234 @@
+"""The simulated PLC's memory: its nodes and their values, and the OPC UA server that shows them."""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncua.ua
+from asyncua.server.server import Server
+
+from neverblink.plc.contract import (
+    CONTRACT_VERSION,
+    GATE_RING,
+    PROFILES,
+    Confirm,
+    GateCode,
+    Method,
+    Writer,
+    element_name,
+    element_of,
+    node,
+)
+from neverblink.plc.word import encode_gate
+from neverblink.simulation.plc.gate import BeltPart
+from neverblink.simulation.plc.line import SimulatedLine
+from neverblink.simulation.plc.server import StrictAttributes, Users, listen, method_callback, trust_only
+
+# asyncua's type hints name NewTypes where its code takes plain values, so its protocol types are not checked.
+ua: Any = asyncua.ua
+
+_VARIANTS = {
+    "Boolean": ua.VariantType.Boolean,
+    "UInt16": ua.VariantType.UInt16,
+    "UInt32": ua.VariantType.UInt32,
+    "Double": ua.VariantType.Double,
+}
+_CONVEYOR = {"Conveyor.Run": "Boolean", "Conveyor.Parts": "UInt32", "Conveyor.Rate": "Double"}
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What the server asks of the PLC's program while a client is waiting.
+
+    `written` is called when a node that the program acts on was written. `called` takes a method's arguments and
+    returns its outputs, `before_call` waits as long as the program does, and says with which status a call fails.
+    """
+
+    written: Callable[[], None]
+    called: Callable[..., Any]
+    before_call: Callable[[], Awaitable[int | None]]
+
+
+class PlcMemory:
+    """One line's nodes. What is put while no server runs is shown by the next one."""
+
+    def __init__(self, line: SimulatedLine, program: Program) -> None:
+        self.line = line
+        self._program = program
+        self._profile = PROFILES[line.profile]
+        self._port = line.port
+        self._server: Any = None
+        self._namespace = 0
+        self._ids: dict[str, Any] = {}
+        self._values: dict[str, Any] = {}
+        self.strict: StrictAttributes | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """Return where the server listens."""
+        return f"opc.tcp://{self.line.host}:{self._port}/neverblink"
+
+    @property
+    def is_served(self) -> bool:
+        """Return whether a server shows it."""
+        return self._server is not None
+
+    def reset(self, epoch: int) -> None:
+        """Set the PLC's own nodes to what they are when an epoch begins; `show` tells a running server."""
+        self._values = {
+            entry.name: [0] * entry.length if entry.length else (False if entry.type == "Boolean" else 0)
+            for entry in (*self._profile.nodes, *self._profile.optional)
+            if entry.writer is Writer.PLC
+        }
+        self._values |= {
+            "ContractVersion": CONTRACT_VERSION,
+            "Epoch": epoch,
+            **({} if self._profile.silence_passes else {"SlotCount": self.line.verdict_slots}),
+            "LeadMs": round(self.line.timing.lead_s * 1000),
+        }
+
+    async def show(self) -> None:
+        """Show the PLC's own nodes as `reset` has set them, and clear the bridge's words."""
+        for name, value in self._values.items():
+            await self.put(name, value)
+        for name in self._elements():
+            await self.put(name, 0)
+
+    def _elements(self) -> Iterator[str]:
+        """Yield the names of the profile's elements that are nodes of their own."""
+        if self._profile.each is not None:
+            for index in range(self._profile.count or self.line.verdict_slots):
+                yield element_name(self._profile.each, index)
+
+    async def serve(self, conveyor: Mapping[str, bool | float]) -> None:
+        """Serve the nodes; `conveyor` has the values of its own ones. Raises OSError when the port is taken."""
+        users = Users(self.line.username, self.line.password, signed=self.line.certificate is not None)
+        server = Server(user_manager=users)  # type: ignore[arg-type]
+        server.disable_clock()
+        await server.init()
+        server.set_endpoint(self.endpoint)
+        server.set_server_name(f"neverblink simulated PLC {self.line.name}")
+        server.set_security_policy(
+            [ua.SecurityPolicyType.NoSecurity]
+            if self.line.certificate is None
+            else [
+                ua.SecurityPolicyType.NoSecurity,
+                ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt,
+                ua.SecurityPolicyType.Aes256Sha256RsaPss_SignAndEncrypt,
+            ]
+        )
+        tokens = [ua.UserNameIdentityToken] if self.line.username else [ua.AnonymousIdentityToken]
+        server.set_identity_tokens(tokens)
+        if self.line.certificate is not None and self.line.key is not None:
+            await server.load_certificate(self.line.certificate)
+            await server.load_private_key(self.line.key)
+        if self.line.client_certificate is not None:
+            trust_only(server, self.line.client_certificate)
+        await self._make_nodes(server, conveyor)
+        await listen(server)
+        assert server.bserver is not None
+        self._port = int(server.bserver.port)
+        self._server = server
+
+    async def stop_serving(self) -> None:
+        """Reset every connection and end the server; the values stay."""
+        server, self._server = self._server, None
+        if server is not None and server.bserver is not None:
+            for client in list(server.bserver.clients):
+                if client.transport is not None:
+                    client.transport.abort()
+            await server.stop()
+
+    async def _make_nodes(self, server: Server, conveyor: Mapping[str, bool | float]) -> None:
+        self._namespace = await server.register_namespace(self.line.namespace_uri)
+        self._ids = {}
+        folder = await server.nodes.objects.add_folder(self._node_id(self.line.method_object), "VisionReject")
+        each = self._profile.each
+        elements = [replace(each, name=name) for name in self._elements()] if each is not None else []
+        writable: set[Any] = set()
+        for entry in (*self._profile.nodes, *self._profile.optional, *elements):
+            if entry.name in self.line.absent:
+                continue
+            kind = self.line.types.get(entry.name, entry.type)
+            value = self._values.get(entry.name, False if kind == "Boolean" else 0)
+            node_id = await self._add(folder, entry.name, value, kind)
+            if entry.writer is Writer.BRIDGE and entry.name not in self.line.read_only:
+                writable.add(node_id)
+        for name, kind in _CONVEYOR.items():
+            writable.add(await self._add(folder, name, conveyor[name], kind, node_id=f"s={name}"))
+        for node_id in writable:
+            await server.get_node(node_id).set_writable()
+        if self._profile.method is not None and self._profile.method.name not in self.line.absent:
+            await self._add_method(folder, self._profile.method)
+        self.strict = StrictAttributes(server.iserver.aspace, self.line.refuse_timestamps)
+        self.strict.verdicts = {self._ids[name] for name in self._elements() if name in self._ids}
+        mails = self.strict.verdicts if self._profile.count else set()
+        self.strict.on_write = self._wake_for({*mails, *(self._ids[name] for name in _CONVEYOR)})
+        server.iserver.attribute_service = self.strict
+
+    def _wake_for(self, ids: set[Any]) -> Callable[[Any], None]:
+        def on_write(node_id: Any) -> None:
+            if node_id in ids:
+                self._program.written()
+
+        return on_write
+
+    async def _add(self, folder: Any, name: str, value: Any, kind: str, *, node_id: str | None = None) -> Any:
+        self._ids[name] = self._node_id(node_id or self._text_id(name))
+        variant_type = _VARIANTS.get(kind) or getattr(ua.VariantType, kind)
+        await folder.add_variable(self._ids[name], name, value, varianttype=variant_type)
+        return self._ids[name]
+
+    async def _add_method(self, folder: Any, method: Method) -> None:
+        kinds = {name: self.line.types.get(f"{method.name}.{name}", kind) for name, kind in method.inputs}
+        types = [getattr(ua.VariantType, kind) for kind in kinds.values()]
+        taken = method_callback(types, self._program.called, self._program.before_call)
+        takes = [_argument(name, kind) for name, kind in kinds.items()]
+        gives = [_argument(name, kind) for name, kind in method.outputs]
+        await folder.add_method(self._node_id(self._text_id(method.name)), method.name, taken, takes, gives)
+
+    def _node_id(self, text: str) -> Any:
+        return ua.NodeId(text[2:] if text.startswith("s=") else int(text[2:]), self._namespace)
+
+    def _text_id(self, name: str) -> str:
+        element = element_of(name)
+        if element is None:
+            return self.line.nodes.get(name) or self.line.node.replace("{name}", name)
+        pattern = self.line.slot_node.replace("{name}", element[0])
+        return self.line.nodes.get(name) or pattern.replace("{index}", str(element[1]))
+
+    def clients(self) -> list[Any]:
+        """Return the connections that are open."""
+        return list(self._server.bserver.clients) if self._server and self._server.bserver else []
+
+    def read(self, name: str) -> Any:
+        """Return a node's value as the program sees it."""
+        if self._server is None or name not in self._ids:
+            return self._values.get(name, 0)
+        found = self._server.iserver.aspace.read_attribute_value(self._ids[name], ua.AttributeIds.Value)
+        return found.Value.Value
+
+    async def put(self, name: str, value: Any, *, at: datetime | None = None) -> None:
+        """Set a node's value, as of `at` where that is not now."""
+        if name in self._values:
+            self._values[name] = value
+        if self._server is None or name not in self._ids or self.read(name) == value:
+            return
+        kind = _VARIANTS[_CONVEYOR.get(name) or node(name).type]
+        now = datetime.now(UTC)
+        data = ua.DataValue(ua.Variant(value, kind), SourceTimestamp=at or now, ServerTimestamp=now)
+        await self._server.iserver.aspace.write_attribute_value(self._ids[name], ua.AttributeIds.Value, data)
+
+    async def put_ring(self, part: BeltPart, action: GateCode, confirm: Confirm) -> None:
+        """Write what the gate did with a part into its place of the ring."""
+        ring = list(self.read("GateRing"))
+        ring[part.number % GATE_RING] = encode_gate(part.epoch, part.number, action, confirm)
+        await self.put("GateRing", ring)
+
+
+def _argument(name: str, kind: str) -> Any:
+    data_type = ua.NodeId(getattr(ua.ObjectIds, kind))
+    return ua.Argument(
+        Name=name, DataType=data_type, ValueRank=-1, ArrayDimensions=[], Description=ua.LocalizedText("")
+    )
