@@ -21,8 +21,9 @@ from neverblink.bridge.scheduler import Answer, Order
 from neverblink.events import Outcome
 from neverblink.plant import Line, Plc, SimulatedSource, Station, Timing
 from neverblink.plant import PlcTrigger as TriggerSettings
-from neverblink.plc.connection import PlcError, PlcFullError, PlcRefusedError, PlcUnreachableError, connect
 from neverblink.plc.contract import CONTRACT_VERSION, PROFILES, REJECT, BridgeState, Writer, element_name
+from neverblink.plc.errors import PlcError, PlcFullError, PlcRefusedError, PlcUnreachableError
+from neverblink.plc.opening import connect
 from neverblink.plc.validation import validate
 from rigs.application_certificates import certificate
 
@@ -345,7 +346,7 @@ async def test_the_method_is_called_and_a_wrong_signature_is_one_sentence(tmp_pa
 ABANDON = """
 import asyncio, os, sys
 from neverblink.plant import Plc
-from neverblink.plc.connection import connect
+from neverblink.plc.opening import connect
 
 async def main():
     async with connect(Plc.model_validate_json(sys.argv[1]), "bridge line-1"):

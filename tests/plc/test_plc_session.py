@@ -14,15 +14,9 @@ import pytest
 from neverblink.bridge.commands import make_certificates
 from neverblink.plant import OpcUaSecurity, PlantError, Plc, Timing, load_plant, parse_plant
 from neverblink.plc.certificates import read_certificate, thumbprint
-from neverblink.plc.connection import (
-    ContractError,
-    PlcConnection,
-    PlcError,
-    PlcRefusedError,
-    PlcUnreachableError,
-    _explained,
-    connect,
-)
+from neverblink.plc.connection import PlcConnection, _explained
+from neverblink.plc.errors import ContractError, PlcError, PlcRefusedError, PlcUnreachableError
+from neverblink.plc.opening import connect
 from neverblink.plc.trigger import PlcTrigger, triggers
 from neverblink.plc.validation import validate
 from neverblink.simulation.plc.line import SimulatedLine

@@ -12,8 +12,8 @@ from neverblink.bridge import mailbox
 from neverblink.bridge.mailbox import Mailbox
 from neverblink.bridge.scheduler import MAX_IN_FLIGHT, Answer, Order
 from neverblink.events import Outcome
-from neverblink.plc.connection import PlcUnreachableError
 from neverblink.plc.contract import MAIL_SLOTS, PROFILES, element_of, mail_name
+from neverblink.plc.errors import PlcUnreachableError
 from neverblink.plc.validation import Agreement
 from neverblink.plc.word import decode_mail
 from neverblink.simulation.plc.told_parts import ToldParts

@@ -26,8 +26,10 @@ from neverblink.bridge.scheduler import Order, Scheduler, Told, Write
 from neverblink.bridge.write_budget import WriteBudget
 from neverblink.events import Actuation, Decision, Outcome, Verdict
 from neverblink.plant import Line
-from neverblink.plc.connection import PlcConnection, PlcError, PlcUnreachableError, connect
+from neverblink.plc.connection import PlcConnection
 from neverblink.plc.contract import PROFILES, Alarm, BridgeState
+from neverblink.plc.errors import PlcError, PlcUnreachableError
+from neverblink.plc.opening import connect
 from neverblink.plc.word import NUMBERS, parts_behind
 from neverblink.service_life import wait_or_stop
 from neverblink.service_life.back_off import BackOff

@@ -11,8 +11,9 @@ from typing import Self
 
 from neverblink.bridge.profile import Profile, answer_of
 from neverblink.bridge.scheduler import MAX_IN_FLIGHT, Answer, Order
-from neverblink.plc.connection import PlcConnection, PlcUnreachableError
+from neverblink.plc.connection import PlcConnection
 from neverblink.plc.contract import ACK, MAIL_SLOTS, Code, mail_name
+from neverblink.plc.errors import PlcUnreachableError
 from neverblink.plc.word import acknowledged, decode_mail, encode_mail, next_seq
 
 ASK_EVERY_S = 0.01  # a PLC's cycle; asking faster finds the same answer

@@ -7,8 +7,9 @@ from typing import ClassVar, Self
 
 from neverblink.bridge.scheduler import MAX_BATCH, Answer, Order, PlcView
 from neverblink.events import Outcome
-from neverblink.plc.connection import PlcConnection, PlcUnreachableError
+from neverblink.plc.connection import PlcConnection
 from neverblink.plc.contract import TellStatus, Writer, element_name
+from neverblink.plc.errors import PlcUnreachableError
 from neverblink.plc.validation import Agreement, validate
 
 COUNTERS = ("CntPass", "CntReject", "CntFailsafe", "CntStale", "CntSilent", "CntConfirmFail")

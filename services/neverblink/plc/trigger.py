@@ -9,8 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from neverblink.plant import Plc
-from neverblink.plc.connection import PlcConnection, PlcError, connect
+from neverblink.plc.connection import PlcConnection
 from neverblink.plc.contract import TRIGGER_NODES
+from neverblink.plc.errors import PlcError
+from neverblink.plc.opening import connect
 from neverblink.plc.validation import validate_nodes
 from neverblink.plc.word import NUMBERS, parts_behind
 from neverblink.service_life.back_off import BackOff

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from neverblink.plc.connection import Attributes, ContractError, PlcConnection
+from neverblink.plc.connection import Attributes, PlcConnection
 from neverblink.plc.contract import (
     CONTRACT_VERSION,
     MAX_SLOTS,
@@ -15,6 +15,7 @@ from neverblink.plc.contract import (
     node,
     signature,
 )
+from neverblink.plc.errors import ContractError
 
 # Bits of AccessLevel and UserAccessLevel (OPC 10000-3, section 8.57).
 _READ = 0b01

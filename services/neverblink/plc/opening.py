@@ -1,0 +1,210 @@
+"""Opens a session with a PLC, ends one that a process before left open, and says in words why none can be had.
+
+asyncua's own reconnecting is not used: while it reconnects, a write may wait for a minute and then still be
+sent, and no verdict may wait inside a library.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+import asyncua.ua
+from asyncua.client.client import Client
+
+from neverblink.plant import Plc
+from neverblink.plc.certificates import as_der, common_name, first_of_chain, thumbprint
+from neverblink.plc.channel_security import heed_cancellation, log_in, offer, secure
+from neverblink.plc.connection import WATCHDOG_S, PlcConnection
+from neverblink.plc.errors import (
+    TIMEOUT_S,
+    ContractError,
+    PlcError,
+    PlcFullError,
+    PlcRefusedError,
+    PlcUnreachableError,
+    not_offered,
+    unreachable,
+    words,
+)
+from neverblink.plc.session_ticket import SessionTicket, session_ticket
+
+ASK_AGAIN_S = 0.5  # after a refusal, to find out why: a PLC that answers at all does so in milliseconds
+
+# asyncua's type hints name NewTypes where its code takes plain values, so its protocol types are not checked.
+ua: Any = asyncua.ua
+
+_log = logging.getLogger("neverblink.plc")
+
+# asyncua reports every refused connection with a stack trace; our own sentence says the same to a person.
+logging.getLogger("asyncua").setLevel(logging.CRITICAL + 1)
+
+
+@contextlib.asynccontextmanager
+async def connect(plc: Plc, name: str) -> AsyncIterator[PlcConnection]:
+    """Open a session for `name` (`bridge line-1`) and close it at the end.
+
+    Raises PlcUnreachableError, PlcRefusedError or PlcFullError, with a sentence for the person at the line.
+    """
+    with session_ticket(plc.session_folder, name) as ticket:
+        try:
+            client, expiries = await _opened(plc, name, ticket)
+        except PlcFullError:
+            if ticket is None or not await _end_abandoned(plc, name, ticket):
+                raise
+            client, expiries = await _opened(plc, name, ticket)
+        connection: PlcConnection | None = None
+        try:
+            heed_cancellation()
+            connection = PlcConnection(client, plc, await _namespace(client, plc))
+            connection.expiries = expiries
+            client.connection_lost_callback = connection.on_lost
+            yield connection
+        finally:
+            closed = False
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(2 * TIMEOUT_S):
+                    await client.disconnect()
+                    closed = connection is None or not connection.lost.is_set()
+            if ticket is not None and closed:
+                ticket.forget()
+            heed_cancellation()
+
+
+async def _opened(plc: Plc, name: str, ticket: SessionTicket | None) -> tuple[Client, Mapping[str, datetime]]:
+    """Return a client with a new session, and when the certificates of both sides expire."""
+    client = _client(plc, name, Client)
+    shown, expiries = await secure(client, plc)
+    client.session_state_path = None if ticket is None else ticket.fresh
+    try:
+        await client.connect()
+    # The library lets AssertionError, ValueError and more through here; each becomes a sentence.
+    except Exception as error:
+        heed_cancellation()
+        raise await _explained(error, plc, shown) from error
+    if ticket is not None:
+        ticket.keep()
+    return client, expiries
+
+
+C = TypeVar("C", bound=Client)
+
+
+def _client(plc: Plc, name: str, kind: type[C]) -> C:
+    client = kind(plc.endpoint, timeout=TIMEOUT_S, watchdog_intervall=WATCHDOG_S)
+    client.name = client.description = f"neverblink {name}"
+    client.session_timeout = int(plc.session_timeout_s * 1000)
+    log_in(client, plc)
+    return client
+
+
+class _Heir(Client):
+    """Takes a session over by its token. The library learns from CreateSession how users are named; an heir asks."""
+
+    tokens: Sequence[Any] = ()
+
+    def server_policy(self, token_type: Any) -> Any:
+        """Return the PLC's policy for this kind of user."""
+        for policy in self.tokens:
+            if policy.TokenType == token_type:
+                return dataclasses.replace(
+                    policy, SecurityPolicyUri=policy.SecurityPolicyUri or self.security_policy.URI
+                )
+        return super().server_policy(token_type)
+
+
+async def _end_abandoned(plc: Plc, name: str, ticket: SessionTicket) -> bool:
+    """End the session that a process before this one has left open; return whether that freed one."""
+    if not ticket.renew():
+        return False
+    heir = _client(plc, name, _Heir)
+    try:
+        found = await offer(plc, TIMEOUT_S)
+        heir.tokens = () if found is None else found.UserIdentityTokens or ()
+        await secure(heir, plc)
+        heir.session_state_path = ticket.kept
+        async with asyncio.timeout(4 * TIMEOUT_S):
+            await heir.connect()
+            await heir.disconnect()
+    # Whatever goes wrong here, the PLC stays as full as it was, and that has been said.
+    except Exception:  # noqa: BLE001
+        heed_cancellation()
+        ticket.forget()
+        return False
+    heed_cancellation()
+    _log.warning(f"{plc.endpoint} was full, and the session that {name} had left there was ended")
+    return True
+
+
+async def _namespace(client: Client, plc: Plc) -> int:
+    try:
+        known: list[str] = await client.get_namespace_array()
+    except (TimeoutError, OSError, ua.UaError) as error:
+        raise PlcUnreachableError(f"{plc.endpoint} does not tell its namespaces: {words(error)}") from error
+    if plc.namespace_uri not in known:
+        raise ContractError(
+            f"{plc.endpoint} has no namespace {plc.namespace_uri!r}; it has {', '.join(known)}; "
+            "set namespace_uri to the one of the PLC program"
+        )
+    return known.index(plc.namespace_uri)
+
+
+async def _explained(error: Exception, plc: Plc, shown: bytes | None) -> PlcError:
+    """Return a refused connection in words; `shown` is the certificate by which we took the PLC for itself."""
+    where, user = plc.endpoint, plc.security.username
+    codes = ua.uaerrors
+    if isinstance(error, (codes.BadUserAccessDenied, codes.BadIdentityTokenRejected, codes.BadIdentityTokenInvalid)):
+        who = f"user {user!r}: check username and the password file" if user else "an anonymous user: set username"
+        return PlcRefusedError(f"{where} does not let in {who}")
+    if isinstance(error, (codes.BadTooManySessions, codes.BadMaxConnectionsReached, codes.BadTcpNotEnoughResources)):
+        full = PlcFullError(
+            f"{where} has no free session: end one, raise the PLC's limit, or wait "
+            f"{plc.session_timeout_s:g} s until an abandoned one ends"
+        )
+        full.retry_s = plc.session_timeout_s
+        return full
+    if (said := _OF_OUR_CERTIFICATE.get(type(error).__name__)) is not None:
+        return PlcRefusedError(f"{where} refuses our certificate {plc.security.certificate}: {said}")
+    channel = (AssertionError, TimeoutError, ConnectionError, codes.BadSecurityChecksFailed, ua.UaError)
+    if shown is not None and isinstance(error, channel) and not isinstance(error, ConnectionRefusedError):
+        # OPC 10000-4, section 6.1.3: a server says no more than that the check failed, if that; so we ask around.
+        return await _channel_refusal(error, plc, shown)
+    return unreachable(error, plc)
+
+
+_OF_OUR_CERTIFICATE: Mapping[str, str] = {
+    "BadCertificateUntrusted": "it does not trust it; trust it on the PLC",
+    "BadCertificateUriInvalid": "the application URI in it is not the one that the PLC expects; make one with "
+    "`neverblink bridge certificate`, and trust that on the PLC",
+    "BadCertificateTimeInvalid": "by the PLC's clock it has expired or is not valid yet; set the PLC's clock",
+    "BadCertificateHostNameInvalid": "this machine's name is not in it; make one with `neverblink bridge certificate`",
+    "BadCertificateUseNotAllowed": "its key usage is not that of an application; make one with "
+    "`neverblink bridge certificate`",
+    "BadCertificateInvalid": "it cannot be read there; make one with `neverblink bridge certificate`",
+    "BadCertificateRevoked": "it has been revoked; make a new one with `neverblink bridge certificate`",
+}
+
+
+async def _channel_refusal(error: Exception, plc: Plc, shown: bytes) -> PlcError:
+    try:
+        found = await offer(plc, ASK_AGAIN_S)
+        certificate = None if found is None else first_of_chain(found.ServerCertificate or b"")
+    # Whatever goes wrong with the question, the first answer stands.
+    except Exception:  # noqa: BLE001
+        heed_cancellation()
+        return unreachable(error, plc)
+    if certificate is None:
+        return not_offered(plc)
+    if as_der(certificate) != shown:
+        return PlcRefusedError(
+            f"{plc.endpoint} shows another certificate ({common_name(certificate)}, thumbprint "
+            f"{thumbprint(certificate)}) than {plc.security.plc_certificate or 'a moment ago'}: if the PLC was "
+            "exchanged, export its new certificate; if not, find out who answers at this address"
+        )
+    return PlcRefusedError(
+        f"{plc.endpoint} closes the secure channel ({words(error)}): most likely it does not trust "
+        f"{plc.security.certificate}; trust that on the PLC, or move it there from rejected to trusted"
+    )
