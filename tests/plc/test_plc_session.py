@@ -14,9 +14,9 @@ import pytest
 from neverblink.bridge.commands import make_certificates
 from neverblink.plant import OpcUaSecurity, PlantError, Plc, Timing, load_plant, parse_plant
 from neverblink.plc.certificates import read_certificate, thumbprint
-from neverblink.plc.connection import PlcConnection, _explained
+from neverblink.plc.connection import PlcConnection
 from neverblink.plc.errors import ContractError, PlcError, PlcRefusedError, PlcUnreachableError
-from neverblink.plc.opening import connect
+from neverblink.plc.opening import connect, explained
 from neverblink.plc.trigger import PlcTrigger, triggers
 from neverblink.plc.validation import validate
 from neverblink.simulation.plc.line import SimulatedLine
@@ -203,7 +203,7 @@ async def test_a_certificate_that_expires_soon_is_told_once_a_day_and_still_work
 )
 async def test_what_the_plc_says_of_our_certificate_is_told_in_words(status: str, sentence: str) -> None:
     security = {"certificate": "c.der", "key": "k.pem", "plc_certificate": "p.der"}
-    error = await _explained(getattr(ua.uaerrors, status)(), plc("opc.tcp://127.0.0.1:1", security=security), b"")
+    error = await explained(getattr(ua.uaerrors, status)(), plc("opc.tcp://127.0.0.1:1", security=security), b"")
     assert isinstance(error, PlcRefusedError)
     assert "refuses our certificate c.der" in str(error)
     assert sentence in str(error)

@@ -84,7 +84,7 @@ async def _opened(plc: Plc, name: str, ticket: SessionTicket | None) -> tuple[Cl
     # The library lets AssertionError, ValueError and more through here; each becomes a sentence.
     except Exception as error:
         heed_cancellation()
-        raise await _explained(error, plc, shown) from error
+        raise await explained(error, plc, shown) from error
     if ticket is not None:
         ticket.keep()
     return client, expiries
@@ -152,7 +152,7 @@ async def _namespace(client: Client, plc: Plc) -> int:
     return known.index(plc.namespace_uri)
 
 
-async def _explained(error: Exception, plc: Plc, shown: bytes | None) -> PlcError:
+async def explained(error: Exception, plc: Plc, shown: bytes | None) -> PlcError:
     """Return a refused connection in words; `shown` is the certificate by which we took the PLC for itself."""
     where, user = plc.endpoint, plc.security.username
     codes = ua.uaerrors
