@@ -12,23 +12,17 @@ from rich.console import Console
 
 from neverblink.brokers.broker import Broker
 from neverblink.brokers.development import DevelopmentBroker
+from neverblink.cli.models import tell_change, tell_rows
 from neverblink.events import ArtifactRef, Decision, Frame, ModelSlots, Reason, ShadowVerdict, Slot, Verdict
 from neverblink.events.identity import verdict_id
 from neverblink.kafka import EventConsumer, EventProducer, KafkaError, LatestEvents, ensure_topics
-from neverblink.model_registry.changes import ModelsError, Stamp
+from neverblink.model_registry import registry
+from neverblink.model_registry.changes import ModelsError, Stamp, Which
+from neverblink.model_registry.what_scores import what_scores
 from neverblink.plant import Plant
 from neverblink.scorer.commands import followed_models
 from neverblink.scorer.models import Models
 from neverblink.scorer.service import Scorer
-from neverblink.trainer.models_commands import (
-    Which,
-    run_activate,
-    run_promote,
-    run_rollback,
-    run_shadow,
-    run_show,
-    run_threshold,
-)
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.artifact_manifest import TENSORS, ArtifactError
 from rigs.scored_line import ScoredLine, fit_striped, refit_striped, sent, striped
@@ -299,23 +293,23 @@ async def test_commands_activate_shadow_edit_promote_and_roll_back_a_running_lin
     async with scoring(line) as models, line.producer() as producer:
         await sent(producer, *line.pictured(PICTURES))
         await line.read(Verdict, lambda found: len(found) >= PICTURES)
-        await asyncio.to_thread(run_shadow, plant, STATION, "striped-2", None, stamp(), console)
+        await registry.shadow(plant, STATION, "striped-2", None, stamp())
         await until(lambda: state() == (striped_digest, None, second_digest))
-        await asyncio.to_thread(run_promote, plant, STATION, stamp(why="a week in shadow"), console)
+        await registry.promote(plant, STATION, stamp(why="a week in shadow"))
         await until(lambda: state() == (second_digest, None, None))
-        await asyncio.to_thread(run_threshold, plant, STATION, 55.0, stamp(), console)
+        await registry.edit_threshold(plant, STATION, 55.0, stamp())
         await until(lambda: state() == (second_digest, 55.0, None))
-        await asyncio.to_thread(run_rollback, plant, STATION, stamp(), console)
+        await registry.roll_back(plant, STATION, stamp())
         await until(lambda: state() == (second_digest, None, None))
         activated = str(line.artifacts / "striped")
-        await asyncio.to_thread(run_activate, plant, Which(product="striped"), activated, 44.0, stamp(), console)
+        await registry.activate(plant, Which(product="striped"), activated, 44.0, stamp())
         await until(lambda: state() == (striped_digest, 44.0, None))
         await until(lambda: (two := models.active("line-2", "top", "striped")) is not None and two.edited == 44.0)
-        await asyncio.to_thread(run_threshold, plant, STATION, None, stamp(), console)
+        await registry.edit_threshold(plant, STATION, None, stamp())
         await until(lambda: state() == (striped_digest, None, None))
         await sent(producer, *line.pictured(2 * PICTURES)[PICTURES:])
         verdicts = await line.read(Verdict, lambda found: len(found) >= 2 * PICTURES)
-        await asyncio.to_thread(run_show, plant, STATION, seen_s=60, history=True, as_json=False, console=console)
+        tell_rows(await what_scores(plant, STATION, seen_s=60, history=True), 60, console)
     first = {verdict.seq: verdict.score for verdict in verdicts if verdict.seq < PICTURES}
     again = {verdict.seq - PICTURES: verdict.score for verdict in verdicts if verdict.seq >= PICTURES}
     assert first == again, "the same digest gives the very same scores after it was away"
@@ -331,22 +325,22 @@ async def test_show_tells_when_scorers_score_with_something_else(line: SlottedLi
         async with scoring(line):
             await sent(producer, line.frame(1))
             await line.read(Verdict, lambda found: len(found) >= 1)
-        await asyncio.to_thread(run_activate, line.plant, STATION, "striped-2", None, stamp(), console)
-        await asyncio.to_thread(run_show, line.plant, Which(), seen_s=60, history=False, as_json=False, console=console)
+        tell_change(await registry.activate(line.plant, STATION, "striped-2", None, stamp()), console)
+        tell_rows(await what_scores(line.plant, Which(), seen_s=60), 60, console)
     shown = console.export_text()
     assert "SCORED BY striped 1" in shown
     assert "no verdict" in shown, "line-2 had no part"
 
 
 async def test_a_command_refuses_what_scorers_could_not_use(
-    line: SlottedLine, two_models: Path, tmp_path: Path, console: Console
+    line: SlottedLine, two_models: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(two_models / "striped-2", tmp_path / "outside")
     plant = line.plant
 
     async def told(error: type[Exception], which: Which, artifact: str) -> str:
         with pytest.raises(error) as caught:
-            await asyncio.to_thread(run_activate, plant, which, artifact, None, stamp(), console)
+            await registry.activate(plant, which, artifact, None, stamp())
         return str(caught.value)
 
     assert "has no storage.artifact_store" in await told(ArtifactError, STATION, str(tmp_path / "outside"))
@@ -358,13 +352,13 @@ async def test_a_command_refuses_what_scorers_could_not_use(
 
 
 async def test_an_artifact_from_elsewhere_is_copied_to_the_store_and_scorers_fetch_it_there(
-    line: SlottedLine, two_models: Path, tmp_path: Path, console: Console
+    line: SlottedLine, two_models: Path, tmp_path: Path
 ) -> None:
     storage = line.plant.storage.model_copy(update={"artifact_store": str(tmp_path / "store")})
     line.plant = line.plant.model_copy(update={"storage": storage})
     shutil.copytree(two_models / "striped-2", tmp_path / "outside")
     async with scoring(line) as models:
-        await asyncio.to_thread(run_activate, line.plant, STATION, str(tmp_path / "outside"), None, stamp(), console)
+        await registry.activate(line.plant, STATION, str(tmp_path / "outside"), None, stamp())
         shutil.rmtree(tmp_path / "outside")
         await until(lambda: digest_at(models) == line.slot("striped-2").artifact.digest)
     (event,) = await LatestOf(line).events()

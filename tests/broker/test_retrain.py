@@ -18,11 +18,11 @@ from neverblink.events import ArtifactRef, Frame, Judgement, ModelSlots, Review,
 from neverblink.events.identity import verdict_id
 from neverblink.events.parts import Decision, Reason
 from neverblink.kafka import EventProducer, LatestEvents, ensure_topics
+from neverblink.model_registry import registry
 from neverblink.model_registry.artifact_store import ArtifactStore
-from neverblink.model_registry.changes import ModelsError, Stamp
+from neverblink.model_registry.changes import ModelsError, Stamp, Which
 from neverblink.plant import Plant, load_plant
 from neverblink.trainer.datasets.confirmed_images import confirmed_images, read_index
-from neverblink.trainer.models_commands import Which, run_promote, run_rollback, run_shadow
 from neverblink.trainer.retraining.retrain import RetrainSettings
 from neverblink.trainer.retraining.training_window import WindowSettings
 from neverblink.trainer.retraining_commands import Sources, run_keep_reviewed, run_retrain
@@ -154,10 +154,10 @@ async def test_reviews_make_a_challenger_that_goes_into_shadow_live_and_back_to_
     assert state.shadow.artifact.digest == load_artifact(artifacts / "plate-2").digest
     assert state.why is not None
     assert state.why.startswith("retrained on")
-    await asyncio.to_thread(run_promote, described, STATION, stamp, QUIET)
+    await registry.promote(described, STATION, stamp)
     live = await slots(described)
     assert scores(fetched(described, live.active, tmp_path / "live")) != before
-    await asyncio.to_thread(run_rollback, described, STATION, stamp, QUIET)
+    await registry.roll_back(described, STATION, stamp)
     back = await slots(described)
     assert (back.by, back.active, back.shadow) == ("r.lindqvist", None, live.active)
     assert scores(fetched(described, back.active, tmp_path / "back")) == before
@@ -175,13 +175,13 @@ async def test_a_refused_challenger_is_promoted_only_by_force_and_the_reason_sta
     assert not good
     async with LatestEvents(described.kafka, ModelSlots, client_id="test") as latest:
         assert await latest.to_the_end(10) == [], "what was refused is not even put in shadow"
-    await asyncio.to_thread(run_shadow, described, STATION, "plate-2", None, stamp, QUIET)
+    await registry.shadow(described, STATION, "plate-2", None, stamp)
     with pytest.raises(ModelsError, match=r"was refused by its retraining: 1 of 5 known defective parts would escape"):
-        await asyncio.to_thread(run_promote, described, STATION, stamp, QUIET)
+        await registry.promote(described, STATION, stamp)
     with pytest.raises(ModelsError, match="say why it shall score nevertheless"):
-        await asyncio.to_thread(run_promote, described, STATION, stamp, QUIET, force=True)
+        await registry.promote(described, STATION, stamp, force=True)
     told = Stamp("r.lindqvist", "that stamp is wanted now", datetime.now(UTC))
-    await asyncio.to_thread(run_promote, described, STATION, told, QUIET, force=True)
+    await registry.promote(described, STATION, told, force=True)
     state = await slots(described)
     assert state.active is not None
     assert state.why is not None

@@ -14,7 +14,14 @@ NOBODYS = "sha256:" + "0" * 64
 
 
 def write_artifact(
-    folder: Path, name: str = "pcb", *, product: str = "pcb", version: str = "1", seed: int = 0, vectors: int = 64
+    folder: Path,
+    name: str = "pcb",
+    *,
+    product: str = "pcb",
+    version: str = "1",
+    seed: int = 0,
+    vectors: int = 64,
+    backbone: str = "resnet18",
 ) -> Artifact:
     """Write `folder/name`; another seed is another model."""
     random = np.random.default_rng(seed)
@@ -25,7 +32,7 @@ def write_artifact(
         product=product,
         created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         backbone=BackboneSpec(
-            model="resnet18",
+            model=backbone,
             levels=(2, 3),
             source="file",
             weights=NOBODYS,

@@ -1,6 +1,8 @@
 """Models on running lines."""
 
+import asyncio
 import getpass
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,8 +11,11 @@ import typer
 from neverblink.cli.application import DEFAULT_PLANT, PLANT, models_app, wide_console
 
 if TYPE_CHECKING:
-    from neverblink.model_registry.changes import Stamp
+    from rich.console import Console
 
+    from neverblink.model_registry.changes import Stamp
+    from neverblink.model_registry.registry import Changed
+    from neverblink.model_registry.what_scores import Row
 
 LINES = Annotated[list[str] | None, typer.Option("--line", help="All stations of a line; may be given again.")]
 STATIONS = Annotated[list[str] | None, typer.Option("--station", help="LINE/STATION; may be given again.")]
@@ -40,11 +45,19 @@ def models_show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Print what is active and in shadow where, since when, by whom and why, and whether scorers score with it."""
+    import orjson
+
+    from neverblink.model_registry.changes import Which
+    from neverblink.model_registry.what_scores import what_scores
     from neverblink.plant import load_plant
-    from neverblink.trainer.models_commands import Which, run_show
 
     which = Which(line or (), station or (), product)
-    run_show(load_plant(plant), which, seen_s=seen, history=history, as_json=as_json, console=wide_console())
+    rows = asyncio.run(what_scores(load_plant(plant), which, seen_s=seen, history=history))
+    console = wide_console()
+    if as_json:
+        console.print_json(orjson.dumps([row.as_dict() for row in rows]).decode())
+    else:
+        tell_rows(rows, seen, console)
 
 
 @models_app.command("activate")
@@ -67,11 +80,13 @@ def models_activate(
 
     The artifact is verified first. One that lies outside storage.artifacts is copied to storage.artifact_store.
     """
+    from neverblink.model_registry import registry
+    from neverblink.model_registry.changes import Which
     from neverblink.plant import load_plant
-    from neverblink.trainer.models_commands import Which, run_activate
 
     which = Which(line or (), station or (), product)
-    run_activate(load_plant(plant), which, artifact, threshold, stamp_of(by, why), wide_console(), force=force)
+    change = registry.activate(load_plant(plant), which, artifact, threshold, stamp_of(by, why), force=force)
+    tell_change(asyncio.run(change), wide_console())
 
 
 @models_app.command("shadow")
@@ -89,13 +104,15 @@ def models_shadow(
     why: WHY = None,
 ) -> None:
     """Let a model score the same frames without acting, onto the topic of shadow verdicts."""
+    from neverblink.model_registry import registry
+    from neverblink.model_registry.changes import Which
     from neverblink.plant import load_plant
-    from neverblink.trainer.models_commands import Which, run_shadow
 
     if (artifact is None) is not off:
         raise typer.BadParameter("name an artifact, or --off, and not both")
     which = Which(line or (), station or (), product)
-    run_shadow(load_plant(plant), which, artifact, threshold, stamp_of(by, why), wide_console())
+    change = registry.shadow(load_plant(plant), which, artifact, threshold, stamp_of(by, why))
+    tell_change(asyncio.run(change), wide_console())
 
 
 @models_app.command("threshold")
@@ -112,14 +129,15 @@ def models_threshold(
     why: WHY = None,
 ) -> None:
     """Edit the threshold of the active model. Its promise no longer holds: `neverblink calibrate` tells another."""
+    from neverblink.model_registry import registry
+    from neverblink.model_registry.changes import Which
     from neverblink.plant import load_plant
-    from neverblink.trainer.models_commands import Which, run_threshold
 
     if (threshold is None) is not own:
         raise typer.BadParameter("name a threshold, or --own, and not both")
-    run_threshold(
-        load_plant(plant), Which(line or (), station or (), product), threshold, stamp_of(by, why), wide_console()
-    )
+    which = Which(line or (), station or (), product)
+    change = registry.edit_threshold(load_plant(plant), which, threshold, stamp_of(by, why))
+    tell_change(asyncio.run(change), wide_console())
 
 
 @models_app.command("promote")
@@ -133,11 +151,13 @@ def models_promote(
     force: _FORCE = False,
 ) -> None:
     """Let the model in shadow score. Scorers have it open already: it takes over within a second or so."""
+    from neverblink.model_registry import registry
+    from neverblink.model_registry.changes import Which
     from neverblink.plant import load_plant
-    from neverblink.trainer.models_commands import Which, run_promote
 
     which = Which(line or (), station or (), product)
-    run_promote(load_plant(plant), which, stamp_of(by, why), wide_console(), force=force)
+    change = registry.promote(load_plant(plant), which, stamp_of(by, why), force=force)
+    tell_change(asyncio.run(change), wide_console())
 
 
 @models_app.command("rollback")
@@ -150,10 +170,13 @@ def models_rollback(
     why: WHY = None,
 ) -> None:
     """Restore models, shadow and threshold as they were before the last change; a second time undoes the first."""
+    from neverblink.model_registry import registry
+    from neverblink.model_registry.changes import Which
     from neverblink.plant import load_plant
-    from neverblink.trainer.models_commands import Which, run_rollback
 
-    run_rollback(load_plant(plant), Which(line or (), station or (), product), stamp_of(by, why), wide_console())
+    which = Which(line or (), station or (), product)
+    change = registry.roll_back(load_plant(plant), which, stamp_of(by, why))
+    tell_change(asyncio.run(change), wide_console())
 
 
 def stamp_of(by: str | None, why: str | None) -> "Stamp":
@@ -164,3 +187,32 @@ def stamp_of(by: str | None, why: str | None) -> "Stamp":
         return Stamp(by or getpass.getuser(), why, datetime.now(UTC))
     except (KeyError, OSError) as error:
         raise typer.BadParameter("this machine does not know who you are: name yourself with --by") from error
+
+
+def tell_change(changed: "Changed", console: "Console") -> None:
+    """Print the stations' new state, and what a person should know about it."""
+    from rich.markup import escape
+
+    from neverblink.model_registry.what_scores import described
+
+    for note in changed.notes:
+        console.print(escape(f"note: {note}"))
+    for event in changed.events:
+        console.print(escape(described(event)))
+    console.print("scorers open it while the old model scores on; `neverblink models show` says what scores")
+
+
+def tell_rows(rows: Sequence["Row"], seen_s: float, console: "Console") -> None:
+    """Print what scores where."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from neverblink.model_registry.what_scores import short
+
+    table = Table("station", "slot", "model", "digest", "threshold", "by", "at", "why", f"last {seen_s:g} s")
+    for row in rows:
+        at = "" if row.at is None else row.at.astimezone().strftime("%Y-%m-%d %H:%M")
+        threshold = "its own" if row.threshold is None else f"{row.threshold:.4g}"
+        cells = (row.station, row.slot, row.model, short(row.digest), threshold, row.by, at, row.why or "")
+        table.add_row(*map(escape, cells), row.scores or "")
+    console.print(table)

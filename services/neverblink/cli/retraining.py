@@ -93,8 +93,8 @@ def retrain(
     """
     from datetime import datetime
 
+    from neverblink.model_registry.changes import Which
     from neverblink.trainer.datasets.topic_frames import instant
-    from neverblink.trainer.models_commands import Which
     from neverblink.trainer.retraining.retrain import RetrainSettings
     from neverblink.trainer.retraining.training_window import WindowSettings, shift_hours
     from neverblink.trainer.retraining_commands import Sources, run_retrain
@@ -145,7 +145,7 @@ def keep_reviewed(
 
     A later review of the same part changes its row in the folder's index; no image is deleted.
     """
-    from neverblink.trainer.models_commands import Which
+    from neverblink.model_registry.changes import Which
     from neverblink.trainer.retraining_commands import run_keep_reviewed
 
     run_keep_reviewed(plant, Which(line or (), station or (), product), folder, days, wide_console())

@@ -62,6 +62,23 @@ def targets(
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Which:
+    """The stations that a change is about: of these lines, these (LINE/STATION), of this product, where given."""
+
+    lines: Sequence[str] = ()
+    stations: Sequence[str] = ()
+    product: str | None = None
+
+    def of(self, plant: Plant) -> tuple[Target, ...]:
+        """Return them. Raises ModelsError when none is named, or there is none."""
+        if not self.lines and not self.stations and self.product is None:
+            raise ModelsError(
+                "name the stations: --station LINE/STATION, --line LINE, or --product for all its stations"
+            )
+        return targets(plant, lines=self.lines, stations=self.stations, product=self.product)
+
+
 def activated(before: ModelSlots | None, target: Target, slot: Slot, stamp: Stamp) -> ModelSlots:
     """Return the event that makes a model score; in shadow too it would only say the same twice."""
     shadow = _shadow(before, target)

@@ -1,5 +1,6 @@
 """`neverblink retrain` and `neverblink keep-reviewed`: what to learn from, how far it is, what came of it."""
 
+import asyncio
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,11 +16,12 @@ from rich.table import Table
 
 from neverblink.decisions.rules import rules_of
 from neverblink.job_life.terminal import progress_bar, say
+from neverblink.model_registry import registry
 from neverblink.model_registry.artifact_store import ArtifactStore
-from neverblink.model_registry.changes import ModelsError, Stamp, Target
+from neverblink.model_registry.changes import ModelsError, Stamp, Target, Which
+from neverblink.model_registry.what_scores import described, scoring_slot
 from neverblink.plant import Plant, load_plant
 from neverblink.trainer.datasets.confirmed_images import confirmed_images, known_parts
-from neverblink.trainer.models_commands import Which, run_shadow, scoring_slot
 from neverblink.trainer.reports.pages import check_place
 from neverblink.trainer.retraining.report import comparison, write_retraining_report
 from neverblink.trainer.retraining.retrain import Evidence, Retrained, RetrainSettings, retrain
@@ -98,7 +100,13 @@ def run_retrain(
     if shadow is not None and plant is not None:
         if done.promotable:
             why = shadow.why or f"retrained on {done.learnt} confirmed normals, report {written.html.name}"
-            run_shadow(plant, sources.which, str(out), None, replace(shadow, why=why), shown)
+            stamp = replace(shadow, why=why)
+            changed = asyncio.run(registry.shadow(plant, sources.which, str(out), None, stamp))
+            for note in changed.notes:
+                shown.print(escape(f"note: {note}"))
+            for event in changed.events:
+                shown.print(escape(described(event)))
+            shown.print("scorers open it while the old model scores on; `neverblink models show` says what scores")
         else:
             say(shown, "it was refused, so it is not put in shadow; `neverblink models shadow` does so nevertheless")
     return done.promotable
@@ -132,7 +140,7 @@ def _champion(
         yield sources.champion, None, chosen[0].product if chosen else None
         return
     assert plant is not None
-    slot = scoring_slot(plant, chosen)
+    slot = asyncio.run(scoring_slot(plant, chosen))
     with tempfile.TemporaryDirectory(prefix="neverblink-champion-") as place:
         store = ArtifactStore(plant.storage)
         manifest, _ = store.manifest(slot.location, Path(place), digest=slot.artifact.digest)

@@ -1,0 +1,224 @@
+"""Changing which models score running lines: published on the models topic, where scorers follow it.
+
+Nothing is printed here, and what a person should know comes back with the result.
+"""
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from neverblink.events import ArtifactRef, ModelSlots, Slot
+from neverblink.kafka import EventProducer, LatestEvents, ensure_topics
+from neverblink.model_registry import changes
+from neverblink.model_registry.artifact_store import ArtifactStore
+from neverblink.model_registry.changes import ModelsError, Stamp, Target, Which
+from neverblink.plant import Plant
+from neverblink.vision.artifact import load_artifact, read_manifest
+from neverblink.vision.artifact_manifest import ArtifactError, Manifest
+
+CLIENT = "neverblink-models"
+"""How the registry is known to the broker."""
+
+_READ_WITHIN_S = 30.0
+
+_Change = Callable[[ModelSlots | None, Target, list[ModelSlots]], ModelSlots]
+"""From a station's state, the station and the topic's history to its next state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The state of each station that was changed, as it was published, and what a person should know about it."""
+
+    events: tuple[ModelSlots, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """An artifact that was verified, and where scorers find it."""
+
+    manifest: Manifest
+    slot: Slot
+
+
+# Changes
+
+
+async def activate(
+    plant: Plant, which: Which, artifact: str, threshold: float | None, stamp: Stamp, *, force: bool = False
+) -> Changed:
+    """Make an artifact score the stations' frames; one that its retraining refused, only by `force`.
+
+    It is named by a folder, by a name below storage.artifacts or by a URL in the store; one that lies where scorers
+    do not look is copied to the store. Raises ModelsError, VisionError, PlantError or KafkaError.
+    """
+    chosen = which.of(plant)
+    checked = await asyncio.to_thread(_checked, plant, artifact, chosen, threshold)
+    stamp = changes.allowed(checked.slot, _refusal(checked.manifest), stamp, force=force)
+    return await _publish(
+        plant, chosen, lambda before, target, _: changes.activated(before, target, checked.slot, stamp), checked
+    )
+
+
+async def shadow(plant: Plant, which: Which, artifact: str | None, threshold: float | None, stamp: Stamp) -> Changed:
+    """Let an artifact, named as for `activate`, score the same frames without acting; None ends that.
+
+    Raises ModelsError, VisionError, PlantError or KafkaError.
+    """
+    chosen = which.of(plant)
+    checked = None if artifact is None else await asyncio.to_thread(_checked, plant, artifact, chosen, threshold)
+    slot = None if checked is None else checked.slot
+    return await _publish(
+        plant, chosen, lambda before, target, _: changes.shadowed(before, target, slot, stamp), checked
+    )
+
+
+async def edit_threshold(plant: Plant, which: Which, threshold: float | None, stamp: Stamp) -> Changed:
+    """Edit the threshold of what scores; None is the artifact's own again. Raises what `activate` does."""
+
+    def change(before: ModelSlots | None, target: Target, _: list[ModelSlots]) -> ModelSlots:
+        return changes.with_threshold(before, target, plants_slot(plant, target.product), threshold, stamp)
+
+    return await _publish(plant, which.of(plant), change)
+
+
+async def promote(plant: Plant, which: Which, stamp: Stamp, *, force: bool = False) -> Changed:
+    """Make the model in shadow score; one that its retraining refused, only by `force`. Raises what `activate` does."""
+    store = ArtifactStore(plant.storage)
+
+    def change(before: ModelSlots | None, target: Target, _: list[ModelSlots]) -> ModelSlots:
+        event = changes.promoted(before, target, stamp)
+        slot = event.active
+        assert slot is not None
+        manifest, _digest = _manifest_at(store, slot.location)
+        allowed = changes.allowed(slot, _refusal(manifest), stamp, force=force)
+        return event.model_copy(update={"why": allowed.why})
+
+    return await _publish(plant, which.of(plant), change)
+
+
+async def roll_back(plant: Plant, which: Which, stamp: Stamp) -> Changed:
+    """Restore what was before the last change. Raises ModelsError or KafkaError."""
+    return await _publish(
+        plant,
+        which.of(plant),
+        lambda before, target, history: changes.rolled_back(before, target, history, stamp),
+    )
+
+
+# What the topic and the plant file say
+
+
+async def history_of(plant: Plant) -> list[ModelSlots]:
+    """Return what the topic still holds, each station's events in order; what was deleted is left out.
+
+    Raises KafkaError.
+    """
+    await ensure_topics(plant.kafka, ("models",))
+    async with LatestEvents(plant.kafka, ModelSlots, client_id=CLIENT) as events:
+        found: dict[str, list[ModelSlots]] = {}
+        for key, event in await events.to_the_end(_READ_WITHIN_S):
+            if event is None:
+                found.pop(key, None)
+            else:
+                found.setdefault(key, []).append(event)
+    return [event for station in found.values() for event in station]
+
+
+def plants_slot(plant: Plant, product: str) -> Slot:
+    """Return the plant file's artifact of a product as a slot. Raises ModelsError, ArtifactError."""
+    folder = plant.artifact_folder(plant.product(product))
+    manifest, digest = read_manifest(folder)
+    location = ArtifactStore(plant.storage).location_of(folder)
+    if location is None:
+        raise ModelsError(f"the plant file's artifact {folder} lies where scorers fetch nothing: move it there first")
+    return Slot(artifact=reference_of(manifest, digest), location=location)
+
+
+def reference_of(manifest: Manifest, digest: str) -> ArtifactRef:
+    """Return how events name an artifact."""
+    return ArtifactRef(name=manifest.name, version=manifest.version, digest=digest)
+
+
+# Publishing
+
+
+async def _publish(plant: Plant, chosen: Sequence[Target], change: _Change, checked: _Checked | None = None) -> Changed:
+    """Publish the next state of each station: all are worked out before the first is sent."""
+    history = await history_of(plant)
+    state = {event.key: event for event in history}
+
+    def worked_out() -> tuple[list[ModelSlots], list[str]]:
+        notes = [] if checked is None else _other_backbones(plant, chosen, state, checked)
+        return [change(state.get(target.key), target, history) for target in chosen], notes
+
+    # Artifacts may lie in a store: the loop does not wait for it.
+    events, notes = await asyncio.to_thread(worked_out)
+    async with EventProducer(plant.kafka, source=f"/{plant.site}/models", client_id=CLIENT) as producer:
+        for event in events:
+            await producer.send(event)
+    return Changed(tuple(events), tuple(notes))
+
+
+def _other_backbones(
+    plant: Plant, chosen: Sequence[Target], state: dict[str, ModelSlots], checked: _Checked
+) -> list[str]:
+    """Say where the network is another one than that of what scores: both must then fit into a scorer's memory."""
+    store = ArtifactStore(plant.storage)
+    notes: dict[str, str] = {}
+    for target in chosen:
+        event = state.get(target.key)
+        slot = None if event is None else event.active
+        # What scores now may lie where only scorers reach it: then nothing is said.
+        with contextlib.suppress(ArtifactError):
+            if slot is None:
+                manifest, _ = read_manifest(plant.artifact_folder(plant.product(target.product)))
+            else:
+                manifest, _ = _manifest_at(store, slot.location)
+            name = manifest.backbone.model
+            if manifest.backbone.key != checked.manifest.backbone.key and name not in notes:
+                notes[name] = (
+                    f"{target.key} is scored with {name}, this model needs {checked.manifest.backbone.model} of its"
+                    " own: scorers hold both networks meanwhile, and open the new one for some seconds"
+                )
+    return list(notes.values())
+
+
+# Artifacts
+
+
+def _checked(plant: Plant, named: str, chosen: Sequence[Target], threshold: float | None) -> _Checked:
+    """Verify an artifact, and copy it to the store where scorers could not find it."""
+    store = ArtifactStore(plant.storage)
+    if "://" in named:
+        manifest, digest, location = *_manifest_at(store, named), named
+        _fits(manifest, chosen)
+    else:
+        folder = Path(named) if Path(named).is_dir() else plant.storage.artifacts / named
+        artifact = load_artifact(folder)
+        manifest, digest = artifact.manifest, artifact.digest
+        _fits(manifest, chosen)
+        location = store.location_of(folder) or store.put(folder, artifact)
+    return _Checked(manifest, Slot(artifact=reference_of(manifest, digest), location=location, threshold=threshold))
+
+
+def _fits(manifest: Manifest, chosen: Sequence[Target]) -> None:
+    others = [target for target in chosen if target.product != manifest.product]
+    if others:
+        raise ModelsError(
+            f"{manifest.name} {manifest.version} is a model of product {manifest.product}, and"
+            f" {', '.join(f'{target.key} inspects {target.product}' for target in others)}"
+        )
+
+
+def _manifest_at(store: ArtifactStore, location: str) -> tuple[Manifest, str]:
+    with tempfile.TemporaryDirectory(prefix="neverblink-models-") as place:
+        return store.manifest(location, Path(place))
+
+
+def _refusal(manifest: Manifest) -> str | None:
+    """Return why a model's retraining refused it, None when it did not, or the model comes from none."""
+    return None if manifest.retraining is None else manifest.retraining.refused
