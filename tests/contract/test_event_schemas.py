@@ -10,8 +10,8 @@ import orjson
 import pytest
 import yaml
 
+from contract.compatibility import breaking_changes
 from neverblink.events import EVENTS, TOPICS, Event, Verdict, decode, encode
-from neverblink.events.compatibility import breaking_changes
 from neverblink.events.envelope import JSON, BinaryEvent
 from neverblink.events.examples import examples
 from neverblink.events.schemas import documents, export, file_name, header_schema, value_schema

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from neverblink import telemetry
 from neverblink.events import Actuation, EventError
 from neverblink.kafka import EventConsumer, KafkaError, Record
+from neverblink.kafka.topic_span import TopicSpan
 from neverblink.plant import Kafka, Line
 
 TAIL = 2000  # records of a partition: 25 s of four lines at 10 parts/s, and more than is ever under way at once
@@ -42,9 +43,9 @@ async def inheritance(kafka: Kafka, lines: Sequence[Line], now: datetime) -> dic
             for place, end in (await consumer.ends()).items():
                 start = max(0, end - TAIL)
                 consumer.read_alone(place, start)
-                records: list[Record] = []
-                while (await consumer.positions())[place] < end:
-                    records += await consumer.poll(TAIL)
+                span, records = TopicSpan(consumer, {place: end}), list[Record]()
+                while some := await span.take():
+                    records += some
                 found.append((start == 0, records))
     except (KafkaError, TimeoutError) as error:
         _log.warning(

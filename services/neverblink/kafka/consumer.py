@@ -251,6 +251,11 @@ class EventConsumer:
         }
 
     @property
+    def bootstrap(self) -> str:
+        """Return which Kafka this reads, for sentences about it."""
+        return self._kafka.bootstrap
+
+    @property
     def assignment(self) -> set[Partition]:
         """Return the partitions read now."""
         return {(self._short[tp.topic], tp.partition) for tp in self._client.assignment()}

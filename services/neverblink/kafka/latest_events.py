@@ -1,6 +1,7 @@
 """Reads a compacted topic: first to its end, which is the state of things, then what changes."""
 
 import asyncio
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Generic, Self
 
@@ -9,6 +10,7 @@ from neverblink.events import EventError
 from neverblink.events.envelope import E
 from neverblink.kafka.connection import CLIENT_FAULTS, KafkaError, explained
 from neverblink.kafka.consumer import EventConsumer, Record
+from neverblink.kafka.topic_span import TopicSpan
 from neverblink.plant import Kafka
 
 _AT_ONCE = 500
@@ -40,9 +42,9 @@ class LatestEvents(Generic[E]):
         found: list[tuple[str, E | None]] = []
         try:
             async with asyncio.timeout(within_s):
-                ends = await self._consumer.ends()
-                while any(at < ends[place] for place, at in (await self._consumer.positions()).items()):
-                    found += await self.poll(0.2)
+                span = TopicSpan(self._consumer, await self._consumer.ends())
+                while records := await span.take():
+                    found += self._all_read(records)
         except TimeoutError as error:
             raise KafkaError(
                 f"the topic {self._kind.TOPIC} on Kafka at {self._kafka.bootstrap} could not be read to its end within"
@@ -54,8 +56,10 @@ class LatestEvents(Generic[E]):
 
     async def poll(self, timeout_s: float) -> list[tuple[str, E | None]]:
         """Return what has come, waiting at most `timeout_s` for the first. Raises KafkaError."""
-        read = [self._read(record) for record in await self._consumer.poll(_AT_ONCE, timeout_s)]
-        return [one for one in read if one is not None]
+        return self._all_read(await self._consumer.poll(_AT_ONCE, timeout_s))
+
+    def _all_read(self, records: Sequence[Record]) -> list[tuple[str, E | None]]:
+        return [one for record in records if (one := self._read(record)) is not None]
 
     def _read(self, record: Record) -> tuple[str, E | None] | None:
         if not record.value:

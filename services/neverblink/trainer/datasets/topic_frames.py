@@ -14,7 +14,7 @@ from neverblink.events import EventError, Frame, Reason
 from neverblink.events.envelope import attributes
 from neverblink.events.identity import derived_id
 from neverblink.kafka import EventConsumer, Record
-from neverblink.kafka.topic_span import SILENT_S, silent
+from neverblink.kafka.topic_span import TopicSpan
 from neverblink.plant import Kafka
 from neverblink.storage.frame_objects import ObjectError, ObjectStore, body_of
 from neverblink.trainer.datasets.inputs import Frozen, Input, InspectionError, Origin, UnreadableError
@@ -162,15 +162,9 @@ class TopicFrames:
         place = (_TOPIC, partition)
         consumer = self._loop.run(self._consumer())
         self._loop.run(_read_alone(consumer, partition, start))
-        # Offsets may be missing at the end, so the position says when all is read, not the last record.
-        while self._loop.run(consumer.positions())[place] < stop:
-            records = self._loop.run(consumer.poll(_AT_ONCE, SILENT_S))
-            if not records:
-                raise silent(self._kafka)
-            for record in records:
-                if record.offset >= stop:
-                    return
-                yield record
+        span = TopicSpan(consumer, {place: stop}, at_once=_AT_ONCE)
+        while records := self._loop.run(span.take()):
+            yield from records
 
     def _input(self, record: Record, position: int) -> Input | None:
         """Return the input that a record is, None when it is of a station or product that is not asked for."""
