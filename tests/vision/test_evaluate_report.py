@@ -27,8 +27,8 @@ from neverblink.trainer.evaluation.evaluate import EXAMPLES, evaluate
 from neverblink.trainer.evaluation.figures import Evaluation, Example, best_f1
 from neverblink.trainer.evaluation.pixel_ranking import PixelRanking
 from neverblink.trainer.evaluation.report import render, write_report
+from neverblink.trainer.reports.galleries import LABEL_COLOUR
 from neverblink.trainer.reports.pages import ReportError, check_place
-from neverblink.trainer.reports.pictures import LABEL_COLOUR
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.inspection import Inspection
 from neverblink.vision.inspector import extractor_of

@@ -31,7 +31,7 @@ SPREAD = 2.0
 """What the variance of an average is expected to be, over that of independent batches: 1.75 is the mean over the seeds
 0 to 29 of `bench/drift/detection.py`. A week has five days and fifteen shifts, too few to measure how much they differ;
 a week that was calm by chance made limits that its line crossed for ever. So what was learnt counts half and this half,
-where that is more. WEIGHT, WIDTH and SPREAD were chosen on those seeds (docs/benchmarks.md, "Drift")."""
+where that is more. WEIGHT, WIDTH and SPREAD were chosen on those seeds (docs/benchmarks/drift.md)."""
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from neverblink.trainer.evaluation.defect_figures import FEW, Confusion, DefectEvaluation, DefectExample
 from neverblink.trainer.evaluation.region_matching import OVERLAP
-from neverblink.trainer.reports.pictures import LABEL_COLOUR, data_url, small
+from neverblink.trainer.reports.galleries import LABEL_COLOUR, data_url, heat, name_of, small
 from neverblink.vision.decode import read_image
 from neverblink.vision.findings import Finding
 from neverblink.vision.overlay import OUTLINE, outlined, overlay
@@ -133,12 +133,12 @@ def _picture(example: DefectExample, faults: list[str], map_threshold: float) ->
         drawn = outlined(drawn, mask, LABEL_COLOUR)
     more = len(faults) - _MOST_FAULTS
     return _Picture(
-        name=f"{path.parent.name}/{path.name}",
+        name=name_of(path),
         faults=faults[:_MOST_FAULTS] + ([f"and {more} more"] if more > 0 else []),
         verdict="rejected" if example.rejected else "unsure" if example.unsure else "passed",
         score_ratio=example.score_ratio,
         image=data_url(drawn),
-        heat=data_url(overlay(image, example.anomaly_map, min(map_threshold, float(example.anomaly_map.max())))),
+        heat=data_url(heat(image, example.anomaly_map, map_threshold)),
         probability=None if example.probability is None else data_url(overlay(image, example.probability, _PROBABLE)),
         width=100 * width / longer,
         height=100 * height / longer,

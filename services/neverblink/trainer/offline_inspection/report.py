@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +14,11 @@ from neverblink.trainer.offline_inspection.inspection import RESULT, Looked, Off
 from neverblink.trainer.offline_inspection.known_decisions import Change
 from neverblink.trainer.offline_inspection.lot_sampling import CONSUMER_RISK, SamplingPlan
 from neverblink.trainer.offline_inspection.results import Results, Shown
+from neverblink.trainer.reports.charts import Bar, Tick, histogram, points, round_values
+from neverblink.trainer.reports.figures import of_threshold
+from neverblink.trainer.reports.galleries import Card, Gallery, data_url, heat, small
 from neverblink.trainer.reports.pages import template
-from neverblink.trainer.reports.pictures import data_url, small
-from neverblink.vision.overlay import outlined, overlay
+from neverblink.vision.overlay import outlined
 
 _TEMPLATE = "inspection.html.jinja"
 
@@ -25,6 +26,7 @@ _WORST = 18
 _CHANGED = 12
 _LISTED = 200
 _BINS = 48
+_TICKS = 6
 _CURVE_POINTS = 120
 
 _CHANGES = {
@@ -36,42 +38,15 @@ _CHANGES = {
 }
 
 
-class _Bar(NamedTuple):
-    """From `left`, as a share of the plot; heights are shares of their half."""
-
-    left: float
-    passed: float
-    rejected: float
-    says: str
-
-
 @dataclass(frozen=True, slots=True)
 class _Histogram:
-    bars: list[_Bar]
+    bars: list[Bar]
     width: float
     threshold: float
-    across: list[tuple[float, str]]
+    across: list[Tick]
     most_passed: int
     most_rejected: int
     beyond: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Card:
-    """One image of a gallery; its pictures are None when it could not be read again."""
-
-    name: str
-    verdict: str
-    score: str
-    before: str | None
-    image: str | None
-    heat: str | None
-
-
-class _Gallery(NamedTuple):
-    title: str
-    says: str
-    cards: list[_Card]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +54,7 @@ class _Characteristic:
     """The operating characteristic: chance of acceptance over the share of bad parts, in a 100 × 100 box."""
 
     points: str
-    across: list[tuple[float, str]]
+    across: list[Tick]
     aql: float
     accepted_at_aql: float
     consumer: float
@@ -108,7 +83,7 @@ def render(run: OfflineInspection, results: Results, progress: Progress = lambda
     passed = results.changed(Change.NEWLY_PASSED, _CHANGED)
     pictures = _pictures(run, [*worst, *rejected, *passed], progress)
     unscored = results.without_score(_LISTED)
-    return template(_TEMPLATE, percent=_percent).render(
+    return template(_TEMPLATE).render(
         run=run,
         found=results,
         result_file=RESULT,
@@ -117,7 +92,7 @@ def render(run: OfflineInspection, results: Results, progress: Progress = lambda
         characteristic=None if results.lot is None else _characteristic(results.lot.plan),
         changes=[(_CHANGES[change], count) for change, count in results.changes.items()],
         galleries=[
-            _Gallery(title, says, [_card(one, pictures) for one in shown])
+            Gallery(title, says, [_card(one, pictures) for one in shown])
             for title, says, shown in (
                 ("Newly rejected", "They passed before; the highest scores first.", rejected),
                 ("Newly passed", "They were rejected before; the lowest scores first.", passed),
@@ -146,31 +121,23 @@ def _pictures(run: OfflineInspection, shown: Sequence[Shown], progress: Progress
 
 
 def _heat(image: npt.NDArray[np.uint8], looked: Looked) -> npt.NDArray[np.uint8]:
-    anomaly_map = looked.inspection.anomaly.anomaly_map
-    # A map that stays below its threshold would show nothing: then its own peak is the measure.
-    drawn = overlay(image, anomaly_map, min(looked.artifact.map_threshold, float(anomaly_map.max())))
+    drawn = heat(image, looked.inspection.anomaly.anomaly_map, looked.artifact.map_threshold)
     if looked.inspection.outlined is not None:
         drawn = outlined(drawn, np.asarray(looked.inspection.outlined.any(axis=0)))
     return drawn
 
 
-def _card(one: Shown, pictures: dict[str, tuple[str, str]]) -> _Card:
-    image, heat = pictures.get(one.origin.name, (None, None))
+def _card(one: Shown, pictures: dict[str, tuple[str, str]]) -> Card:
+    image, hot = pictures.get(one.origin.name, (None, None))
     place = "" if one.origin.line is None else f"{one.origin.line}/{one.origin.station}, "
-    score = "no score" if one.ratio is None else f"score {one.score:.4g}, {one.ratio:.2f} of the threshold"
-    before = None
+    score = "no score" if one.ratio is None else f"score {one.score:.4g}, {of_threshold(one.ratio)} of the threshold"
+    verdict = one.decision + (f", {one.reason}" if one.reason else "") + (", unsure" if one.unsure else "")
+    lines = [f"{verdict}; {score}"]
     if one.known_decision is not None:
-        before = f"before: {one.known_decision}"
-        if one.known_ratio is not None:
-            before += f", {one.known_ratio:.2f} of its threshold"
-    return _Card(
-        name=one.origin.name if one.origin.part == one.origin.name else f"{place}part {one.origin.part}",
-        verdict=one.decision + (f", {one.reason}" if one.reason else "") + (", unsure" if one.unsure else ""),
-        score=score,
-        before=before,
-        image=image,
-        heat=heat,
-    )
+        than = "" if one.known_ratio is None else f", {of_threshold(one.known_ratio)} of its threshold"
+        lines.append(f"before: {one.known_decision}{than}")
+    name = one.origin.name if one.origin.part == one.origin.name else f"{place}part {one.origin.part}"
+    return Card(name, tuple(lines), image, hot)
 
 
 # Charts: numbers here, ink in the template
@@ -185,32 +152,21 @@ def _histogram(passed: npt.NDArray[np.float64], rejected: npt.NDArray[np.float64
     step = (high - low) / _BINS
     below = int(np.ceil((1 - low) / step))
     edges = 1 + step * np.arange(-below, int(np.ceil((high - 1) / step)) + 1)
-    counts = [
-        np.bincount(
-            np.clip(np.searchsorted(edges, ratios, side="left") - 1, 0, len(edges) - 2), minlength=len(edges) - 1
-        )
-        for ratios in (passed, rejected)
-    ]
-    tallest = [max(1, int(count.max())) for count in counts]
-    span = float(edges[-1] - edges[0])
+    chart = histogram(passed, rejected, edges, below)
+    most_passed, most_rejected = (max(1, count) for count in chart.tallest)
     beyond = bool(both.max() > edges[-1])
+
+    def says(index: int) -> str:
+        end = "the highest" if beyond and index == len(edges) - 2 else f"{edges[index + 1]:.2f}"
+        return f"{edges[index]:.2f} to {end}: {chart.up[index]} passed, {chart.down[index]} rejected"
+
     return _Histogram(
-        bars=[
-            _Bar(
-                float(edges[index] - edges[0]) / span,
-                counts[0][index] / tallest[0],
-                counts[1][index] / tallest[1],
-                f"{edges[index]:.2f} to "
-                + ("the highest" if beyond and index == len(edges) - 2 else f"{edges[index + 1]:.2f}")
-                + f": {counts[0][index]} passed, {counts[1][index]} rejected",
-            )
-            for index in np.flatnonzero(counts[0] + counts[1]).tolist()
-        ],
-        width=step / span,
-        threshold=float(1 - edges[0]) / span,
-        across=[(float(value - edges[0]) / span, f"{value:g}") for value in _round_values(float(edges[0]), high)],
-        most_passed=tallest[0],
-        most_rejected=tallest[1],
+        bars=chart.bars((most_passed, most_rejected), says),
+        width=chart.width,
+        threshold=chart.threshold,
+        across=chart.ticks(_TICKS, "g", high),
+        most_passed=most_passed,
+        most_rejected=most_rejected,
         beyond=beyond,
     )
 
@@ -220,26 +176,11 @@ def _characteristic(plan: SamplingPlan) -> _Characteristic:
     high = min(1.0, 1.6 * max(consumer, plan.aql / 100))
     shares = np.linspace(0, high, _CURVE_POINTS)
     return _Characteristic(
-        points=" ".join(
-            f"{100 * p / high:.2f},{100 - 100 * plan.acceptance_probability(float(p)):.2f}" for p in shares
-        ),
-        across=[(value / (100 * high), f"{value:g}") for value in _round_values(0, 100 * high)],
+        points=points(shares / high, [plan.acceptance_probability(float(p)) for p in shares]),
+        across=[Tick(value / (100 * high), f"{value:g}") for value in round_values(0, 100 * high, _TICKS)],
         aql=plan.aql / (100 * high),
         accepted_at_aql=plan.acceptance_probability(plan.aql / 100),
         consumer=consumer / high,
         consumer_share=consumer,
         consumer_risk=CONSUMER_RISK,
     )
-
-
-def _round_values(low: float, high: float) -> list[float]:
-    """Return about six round numbers from low to high."""
-    rough = (high - low) / 6
-    magnitude = 10.0 ** np.floor(np.log10(rough))
-    step = next(float(factor * magnitude) for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= rough)
-    return [round(step * index, 9) for index in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
-
-
-def _percent(share: float) -> str:
-    """Return a share as a percentage with three figures; none is rounded to a perfect one."""
-    return "99.9 %" if 0.9995 <= share < 1 else f"{100 * share:.3g} %"

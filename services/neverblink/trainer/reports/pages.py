@@ -1,13 +1,14 @@
 """What all reports share: one HTML file that needs nothing else, and the same figures as JSON beside it."""
 
-from collections.abc import Callable
+import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from neverblink.storage.whole_file import write_whole
+from neverblink.trainer.reports.figures import figure, of_threshold, percent, ratio, share, whole
 from neverblink.vision.errors import VisionError
 
 _SUFFIXES = (".html", ".htm")
@@ -35,9 +36,8 @@ def check_place(path: Path) -> Written:
         raise ReportError(f"the report {path} cannot be written: there is a folder of that name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _partial(path).open("wb"):
+        with tempfile.TemporaryFile(dir=path.parent):
             pass
-        _partial(path).unlink()
     except OSError as error:
         raise ReportError(f"the report {path} cannot be written: {error.strerror}") from error
     return Written(path, path.with_suffix(".json"))
@@ -55,7 +55,7 @@ def write_page(path: Path, html: str, values: dict[str, object]) -> Written:
     return written
 
 
-def template(name: str, **filters: Callable[[Any], str]) -> Template:
+def template(name: str) -> Template:
     """Return a page's template. Whatever it is given is escaped, and what it is not given is an error."""
     environment = Environment(
         loader=PackageLoader("neverblink.trainer.reports"),
@@ -64,14 +64,5 @@ def template(name: str, **filters: Callable[[Any], str]) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"whole": whole, **filters}
+    environment.filters |= {one.__name__: one for one in (figure, of_threshold, percent, ratio, share, whole)}
     return environment.get_template(name)
-
-
-def whole(value: int) -> str:
-    """Return a number with its thousands apart."""
-    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.part")

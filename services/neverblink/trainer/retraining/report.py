@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from neverblink.trainer.reports.pages import Written, template, whole, write_page
-from neverblink.trainer.reports.pictures import data_url, small
+from neverblink.trainer.reports.charts import Tick
+from neverblink.trainer.reports.figures import figure, of_threshold, percent, whole
+from neverblink.trainer.reports.galleries import Card, Gallery, data_url, small
+from neverblink.trainer.reports.pages import Written, template, write_page
 from neverblink.trainer.retraining.champion_trial import Judged, Role, Standing, Trial
 from neverblink.trainer.retraining.retrain import Retrained
 from neverblink.vision.decode import read_image
@@ -30,24 +32,10 @@ class _Dot(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class _Chart:
     dots: list[_Dot]
-    ticks: list[tuple[float, str]]
+    ticks: list[Tick]
     threshold: float
     most: float
     clipped: bool
-
-
-class _Card(NamedTuple):
-    name: str
-    what: str
-    champion: str
-    challenger: str
-    image: str
-
-
-class _Gallery(NamedTuple):
-    title: str
-    says: str
-    cards: list[_Card]
 
 
 def write_retraining_report(done: Retrained, path: Path) -> Written:
@@ -103,13 +91,13 @@ def comparison(trial: Trial) -> list[tuple[str, str, str]]:
 
     normals = len(trial.of("normal"))
     row("false rejects on held-out normals", [f"{trial.rejected(one, 'normal')} of {normals}" for one in models])
-    row("… at most, 95 % sure", [_percent(trial.false_reject_bound(one)) for one in models])
-    row("… promised at most", [_percent(one.calibration.false_reject) for one in models])
+    row("… at most, 95 % sure", [percent(trial.false_reject_bound(one)) for one in models])
+    row("… promised at most", [percent(one.calibration.false_reject) for one in models])
     before, after = trial.corrections
     row("… of those that the champion rejects", [str(before), str(after)])
     row("challenge parts missed", [_missed(trial, one, "challenge") for one in models])
     row("known defects missed", [_missed(trial, one, "defect") for one in models])
-    row("AUROC, normals against all of these", [_figure(trial.auroc(one)) for one in models])
+    row("AUROC, normals against all of these", [figure(trial.auroc(one)) for one in models])
     row("threshold", [f"{one.threshold:.4g}" for one in models])
     row("memory bank", [f"{whole(one.bank[0])} × {one.bank[1]}, {one.bank_mb:.1f} MB" for one in models])
     row("an image, in batches of 8, here", [f"{one.ms_an_image:.1f} ms" for one in models])
@@ -124,7 +112,7 @@ def _tiles(trial: Trial) -> list[tuple[str, str]]:
         before, after = (total - count if missed else count for count in counts)
         return f"{before} → {after}" if total else "–"
 
-    aurocs = [_figure(trial.auroc(one)) for one in (trial.champion, trial.challenger)]
+    aurocs = [figure(trial.auroc(one)) for one in (trial.champion, trial.challenger)]
     return [
         (change("normal", missed=False), f"false rejects among {whole(len(trial.of('normal')))} held-out normals"),
         (change("challenge", missed=True), f"challenge parts missed, of {whole(len(trial.of('challenge')))}"),
@@ -153,26 +141,26 @@ def _chart(trial: Trial) -> _Chart:
     steps = [step / 2 for step in range(int(most * 2) + 1)]
     return _Chart(
         sorted(dots, key=lambda dot: dot.escapes),
-        [(at / most, f"{at:g}") for at in steps],
+        [Tick(at / most, f"{at:g}") for at in steps],
         1 / most,
         most,
         highest > most,
     )
 
 
-def _galleries(trial: Trial) -> list[_Gallery]:
+def _galleries(trial: Trial) -> list[Gallery]:
     new = set(trial.newly_escaping)
     old = [place for place in trial.escaping if place not in new]
     still = [place for place in trial.of("normal") if trial.challenger.judged[place].rejected]
     still.sort(key=lambda place: -trial.challenger.judged[place].ratio)
     return [
-        _Gallery(
+        Gallery(
             "Would escape, and the champion finds them",
             _first(len(new)),
             [_card(trial, place) for place in sorted(new)[:_SHOWN]],
         ),
-        _Gallery("Escape both models", _first(len(old)), [_card(trial, place) for place in old[:_SHOWN]]),
-        _Gallery(
+        Gallery("Escape both models", _first(len(old)), [_card(trial, place) for place in old[:_SHOWN]]),
+        Gallery(
             "Held-out normals that the challenger rejects",
             f"The highest scores first. {_first(len(still))}",
             [_card(trial, place) for place in still[:_SHOWN]],
@@ -184,15 +172,11 @@ def _first(count: int) -> str:
     return f"The first {_SHOWN} of {whole(count)}." if count > _SHOWN else f"All {whole(count)}."
 
 
-def _card(trial: Trial, place: int) -> _Card:
+def _card(trial: Trial, place: int) -> Card:
     part = trial.parts[place]
-    return _Card(
-        part.name,
-        "normal" if part.type is None else f"{part.type} ({part.role})",
-        _of(trial.champion.judged[place]),
-        _of(trial.challenger.judged[place]),
-        data_url(small(read_image(part.path))),
-    )
+    what = "normal" if part.type is None else f"{part.type} ({part.role})"
+    before, after = (_of(model.judged[place]) for model in (trial.champion, trial.challenger))
+    return Card(part.name, (f"{what}; champion {before}, challenger {after}",), data_url(small(read_image(part.path))))
 
 
 def _origins(done: Retrained) -> list[tuple[str, str]]:
@@ -225,12 +209,4 @@ def _missed(trial: Trial, model: Standing, role: Role) -> str:
 
 
 def _of(judged: Judged) -> str:
-    return f"{judged.ratio:.2f}"
-
-
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
+    return of_threshold(judged.ratio)

@@ -1,0 +1,61 @@
+"""Galleries of a report: cards with pictures that are small and inside the page."""
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from neverblink.vision.decode import Image
+from neverblink.vision.overlay import at_most, overlay
+
+LABEL_COLOUR = (255, 196, 0)
+"""RGB of what is labelled."""
+
+_SIDE = 320
+_JPEG_QUALITY = 82
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One image of a gallery and lines about it; its pictures are None when it could not be read again."""
+
+    name: str
+    lines: tuple[str, ...]
+    image: str | None
+    heat: str | None = None
+
+
+class Gallery(NamedTuple):
+    """Cards, and what they have in common."""
+
+    title: str
+    says: str
+    cards: list[Card]
+
+
+def name_of(path: Path) -> str:
+    """Return what an image is called on a page: its folder, which says its kind, and its file."""
+    return f"{path.parent.name}/{path.name}"
+
+
+def small(image: Image) -> Image:
+    """Return an (H, W, 3) uint8 RGB image as a page shows it, of at most 320 pixels a side."""
+    return at_most(image, _SIDE)
+
+
+def data_url(image: Image) -> str:
+    """Return an (H, W, 3) uint8 RGB image as a JPEG that is part of the page."""
+    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
+
+
+def heat(image: Image, anomaly_map: npt.NDArray[np.float32], threshold: float) -> Image:
+    """Return an (H, W, 3) uint8 RGB image with its map over it, hot from half the map's threshold on.
+
+    A map that stays below its threshold would show nothing: then its own peak is the measure.
+    """
+    return overlay(image, anomaly_map, min(threshold, float(anomaly_map.max())))
