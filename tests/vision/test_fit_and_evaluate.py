@@ -59,7 +59,12 @@ def test_a_model_of_good_plates_finds_every_scratch_and_says_where(tmp_path: Pat
     folder = plates(tmp_path / "plates")
     stages: list[str] = []
     fitted = fit(good_images(folder), tmp_path / "plate-1", settings(), lambda stage, *_: stages.append(stage))
-    assert list(dict.fromkeys(stages)) == ["extracting features", "choosing the memory bank", "calibrating"]
+    assert list(dict.fromkeys(stages)) == [
+        "checking the pictures",
+        "extracting features",
+        "choosing the memory bank",
+        "calibrating",
+    ]
     assert fitted.artifact.bank.shape == (round(0.01 * 24 * 12 * 12), 152)
     result = evaluate(labelled_images(folder), tmp_path / "plate-1")
     assert result.image_auroc == result.average_precision == 1

@@ -43,6 +43,10 @@ class Provenance(_Strict):
     """How the model came to be."""
 
     images: tuple[Digest, ...] = Field(description="sha256 of every training image's file, in order.")
+    groups: tuple[int, ...] = Field(
+        default=(),
+        description="Group of copies of each image that calibrated, in order; none: no two are copies.",
+    )
     coreset_ratio: float = Field(gt=0, le=1, description="Share of all patches kept in the bank.")
     projection: int = Field(ge=1, description="Dimensions in which the coreset was chosen.")
     seed: int = Field(ge=0)

@@ -33,7 +33,9 @@ class Calibration(BaseModel):
     map_threshold: float = Field(gt=0, description="A map value above is part of a defect region.")
     false_reject: float = Field(gt=0, lt=1, description="At most this share of good parts is rejected,")
     confidence: float = Field(gt=0, lt=1, description="with this confidence.")
-    normals: int = Field(ge=1, description="Good images whose held-out scores were used.")
+    normals: int = Field(
+        ge=1, description="Good images whose held-out scores were used; copies of a picture count once, by their worst."
+    )
     rank: int = Field(ge=1, description="How many of their scores do not exceed the threshold.")
     method: Literal["bound", "cost", "given"] = Field(
         default="bound",
@@ -211,14 +213,15 @@ def tightest_promise(count: int, confidence: float = CONFIDENCE) -> float:
 
 
 def folds(count: int, wanted: int, *, seed: int) -> npt.NDArray[np.int64]:
-    """Assign each of `count` images to one of at most `wanted` folds of equal size; returns (count,) int64.
+    """Assign each of `count` groups of images to one of at most `wanted` folds of equal size; returns (count,) int64.
 
-    Each image is scored by a bank that never saw it, so no image is lost to calibration.
-    Raises CalibrationError for fewer than two images.
+    Each image is scored by a bank that never saw it, nor a copy of it, so no image is lost to calibration.
+    Raises CalibrationError for fewer than two groups.
     """
     if count < 2:
         raise CalibrationError(
-            f"{count} good image cannot calibrate a threshold: give at least 2, better 59 (5 %) or 299 (1 %)"
+            f"{count} good image cannot calibrate a threshold, copies counted once: give at least 2, better 59 (5 %) or"
+            " 299 (1 %)"
         )
     order = np.random.default_rng(seed).permutation(count)
     assigned = np.empty(count, dtype=np.int64)

@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from neverblink.errors import reason_of
 from neverblink.events import Judgement
+from neverblink.storage.listing import folders_in
 from neverblink.trainer.datasets.images import DatasetError, file_digest, images_in, labelled_images
 
 INDEX: Final = "index"
@@ -112,10 +113,7 @@ def known_parts(folder: Path) -> tuple[KnownPart, ...]:
         parts = tuple(KnownPart(image.path, image.defect) for image in labelled_images(folder) if image.defect)
     else:
         parts = tuple(KnownPart(path, DEFECT) for path in images_in(folder)) + tuple(
-            KnownPart(path, place.name)
-            for place in sorted(folder.iterdir())
-            if place.is_dir()
-            for path in images_in(place)
+            KnownPart(path, place.name) for place in folders_in(folder) for path in images_in(place)
         )
     if not parts:
         raise DatasetError(f"{folder} has no images of defects")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from neverblink.storage.listing import folders_in
 from neverblink.trainer.datasets.images import GOOD, DatasetError, LabelledImage, images_in, labelled_images
 from neverblink.vision.decode import read_image
 from neverblink.vision.plain_name import plain
@@ -141,7 +142,7 @@ def _check_masks(folder: Path, images: Sequence[DefectImage]) -> None:
     if not place.is_dir():
         return
     known = {image.mask for image in images}
-    for label in sorted(path for path in place.iterdir() if path.is_dir()):
+    for label in folders_in(place):
         for mask in images_in(label):
             if mask not in known:
                 raise DatasetError(

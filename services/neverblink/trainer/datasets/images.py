@@ -4,10 +4,17 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from neverblink.storage.listing import files_in, folders_in
 from neverblink.vision.decode import SUFFIXES
 from neverblink.vision.errors import VisionError
 
 GOOD = "good"
+
+PICTURES = SUFFIXES | {
+    *(".gif", ".jpe", ".jfif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".svg", ".psd", ".exr", ".hdr"),
+    *(".pgm", ".ppm", ".pnm", ".pbm", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".ico", ".tif", ".tiff", ".webp"),
+}
+"""Suffixes of pictures, whether they can be read or not: one that cannot is told, not passed over."""
 
 
 class DatasetError(VisionError):
@@ -44,8 +51,7 @@ def labelled_images(folder: Path) -> list[LabelledImage]:
         raise DatasetError(f"{folder} has no folder `test` with `good` and one folder per defect")
     found = [
         LabelledImage(path, None if label.name == GOOD else label.name, _mask_of(folder, label.name, path))
-        for label in sorted(test.iterdir())
-        if label.is_dir()
+        for label in folders_in(test)
         for path in images_in(label)
     ]
     if not any(image.defect is None for image in found) or not any(image.defect for image in found):
@@ -54,8 +60,11 @@ def labelled_images(folder: Path) -> list[LabelledImage]:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Return the image files of a folder, by name."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    """Return the image files of a folder, by name: those that nobody here can decode too, for they must be told.
+
+    Hidden and system files are none.
+    """
+    return files_in(folder, PICTURES)
 
 
 def file_digest(path: Path) -> str:

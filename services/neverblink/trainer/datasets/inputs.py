@@ -1,6 +1,7 @@
 """What an inspection goes through: images one after another, in an order that is the same every time."""
 
 import hashlib
+import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +11,8 @@ from typing import Protocol
 
 import orjson
 
+from neverblink.storage.listing import files_in
+from neverblink.trainer.datasets.images import PICTURES
 from neverblink.vision.decode import SUFFIXES, Image, read_image
 from neverblink.vision.errors import VisionError
 
@@ -31,9 +34,6 @@ class Origin:
     partition: int | None = None
     offset: int | None = None
 
-
-# Pictures that nobody here can decode are inputs too: they become rows that say so.
-_PICTURES = SUFFIXES | {".tif", ".tiff", ".webp", ".gif"}
 
 Frozen = dict[str, object]
 """What the first run of an inspection found out about its inputs, as plain values; every later run goes by it."""
@@ -105,7 +105,8 @@ class FolderInputs:
         if not folder.is_dir():
             raise InspectionError(f"there is no folder {folder}")
         self._folder = folder
-        paths = [path for path in folder.rglob("*") if path.suffix.lower() in _PICTURES and path.is_file()]
+        # Pictures that nobody here can decode, and links that lead nowhere, become rows that say so.
+        paths = files_in(folder, PICTURES, deep=True)
         if not paths:
             raise InspectionError(self.nothing())
         self._names = sorted(path.relative_to(folder).as_posix() for path in paths)
@@ -123,7 +124,7 @@ class FolderInputs:
     @property
     def identity(self) -> dict[str, object]:
         """Return the folder, and every file's size and time: an image that was exchanged makes another inspection."""
-        states = [(self._folder / name).stat() for name in self._names]
+        states = [_state(self._folder / name) for name in self._names]
         files = [(name, state.st_size, state.st_mtime_ns) for name, state in zip(self._names, states, strict=True)]
         return {"folder": str(self._folder.resolve()), "files": hashlib.sha256(orjson.dumps(files)).hexdigest()}
 
@@ -149,8 +150,16 @@ class FolderInputs:
 
     def nothing(self) -> str:
         """Return the sentence for a folder without images."""
-        return f"{self._folder} and its sub-folders have no images ({', '.join(sorted(_PICTURES))})"
+        return f"{self._folder} and its sub-folders have no images ({', '.join(sorted(SUFFIXES))})"
 
     def _input(self, name: str, position: int) -> Input:
         origin = Origin(name, name, line=self._line, station=self._station, product=self._product)
         return Input(origin, position, partial(read_image, self._folder / name))
+
+
+def _state(path: Path) -> os.stat_result:
+    """Return a file's state, a link's own where it leads nowhere."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return path.lstat()

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from neverblink import __version__
 from neverblink.job_life.progress import Progress
-from neverblink.trainer.datasets.images import DatasetError, LabelledImage, file_digest
+from neverblink.trainer.datasets.images import DatasetError, LabelledImage
+from neverblink.trainer.datasets.usable_pictures import Usable, usable_pictures
 from neverblink.trainer.fitting.feature_store import FeatureStore
 from neverblink.trainer.fitting.memory_banks import Banks, projected, room_of
 from neverblink.trainer.fitting.settings import FitSettings
@@ -23,6 +24,7 @@ from neverblink.vision.artifact import Artifact, save_artifact
 from neverblink.vision.artifact_manifest import Description, Provenance, Quantised, ValidatedEngine
 from neverblink.vision.backbones import Backbone, load_backbone
 from neverblink.vision.calibration import Calibration, calibrate, threshold_rank
+from neverblink.vision.copies import one_each
 from neverblink.vision.decode import read_image
 from neverblink.vision.embedding import PatchEmbedding
 from neverblink.vision.engines import QuantisedNetwork, check_shift, quantise
@@ -43,20 +45,22 @@ _VALIDATED_WITH = 8
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """The artifact, and how many images are behind it."""
+    """The artifact, how many images are behind it, and what a person should know of them, in sentences."""
 
     artifact: Artifact
     images: int
+    notes: tuple[str, ...] = ()
 
 
 def fit(
-    images: Sequence[Path],
+    images: Sequence[Path] | Usable,
     folder: Path,
     settings: FitSettings,
     progress: Progress = lambda *_: None,
     *,
     judged: Mask | None = None,
     labelled: Sequence[LabelledImage] = (),
+    skip_unusable: bool = False,
 ) -> Fitted:
     """Fit a PatchCore model to images of good parts and write it to `folder`.
 
@@ -67,15 +71,15 @@ def fit(
     is in a file, and many patches are condensed fold by fold, which serves all banks. `judged` (R, h, w) bool are the
     patches that another artifact judges; it takes the place of a region in the settings.
 
+    All images are looked at first, unless that was done: those that cannot be used are told at once, or left out with
+    `skip_unusable`. Copies of a picture share a fold and count as one in the promise, by the worst of them.
+
     With the engine openvino-bf16 or openvino-int8 the model is fitted twice, in fp32 and so, and refused when the
     second ranks worse or scores good parts otherwise; `labelled` images try it too, without them only the scores of
     good ones are compared. Raises VisionError.
     """
-    if len(images) < 2:
-        raise DatasetError(f"{len(images)} image is not enough to know what is normal; give dozens, better hundreds")
-    if settings.false_reject is not None:
-        # A promise that cannot be kept is refused before the work, not after it.
-        threshold_rank(len(images), settings.false_reject)
+    usable = _usable(images, settings, progress, skip_unusable=skip_unusable)
+    images = usable.paths
     backbone = load_backbone(
         settings.model,
         weights=settings.weights,
@@ -85,8 +89,8 @@ def fit(
     )
     checked = settings.engine in OWN_BANK
     extractor = FeatureExtractor(backbone, device=settings.device, engine="auto" if checked else settings.engine)
-    views = Views(images, extractor, settings, judged)
-    model, digests = _model(views, extractor, settings, progress)
+    views = Views(images, extractor, settings, judged, usable.copies.group)
+    model = _model(views, extractor, settings, progress)
     engines: tuple[ValidatedEngine, ...] = ()
     network: QuantisedNetwork | None = None
     if checked:
@@ -95,7 +99,7 @@ def fit(
         engines = _validated(backbone, model, extractor, views)
     artifact = save_artifact(
         folder,
-        _description(extractor, model, views, settings, digests, engines, network),
+        _description(extractor, model, views, settings, usable, engines, network),
         bank=model.bank.numpy(),
         neighbours=None if model.table is None else model.table.numpy(),
         scores=model.scores,
@@ -105,13 +109,37 @@ def fit(
         weights=None if network is None else network.weights,
         overwrite=True,
     )
-    return Fitted(artifact, len(images))
+    return Fitted(artifact, len(images), usable.notes())
+
+
+def _usable(
+    images: Sequence[Path] | Usable, settings: FitSettings, progress: Progress, *, skip_unusable: bool
+) -> Usable:
+    """Look at the images before anything is loaded. A promise that cannot be kept is refused here, not at the end."""
+    given = len(images.pictures) if isinstance(images, Usable) else len(images)
+    if given < 2:
+        raise DatasetError(f"{given} image is not enough to know what is normal; give dozens, better hundreds")
+    if settings.false_reject is not None:
+        threshold_rank(given, settings.false_reject)
+    found = images
+    if not isinstance(found, Usable):
+        found = usable_pictures(
+            found, skip_unusable=skip_unusable, one_size=settings.tiling is not None, progress=progress
+        )
+    if found.copies.different < 2:
+        raise DatasetError(
+            f"all {len(found.pictures)} pictures are copies of one, which is not enough to know what is normal; give"
+            " pictures of different parts, dozens, better hundreds"
+        )
+    if settings.false_reject is not None:
+        threshold_rank(found.copies.different, settings.false_reject)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
 class _Model:
     """What one engine's features give: bank (M, C), chosen by `levels` of k-center; eq. 7's table; held-out scores
-    and map peaks (m,).
+    and map peaks (m,), one a group of copies.
     """
 
     bank: Tensor
@@ -123,15 +151,13 @@ class _Model:
     patchcore: PatchCore
 
 
-def _model(
-    views: Views, extractor: FeatureExtractor, settings: FitSettings, progress: Progress
-) -> tuple[_Model, tuple[str, ...]]:
-    """Fit with one engine's features; also returns the digest of each image file."""
+def _model(views: Views, extractor: FeatureExtractor, settings: FitSettings, progress: Progress) -> _Model:
+    """Fit with one engine's features."""
     rows = len(views.images) * views.an_image
     patches = extractor.grid[0] * extractor.grid[1]
     room = room_of(settings)
     with FeatureStore(rows, patches, extractor.dimension, in_memory=room // 3, scratch=settings.scratch) as features:
-        digests = _extract(views, extractor, features, progress)
+        _extract(views, extractor, features, progress)
         with projected(features, settings) as small:
             banks = Banks(features, small, views, settings)
             bank = banks.all_images(lambda done, total: progress("choosing the memory bank", done, total))
@@ -140,7 +166,7 @@ def _model(
         scores, peaks, false_reject="auto" if settings.false_reject is None else settings.false_reject
     )
     table, patchcore = _patchcore(bank, views, extractor, settings)
-    return _Model(bank, banks.levels, table, scores, peaks, calibration, patchcore), digests
+    return _Model(bank, banks.levels, table, scores, peaks, calibration, patchcore)
 
 
 def _with_own_bank(
@@ -159,7 +185,7 @@ def _with_own_bank(
             PatchEmbedding(backbone), side=backbone.spec.preprocess.side, images=views.some(_QUANTISED_WITH)
         )
     extractor = FeatureExtractor(backbone, engine=settings.engine, quantised=network)
-    model, _ = _model(views, extractor, settings, progress)
+    model = _model(views, extractor, settings, progress)
     _check(reference, (model, extractor), views, labelled)
     return extractor, model, network
 
@@ -169,11 +195,12 @@ def _description(
     model: _Model,
     views: Views,
     settings: FitSettings,
-    digests: tuple[str, ...],
+    usable: Usable,
     engines: tuple[ValidatedEngine, ...],
     network: QuantisedNetwork | None,
 ) -> Description:
     """Return what the artifact says of itself."""
+    copies = usable.copies
     return Description(
         name=settings.name,
         version=settings.version,
@@ -194,11 +221,12 @@ def _description(
         else Quantised(graph_bytes=network.graph.size, weights_bytes=network.weights.size),
         calibration=model.calibration,
         provenance=Provenance(
-            images=digests,
+            images=tuple(picture.digest for picture in usable.pictures),
+            groups=tuple(copies.group.tolist()) if copies.different < len(copies.group) else (),
             coreset_ratio=settings.ratio,
             projection=settings.projection,
             seed=settings.seed,
-            folds=min(settings.folds, len(digests)),
+            folds=min(settings.folds, copies.different),
             brightness=() if settings.brightness == (1.0,) else settings.brightness,
             starts=settings.starts,
             levels=model.levels,
@@ -216,16 +244,13 @@ def _patchcore(
     )
 
 
-def _extract(views: Views, extractor: FeatureExtractor, features: FeatureStore, progress: Progress) -> tuple[str, ...]:
-    """Append the features of all images, and return the digest of each file."""
-    digests: list[str] = []
+def _extract(views: Views, extractor: FeatureExtractor, features: FeatureStore, progress: Progress) -> None:
+    """Append the features of all images."""
     images = views.images
     for start in range(0, len(images), _BATCH):
         paths = images[start : start + _BATCH]
         features.append(embedded(extractor, [part for path in paths for part in views.of(path)]).cpu())
-        digests += [file_digest(path) for path in paths]
         progress("extracting features", start + len(paths), len(images))
-    return tuple(digests)
 
 
 def _validated(
@@ -268,7 +293,7 @@ def _check(
 def _cross_fitted(
     banks: Banks, views: Views, extractor: FeatureExtractor, settings: FitSettings, progress: Progress
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return each image's score and highest map value against a bank of the other folds."""
+    """Return each group's worst score and highest map value against a bank of the other folds."""
     count = len(views.images)
     scores = np.empty(count, dtype=np.float32)
     peaks = np.empty(count, dtype=np.float32)
@@ -283,4 +308,4 @@ def _cross_fitted(
             scores[image], peaks[image] = anomaly.score, anomaly.anomaly_map.max()
             done += 1
             progress("calibrating", done, count)
-    return scores, peaks
+    return one_each(scores, views.group), one_each(peaks, views.group)

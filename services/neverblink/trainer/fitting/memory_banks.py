@@ -51,8 +51,9 @@ class Banks:
     """
 
     def __init__(self, features: FeatureStore, projected: FeatureStore, views: Views, settings: FitSettings) -> None:
-        images = len(views.images)
-        self.fold_of = torch.from_numpy(folds(images, settings.folds, seed=settings.seed))
+        # Copies of a picture share its fold: no bank may know an image by a copy of it.
+        groups = int(views.group.max()) + 1
+        self.fold_of = torch.from_numpy(folds(groups, settings.folds, seed=settings.seed)[views.group])
         self.features = features
         self._projected = projected
         self._settings = settings

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from neverblink.trainer.datasets.images import DatasetError
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision.augmentation import Lighting
+from neverblink.vision.copies import Groups
 from neverblink.vision.decode import read_image
 from neverblink.vision.inspection import Anomaly
 from neverblink.vision.inspector import Image, joined, prepared
@@ -22,10 +25,17 @@ class Views:
     """
 
     def __init__(
-        self, images: Sequence[Path], extractor: FeatureExtractor, settings: FitSettings, judged: Mask | None
+        self,
+        images: Sequence[Path],
+        extractor: FeatureExtractor,
+        settings: FitSettings,
+        judged: Mask | None,
+        group: Groups | None = None,
     ) -> None:
+        """`group` (n,) int64 counts images that are copies as one; None: none are."""
         first = read_image(images[0])
         self.images = images
+        self.group = np.arange(len(images)) if group is None else group
         self.size: tuple[int, int] = first.shape[:2]
         self.plan = settings.tiling
         self._extractor = extractor

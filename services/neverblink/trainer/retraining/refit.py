@@ -8,6 +8,7 @@ from scipy.stats import beta
 
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.images import LabelledImage
+from neverblink.trainer.datasets.usable_pictures import Usable
 from neverblink.trainer.fitting.fit import fit
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision.artifact import Artifact, joined, load_artifact, recalibrated
@@ -18,7 +19,7 @@ from neverblink.vision.network_names import OWN_BANK
 def settings_like(
     champion: Artifact, normals: int, *, version: str, weights: Path | None = None, device: str = "cpu"
 ) -> FitSettings:
-    """Return the settings that a model was fitted with, for `normals` images.
+    """Return the settings that a model was fitted with, for `normals` images, copies counted once.
 
     Its promised false-reject rate is kept, or the tightest that so many images can promise. The region is not among
     the settings: an artifact knows it by patches, which `fit` takes too.
@@ -59,7 +60,7 @@ def settings_like(
 
 def refit(
     champion: Artifact,
-    images: Sequence[Path],
+    images: Sequence[Path] | Usable,
     out: Path,
     settings: FitSettings,
     progress: Progress = lambda *_: None,

@@ -11,6 +11,7 @@ from neverblink.decisions.rules import DEFAULT_RULES, ProductRules
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.confirmed_images import ConfirmedImage, KnownPart
 from neverblink.trainer.datasets.images import DatasetError, LabelledImage, file_digest
+from neverblink.trainer.datasets.usable_pictures import usable_pictures
 from neverblink.trainer.fitting.model_version import new_version
 from neverblink.trainer.fitting.update import update
 from neverblink.trainer.retraining.champion_trial import Part, Trial, try_models
@@ -152,8 +153,11 @@ def _refitted(
     settings: RetrainSettings,
     progress: Progress,
 ) -> Artifact:
+    usable = usable_pictures(
+        [image.path for image in window.learn], one_size=found.manifest.tiling is not None, progress=progress
+    )
     fit_settings = settings_like(
-        found, len(window.learn), version=version, weights=settings.weights, device=settings.device
+        found, usable.copies.different, version=version, weights=settings.weights, device=settings.device
     )
     changes: dict[str, object] = {"memory_gib": settings.memory_gib}
     if settings.false_reject is not None:
@@ -162,7 +166,7 @@ def _refitted(
     labelled: list[LabelledImage] = []
     if fit_settings.engine in OWN_BANK and any(part.type for part in parts):
         labelled = [LabelledImage(part.path, part.type, None) for part in parts]
-    return refit(found, [image.path for image in window.learn], out, fit_settings, progress, labelled=labelled)
+    return refit(found, usable, out, fit_settings, progress, labelled=labelled)
 
 
 def _corrected(
