@@ -26,7 +26,8 @@ from neverblink.trainer.fitting.fit import fit
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.trainer.teaching.synthesize import SynthesizeSettings, synthesize
 from neverblink.trainer.teaching.train_classifier import flagged_by, train_classifier
-from neverblink.trainer.teaching.train_unet import TrainSettings, train_unet
+from neverblink.trainer.teaching.train_unet import train_unet
+from neverblink.trainer.teaching.unet_settings import TrainSettings
 from neverblink.vision.artifact import Artifact, joined, load_artifact
 from neverblink.vision.artifact_manifest import ClassifierPart, UnetPart
 from neverblink.vision.decode import read_image
@@ -145,6 +146,7 @@ def training(arguments: argparse.Namespace) -> dict[str, Any]:
         "encoder": arguments.encoder,
         "classes": "binary",
         "epochs": arguments.epochs,
+        "patience": 15,
         "seed": SEED,
         "device": arguments.device,
         "workers": arguments.workers,

@@ -19,7 +19,7 @@ from neverblink.plant import Kafka, Plant
 from neverblink.trainer.fitting.fit import fit
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.trainer.teaching.teaching import teach_unet
-from neverblink.trainer.teaching.train_unet import TrainSettings
+from neverblink.trainer.teaching.unet_settings import TrainSettings
 from neverblink.vision.artifact import load_artifact, recalibrated
 from neverblink.vision.defect_augmentation import UNCHANGED
 

@@ -16,7 +16,7 @@ from neverblink.trainer.datasets.images import good_images, labelled_images
 from neverblink.trainer.teaching.synthesize import (
     SynthesizeError,
     SynthesizeSettings,
-    read_kinds,
+    kinds_named,
     read_policy,
     synthesize,
 )
@@ -344,9 +344,9 @@ def test_a_scale_that_cannot_be_meant_is_refused(scale: float, sentence: str) ->
 
 
 def test_a_misspelt_kind_is_refused_with_what_was_meant() -> None:
-    assert read_kinds("scratch, stain,scratch") == ("scratch", "stain")
+    assert kinds_named(["scratch", "stain", "scratch"]) == ("scratch", "stain")
     with pytest.raises(SynthesizeError, match=r"no kind of defect 'stian'; did you mean stain\?"):
-        read_kinds("scratch,stian")
+        kinds_named(["scratch", "stian"])
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -19,15 +19,9 @@ from neverblink.trainer.datasets.sample_store import SampleStore, shrunk
 from neverblink.trainer.teaching.curriculum import Curriculum
 from neverblink.trainer.teaching.defect_division import Division, divide
 from neverblink.trainer.teaching.synthesize import SynthesizeSettings, synthesize
-from neverblink.trainer.teaching.train_unet import (
-    TrainedUnet,
-    TrainError,
-    TrainSettings,
-    learning_rate,
-    read_augmentation,
-    train_unet,
-)
+from neverblink.trainer.teaching.train_unet import TrainedUnet, learning_rate, train_unet
 from neverblink.trainer.teaching.unet_checkpoint import CheckpointError, Epoch
+from neverblink.trainer.teaching.unet_settings import TrainError, TrainSettings, read_augmentation
 from neverblink.trainer.teaching.unet_thresholds import DiceCurve, alarm_bound, count_alarms, sure_levels
 from neverblink.vision.decode import ImageError
 from neverblink.vision.defect_augmentation import UNCHANGED, Augmentation, example

@@ -1,30 +1,83 @@
 """Models as files."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
 
-from neverblink.cli.application import EXIT_BAD_RESULT, app, artifact_app, wide_console
+from neverblink.cli.application import EXIT_BAD_RESULT, MAKE, app, artifact_app, wide_console
+from neverblink.job_life.terminal import say
+
+if TYPE_CHECKING:
+    from neverblink.vision.artifact_manifest import ClassifierPart, UnetPart
 
 
-@app.command()
+@app.command(rich_help_panel=MAKE, short_help="Print the networks that features can come from.")
 def backbones() -> None:
     """Print the networks that features can come from, and which come with their weights."""
+    from neverblink.vision.backbones import known_backbones
 
-    from neverblink.trainer.commands import list_backbones
-
-    list_backbones(wide_console())
+    console = wide_console()
+    table = Table("name", "weights installed", "levels", "pooling", "numbers per patch", Column("what", ratio=1))
+    for known in known_backbones():
+        table.add_row(
+            known.name,
+            "yes" if known.packaged else "no",
+            ", ".join(map(str, known.levels)),
+            str(known.pooling),
+            str(known.dimension),
+            known.about,
+        )
+    console.print(table)
+    console.print("Any other network of timm works by its name too.")
 
 
 @artifact_app.command("inspect")
 def artifact_inspect(folder: Annotated[Path, typer.Argument(help="Artifact folder.")]) -> None:
     """Verify an artifact and print what it is."""
-    from rich.console import Console
+    from neverblink.vision.artifact import load_artifact
 
-    from neverblink.trainer.commands import inspect
+    artifact = load_artifact(folder)
+    manifest = artifact.manifest
+    calibration = manifest.calibration
+    bank = artifact.bank
+    table = Table("field", Column("value", overflow="fold"), title=escape(str(folder)))
+    for name, value in (
+        ("name, version", f"{artifact.name} {artifact.version}"),
+        ("product", artifact.product),
+        ("digest", artifact.digest),
+        ("backbone", f"{artifact.backbone.model}, levels {artifact.backbone.levels}"),
+        ("weights", f"{artifact.backbone.weights} ({artifact.backbone.source})"),
+        ("input", f"{artifact.backbone.preprocess.side} px{'' if manifest.tiling is None else ', in tiles'}"),
+        ("engine", manifest.engine),
+        *((f"also runs on {one.name}", f"scores differ by at most {one.difference:.1e}") for one in manifest.engines),
+        ("memory bank", f"{bank.shape[0]} × {bank.shape[1]}, {manifest.provenance.coreset_ratio:.1%} of all patches"),
+        ("threshold", f"{artifact.threshold:.4f}, chosen by {calibration.method}"),
+        ("unsure from", "–" if calibration.unsure_from is None else f"{calibration.unsure_from:.4f}"),
+        ("promise", calibration.statement()),
+        ("U-Net", "–" if manifest.unet is None else _unet(manifest.unet)),
+        ("classifier", "–" if manifest.classifier is None else _classifier(manifest.classifier)),
+        ("training images", str(len(manifest.provenance.images))),
+        ("made", f"{manifest.created:%Y-%m-%d %H:%M} UTC"),
+    ):
+        table.add_row(name, escape(value))
+    Console().print(table)
 
-    inspect(folder, Console())
+
+def _unet(part: "UnetPart") -> str:
+    spec = part.spec
+    dice = ", ".join(f"{name} {'–' if value is None else f'{value:.4f}'}" for name, value in part.dice.items())
+    return (
+        f"{spec.encoder}, {spec.preprocess.side} px, {', '.join(spec.classes)}; trained with {len(part.images)} images;"
+        f" Dice on {part.held_out} held-out images: {dice}"
+    )
+
+
+def _classifier(part: "ClassifierPart") -> str:
+    return f"{', '.join(part.spec.types)}; {part.spec.statement()}"
 
 
 @artifact_app.command("verify")
@@ -37,18 +90,37 @@ def artifact_verify(
 
     Exit code 1: it is not whole, or not the one asked for; 2: there is no artifact.
     """
-    from rich.console import Console
-
-    from neverblink.trainer.commands import is_artifact_folder, verify
+    from neverblink.vision.artifact_manifest import MANIFEST
     from neverblink.vision.errors import VisionError
 
     try:
-        verify(folder, digest, weights, Console())
+        said = _verified(folder, digest, weights)
     except VisionError as error:
-        if not is_artifact_folder(folder):
+        if not (folder / MANIFEST).is_file():
             raise
         typer.secho(f"neverblink: {error}", fg=typer.colors.RED, err=True)
         raise typer.Exit(EXIT_BAD_RESULT) from error
+    say(Console(), said)
+
+
+def _verified(folder: Path, digest: str | None, weights: Path | None) -> str:
+    """Check everything that an artifact says about itself, and its backbone's weights where they are at hand.
+
+    Raises ArtifactError or WeightsError with the first thing that is not as it should be.
+    """
+    from neverblink.vision.artifact import load_artifact
+    from neverblink.vision.backbones import reload_backbone
+    from neverblink.vision.defect_finder import DefectFinder
+
+    artifact = load_artifact(folder, digest=digest)
+    # Builds U-Net and classifier: their names and shapes are theirs to check.
+    DefectFinder(artifact)
+    if artifact.backbone.source == "file" and weights is None:
+        said = "its weights come from a file; name it with --weights to have them checked too"
+    else:
+        reload_backbone(artifact.backbone, weights=weights)
+        said = "its weights are the right ones"
+    return f"{folder} is whole: {artifact.name} {artifact.version}, {artifact.digest}; {said}"
 
 
 @artifact_app.command("export")
@@ -59,11 +131,10 @@ def artifact_export(
     ],
 ) -> None:
     """Write an artifact as one zip file: the same bytes for the same model, read back and verified."""
-    from rich.console import Console
+    from neverblink.model_registry import archive
 
-    from neverblink.trainer.commands import export
-
-    export(folder, out, Console())
+    artifact = archive.export_artifact(folder, out)
+    say(Console(), f"{out}: {artifact.name} {artifact.version}, {artifact.digest}")
 
 
 @artifact_app.command("import")
@@ -73,8 +144,7 @@ def artifact_import(
     digest: Annotated[str | None, typer.Option(help="The identity it must have, as `export` printed it.")] = None,
 ) -> None:
     """Make an artifact folder from an exported file; what is not whole, or another model, is refused."""
-    from rich.console import Console
+    from neverblink.model_registry import archive
 
-    from neverblink.trainer.commands import import_
-
-    import_(file, out, digest, Console())
+    artifact = archive.import_artifact(file, out, digest=digest)
+    say(Console(), f"{out}: {artifact.name} {artifact.version}, {artifact.digest}")

@@ -23,7 +23,7 @@ def _show_fit(job: FitJob, done: FitResult, screen: Screen) -> None:
 command(
     "fit",
     Job(
-        settings=FitJob, result=FitResult, work=_fit, told=lambda done: done, show=_show_fit,
+        settings=FitJob, result=FitResult, work=_fit, told=lambda _, done: done, show=_show_fit,
         title=lambda job: job.product,
     ),
     group=MAKE,
@@ -67,7 +67,7 @@ def _show_calibrate(job: CalibrateJob, done: CalibrateResult, screen: Screen) ->
 command(
     "calibrate",
     Job(
-        settings=CalibrateJob, result=CalibrateResult, work=_calibrate, told=lambda done: done, show=_show_calibrate,
+        settings=CalibrateJob, result=CalibrateResult, work=_calibrate, told=lambda _, done: done, show=_show_calibrate,
         title=lambda job: job.artifact.name,
     ),
     group=MAKE,
@@ -103,7 +103,7 @@ def _show_update(job: UpdateJob, done: UpdateResult, screen: Screen) -> None:
 command(
     "update",
     Job(
-        settings=UpdateJob, result=UpdateResult, work=_update, told=lambda done: done, show=_show_update,
+        settings=UpdateJob, result=UpdateResult, work=_update, told=lambda _, done: done, show=_show_update,
         title=lambda job: job.artifact.name,
     ),
     group=MAKE,

@@ -20,7 +20,7 @@ from neverblink.cli.options import given, option, parameters
 from neverblink.job_life.lines import ErrorLine, FiguresLine, ProgressLine, ResultLine
 from neverblink.job_life.progress import Progress
 from neverblink.job_life.results import JobResult
-from neverblink.job_life.settings import JobSettings, SettingsError, fault_of
+from neverblink.job_life.settings import JobSettings, SettingsError, spelling_of
 from neverblink.job_life.terminal import progress_bar, say
 
 S = TypeVar("S", bound=JobSettings)
@@ -69,14 +69,14 @@ def _bars(title: str, screen: Screen) -> Iterator[Teller]:
 class Job(Generic[S, R]):
     """A job as a command: what it is asked, who does it, and how a person and a program are told what came of it.
 
-    `work` and what follows may import what is heavy; the settings may not. `title` begins the lines of the bars, None:
-    the stages say it. `as_json`: what `--json` prints. `example`: what `--example` prints.
+    `work` and what follows may import what is heavy; the settings may not. `title` begins the lines of the bars.
+    `stopped` is said when a person stops it. `as_json`: what `--json` prints. `example`: what `--example` prints.
     """
 
     settings: type[S]
     result: type[JobResult]
     work: Callable[[S, Teller], R]
-    told: Callable[[R], JobResult]
+    told: Callable[[S, R], JobResult]
     show: Callable[[S, R, Screen], None]
     title: Callable[[S], str] = lambda _: ""
     bars: Callable[[str, Screen], Any] = _bars
@@ -167,21 +167,30 @@ def _asked(job: Job[S, R], context: typer.Context, path: Path | None, values: Ma
 
     Raises SettingsError, BadParameter, PlantError.
     """
-    options = given(job.settings, context, values)
     try:
-        settings = job.settings.read(path, options)
+        settings = job.settings.read(path, given(job.settings, context, values))
     except SettingsError as error:
-        cause = error.__cause__
-        if path is None and isinstance(cause, ValidationError) and not fault_of(cause)[0]:
-            # A rule about several options is told as typer tells its own.
-            raise typer.BadParameter(str(error)) from error
-        raise
+        said = _as_a_mistake(job.settings, error) if path is None else None
+        if said is None:
+            raise
+        raise typer.BadParameter(said) from error
     plant = getattr(settings, "plant", None)
     if plant is not None:
         from neverblink.plant import load_plant
 
         load_plant(plant)
     return settings
+
+
+def _as_a_mistake(model: type[JobSettings], error: SettingsError) -> str | None:
+    """Return what is said of options that do not fit together or lack one, as typer says it; None: one is wrong."""
+    if not isinstance(error.__cause__, ValidationError):
+        return None
+    fault = error.__cause__.errors()[0]
+    if not fault["loc"]:
+        return str(error)
+    field = model.keys().get(str(fault["loc"][0]))
+    return spelling_of(field).missing if fault["type"] == "missing" and field is not None else None
 
 
 def _for_a_person(job: Job[S, R], settings: S, screen: Screen) -> None:
@@ -210,9 +219,10 @@ def _for_a_program(name: str, job: Job[S, R], asked: Callable[[], S]) -> None:
         _print(ErrorLine(job=name, exit_code=exit_code, error=sentence))
 
     try:
-        result = job.work(asked(), Teller(progress, figures))
+        settings = asked()
+        result = job.work(settings, Teller(progress, figures))
         code = 0 if job.good(result) else EXIT_BAD_RESULT
-        told = job.told(result).model_dump(mode="json")
+        told = job.told(settings, result).model_dump(mode="json")
         _print(ResultLine(job=name, exit_code=code, result=told))
     except KeyboardInterrupt:
         ends(EXIT_STOPPED, job.stopped or "stopped")

@@ -38,7 +38,7 @@ def parameters(model: type[JobSettings]) -> Iterator[inspect.Parameter]:
             continue
         kind = _kind_of(field, spelling)
         word = f"--{key_of(name, field).replace('_', '-')}"
-        yield option(name, kind.reads, _info(word, field, spelling), _default(field, kind))
+        yield option(name, kind.reads, _info(word, field, spelling), _default(field, kind, spelling))
         if kind.reads is bool:
             hidden.append(_hidden(f"{_NOT}{name}", bool, word.replace("--", "--no-", 1)))
         hidden += [
@@ -135,7 +135,7 @@ def _plain(annotation: Any) -> Any:
 def _info(word: str, field: FieldInfo, spelling: Spelling) -> Any:
     told: dict[str, Any] = {"help": field.description, "metavar": spelling.metavar, **_bounds(field)}
     if spelling.argument:
-        return typer.Argument(show_default=field.is_required(), **told)
+        return typer.Argument(show_default=field.is_required() and spelling.missing is None, **told)
     names = (word,) if spelling.short is None else (word, spelling.short)
     return typer.Option(*names, envvar=spelling.envvar, **told)
 
@@ -151,9 +151,9 @@ def _bounds(field: FieldInfo) -> dict[str, Any]:
     return found
 
 
-def _default(field: FieldInfo, kind: _Kind) -> Any:
+def _default(field: FieldInfo, kind: _Kind, spelling: Spelling) -> Any:
     if field.is_required():
-        return inspect.Parameter.empty
+        return inspect.Parameter.empty if spelling.missing is None else None
     default = field.get_default(call_default_factory=True)
     if kind.commas and default is not None:
         return ",".join(f"{one:g}" if isinstance(one, float) else str(one) for one in default)

@@ -29,7 +29,8 @@ class Spelling:
 
     `old` are earlier names of the option, which go on working and are not shown. `old_parts` are earlier options for
     single fields of a setting that is a group; they have an effect only where the first of them is given. `commas`: the
-    words of a list stand in one text, with commas between them; numbers always do.
+    words of a list stand in one text, with commas between them; numbers always do. `missing` is said of a command line
+    that lacks the setting, where other words than typer's help more.
     """
 
     short: str | None = None
@@ -40,6 +41,7 @@ class Spelling:
     envvar: str | None = None
     commas: bool = False
     in_files_only: bool = False
+    missing: str | None = None
 
 
 def unit(name: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A job on a terminal: one bar a stage, one line a sentence."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -20,14 +20,7 @@ from neverblink.job_life.progress import Progress as Report
 
 @contextmanager
 def progress_bar(console: Console, title: str) -> Iterator[Report]:
-    """Show one bar per stage of a job, with what is left of it."""
-    with progress_bars(console) as titled:
-        yield titled(title)
-
-
-@contextmanager
-def progress_bars(console: Console) -> Iterator[Callable[[str], Report]]:
-    """Show one bar per stage of each of several jobs; called with a title, it gives that job's progress."""
+    """Show one bar per stage of a job, with what is left of it; `title` is said before each stage."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -37,18 +30,14 @@ def progress_bars(console: Console) -> Iterator[Callable[[str], Report]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as progress:
+        tasks: dict[str, TaskID] = {}
 
-        def titled(title: str) -> Report:
-            tasks: dict[str, TaskID] = {}
+        def stage_done(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(escape(f"{title}: {stage}" if title else stage), total=total)
+            progress.update(tasks[stage], completed=done, total=total)
 
-            def stage_done(stage: str, done: int, total: int) -> None:
-                if stage not in tasks:
-                    tasks[stage] = progress.add_task(escape(f"{title}: {stage}"), total=total)
-                progress.update(tasks[stage], completed=done, total=total)
-
-            return stage_done
-
-        yield titled
+        yield stage_done
 
 
 def say(console: Console, sentence: str) -> None:

@@ -14,10 +14,9 @@ import orjson
 from neverblink.job_life.progress import Progress
 from neverblink.job_life.yaml_file import read_policy_file
 from neverblink.trainer.datasets.images import GOOD
-from neverblink.trainer.fitting.settings import settings_from
 from neverblink.vision.decode import Image, read_image
 from neverblink.vision.errors import VisionError
-from neverblink.vision.region import Mask, read_mask
+from neverblink.vision.region import Mask
 from neverblink.vision.region_of_interest import RegionOfInterest
 from neverblink.vision.synthesis import KINDS, TAXONOMY, Kind, Policy, Scene, SynthesisError, Synthetic, synthesise
 
@@ -75,20 +74,14 @@ class Written:
     sheet: Path
 
 
-def read_kinds(words: str) -> tuple[Kind, ...]:
-    """Return the kinds that words with commas between them name, each once. Raises SynthesizeError."""
-    return tuple(dict.fromkeys(_kind(word.strip()) for word in words.split(",")))
+def kinds_named(words: Sequence[str]) -> tuple[Kind, ...]:
+    """Return the kinds that words name, each once. Raises SynthesizeError."""
+    return tuple(dict.fromkeys(map(_kind, words)))
 
 
 def read_policy(path: Path) -> Policy:
     """Read a YAML policy; what it leaves out has its default. Raises SynthesizeError in one sentence."""
     return read_policy_file(path, Policy, "kinds of defects and their ranges", SynthesizeError)
-
-
-def read_region(path: Path) -> RegionOfInterest | Mask:
-    """Read a region as `neverblink fit` takes it: polygons from YAML, or a mask image. Raises VisionError."""
-    region = settings_from({"product": "any", "name": "any", "region": path}).region
-    return region if isinstance(region, RegionOfInterest) else read_mask(path)
 
 
 def synthesize(

@@ -16,8 +16,9 @@ from neverblink.trainer.teaching.train_classifier import (
     flagged_by,
     train_classifier,
 )
-from neverblink.trainer.teaching.train_unet import TrainedUnet, TrainSettings, train_unet
+from neverblink.trainer.teaching.train_unet import TrainedUnet, train_unet
 from neverblink.trainer.teaching.unet_checkpoint import Epoch
+from neverblink.trainer.teaching.unet_settings import TrainSettings
 from neverblink.vision.artifact import Artifact, joined, load_artifact
 from neverblink.vision.artifact_manifest import ArtifactError, ClassifierPart, UnetPart
 from neverblink.vision.inspector import Inspector, extractor_of

@@ -10,32 +10,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from neverblink.errors import reason_of
 from neverblink.job_life.progress import Progress
-from neverblink.job_life.yaml_file import read_policy_file
 from neverblink.trainer.datasets.defect_images import DefectImage
 from neverblink.trainer.datasets.images import file_digest
 from neverblink.trainer.datasets.sample_store import BINARY, Sample, SampleStore
 from neverblink.trainer.teaching.curriculum import Curriculum, Place
 from neverblink.trainer.teaching.defect_division import Division, divide, is_synthetic
 from neverblink.trainer.teaching.unet_checkpoint import Epoch, Run, load_run, save_run
+from neverblink.trainer.teaching.unet_settings import WITHOUT_EFFECT, TrainError, TrainSettings
 from neverblink.trainer.teaching.unet_thresholds import DiceCurve, alarm_bound, count_alarms, sure_levels
 from neverblink.vision.decode import Image
-from neverblink.vision.defect_augmentation import Augmentation, augment
-from neverblink.vision.errors import VisionError
-from neverblink.vision.losses import LossSettings, segmentation_loss
-from neverblink.vision.network_names import DEFAULT_MODEL
-from neverblink.vision.preprocess import Preprocess
+from neverblink.vision.defect_augmentation import augment
+from neverblink.vision.losses import segmentation_loss
 from neverblink.vision.regions import evidence_of
-from neverblink.vision.tiling import TilePlan
 from neverblink.vision.unet import Unet, new_unet, spec_for
 from neverblink.vision.unet_spec import PLAIN, UnetSpec
 
@@ -46,69 +43,6 @@ Mask = npt.NDArray[np.bool_]
 _GIB = 1024**3
 
 _AHEAD = 2
-
-
-class TrainError(VisionError):
-    """A U-Net that cannot be trained as asked; the message says why."""
-
-
-class TrainSettings(BaseModel):
-    """What a U-Net is trained with; the defaults are what `neverblink train-unet` uses."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    # Magnetic tiles, 40 epochs each: held-out Dice 0.74 with EfficientNet-Lite0, 0.25 with a plain U-Net of width 16.
-    encoder: str = Field(default=DEFAULT_MODEL, description="`plain`, or timm's name of a pretrained network.")
-    weights: Path | None = Field(default=None, description="The encoder's weights, where they are not installed.")
-    width: int = Field(default=16, ge=4, le=256, description="Channels of the finest level.")
-    depth: int = Field(default=4, ge=1, le=6, description="How often the image is halved.")
-    norm: Literal["batch", "group"] = "batch"
-    activation: Literal["relu", "silu"] = "relu"
-    classes: Literal["types", "binary"] = Field(
-        default="types", description="types: a channel each; binary: one for all defects."
-    )
-    preprocess: Preprocess = Field(default=Preprocess(), description="From an image to the network's input.")
-    tiling: TilePlan | None = Field(default=None, description="How images are cut; as the model that it joins.")
-    epochs: int = Field(default=60, ge=1, le=10_000)
-    batch: int = Field(default=8, ge=1, le=1024)
-    least_steps: int = Field(
-        default=16, ge=1, le=10_000, description="Steps in an epoch at least: few images come often, varied each time."
-    )
-    learning_rate: float = Field(default=2e-3, gt=0, le=1, description="Its highest value, after the warm-up.")
-    encoder_rate: float = Field(
-        default=0.25, ge=0, le=1, description="A pretrained encoder's learning rate, as a share of that."
-    )
-    weight_decay: float = Field(default=1e-2, ge=0, le=1)
-    warm_up: int = Field(default=1, ge=0, le=100, description="Epochs in which the learning rate rises.")
-    patience: int = Field(default=15, ge=1, le=10_000, description="Epochs without a better Dice before it stops.")
-    loss: LossSettings = LossSettings()
-    augmentation: Augmentation = Augmentation()
-    good_share: float = Field(
-        default=0.3, ge=0, le=0.9, description="Share of good images in an epoch: it must learn to keep quiet."
-    )
-    balance: float = Field(
-        default=0.5, ge=0, le=1, description="How far rare types are repeated; 1: all types equally often, 0: not."
-    )
-    real_weight: float = Field(
-        default=1.0, gt=0, le=100, description="How often a real defect is shown for each synthetic one."
-    )
-    held_out: float = Field(default=0.2, gt=0, lt=1, description="Share of images that try the network.")
-    false_alarms: float | None = Field(
-        default=0.02,
-        ge=0,
-        lt=1,
-        description="Share of held-out good images that may be marked: the evidence a region needs rises until then.",
-    )
-    seed: int = Field(default=0, ge=0)
-    device: str = "cpu"
-    amp: bool = Field(default=True, description="bfloat16 where the device is a GPU that has it.")
-    threads: int | None = Field(default=None, ge=1, le=1024, description="Of PyTorch; not set: as they are.")
-    workers: int = Field(default=0, ge=0, le=64, description="Threads that prepare images ahead; for GPUs.")
-    memory_gib: float = Field(default=2.0, ge=0, description="Images and masks in memory; more are read each time.")
-
-
-_WITHOUT_EFFECT = {"device", "amp", "threads", "workers", "memory_gib"}
-"""Settings that a resumed run may change: where and how fast, not what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +150,6 @@ def train_unet(
     unet = trainer.unet.to("cpu").eval().requires_grad_(requires_grad=False)
     unet.spec = spec = spec.model_copy(update=levels)
     return TrainedUnet(spec, unet, tuple(run.history), run.best_epoch, held_out, division)
-
-
-def read_augmentation(path: Path) -> Augmentation:
-    """Read a YAML policy; what it leaves out has its default. Raises TrainError in one sentence."""
-    return read_policy_file(path, Augmentation, "names and amounts", TrainError)
 
 
 def learning_rate(step: int, steps: int, warm_up: int) -> float:
@@ -447,7 +376,8 @@ def _copied(unet: Unet) -> dict[str, Tensor]:
 
 def _identity(division: Division, settings: TrainSettings) -> str:
     """Return sha256 over what decides a run: settings, and every image and mask with the part it plays."""
-    digest = hashlib.sha256(settings.model_dump_json(exclude=_WITHOUT_EFFECT).encode())
+    plain = settings.model_dump(mode="json", exclude=WITHOUT_EFFECT)
+    digest = hashlib.sha256(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS))
     for part in (division.defective, division.good, division.held_out, division.held_out_good):
         for image in part:
             marked = "" if image.mask is None else file_digest(image.mask)

@@ -1,0 +1,119 @@
+"""The jobs that judge models: settings in, progress, result out. They print nothing."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neverblink.decisions.rules import DEFAULT_RULES, ProductRules, rules_of
+from neverblink.job_life.progress import Progress
+from neverblink.plant import PlantError, load_plant
+from neverblink.trainer.datasets.defect_images import defect_images
+from neverblink.trainer.datasets.images import labelled_images
+from neverblink.trainer.evaluation import report
+from neverblink.trainer.evaluation.compare import RESULTS, compare, product_of, read_configurations
+from neverblink.trainer.evaluation.defect_figures import DefectEvaluation
+from neverblink.trainer.evaluation.evaluate import evaluate
+from neverblink.trainer.evaluation.figures import Evaluation
+from neverblink.trainer.evaluation.known_defects import KnownDefects
+from neverblink.trainer.evaluation.results import ComparedConfiguration, CompareResult, EvaluateResult
+from neverblink.trainer.evaluation.settings import CompareJob, EvaluateJob
+from neverblink.trainer.reports import pages
+from neverblink.vision.artifact import load_artifact
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A model's figures on labelled images; `defects` where it knows defects; `notes` for people; the report."""
+
+    evaluation: Evaluation
+    defects: DefectEvaluation | None
+    notes: tuple[str, ...]
+    report: pages.Written | None
+
+    def figures(self) -> dict[str, Any]:
+        """Return all figures as plain values, for JSON."""
+        more = {} if self.defects is None else {"known_defects": self.defects.as_dict()}
+        return self.evaluation.as_dict() | more
+
+    def result(self, artifact: Path) -> EvaluateResult:
+        """Return what a program is told of the artifact in that folder."""
+        found = self.evaluation
+        return EvaluateResult(
+            artifact=artifact,
+            name=found.manifest.name,
+            version=found.manifest.version,
+            digest=found.digest,
+            good=found.good,
+            defective=found.defective,
+            image_auroc=found.image_auroc,
+            au_pro=found.pixels.au_pro,
+            false_rejects=found.false_rejects,
+            missed=found.missed,
+            threshold=found.threshold,
+            report=None if self.report is None else self.report.html,
+            figures=self.figures(),
+            notes=self.notes,
+        )
+
+
+def run_evaluate(job: EvaluateJob, progress: Progress = lambda *_: None) -> Evaluated:
+    """Evaluate a model on the test part of an MVTec layout, and write a report where one is asked for.
+
+    Known defects are decided by the rules of the artifact's product in the plant file, where one is named. Raises
+    VisionError, PlantError.
+    """
+    found = labelled_images(job.images)
+    if job.report is not None:
+        # A report that cannot be written is told before the images are scored, not after.
+        pages.check_place(job.report)
+    model = load_artifact(job.artifact)
+    rules, own_weights = DEFAULT_RULES, None
+    if job.plant is not None:
+        rules, own_weights = _product(job.plant, job.artifact, model.product, job.station)
+    known = KnownDefects(defect_images(job.images), model, rules) if model.parts else None
+    result = evaluate(
+        found,
+        job.artifact,
+        job.weights or own_weights,
+        progress,
+        device=job.device,
+        engine=job.engine,
+        rules=rules,
+        witness=(lambda *_: None) if known is None else known.add,
+    )
+    defects = None if known is None else known.evaluation()
+    notes = []
+    if known is not None and known.left_out:
+        notes.append(f"known defects: {known.left_out} images were left out, the model was trained with them")
+    if known is None and job.plant is not None:
+        notes.append(
+            f"{job.artifact} has neither U-Net nor classifier: it is judged by its threshold, whatever the rules"
+        )
+    written = None
+    if job.report is not None:
+        written = report.write_report(result, job.report, subject=job.images.resolve().name, defects=defects)
+    return Evaluated(result, defects, tuple(notes), written)
+
+
+def _product(plant: Path, artifact: Path, name: str, station: str | None) -> tuple[ProductRules, Path | None]:
+    """Return the rules of the artifact's product, and the weights file that its plant file names."""
+    description = load_plant(plant)
+    try:
+        weights = description.product(name).weights
+    except PlantError as error:
+        raise PlantError(f"{artifact} is a model of product {name}, and {plant} does not fit: {error}") from error
+    return rules_of(description, name, station), weights
+
+
+def run_compare(job: CompareJob, progress: Progress = lambda *_: None) -> CompareResult:
+    """Fit and judge several configurations; a stage is named after its configuration. Raises VisionError."""
+    chosen = read_configurations(job.config, job.product or product_of(job.images))
+
+    def titled(label: str) -> Progress:
+        return lambda stage, done, total: progress(f"{label}: {stage}", done, total)
+
+    rows = compare(job.images, chosen, job.folder, titled)
+    return CompareResult(
+        configurations=tuple(ComparedConfiguration.model_validate(row.as_dict()) for row in rows),
+        figures_file=job.folder / RESULTS,
+    )
