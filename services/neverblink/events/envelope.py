@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import ClassVar, Self, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from neverblink.errors import NeverblinkError
 
@@ -25,15 +25,32 @@ TRACE_HEADERS = ("traceparent", "tracestate")
 MAX_HEADER_BYTES = 16 * 1024
 MAX_JSON_BYTES = 1024 * 1024
 
+_INTEGERS = 1 << 63
+_SHOWN = 80
+
 
 class EventError(NeverblinkError, ValueError):
     """A record that is not an event we can read; the message says what is wrong with it."""
+
+
+class Unreadable(str):
+    """A header's name that comes from no wire: the reader puts it where a record could not be read, and it says why."""
+
+    __slots__ = ()
 
 
 class Part(BaseModel):
     """A value inside an event. Unknown fields are ignored: a reader outlives the next version's additions."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _integers_fit(self) -> Self:
+        # Neither JSON writers nor databases take more; what nobody can pass on is refused where it arrives.
+        for name, value in self.__dict__.items():
+            if type(value) is int and not -_INTEGERS <= value < _INTEGERS:
+                raise ValueError(f"{name} does not fit into 64 bits")
+        return self
 
 
 class Event(Part):
@@ -143,20 +160,22 @@ def decode(headers: Headers, value: bytes | None, *kinds: type[E]) -> tuple[E, E
             break
     else:
         expected = ", ".join(kind.TYPE for kind in kinds)
-        raise EventError(f"the event type is {envelope.type!r}; this reader knows {expected}")
+        raise EventError(f"the event type is {envelope.type[:_SHOWN]!r}; this reader knows {expected}")
     try:
         event = kind._from_data(found, found.get(CONTENT_TYPE, JSON), value or b"")
     except ValidationError as error:
         raise EventError(f"a {kind.TYPE} does not fit its contract: {_first_fault(error)}") from error
     if event.id != envelope.id:
-        raise EventError(f"ce_id is {envelope.id!r} and the data's id is {event.id!r}; they must be equal")
+        ids = f"ce_id is {envelope.id[:_SHOWN]!r} and the data's id is {event.id[:_SHOWN]!r}"
+        raise EventError(f"{ids}; they must be equal")
     return event, envelope
 
 
 def attributes(headers: Headers) -> dict[str, str]:
-    """Return a record's CloudEvents attributes and content type; oversized or binary ones are refused."""
+    """Return a record's CloudEvents attributes and content type. Raises EventError for oversized or binary ones."""
     found: dict[str, str] = {}
     for name, raw in headers:
+        _check_name(name)
         if not (name.startswith(PREFIX) or name == CONTENT_TYPE) or raw is None:
             continue
         if len(raw) > MAX_HEADER_BYTES:
@@ -166,6 +185,19 @@ def attributes(headers: Headers) -> dict[str, str]:
         except UnicodeDecodeError as error:
             raise EventError(f"the header {name} is not UTF-8 text") from error
     return found
+
+
+def _check_name(name: str) -> None:
+    if isinstance(name, Unreadable):
+        raise EventError(str(name))
+    if name.isascii():
+        return
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        # Readers keep such bytes as lone surrogates.
+        raw = name.encode(errors="surrogateescape")[:_SHOWN]
+        raise EventError(f"the name of a header, {raw!r}, is not UTF-8 text") from error
 
 
 def trace_of(headers: Headers) -> dict[str, str]:
@@ -190,13 +222,15 @@ def _envelope(found: Mapping[str, str], trace: dict[str, str]) -> Envelope:
     if missing:
         raise EventError(f"the record has no CloudEvents header {', '.join(PREFIX + name for name in missing)}")
     if found["specversion"] != SPEC_VERSION:
-        raise EventError(f"CloudEvents version {found['specversion']!r} is not supported; expected {SPEC_VERSION}")
+        raise EventError(
+            f"CloudEvents version {found['specversion'][:_SHOWN]!r} is not supported; expected {SPEC_VERSION}"
+        )
     time = None
     if "time" in found:
         try:
             time = datetime.fromisoformat(found["time"])
         except ValueError as error:
-            raise EventError(f"ce_time {found['time']!r} is not an RFC 3339 instant") from error
+            raise EventError(f"ce_time {found['time'][:_SHOWN]!r} is not an RFC 3339 instant") from error
     return Envelope(found["id"], found["type"], found["source"], time, trace)
 
 

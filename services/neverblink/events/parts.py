@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Iterable
-from datetime import UTC
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -10,12 +10,26 @@ from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, Stri
 
 from neverblink.events.envelope import Part, rfc3339
 
+_EARLIEST = datetime(2, 1, 1, tzinfo=UTC)
+_LATEST = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("the instant has no date in UTC") from error
+    if not _EARLIEST <= moment < _LATEST:
+        raise ValueError("the instant must lie in the years 2 to 9998: next to the calendar's ends no time zone fits")
+    return moment
+
+
 Instant = Annotated[
     AwareDatetime,
-    AfterValidator(lambda moment: moment.astimezone(UTC)),
+    AfterValidator(_in_utc),
     PlainSerializer(rfc3339, return_type=str, when_used="json"),
 ]
-"""An instant with a time zone, kept in UTC, written as RFC 3339 with microseconds."""
+"""An instant with a time zone, kept in UTC, written as RFC 3339 with microseconds; the years 2 to 9998."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 """The name of a line, station or product: letters, digits, dot, underscore, hyphen; at most 64."""

@@ -1,19 +1,28 @@
 """From the plant's Kafka section to the arguments of a client, and from a client's errors to sentences."""
 
+import socket
 import ssl
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
+from aiokafka.conn import collect_hosts
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    IllegalSaslStateError,
     KafkaConnectionError,
     KafkaTimeoutError,
     NoBrokersAvailable,
     NodeNotReadyError,
     SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    UnsupportedSaslMechanismError,
 )
 from aiokafka.errors import KafkaError as ClientError
 
 from neverblink.errors import NeverblinkError
+from neverblink.kafka import library
+from neverblink.kafka.following_client import PasswordFile, fault_at
 from neverblink.plant import Kafka, KafkaSecurity
 
 
@@ -27,6 +36,7 @@ class RecordTooLargeError(KafkaError):
 
 def connection_settings(kafka: Kafka, client_id: str) -> dict[str, Any]:
     """Return the arguments that every aiokafka client of ours is made with. Raises KafkaError."""
+    library.prepare()
     security = kafka.security
     settings: dict[str, Any] = {
         "bootstrap_servers": kafka.bootstrap.split(","),
@@ -41,19 +51,63 @@ def connection_settings(kafka: Kafka, client_id: str) -> dict[str, Any]:
         assert security.password_file is not None
         settings["sasl_mechanism"] = security.mechanism
         settings["sasl_plain_username"] = security.username
-        settings["sasl_plain_password"] = _secret(security.password_file)
+        try:
+            settings["sasl_plain_password"] = PasswordFile(security.password_file)
+        except (OSError, ValueError) as error:
+            raise KafkaError(f"the Kafka password file {security.password_file} cannot be read or is empty") from error
     return settings
 
 
-def explained(error: Exception, kafka: Kafka, doing: str) -> KafkaError:
-    """Return the sentence that a person needs for a client's error."""
-    if isinstance(error, SaslAuthenticationFailed):
-        why = f"the user {kafka.security.username!r} or its password was refused"
-    elif isinstance(error, (KafkaConnectionError, NodeNotReadyError, NoBrokersAvailable, KafkaTimeoutError, OSError)):
-        why = "no broker answers there; is Kafka running, and is kafka.bootstrap right?"
-    else:
-        why = f"{type(error).__name__}: {error}"
-    return KafkaError(f"cannot {doing} on Kafka at {kafka.bootstrap}: {why}")
+def explained(error: BaseException, kafka: Kafka, doing: str, *, right: str = "") -> KafkaError:
+    """Return the sentence that a person needs for a client's error.
+
+    `right` is the operation and resource that an ACL must allow for it, such as `Write on topic neverblink.verdicts`.
+    """
+    if isinstance(error, _NOBODY_THERE):
+        # The library tells its log alone why nobody let it in.
+        error = fault_at((host, port) for host, port, _ in collect_hosts(kafka.bootstrap.split(","))) or error
+    return KafkaError(f"cannot {doing} on Kafka at {kafka.bootstrap}: {_why(error, kafka.security, right)}")
+
+
+def topics_of(error: ClientError) -> str:
+    """Return the topics that an authorization error names, empty where it names none."""
+    named = error.args[0] if error.args else ()
+    return ", ".join(sorted([named] if isinstance(named, str) else map(str, named if _several(named) else ())))
+
+
+_NOBODY_THERE = (KafkaConnectionError, NodeNotReadyError, NoBrokersAvailable, KafkaTimeoutError, OSError)
+_DENIED = (TopicAuthorizationFailedError, GroupAuthorizationFailedError, ClusterAuthorizationFailedError)
+
+
+def _why(error: BaseException, security: KafkaSecurity, right: str) -> str:
+    who = f"the user {security.username!r}" if security.username else "this client"
+    match error:
+        case SaslAuthenticationFailed():
+            return f"the user {security.username!r} or its password was refused"
+        case UnsupportedSaslMechanismError():
+            return f"the broker offers no login by {security.mechanism}; see kafka.security.mechanism"
+        case IllegalSaslStateError():
+            return f"that listener wants no login, and kafka.security.protocol is {security.protocol}"
+        case ssl.SSLCertVerificationError():
+            return (
+                f"the broker's certificate is not trusted ({error.verify_message}); kafka.security.ca_file must hold "
+                "the authority that signed it, and the certificate must name the address in kafka.bootstrap"
+            )
+        case ssl.SSLError():
+            return f"TLS with the broker failed ({error.reason or error}); is it a TLS listener, and is it for us?"
+        case socket.gaierror():
+            return f"the name cannot be resolved ({error.strerror}); is kafka.bootstrap right?"
+        case _ if isinstance(error, _DENIED):
+            named = topics_of(error) if isinstance(error, TopicAuthorizationFailedError) else ""
+            needed = right or (f"topic {named}" if named else "")
+            return f"{who} is not allowed to{f': {needed}' if needed else ''}; an ACL must grant it"
+        case _ if isinstance(error, _NOBODY_THERE):
+            return "no broker answers there; is Kafka running, and is kafka.bootstrap right?"
+    return f"{type(error).__name__}: {error}"
+
+
+def _several(named: object) -> bool:
+    return isinstance(named, Iterable)
 
 
 CLIENT_FAULTS = (ClientError, OSError, TimeoutError)
@@ -70,10 +124,3 @@ def _tls(security: KafkaSecurity) -> ssl.SSLContext:
         why = error.strerror or error
         raise KafkaError(f"the TLS files of kafka.security ({files}) cannot be used: {why}") from error
     return context
-
-
-def _secret(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8").splitlines()[0].strip()
-    except (OSError, IndexError) as error:
-        raise KafkaError(f"the Kafka password file {file} cannot be read or is empty") from error

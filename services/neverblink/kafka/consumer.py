@@ -1,54 +1,39 @@
 """Reads events fairly over partitions; offsets move only by hand."""
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.errors import (
+    CommitFailedError,
+    GroupAuthorizationFailedError,
+    IllegalStateError,
+    KafkaConnectionError,
+    TopicAuthorizationFailedError,
+)
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import ConsumerRecord
 
 from neverblink import telemetry
-from neverblink.events import TOPICS, Envelope
-from neverblink.events.envelope import E, decode
+from neverblink.events import TOPICS
+from neverblink.kafka import positions
 from neverblink.kafka.connection import CLIENT_FAULTS, KafkaError, connection_settings, explained
+from neverblink.kafka.record import Partition, Record, record_headers, record_key, record_time
+from neverblink.kafka.trouble import Trouble, Watch
 from neverblink.plant import Kafka
-
-Partition = tuple[str, int]
-"""A topic's short name and a partition number."""
 
 _START_TIMEOUT_S = 10.0
 _METADATA_TIMEOUT_S = 15.0
 _MAX_POLL_INTERVAL_S = 300
 _ASK_EVERY_S = _MAX_POLL_INTERVAL_S / 5
 _BLOCK_BYTES = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One consumed record. `topic` is the short name, `time` the record's timestamp on the broker."""
-
-    topic: str
-    partition: int
-    offset: int
-    time: datetime
-    key: str
-    value: bytes
-    headers: tuple[tuple[str, bytes], ...]
-
-    @property
-    def place(self) -> Partition:
-        """Return the topic and partition."""
-        return self.topic, self.partition
-
-    def read(self, *kinds: type[E]) -> tuple[E, Envelope]:
-        """Read the record as one of `kinds`. Raises EventError with a sentence."""
-        return decode(self.headers, self.value, *kinds)
+_LOOK_EVERY_S = 5.0
+_STOP_DEAD_S = 5.0
 
 
 class EventConsumer:
@@ -73,26 +58,33 @@ class EventConsumer:
         self._topics = topics
         self._keys = keys
         self._group = group
+        self._start: Literal["earliest", "latest"] = start
         self._short = {TOPICS[name].full_name(kafka.topic_prefix): name for name in topics}
         self._turn = 0
         self._asked = 0.0
+        self._look_at = 0.0
+        self._alone = False
+        self._left_at: dict[TopicPartition, int] = {}
+        self._watch = Watch()
         self._listener = _Listener(self._short)
         largest = max(TOPICS[name].max_message_bytes for name in topics)
-        self._client = AIOKafkaConsumer(
+        self._settings: dict[str, Any] = {
             **connection_settings(kafka, client_id),
-            group_id=group,
-            group_instance_id=instance,
-            enable_auto_commit=False,
-            auto_offset_reset=start,
-            session_timeout_ms=10_000,
-            heartbeat_interval_ms=2_000,
-            max_poll_interval_ms=_MAX_POLL_INTERVAL_S * 1000,
+            "group_id": group,
+            "group_instance_id": instance,
+            "enable_auto_commit": False,
+            # A place that is gone is ours to set: the library would move on without a word.
+            "auto_offset_reset": "none",
+            "session_timeout_ms": 10_000,
+            "heartbeat_interval_ms": 2_000,
+            "max_poll_interval_ms": _MAX_POLL_INTERVAL_S * 1000,
             # One record larger than this is still delivered. Small blocks keep partitions fair to each other: while
             # one partition's block is not drained, aiokafka fetches nothing else from its broker for 0.1 s.
-            max_partition_fetch_bytes=_BLOCK_BYTES,
-            fetch_max_bytes=4 * largest,
-            fetch_max_wait_ms=250,
-        )
+            "max_partition_fetch_bytes": _BLOCK_BYTES,
+            "fetch_max_bytes": 4 * largest,
+            "fetch_max_wait_ms": 250,
+        }
+        self._client = AIOKafkaConsumer(**self._settings)
 
     def on_revoked(self, callback: Callable[[set[Partition]], Awaitable[None]]) -> None:
         """Call this before partitions move to another member. It must not wait for `poll`."""
@@ -109,15 +101,20 @@ class EventConsumer:
                 await self._client.start()
         except CLIENT_FAULTS as error:
             await self._client.stop()
-            raise explained(error, self._kafka, f"read {', '.join(self._topics)}") from error
+            raise self._explained(error) from error
         if self._group is not None:
             self._client.subscribe(topics=list(self._short), listener=self._listener)
-        else:
-            try:
-                self._client.assign(await self._partitions())
-            except KafkaError:
-                await self._client.stop()
-                raise
+            return
+        try:
+            wanted = await self._partitions()
+            self._client.assign(sorted(wanted))
+            await positions.begin(self._client, wanted, self._start)
+        except CLIENT_FAULTS as error:
+            await self._client.stop()
+            raise self._explained(error) from error
+        except KafkaError:
+            await self._client.stop()
+            raise
 
     async def stop(self) -> None:
         """Leave the group and disconnect."""
@@ -151,8 +148,10 @@ class EventConsumer:
         aiokafka drains one partition's fetched block before it looks at the next. So where more has arrived than
         `per_partition` records, partitions are asked one by one, each for at most so many, beginning with another
         one every time. Where not, one question to all of them is fair, and 48 questions are not asked.
-        Partitions in `pause` are not even fetched: that is the back-pressure.
+        Partitions in `pause` are not even fetched: that is the back-pressure. Raises KafkaError; the next call tries
+        again.
         """
+        await self._look_around()
         self._pause(pause)
         allowed = self._in_turn(pause)
         if not allowed:
@@ -191,13 +190,121 @@ class EventConsumer:
 
     async def _take(self, partitions: list[TopicPartition], timeout_s: float, most: int) -> list[Record]:
         self._asked = asyncio.get_running_loop().time()
+        # Each partition may say once that its place is gone.
+        for _ in range(len(partitions) + 1):
+            try:
+                batches = await self._client.getmany(*partitions, timeout_ms=int(timeout_s * 1000), max_records=most)
+            except IllegalStateError:
+                return []  # a partition moved to another member meanwhile
+            except positions.PLACE_GONE as gone:
+                await self._mend(gone)
+            except CLIENT_FAULTS as error:
+                raise self._explained(error) from error
+            else:
+                if self._unreachable() is None:
+                    self._watch.worked()
+                return [self._record(raw) for raws in batches.values() for raw in raws]
+        return []
+
+    async def _mend(self, gone: Exception) -> None:
         try:
-            batches = await self._client.getmany(*partitions, timeout_ms=int(timeout_s * 1000), max_records=most)
+            await positions.mend(self._client, gone, self._start)
         except IllegalStateError:
-            return []  # a partition moved to another member meanwhile
+            pass  # the partition moved to another member meanwhile
         except CLIENT_FAULTS as error:
-            raise explained(error, self._kafka, f"read {', '.join(self._topics)}") from error
-        return [self._record(raw) for raws in batches.values() for raw in raws]
+            raise self._explained(error) from error
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Return what cannot be read now, and since when."""
+        since = self._unreachable()
+        if since is not None:
+            self._watch.failed(str(explained(KafkaConnectionError(), self._kafka, self._reading)), since)
+        return self._watch.now
+
+    @property
+    def _reading(self) -> str:
+        return f"read {', '.join(self._topics)}"
+
+    def _unreachable(self) -> float | None:
+        since: float | None = self._client._client.unreachable_since
+        return since
+
+    def _explained(self, error: BaseException) -> KafkaError:
+        right = ""
+        if isinstance(error, GroupAuthorizationFailedError):
+            right = f"Read on group {self._group}"
+        elif isinstance(error, TopicAuthorizationFailedError):
+            right = f"Read and Describe on topic {', '.join(self._short)}"
+        told = explained(error, self._kafka, self._reading, right=right)
+        self._watch.failed(str(told))
+        return told
+
+    async def _look_around(self) -> None:
+        """Now and then, see what the library does not tell: that it has given up, or that the topics have changed.
+
+        Raises KafkaError.
+        """
+        now = asyncio.get_running_loop().time()
+        if now < self._look_at:
+            return
+        if self._has_given_up():
+            await self._begin_again()
+        cluster = self._client._client.cluster
+        if denied := cluster.unauthorized_topics & self._short.keys():
+            raise self._explained(TopicAuthorizationFailedError(denied))
+        if self._group is None and not self._alone:
+            await self._follow_partitions()
+        self._look_at = now + _LOOK_EVERY_S
+
+    def _has_given_up(self) -> bool:
+        """Say whether one of the library's own tasks has ended: then nothing more will ever arrive."""
+        client = self._client
+        if client._fetcher is None:
+            return True  # a new one that could not start
+        coordination = getattr(client._coordinator, "_coordination_task", None)
+        tasks = (client._client._sync_task, client._fetcher.error_future, coordination)
+        return any(task is not None and task.done() for task in tasks)
+
+    async def _begin_again(self) -> None:
+        """Put a new client in the place of one that has given up; without a group it reads on where that one was."""
+        old = self._client
+        if old._fetcher is not None:
+            telemetry.logger("kafka").error(
+                f"the Kafka client that was to {self._reading} has given up and is replaced by a new one"
+            )
+            if self._group is None:
+                self._left_at = _positions(old)
+            with contextlib.suppress(Exception, asyncio.TimeoutError):  # whatever it has left to say
+                async with asyncio.timeout(_STOP_DEAD_S):
+                    await old.stop()
+        self._client = AIOKafkaConsumer(**self._settings)
+        await self.start()
+        for place, offset in self._left_at.items():
+            self._client.seek(place, offset)
+
+    async def _follow_partitions(self) -> None:
+        """Read the partitions that there are now: a topic may have been made anew with another number of them."""
+        wanted = self._wanted()
+        if wanted is None:
+            missing = ", ".join(topic for topic in self._short if not self._client.partitions_for_topic(topic))
+            self._watch.failed(f"{missing} on Kafka at {self._kafka.bootstrap} is gone; `neverblink topics create`")
+            return
+        owned = self._client.assignment()
+        if wanted == owned:
+            return
+        try:
+            kept = {place: await self._client.position(place) for place in owned & wanted}
+            self._client.assign(sorted(wanted))
+            for place, offset in kept.items():
+                self._client.seek(place, offset)
+            await positions.begin(self._client, wanted - owned, "earliest")
+        except CLIENT_FAULTS as error:
+            raise self._explained(error) from error
+        telemetry.logger("kafka").warning(
+            f"{', '.join(self._short)} have other partitions than before: {len(wanted)} are read instead of"
+            f" {len(owned)}, the new ones from their beginning"
+        )
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Commit the next offset of each partition; partitions that moved away meanwhile are left out."""
@@ -236,6 +343,7 @@ class EventConsumer:
 
     def read_alone(self, place: Partition, offset: int) -> None:
         """Read this partition from that offset on, and no other. Not for a member of a group."""
+        self._alone = True
         self._client.assign([self._native(place)])
         self._client.seek(self._native(place), offset)
 
@@ -269,34 +377,44 @@ class EventConsumer:
         self._turn = (self._turn + 1) % len(partitions)
         return partitions[self._turn :] + partitions[: self._turn]
 
-    async def _partitions(self) -> list[TopicPartition]:
+    async def _partitions(self) -> set[TopicPartition]:
         """Return the partitions to read by hand. The client learns of a new topic within a second or so."""
-        wanted: set[TopicPartition] = set()
         give_up = asyncio.get_running_loop().time() + _METADATA_TIMEOUT_S
+        while (wanted := self._wanted()) is None:
+            if denied := self._client._client.cluster.unauthorized_topics & self._short.keys():
+                raise self._explained(TopicAuthorizationFailedError(denied))
+            if asyncio.get_running_loop().time() > give_up:
+                topic = next(topic for topic in self._short if not self._client.partitions_for_topic(topic))
+                raise KafkaError(
+                    f"the topic {topic} does not exist on Kafka at {self._kafka.bootstrap}; "
+                    "`neverblink topics create` makes it"
+                )
+            # Only a topic that the client tracks enters its metadata; `topics()` would fill a copy.
+            await self._client._client.set_topics(list(self._short))
+            await asyncio.sleep(0.1)
+        return wanted
+
+    def _wanted(self) -> set[TopicPartition] | None:
+        """Return the partitions that there are of the topics, or those of the keys; None while a topic is unknown."""
+        wanted: set[TopicPartition] = set()
         for topic in self._short:
-            while not (numbers := self._client.partitions_for_topic(topic)):
-                if asyncio.get_running_loop().time() > give_up:
-                    raise KafkaError(
-                        f"the topic {topic} does not exist on Kafka at {self._kafka.bootstrap}; "
-                        "`neverblink topics create` makes it"
-                    )
-                # Only a topic that the client tracks enters its metadata; `topics()` would fill a copy.
-                await self._client._client.set_topics(list(self._short))
-                await asyncio.sleep(0.1)
+            numbers = self._client.partitions_for_topic(topic)
+            if not numbers:
+                return None
             if self._keys is not None:
                 numbers = {partition_of(key, len(numbers)) for key in self._keys}
             wanted |= {TopicPartition(topic, number) for number in numbers}
-        return sorted(wanted)
+        return wanted
 
     def _record(self, raw: "ConsumerRecord[bytes, bytes]") -> Record:
         return Record(
             topic=self._short[raw.topic],
             partition=raw.partition,
             offset=raw.offset,
-            time=datetime.fromtimestamp(raw.timestamp / 1000, UTC),
-            key=(raw.key or b"").decode(errors="replace"),
+            time=record_time(raw.timestamp),
+            key=record_key(raw.key),
             value=raw.value or b"",
-            headers=tuple(raw.headers),
+            headers=record_headers(raw.headers),
         )
 
     def _short_place(self, tp: TopicPartition) -> Partition:
@@ -309,6 +427,11 @@ class EventConsumer:
 def partition_of(key: str, partitions: int) -> int:
     """Return the partition of a key, as Kafka's default partitioner chooses it (murmur2)."""
     return (int(murmur2(key.encode())) & 0x7FFFFFFF) % partitions
+
+
+def _positions(client: AIOKafkaConsumer) -> dict[TopicPartition, int]:
+    states = client._subscription.subscription.assignment
+    return {tp: state.position for tp in states.tps if (state := states.state_value(tp)).has_valid_position}
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]

@@ -9,7 +9,8 @@ from neverblink import telemetry
 from neverblink.events import EventError
 from neverblink.events.envelope import E
 from neverblink.kafka.connection import CLIENT_FAULTS, KafkaError, explained
-from neverblink.kafka.consumer import EventConsumer, Record
+from neverblink.kafka.consumer import EventConsumer
+from neverblink.kafka.record import Record
 from neverblink.kafka.topic_span import TopicSpan
 from neverblink.plant import Kafka
 

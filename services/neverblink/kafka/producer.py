@@ -1,6 +1,7 @@
 """Sends events so that an acknowledged one is not lost."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -10,10 +11,12 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     InvalidProducerEpoch,
     InvalidProducerIdMapping,
+    KafkaConnectionError,
     MessageSizeTooLargeError,
     OutOfOrderSequenceNumber,
     ProducerClosed,
     ProducerFenced,
+    TopicAuthorizationFailedError,
     UnknownProducerId,
 )
 from opentelemetry.trace import SpanKind
@@ -28,6 +31,7 @@ from neverblink.kafka.connection import (
     explained,
 )
 from neverblink.kafka.instruments import acknowledged
+from neverblink.kafka.trouble import Trouble, Watch
 from neverblink.plant import Kafka
 
 # After these the producer id is spent: aiokafka refuses every further send until a new producer is made
@@ -68,6 +72,8 @@ class EventProducer:
         self._client_id = client_id
         self._clients: dict[str | None, AIOKafkaProducer] = {}
         self._changing = asyncio.Lock()
+        self._watch = Watch()
+        self._unwritable: dict[str, Trouble] = {}
         self._closed = False
         self._log = telemetry.logger("kafka")
         self._tracer = telemetry.tracer("kafka")
@@ -139,9 +145,32 @@ class EventProducer:
                     f"a record of {len(message.value)} bytes is larger than {topic} accepts"
                 ) from error
             except CLIENT_FAULTS as error:
-                raise explained(error, self._kafka, f"write to {topic}") from error
+                if client._sender.sender_task.done() and not self._closed:
+                    await self._replace(compression, client, error)
+                    continue  # the library's own task has ended: that client sends nothing more
+                raise self._failed(error, topic) from error
             else:
+                self._unwritable.pop(topic, None)
                 return Place(meta.partition, meta.offset)
+
+    @property
+    def troubles(self) -> tuple[Trouble, ...]:
+        """Return what cannot be written now, and since when."""
+        since = [at for one in self._clients.values() if (at := one.client.unreachable_since) is not None]
+        if since:
+            self._watch.failed(str(explained(KafkaConnectionError(), self._kafka, "write events")), min(since))
+        else:
+            self._watch.worked()
+        return tuple(found for found in (self._watch.now, *self._unwritable.values()) if found is not None)
+
+    def _failed(self, error: BaseException, topic: str) -> KafkaError:
+        denied = isinstance(error, TopicAuthorizationFailedError)
+        told = explained(
+            error, self._kafka, f"write to {topic}", right=f"Write and Describe on topic {topic}" if denied else ""
+        )
+        began = self._unwritable.get(topic)
+        self._unwritable[topic] = Trouble(str(told), began.since if began is not None else time.time())
+        return told
 
     async def _client(self, compression: str | None) -> AIOKafkaProducer:
         async with self._changing:

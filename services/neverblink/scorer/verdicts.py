@@ -1,7 +1,10 @@
 """From what was computed to what is said: pure functions from frame and score to events."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+
+from pydantic import ValidationError
 
 from neverblink.decisions.judgement import Judgement
 from neverblink.events import (
@@ -11,6 +14,7 @@ from neverblink.events import (
     Reason,
     ShadowVerdict,
     Times,
+    Tracking,
     Verdict,
 )
 from neverblink.events.identity import shadow_verdict_id, verdict_id
@@ -104,25 +108,46 @@ def unreadable(
     None when not even line and station are known: then only the PLC's own default protects the part.
     """
     line, _, station = key.partition("/")
-    number, epoch = attributes.get("number", ""), attributes.get("epoch", "")
-    tracked = number.isdigit() and epoch.isdigit()
+    sure: dict[str, Any] = {
+        "line": line,
+        "station": station,
+        "product": "unknown",
+        "part": f"unknown/{identity}"[:128],
+        "id": verdict_id(identity),
+        "frame_id": identity,
+        "seq": _count(attributes.get("seq", "")),
+        "tracking": _tracking(attributes),
+        "decision": Decision.UNSCORED,
+        "reason": reason,
+        "detail": detail[:1000],
+        "times": {"captured": _instant(attributes.get("captured"), now), "emitted": now},
+        "deadline": _instant(attributes.get("deadline"), now),
+    }
+    told = {name: attributes[name] for name in ("line", "station", "product", "part") if name in attributes}
     try:
-        return Verdict.model_validate(
-            {
-                "id": verdict_id(identity),
-                "frame_id": identity,
-                "line": attributes.get("line", line),
-                "station": attributes.get("station", station),
-                "product": attributes.get("product", "unknown"),
-                "part": attributes.get("part", f"unknown/{identity}"),
-                "seq": int(attributes.get("seq", "0")),
-                "tracking": {"epoch": int(epoch), "number": int(number)} if tracked else None,
-                "decision": Decision.UNSCORED,
-                "reason": reason,
-                "detail": detail[:1000],
-                "times": {"captured": attributes.get("captured", now), "emitted": now},
-                "deadline": attributes.get("deadline", now),
-            }
-        )
-    except ValueError:
+        return Verdict.model_validate(sure | told)
+    except ValidationError as error:
+        # What else is wrong with the record must not cost its part the verdict.
+        wrong = {fault["loc"][0] for fault in error.errors() if fault["loc"]}
+    try:
+        return Verdict.model_validate(sure | {name: text for name, text in told.items() if name not in wrong})
+    except ValidationError:
         return None
+
+
+def _count(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
+
+
+def _tracking(attributes: Mapping[str, str]) -> Tracking | None:
+    try:
+        return Tracking.model_validate({name: attributes[name] for name in ("epoch", "number")})
+    except (KeyError, ValidationError):
+        return None
+
+
+def _instant(text: str | None, otherwise: datetime) -> datetime:
+    try:
+        return otherwise if text is None else Times.model_validate({"captured": text}).captured
+    except ValidationError:
+        return otherwise

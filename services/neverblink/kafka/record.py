@@ -1,0 +1,50 @@
+"""One consumed record, as every reader of ours sees it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from neverblink.events import Envelope
+from neverblink.events.envelope import E, decode
+from neverblink.kafka.record_batches import EARLIEST_MS, LATEST_MS
+
+Partition = tuple[str, int]
+"""A topic's short name and a partition number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One consumed record. `topic` is the short name, `time` the record's timestamp on the broker."""
+
+    topic: str
+    partition: int
+    offset: int
+    time: datetime
+    key: str
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...]
+
+    @property
+    def place(self) -> Partition:
+        """Return the topic and partition."""
+        return self.topic, self.partition
+
+    def read(self, *kinds: type[E]) -> tuple[E, Envelope]:
+        """Read the record as one of `kinds`. Raises EventError with a sentence."""
+        return decode(self.headers, self.value, *kinds)
+
+
+def record_time(timestamp_ms: float) -> datetime:
+    """Return the instant of a record's timestamp, clamped to what a date can hold."""
+    return datetime.fromtimestamp(min(max(timestamp_ms, EARLIEST_MS), LATEST_MS) / 1000, UTC)
+
+
+def record_key(key: bytes | None) -> str:
+    """Return the key as text; what is no UTF-8 in it is replaced."""
+    return (key or b"").decode(errors="replace")
+
+
+def record_headers(headers: Iterable[tuple[str, bytes | None]] | Any) -> tuple[tuple[str, bytes], ...]:
+    """Return the headers that have a value."""
+    return tuple((name, raw) for name, raw in headers or () if raw is not None)
