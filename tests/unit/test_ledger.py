@@ -244,7 +244,7 @@ def test_a_large_batch_fits(database: Database) -> None:
 def test_a_value_that_the_database_refuses_is_named_and_nothing_else_is_lost(url: str) -> None:
     database = Database(url, create=True)
     with pytest.raises(UnkeepableError):
-        keep(database, verdict(1), verdict(2, seq=2**70))
+        keep(database, verdict(1), verdict(2).model_copy(update={"seq": 2**70}))
     with database.session() as session:
         assert queries.totals(session).verdicts == 0
     assert keep(database, verdict(1)) == 1

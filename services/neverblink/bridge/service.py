@@ -80,7 +80,8 @@ class _Desk:
     def hand_over(self, record: Record) -> None:
         """Give a verdict to its line; lines share partitions, so another bridge's lines come by as well."""
         share = self.shares.get(record.key)
-        if share is None or record.time < share.since:
+        # Whose an unreadable stretch was cannot be known: it may have been a line's of ours.
+        if not record.is_unreadable and (share is None or record.time < share.since):
             return
         try:
             verdict, envelope = record.read(Verdict)

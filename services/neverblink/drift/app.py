@@ -16,14 +16,16 @@ from mode.utils.queues import FlowControlEvent
 
 from neverblink import telemetry
 from neverblink.drift.alert_sink import AlertSink
-from neverblink.drift.changelog import TABLE, Layout, app_id
+from neverblink.drift.changelog import TABLE, Layout, app_id, is_table_key
 from neverblink.drift.history import Calendar
 from neverblink.drift.instruments import Instruments, observe_states
+from neverblink.drift.moments import unmeasurable
 from neverblink.drift.stations import Stations
 from neverblink.drift.statistics import Windowing, event_time
 from neverblink.events import TOPICS, DriftReport, EventError, Verdict
 from neverblink.kafka import DeadLetters, EventProducer, KafkaError, Record
 from neverblink.kafka.connection import connection_settings
+from neverblink.kafka.record import record_headers, record_key, record_time
 from neverblink.plant import DriftSettings, Kafka
 
 
@@ -67,6 +69,10 @@ class _StationTable(faust.Table[bytes, bytes]):
     ) -> FutureMessage:
         self.newest = super().send_changelog(partition, key, value, key_serializer, value_serializer)
         return self.newest
+
+    def apply_changelog_batch(self, batch: Iterable[EventT[Any]]) -> None:
+        """Take what the changelog says, but for records under a key that nobody here writes: anybody may have."""
+        super().apply_changelog_batch([event for event in batch if is_table_key(event.key)])
 
 
 class DriftApp:
@@ -163,15 +169,21 @@ class DriftApp:
             self._log.error(f"records {expected} to {record.offset - 1} of partition {record.partition} never arrived")
         try:
             verdict, _ = record.read(Verdict)
+            change = await self._take(verdict, record)
         except EventError as error:
             await self._set_aside(record, str(error))
-        else:
-            change = await self._take(verdict, record)
+        except Exception as error:  # noqa: BLE001 - the boundary: Faust would end the agent, and count nothing more
+            self._log.error(f"a verdict of partition {record.partition} could not be counted", exc_info=error)
+            await self._set_aside(record, f"it could not be counted: {error!r}")
         self._processed[record.partition] = record.offset
         return change
 
     async def _take(self, verdict: Verdict, record: Record) -> FutureMessage | None:
+        """Count a verdict. Raises EventError for one whose numbers no instrument measures."""
+        if why := unmeasurable(verdict):
+            raise EventError(why)
         self._load_if_stale()
+        self._forget_another_topic(record.partition)
         taken = self._stations.take(verdict, (record.partition, record.offset), event_time(verdict, record.time))
         if not taken.is_new:
             return None
@@ -186,6 +198,17 @@ class DriftApp:
         self._measured.late.add(taken.late, {"line": verdict.line})
         change: FutureMessage | None = self._table.newest
         return change
+
+    def _forget_another_topic(self, partition: int) -> None:
+        """Take no mark for true that lies beyond the partition's end: it is of a topic that is no more."""
+        if partition in self._processed:
+            return
+        end = self.app.consumer.highwater(TP(self._topic, partition))
+        if end is not None and self._stations.forget_marks(partition, end):
+            self._log.error(
+                f"partition {partition} of {self._topic} ends at {end} and more of it has been counted: the topic was"
+                " made anew. Its verdicts are counted from now on"
+            )
 
     async def _report(self, reports: list[DriftReport]) -> None:
         for report in reports:
@@ -220,7 +243,8 @@ class DriftApp:
         if not self._stale:
             return
         owned = {place.partition for place in self.app.consumer.assignment() if place.topic == self._topic}
-        self._stations.load(list(self._table), owned)
+        for key, why in self._stations.load(list(self._table), owned):
+            self._log.error(f"the state kept under {key!r} cannot be read and is begun anew: {why}")
         self._heard = {raw: self._clock() for raw, _ in self._stations}
         self._stale = False
 
@@ -248,6 +272,9 @@ def _faust_app(kafka: Kafka, layout: Layout, store: Store) -> Any:
         topic_partitions=layout.partitions,
         topic_replication_factor=layout.copies,
         topic_disable_leader=True,
+        # A verdict may have 1 MiB: what is in hand at once must fit into memory.
+        broker_max_poll_records=100,
+        stream_buffer_maxsize=128,
         stream_wait_empty=False,
         stream_recovery_delay=0.0,
         autodiscover=False,
@@ -273,13 +300,13 @@ def _credentials(kafka: Kafka) -> Any:
 
 def _record(event: EventT[Any]) -> Record:
     message = event.message
-    headers: Any = message.headers or ()
     return Record(
         topic="verdicts",
         partition=message.partition,
         offset=message.offset,
-        time=datetime.fromtimestamp(message.timestamp, UTC),
-        key=(event.key or b"").decode(errors="replace"),
+        # A producer's clock that runs ahead must not close windows of parts that are still to come.
+        time=min(record_time((message.timestamp or 0) * 1000), datetime.now(UTC)),
+        key=record_key(event.key),
         value=event.value or b"",
-        headers=tuple((name, raw) for name, raw in headers if raw is not None),
+        headers=record_headers(message.headers),
     )

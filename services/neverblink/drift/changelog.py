@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient
 
+from neverblink.drift.stations import ALERTS, PAST, WATCH
 from neverblink.errors import NeverblinkError
 from neverblink.events import TOPICS
 from neverblink.kafka.connection import CLIENT_FAULTS, connection_settings, explained
@@ -12,6 +13,7 @@ from neverblink.plant import Kafka
 
 TABLE = "stations"
 _TIMEOUT_S = 10.0
+_LONGEST_KEY = 512
 
 
 class DriftError(NeverblinkError, RuntimeError):
@@ -29,6 +31,19 @@ class Layout:
 def app_id(kafka: Kafka) -> str:
     """Return the name of the Faust app: its consumer group, and the beginning of its topics' names."""
     return f"{kafka.topic_prefix}-drift"
+
+
+def is_table_key(key: object) -> bool:
+    """Say whether a record's key can be one of ours: LINE/STATION/PRODUCT/ARTIFACT, or alerts:LINE/STATION."""
+    if not isinstance(key, bytes) or len(key) > _LONGEST_KEY:
+        return False
+    try:
+        key.decode("ascii")
+    except UnicodeDecodeError:
+        return False
+    if key.startswith(ALERTS):
+        return key.count(b"/") == 1
+    return key.removeprefix(WATCH).removeprefix(PAST).count(b"/") == 3
 
 
 async def layout(kafka: Kafka) -> Layout:

@@ -1,4 +1,4 @@
-"""Count, mean, deviation and extremes of a stream of numbers, one at a time and merged. Pure."""
+"""What is kept of a measured value, and which values can be measurements at all. Pure."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,20 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from neverblink.events import Distribution
+from neverblink.events import Distribution, Verdict
+
+_LARGEST = 1e15
+
+
+def unmeasurable(verdict: Verdict) -> str | None:
+    """Return why a verdict's numbers cannot be measurements, None for all others: one would spoil every mean."""
+    named = {name: getattr(verdict, name) for name in ("score", "threshold", "ratio")}
+    if verdict.quality is not None:
+        named["sharpness"] = verdict.quality.sharpness
+    for name, value in named.items():
+        if value is not None and value > _LARGEST:
+            return f"the {name} of {value:g} is no measurement: the bound is {_LARGEST:g}"
+    return None
 
 
 @dataclass(slots=True)

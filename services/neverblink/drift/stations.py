@@ -13,6 +13,7 @@ marks, the watch by the end of its last window, the book by the moment of each s
 alerts, past, watch, state, and whatever comes again changes only what had not been written.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,7 +24,15 @@ from neverblink.drift.alerts import AlertBook, Observation, Signal, Transition
 from neverblink.drift.causes import explained
 from neverblink.drift.history import Calendar
 from neverblink.drift.station_watch import StationWatch
-from neverblink.drift.statistics import NO_ARTIFACT, StationKey, StationState, Window, Windowing, report
+from neverblink.drift.statistics import (
+    NO_ARTIFACT,
+    LayoutError,
+    StationKey,
+    StationState,
+    Window,
+    Windowing,
+    report,
+)
 from neverblink.events import DriftAlert, DriftReport, DriftState, Verdict
 
 ARTIFACTS_KEPT = 4
@@ -31,6 +40,8 @@ ARTIFACTS_KEPT = 4
 
 ALERTS, PAST, WATCH = b"alerts:", b"past:", b"watch:"
 _LAYOUT = 1
+# What reading a damaged value raises: it is JSON of the wrong shape, or none.
+_DAMAGE = (ValueError, TypeError, KeyError, AttributeError, IndexError)
 _COUNTED_ALONE = {Signal.CHALLENGE_MISSED, Signal.CHALLENGE_ABSENT}
 
 Read = Callable[[bytes], bytes | None]
@@ -76,17 +87,34 @@ class Stations:
         # Per line, station and product, the state whose verdict came last: its artifact is the one that scores now.
         self._current: dict[tuple[str, str, str], bytes] = {}
 
-    def load(self, kept: Iterable[bytes], owned: set[int]) -> None:
-        """Take the states of these partitions from what is kept. Raises ValueError for another layout."""
+    def load(self, kept: Iterable[bytes], owned: set[int]) -> list[tuple[bytes, str]]:
+        """Take the states of these partitions from what is kept; return the keys of what cannot be read, and why.
+
+        Raises LayoutError for a state of another program.
+        """
         self.clear()
+        damaged: list[tuple[bytes, str]] = []
         for raw in kept:
             if raw.startswith((ALERTS, PAST, WATCH)):
                 continue
-            state = StationState.from_bytes(self._read(raw))
+            try:
+                state = StationState.from_bytes(self._read(raw))
+                key = StationKey.from_bytes(raw)
+            except LayoutError:
+                raise
+            except _DAMAGE as error:
+                damaged.append((raw, repr(error)))
+                continue
             if owned.issuperset(state.marks):
-                self._hold(raw, StationKey.from_bytes(raw), state)
+                self._hold(raw, key, state)
         for raw, station in self._held.items():
             self._note_current(raw, station)
+        return damaged
+
+    def forget_marks(self, partition: int, end: int) -> bool:
+        """Drop every mark of a partition that lies beyond its end; say whether there was one."""
+        forgotten = [raw for raw, station in self._held.items() if station.state.forget_mark(partition, end)]
+        return bool(forgotten)
 
     def clear(self) -> None:
         """Forget everything; it is kept elsewhere."""
@@ -118,7 +146,7 @@ class Stations:
         forgotten: dict[bytes, bytes | None] = {}
         if station is None:
             forgotten = self._outdated(StationKey.from_bytes(raw))
-            station = self._hold(raw, StationKey.from_bytes(raw), StationState.from_bytes(self._read(raw)))
+            station = self._hold(raw, StationKey.from_bytes(raw), self._state(raw))
         if station.state.has_taken(*place):
             return Taken(raw)
         late = station.state.late
@@ -142,6 +170,14 @@ class Stations:
                 place, said = station.key[:2], self._said(station)
                 found[place] = max(found.get(place, said), said, key=list(DriftState).index)
         return ((*place, said) for place, said in found.items())
+
+    def _state(self, raw: bytes) -> StationState:
+        try:
+            return StationState.from_bytes(self._read(raw))
+        except LayoutError:
+            raise
+        except _DAMAGE:
+            return StationState()  # `load` has told of it
 
     def _hold(self, raw: bytes, key: StationKey, state: StationState) -> _Station:
         station = self._held[raw] = _Station(key, state)
@@ -195,17 +231,21 @@ class Stations:
         if station.watch is None:
             raw = station.key.to_bytes()
             kept = self._read(WATCH + raw)
-            if kept is None:
-                station.watch = StationWatch()
-            else:
-                station.watch = StationWatch.from_json(_checked(kept), self._read(PAST + raw) or b"")
+            station.watch = StationWatch()
+            if kept is not None:
+                with _begun_anew():
+                    station.watch = StationWatch.from_json(_checked(kept), self._read(PAST + raw) or b"")
         return station.watch
 
     def _book(self, place: tuple[str, str]) -> AlertBook:
         book = self._books.get(place)
         if book is None:
             kept = self._read(_book_key(place))
-            book = self._books[place] = AlertBook() if kept is None else AlertBook.from_json(_checked(kept))
+            book = AlertBook()
+            if kept is not None:
+                with _begun_anew():
+                    book = AlertBook.from_json(_checked(kept))
+            self._books[place] = book
         return book
 
     def _changes(self, partition: int, counted: bytes) -> dict[bytes, bytes | None]:
@@ -235,6 +275,17 @@ class Stations:
         return deleted
 
 
+@contextlib.contextmanager
+def _begun_anew() -> Iterator[None]:
+    """Go on with what is new where what is kept cannot be read: nobody learns from what is damaged."""
+    try:
+        yield
+    except LayoutError:
+        raise
+    except _DAMAGE:
+        return
+
+
 def _newest(station: _Station) -> int:
     return max(station.state.marks.values(), default=-1)
 
@@ -251,5 +302,5 @@ def _checked(raw: bytes) -> dict[str, Any]:
     found: dict[str, Any] = orjson.loads(raw)
     layout = found.pop("layout")
     if layout != _LAYOUT:
-        raise ValueError(f"the drift state has layout {layout}; this program reads {_LAYOUT}")
+        raise LayoutError(f"the drift state has layout {layout}; this program reads {_LAYOUT}")
     return found

@@ -34,10 +34,19 @@ NO_ARTIFACT = "none"
 # With so many passing parts the mean is known to a tenth of their standard deviation (1/√100).
 LEARNT_PARTS = 100
 
+_REASONS = 32
+_LONGEST_REASON = 64
+OTHER = "other"
+"""Where reasons are counted that come after so many different ones."""
+
 _LAYOUT = 3
 _READ_LAYOUTS = (1, 2, _LAYOUT)
 """The first had counts, score and brightness alone, both older ones what is now learnt by the watch. They are read, so
 that an update loses no open window."""
+
+
+class LayoutError(ValueError):
+    """What is kept is of another program; the message says which layout it has."""
 
 
 class StationKey(NamedTuple):
@@ -233,6 +242,13 @@ class StationState:
     late: int = 0
     calibrated: CalibratedScores | None = None
 
+    def forget_mark(self, partition: int, end: int) -> bool:
+        """Drop the mark of a partition that ends before it, and say whether there was one."""
+        if self.marks.get(partition, -1) < end:
+            return False
+        del self.marks[partition]
+        return True
+
     def has_taken(self, partition: int, offset: int) -> bool:
         """Say whether this record is counted already."""
         return offset <= self.marks.get(partition, -1)
@@ -305,7 +321,7 @@ class StationState:
             return cls()
         found = orjson.loads(raw)
         if found["layout"] not in _READ_LAYOUTS:
-            raise ValueError(f"the drift state has layout {found['layout']}; this program reads {_LAYOUT}")
+            raise LayoutError(f"the drift state has layout {found['layout']}; this program reads {_LAYOUT}")
         return cls(
             marks={int(partition): offset for partition, offset in found["marks"].items()},
             clock=_or_never(found["clock"]),
@@ -329,9 +345,10 @@ def calibrated_from_json(found: dict[str, Any] | None) -> CalibratedScores | Non
 def event_time(verdict: Verdict, record_time: datetime) -> float:
     """Return when the part was captured, in seconds since the epoch, but not after the record was written.
 
-    A camera clock that runs ahead would otherwise close every window before its parts arrive.
+    A camera clock that runs ahead would otherwise close every window before its parts arrive. Nothing is from before
+    1970.
     """
-    return min(verdict.times.captured, record_time).timestamp()
+    return max(0.0, min(verdict.times.captured, record_time).timestamp())
 
 
 def report(key: StationKey, window: Window, state: DriftState, alerts: tuple[DriftAlert, ...] = ()) -> DriftReport:
@@ -364,7 +381,9 @@ def _instant(seconds: float) -> datetime:
 
 
 def _count(by_reason: dict[str, int], reason: str | None) -> None:
-    word = reason or "anomaly"
+    word = (reason or "anomaly")[:_LONGEST_REASON]
+    if word not in by_reason and len(by_reason) >= _REASONS:
+        word = OTHER
     by_reason[word] = by_reason.get(word, 0) + 1
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from neverblink.events import Envelope
-from neverblink.events.envelope import E, decode
+from neverblink.events.envelope import E, Unreadable, decode
 from neverblink.kafka.record_batches import EARLIEST_MS, LATEST_MS
 
 Partition = tuple[str, int]
@@ -29,6 +29,11 @@ class Record:
     def place(self) -> Partition:
         """Return the topic and partition."""
         return self.topic, self.partition
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Say whether it stands for what could not be read at all: its key may be unknown."""
+        return any(isinstance(name, Unreadable) for name, _ in self.headers)
 
     def read(self, *kinds: type[E]) -> tuple[E, Envelope]:
         """Read the record as one of `kinds`. Raises EventError with a sentence."""

@@ -154,7 +154,8 @@ class RecordBatch:
                 record, at = self._record(plain, at, expected)
             except (_DamagedError, IndexError) as error:
                 why = "a number is cut off" if isinstance(error, IndexError) else str(error)
-                yield self._unreadable(expected, why)
+                if expected < self.next_offset:
+                    yield self._unreadable(expected, why)
                 return
             yield record
             expected = record.offset + 1

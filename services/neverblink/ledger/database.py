@@ -8,7 +8,14 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, event, insert, inspect, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, make_url
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+    StatementError,
+)
 from sqlalchemy.exc import SQLAlchemyError as SqlFault
 from sqlalchemy.orm import Session
 
@@ -93,6 +100,8 @@ class Database:
         except (DataError, IntegrityError, ValueError, OverflowError) as fault:
             raise UnkeepableError(_cause(fault)) from fault
         except SqlFault as fault:
+            if _is_of_the_event(fault):
+                raise UnkeepableError(_cause(fault)) from fault
             raise self._explained(fault, "written") from fault
         return len(new)
 
@@ -165,6 +174,21 @@ _ADVICE = (
     ("connection failed", "is PostgreSQL running there, and do user and database exist?"),
     ("no module named", "install the driver: `pip install 'psycopg[binary]'`"),
 )
+
+
+# Classes of SQLSTATE that speak of a value, not of the database: cardinality, data, integrity, no such feature,
+# a limit of the program (a key too long for its index). All others, unknown ones too, are tried again: to set events
+# aside that only a database in trouble refuses would lose them.
+_OF_THE_EVENT = ("21", "22", "23", "0A", "54")
+
+
+def _is_of_the_event(fault: SqlFault) -> bool:
+    """Say whether the database refuses a value, whatever is tried again."""
+    if isinstance(fault, DBAPIError):
+        state = getattr(fault.orig, "sqlstate", None)
+        return isinstance(state, str) and state.startswith(_OF_THE_EVENT)
+    # Raised before any database was asked, while a value was turned into what it takes.
+    return isinstance(fault, StatementError)
 
 
 def _parsed(text: str) -> URL:

