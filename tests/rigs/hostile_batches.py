@@ -47,7 +47,7 @@ def record(
 def packed(plain: bytes, codec: str) -> bytes:
     match codec:
         case "gzip":
-            return gzip_encode(plain, 6)
+            return bytes(gzip_encode(plain, 6))
         case "snappy":
             return bytes(snappy_encode(plain, xerial_compatible=False))
         case "xerial":

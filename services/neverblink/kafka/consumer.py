@@ -23,6 +23,7 @@ from neverblink import telemetry
 from neverblink.events import TOPICS
 from neverblink.kafka import positions
 from neverblink.kafka.connection import CLIENT_FAULTS, KafkaError, connection_settings, explained
+from neverblink.kafka.following_client import has_given_up
 from neverblink.kafka.record import Partition, Record, record_headers, record_key, record_time
 from neverblink.kafka.trouble import Trouble, Watch
 from neverblink.plant import Kafka
@@ -248,7 +249,7 @@ class EventConsumer:
         now = asyncio.get_running_loop().time()
         if now < self._look_at:
             return
-        if self._has_given_up():
+        if has_given_up(self._client):
             await self._begin_again()
         cluster = self._client._client.cluster
         if denied := cluster.unauthorized_topics & self._short.keys():
@@ -256,15 +257,6 @@ class EventConsumer:
         if self._group is None and not self._alone:
             await self._follow_partitions()
         self._look_at = now + _LOOK_EVERY_S
-
-    def _has_given_up(self) -> bool:
-        """Say whether one of the library's own tasks has ended: then nothing more will ever arrive."""
-        client = self._client
-        if client._fetcher is None:
-            return True  # a new one that could not start
-        coordination = getattr(client._coordinator, "_coordination_task", None)
-        tasks = (client._client._sync_task, client._fetcher.error_future, coordination)
-        return any(task is not None and task.done() for task in tasks)
 
     async def _begin_again(self) -> None:
         """Put a new client in the place of one that has given up; without a group it reads on where that one was."""
@@ -274,7 +266,7 @@ class EventConsumer:
                 f"the Kafka client that was to {self._reading} has given up and is replaced by a new one"
             )
             if self._group is None:
-                self._left_at = _positions(old)
+                self._left_at = positions.known(old)
             with contextlib.suppress(Exception, asyncio.TimeoutError):  # whatever it has left to say
                 async with asyncio.timeout(_STOP_DEAD_S):
                     await old.stop()
@@ -427,11 +419,6 @@ class EventConsumer:
 def partition_of(key: str, partitions: int) -> int:
     """Return the partition of a key, as Kafka's default partitioner chooses it (murmur2)."""
     return (int(murmur2(key.encode())) & 0x7FFFFFFF) % partitions
-
-
-def _positions(client: AIOKafkaConsumer) -> dict[TopicPartition, int]:
-    states = client._subscription.subscription.assignment
-    return {tp: state.position for tp in states.tps if (state := states.state_value(tp)).has_valid_position}
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
+from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.conn import AIOKafkaConnection
@@ -89,6 +90,15 @@ _TELLING = (
     IllegalSaslStateError,
     socket.gaierror,
 )
+
+
+def has_given_up(consumer: AIOKafkaConsumer) -> bool:
+    """Say whether one of the library's own tasks has ended, or was never begun: then nothing more will ever arrive."""
+    if consumer._fetcher is None:
+        return True
+    coordination = getattr(consumer._coordinator, "_coordination_task", None)
+    tasks = (consumer._client._sync_task, consumer._fetcher.error_future, coordination)
+    return any(task is not None and task.done() for task in tasks)
 
 
 class FollowingClient(AIOKafkaClient):  # type: ignore[misc]

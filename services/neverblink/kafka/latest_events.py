@@ -63,7 +63,7 @@ class LatestEvents(Generic[E]):
         return [one for record in records if (one := self._read(record)) is not None]
 
     def _read(self, record: Record) -> tuple[str, E | None] | None:
-        if not record.value:
+        if not (record.value or record.is_unreadable):
             return record.key, None
         try:
             return record.key, record.read(self._kind)[0]

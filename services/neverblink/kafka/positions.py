@@ -55,3 +55,9 @@ async def mend(client: AIOKafkaConsumer, error: Exception, start: Literal["earli
                 f" anew or cut back, and what it held is gone. Reading goes on at its beginning, {first}"
             )
         client.seek(place, first)
+
+
+def known(client: AIOKafkaConsumer) -> dict[TopicPartition, int]:
+    """Return the next offset of each assigned partition that has one, without asking the cluster."""
+    states = client._subscription.subscription.assignment
+    return {tp: state.position for tp in states.tps if (state := states.state_value(tp)).has_valid_position}

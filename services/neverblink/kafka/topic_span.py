@@ -7,7 +7,8 @@ from datetime import datetime
 from neverblink.events import EventError
 from neverblink.events.envelope import E
 from neverblink.kafka.connection import KafkaError
-from neverblink.kafka.consumer import EventConsumer, Partition, Record
+from neverblink.kafka.consumer import EventConsumer
+from neverblink.kafka.record import Partition, Record
 from neverblink.plant import Kafka
 
 SILENT_S = 60.0
