@@ -21,7 +21,7 @@ def main() -> None:
         app()
     except KeyboardInterrupt:
         sys.exit(EXIT_STOPPED)
-    except Exception as error:
+    except Exception as error:  # the program's boundary: sentences are told, anything else is a bug and goes on
         sentence = sentence_of(error)
         if sentence is None:
             raise

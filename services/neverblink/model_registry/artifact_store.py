@@ -56,7 +56,7 @@ class ArtifactStore:
             store.filesystem.makedirs(path, exist_ok=True)
             for name in (*artifact.manifest.files(), MANIFEST):
                 store.write(f"{path}/{name}", folder / name)
-        except Exception as error:
+        except Exception as error:  # each kind of store raises errors of its own
             raise ArtifactError(f"{folder} cannot be copied to the store {store.path}: {shortened(error)}") from error
         return path if store.is_local else store.location(path)
 
@@ -108,7 +108,7 @@ def _checked(root: FileRoot, path: str, shown: str, fits: Callable[[int], bool])
         found = root.filesystem.info(path)
     except FileNotFoundError as error:
         raise ArtifactError(f"there is no artifact at {shown}: {posixpath.basename(path)} is missing") from error
-    except Exception as error:
+    except Exception as error:  # each kind of store raises errors of its own
         raise ArtifactError(f"the artifact at {shown} cannot be read: {shortened(error)}") from error
     if found.get("type") != "file":
         raise ArtifactError(f"{shown} holds no regular file {posixpath.basename(path)}")
@@ -129,6 +129,6 @@ def _copied(root: FileRoot, path: str, target: Path, limit: int) -> str:
                 file.write(chunk)
     except ArtifactError:
         raise
-    except Exception as error:
+    except Exception as error:  # each kind of store raises errors of its own
         raise ArtifactError(f"{path} cannot be copied to {target.parent}: {shortened(error)}") from error
     return f"sha256:{digest.hexdigest()}"

@@ -82,7 +82,7 @@ async def _believed(plc: Plc, now: datetime) -> bytes:
     assert security.trusted is not None
     try:
         found = await offer(plc, TIMEOUT_S)
-    except Exception as error:
+    except Exception as error:  # the library lets more than its own errors through
         heed_cancellation()
         raise unreachable(error, plc) from error
     if found is None:

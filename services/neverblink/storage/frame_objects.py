@@ -63,7 +63,7 @@ class ObjectStore:
             # A part waits for its verdict, and forcing 4 MB to a disk takes 40 ms. A machine that loses power may leave
             # an image without its digest: the verdict says so.
             self._root.write(path, frame.body, forced=False)
-        except Exception as error:
+        except Exception as error:  # each kind of store raises errors of its own
             raise ObjectError(
                 Reason.STORE_AWAY, f"the image could not be put to the object store: {shortened(error)}"
             ) from error
@@ -87,7 +87,7 @@ class ObjectStore:
             raise ObjectError(
                 Reason.OBJECT_MISSING, f"there is no object {frame.dataref}; was it deleted before it was scored?"
             ) from error
-        except Exception as error:
+        except Exception as error:  # each kind of store raises errors of its own
             raise ObjectError(
                 Reason.OBJECT_MISSING, f"the object {frame.dataref} cannot be read: {shortened(error)}"
             ) from error
@@ -106,7 +106,7 @@ class ObjectStore:
             for path in old:
                 with contextlib.suppress(FileNotFoundError):  # another node sweeps too
                     self._filesystem.rm(path, recursive=True)
-        except Exception as error:
+        except Exception as error:  # each kind of store raises errors of its own
             raise ObjectError(
                 Reason.STORE_AWAY, f"old images could not be deleted from the object store: {shortened(error)}"
             ) from error
