@@ -197,10 +197,11 @@ def test_a_bayer_mosaic_comes_back_in_its_colours(name: str, rows: tuple[str, st
 def test_deep_pixels_keep_their_upper_eight_bits(bits: int) -> None:
     grey = scene()[..., 0]
     deep = grey.astype(np.uint16) << (bits - 8)
-    np.testing.assert_array_equal(from_pfnc(deep.ravel(), f"Mono{bits}", 48, 32), grey)
+    stated = 16 if bits == 16 else None  # many cameras send 12 bits by the name of 16
+    np.testing.assert_array_equal(from_pfnc(deep.ravel(), f"Mono{bits}", 48, 32, stated), grey)
     mosaic_ = mosaic(scene(), "RG", "GB").astype(np.uint16) << (bits - 8)
     shallow = from_pfnc(mosaic(scene(), "RG", "GB").ravel(), "BayerRG8", 48, 32)
-    np.testing.assert_array_equal(from_pfnc(mosaic_.ravel(), f"BayerRG{bits}", 48, 32), shallow)
+    np.testing.assert_array_equal(from_pfnc(mosaic_.ravel(), f"BayerRG{bits}", 48, 32, stated), shallow)
 
 
 def test_colour_formats_come_back_as_rgb() -> None:

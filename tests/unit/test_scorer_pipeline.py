@@ -116,6 +116,7 @@ class Slow:
     def __init__(self) -> None:
         self.inspector = self
         self.seen: list[int] = []
+        self.depth: int | None = None
 
     def prepare_defects(self, image: Any) -> Prepared:
         self.seen.append(int(image[0, 0, 0]))

@@ -63,7 +63,8 @@ async def run(plant: Plant, names: Sequence[str] = ()) -> None:
         try:
             measured = instruments()
             nodes = [
-                CameraNode(line, station, producer, plant.storage, measured=measured) for line, station in stations
+                CameraNode(line, station, producer, plant.storage, depth=plant.depth(station), measured=measured)
+                for line, station in stations
             ]
             async with asyncio.TaskGroup() as group:
                 for node in nodes:
@@ -93,7 +94,10 @@ def learn_limits(plant: Plant, name: str, images: Path | None, pictures: int, ev
     Raises PlantError.
     """
     ((_, station),) = chosen_stations(plant, [name])
-    found = islice(_pictures_of(station, name, every_s), pictures) if images is None else _images_of(images)
+    depth = plant.depth(station)
+    found = (
+        islice(_pictures_of(station, name, every_s, depth), pictures) if images is None else _images_of(images, depth)
+    )
     qualities, sizes = [], []
     for pixels in found:
         qualities.append(measure(pixels))
@@ -118,20 +122,20 @@ async def _sweep_objects(storage: Storage) -> None:
         await asyncio.sleep(_SWEEP_EVERY_S)
 
 
-def _images_of(folder: Path) -> Iterator[NDArray[np.uint8]]:
+def _images_of(folder: Path, depth: int | None) -> Iterator[NDArray[np.uint8]]:
     files = ordered_images(folder, shuffle=False, seed=0) if folder.is_dir() else []
     if len(files) < FEWEST:
         raise PlantError(f"{folder} has {len(files)} images, and {FEWEST} are the fewest to learn limits from")
     for path in files:
         try:
-            yield read_image(path)
+            yield read_image(path, depth=depth)
         except ImageError as error:
             raise PlantError(f"{error}; good parts only, please") from error
 
 
-def _pictures_of(station: Station, name: str, every_s: float) -> Iterator[NDArray[np.uint8]]:
+def _pictures_of(station: Station, name: str, every_s: float, depth: int | None) -> Iterator[NDArray[np.uint8]]:
     """Yield pictures of the station's source: each that its camera fires, or one every `every_s`."""
-    source = open_source(station, name)
+    source = open_source(station, name, depth=depth)
     try:
         if isinstance(source, LiveSource) and isinstance(station.trigger, HardwareTrigger):
             yield from _fired(source)

@@ -49,10 +49,13 @@ class CameraNode:
         storage: Storage,
         *,
         source: Source | None = None,
+        depth: int | None = None,
         measured: Instruments | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`source` and the instruments `measured` are made where they are not given."""
+        """`source` and the instruments `measured` are made where they are not given; `depth` is the product's, for
+        16-bit pictures of a station that states none.
+        """
         name = f"{line.name}/{station.name}"
         self._line = line
         self._station = station
@@ -60,7 +63,7 @@ class CameraNode:
         self._claims = ClaimCheck(ObjectStore.of(storage), station.payload.max_inline_bytes, name)
         self._clock = clock
         self._measured = measured or instruments()
-        self._source = source or open_source(station, name, self._measured)
+        self._source = source or open_source(station, name, self._measured, depth=depth)
         # A folder or a recording that begins again shows the same pictures in turn, and rightly.
         live = isinstance(station.source, LiveSettings) and not isinstance(station.source, VideoSource)
         self._frozen = FrozenWatch(station.quality.frozen_after, cycles=live)

@@ -28,7 +28,7 @@ from neverblink.plant import (
     VideoSource,
 )
 from neverblink.simulation.parts import PRODUCTS, Simulation
-from neverblink.vision.decode import SUFFIXES, ImageError, decode
+from neverblink.vision.decode import SUFFIXES, ImageError, decode, has_16_bits
 
 _TRAVELS_AS_IT_IS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 
@@ -48,7 +48,8 @@ class Source(Protocol):
 class FolderReplay:
     """Image files of a folder, one a part: part n shows file (n − 1) modulo the number of files."""
 
-    def __init__(self, settings: FolderSource, payload: Payload) -> None:
+    def __init__(self, settings: FolderSource, payload: Payload, depth: int | None = None) -> None:
+        """`depth` are the bits that values of 16-bit pictures use."""
         if not settings.path.is_dir():
             raise PlantError(f"the folder {settings.path} does not exist; set source.path to a folder of images")
         self._files = ordered_images(settings.path, shuffle=settings.shuffle, seed=settings.seed)
@@ -56,9 +57,12 @@ class FolderReplay:
             raise PlantError(f"the folder {settings.path} has no image files ({', '.join(sorted(SUFFIXES))})")
         self._loop = settings.loop
         self._payload = payload
+        self._depth = depth
 
     def grab(self, number: int, at: datetime) -> Picture:
-        """Read the part's file. PNG and JPEG travel as they are, unless the payload is raw; others are encoded."""
+        """Read the part's file. PNG and JPEG of 8 bits travel as they are, unless the payload is raw; others are
+        encoded: a 16-bit picture is scaled here, where its depth is known.
+        """
         if number > len(self._files) and not self._loop:
             raise SourceError(Reason.NO_IMAGE, f"the folder has {len(self._files)} images and does not loop")
         path = self._files[(number - 1) % len(self._files)]
@@ -66,9 +70,9 @@ class FolderReplay:
             body = path.read_bytes()
         except OSError as error:
             raise SourceError(Reason.NO_IMAGE, f"the file {path.name} cannot be read: {error}") from error
-        pixels = _decoded(body, path.name)
+        pixels = _decoded(body, path.name, self._depth)
         content_type = _TRAVELS_AS_IT_IS.get(path.suffix.lower())
-        if content_type is None or self._payload.format == "raw":
+        if content_type is None or self._payload.format == "raw" or has_16_bits(body):
             return encoded(pixels, self._payload)
         return Picture(pixels, body, content_type)
 
@@ -98,14 +102,18 @@ class SimulatedCamera:
         """Nothing is held between two parts."""
 
 
-def open_source(station: Station, name: str = "", measured: Instruments | None = None) -> Source:
+def open_source(
+    station: Station, name: str = "", measured: Instruments | None = None, *, depth: int | None = None
+) -> Source:
     """Return the station's source; `name` is LINE/STATION, for logs. Raises PlantError when it cannot work.
 
+    `depth` are the bits that values of 16-bit pictures use; the station's own word comes before it.
     A camera that is away is no error here: it is asked for until it answers.
     """
     settings = station.source
+    depth = depth if station.depth is None else station.depth
     if isinstance(settings, FolderSource):
-        return FolderReplay(settings, station.payload)
+        return FolderReplay(settings, station.payload, depth)
     if isinstance(settings, SimulatedSource):
         return SimulatedCamera(settings, station.payload)
     if isinstance(settings, VideoSource) and settings.pace == "per-part":
@@ -114,7 +122,7 @@ def open_source(station: Station, name: str = "", measured: Instruments | None =
     every = isinstance(station.trigger, HardwareTrigger)
     return LiveSource(
         name or station.name,
-        _connection(settings, every=every),
+        _connection(settings, every=every, depth=depth),
         settings,
         station.payload,
         every_bound=station.buffer_frames if every else None,
@@ -123,7 +131,7 @@ def open_source(station: Station, name: str = "", measured: Instruments | None =
     )
 
 
-def _connection(settings: LiveSettings, *, every: bool) -> Callable[[], Stream]:
+def _connection(settings: LiveSettings, *, every: bool, depth: int | None) -> Callable[[], Stream]:
     """Return what connects to a camera that runs by itself; `every` picture is a part. Raises PlantError."""
     if isinstance(settings, VideoSource):
         video = settings
@@ -143,7 +151,7 @@ def _connection(settings: LiveSettings, *, every: bool) -> Callable[[], Stream]:
         from neverblink.camera.streams.genicam import GenicamCamera
     except ModuleNotFoundError as error:
         raise PlantError(f"a genicam source needs the package {error.name}: install neverblink[genicam]") from error
-    return lambda: GenicamCamera(industrial, newest=not every)
+    return lambda: GenicamCamera(industrial, newest=not every, depth=depth)
 
 
 def ordered_images(folder: Path, *, shuffle: bool, seed: int) -> list[Path]:
@@ -154,8 +162,8 @@ def ordered_images(folder: Path, *, shuffle: bool, seed: int) -> list[Path]:
     return files
 
 
-def _decoded(body: bytes, name: str) -> NDArray[np.uint8]:
+def _decoded(body: bytes, name: str, depth: int | None) -> NDArray[np.uint8]:
     try:
-        return decode(body)
+        return decode(body, depth=depth)
     except ImageError as error:
         raise SourceError(Reason(error.reason), f"{name}: {error}") from error

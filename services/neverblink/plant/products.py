@@ -64,6 +64,13 @@ class Product(Section):
     artifact: Path = Field(description="Artifact folder; a relative one lies under storage.artifacts.")
     weights: Path | None = Field(default=None, description="Backbone weights file, when not the packaged ones.")
     min_area_px: int = Field(default=1, ge=1, description="Smaller regions are not listed as defects.")
+    depth: int | None = Field(
+        default=None,
+        ge=8,
+        le=16,
+        description="Bits that the values of its 16-bit pictures use, where a station does not say it: 12 where white"
+        " is 4095. Without one such pictures are refused.",
+    )
     search: Literal["exact", "approximate"] = Field(
         default="exact",
         description="approximate: for memory banks so large that the exact search is too slow; its recall is logged.",

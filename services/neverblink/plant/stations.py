@@ -179,6 +179,13 @@ class Station(Section):
     quality: QualityLimits = QualityLimits()
     payload: Payload = Payload()
     mm_per_px: float | None = Field(default=None, gt=0, description="Scale of the image, for areas in mm².")
+    depth: int | None = Field(
+        default=None,
+        ge=8,
+        le=16,
+        description="Bits that the values of this camera's 16-bit pictures use: 12 where white is 4095, 16 where they"
+        " are aligned to the left. Without one here or at the product such pictures are refused.",
+    )
     buffer_frames: int = Field(default=16, ge=1, le=1024, description="Frames waiting to be published at most.")
 
     @model_validator(mode="after")

@@ -58,6 +58,15 @@ class Plant(Section):
             if station.mm_per_px is not None
         }
 
+    def depth(self, station: Station) -> int | None:
+        """Return how many bits the values of a station's 16-bit pictures use: its own word, else its product's."""
+        return self.product(station.product).depth if station.depth is None else station.depth
+
+    def depths(self) -> dict[tuple[str, str], int]:
+        """Return the depth of every (line, station) for which one is stated."""
+        found = {(line.name, station.name): self.depth(station) for line, station in self.stations()}
+        return {place: depth for place, depth in found.items() if depth is not None}
+
     def line(self, name: str) -> Line:
         """Return the line of that name. Raises PlantError when there is none."""
         return named("line", name, self.lines)

@@ -52,6 +52,7 @@ async def run(plant: Plant, instance: str | None = None) -> None:
                     models,
                     plant.scorer,
                     scales=plant.scales(),
+                    depths=plant.depths(),
                     objects=objects,
                     measured=measured,
                 )

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -42,12 +42,18 @@ class DecodePool:
         *,
         workers: int,
         max_bytes: int,
+        depths: Mapping[tuple[str, str], int] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`objects` has the images that do not travel in their frames; `clock` gives seconds, as deadlines are."""
+        """`objects` has the images that do not travel in their frames; `clock` gives seconds, as deadlines are.
+
+        `depths` are the bits that 16-bit pictures of (line, station) use, where the plant file states them; elsewhere
+        the model's own count.
+        """
         self._clock = clock
         self._workers = workers
         self._objects = objects
+        self._depths = depths or {}
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decode")
         self._free = workers
         self._room = PixelRoom(max_bytes)
@@ -75,7 +81,7 @@ class DecodePool:
         with ExitStack() as held:
             try:
                 began = time.perf_counter()
-                made = await self._in_thread(lambda: model.inspector.prepare_defects(self._decoded(frame)))
+                made = await self._in_thread(lambda: model.inspector.prepare_defects(self._decoded(frame, model)))
                 self._seconds += _SMOOTHING * (time.perf_counter() - began - self._seconds)
                 # Before the next begins: it must see that there is no room.
                 held.enter_context(self._room.holding(pixel_bytes(made)))
@@ -85,7 +91,7 @@ class DecodePool:
 
     async def prepared_spare(self, frame: Frame, model: Model) -> Prepared:
         """Return the same when no frame waits, however much is decoded: the caller counts it."""
-        return await self._spared(lambda: model.inspector.prepare_defects(self._decoded(frame)))
+        return await self._spared(lambda: model.inspector.prepare_defects(self._decoded(frame, model)))
 
     async def prepared_again(self, image: Image, model: Model) -> Prepared:
         """Return an (H, W, 3) uint8 RGB image, prepared for another model, when no frame waits. Raises VisionError."""
@@ -95,8 +101,8 @@ class DecodePool:
         """End the threads; what has not begun never does."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def _decoded(self, frame: Frame) -> Image:
-        return decoded(frame, self._objects)
+    def _decoded(self, frame: Frame, model: Model) -> Image:
+        return decoded(frame, self._objects, self._depths.get((frame.line, frame.station), model.depth))
 
     async def _spared(self, work: Callable[[], Prepared]) -> Prepared:
         await self._turn(self._spare, _NEVER, "")
@@ -157,10 +163,13 @@ class _Turn:
     begins: "asyncio.Future[None]"
 
 
-def decoded(frame: Frame, objects: ObjectStore | None) -> Image:
-    """Return the frame's pixels, (H, W, 3) uint8 RGB, from its body or its object. Raises UnscorableError."""
+def decoded(frame: Frame, objects: ObjectStore | None, depth: int | None = None) -> Image:
+    """Return the frame's pixels, (H, W, 3) uint8 RGB, from its body or its object. Raises UnscorableError.
+
+    `depth` are the bits that a 16-bit picture's values use.
+    """
     try:
-        return decode(body_of(frame, objects), content_type=frame.content_type)
+        return decode(body_of(frame, objects), content_type=frame.content_type, depth=depth)
     except ObjectError as error:
         raise UnscorableError(error.reason, str(error)) from error
     except ImageError as error:

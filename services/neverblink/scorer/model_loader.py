@@ -65,6 +65,11 @@ class Model:
         return self.artifact.threshold if self.edited is None else self.edited
 
     @property
+    def depth(self) -> int | None:
+        """Return how many bits the values of 16-bit pictures use, as its training was told."""
+        return self.artifact.manifest.depth
+
+    @property
     def key(self) -> Key:
         """Return what it is in memory."""
         return self.product.name, self.artifact.digest

@@ -59,11 +59,13 @@ class Scorer:
         settings: ScorerSettings,
         *,
         scales: Mapping[tuple[str, str], float] | None = None,
+        depths: Mapping[tuple[str, str], int] | None = None,
         objects: ObjectStore | None = None,
         measured: Instruments | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`scales` are the mm per pixel of (line, station), where they are known; `objects` has large images.
+        """`scales` are the mm per pixel of (line, station), `depths` the bits that their 16-bit pictures use, where
+        they are known; `objects` has large images.
 
         The instruments `measured` are made where they are not given.
         """
@@ -77,7 +79,7 @@ class Scorer:
             consumer, watermark, self._handle, bound=settings.max_queue_size, per_turn=settings.max_batch
         )
         bound_bytes = settings.max_queue_mib * MIB
-        self._decode_pool = DecodePool(objects, workers=workers, max_bytes=bound_bytes)
+        self._decode_pool = DecodePool(objects, workers=workers, max_bytes=bound_bytes, depths=depths)
         self._batcher: DeadlineBatcher[Work] = DeadlineBatcher(
             max_batch=settings.max_batch,
             max_queue_delay_s=settings.max_queue_delay_ms / 1000,

@@ -142,6 +142,11 @@ class Description(_Strict):
     unet: UnetPart | None = Field(default=None, description="What segments known defects.")
     classifier: ClassifierPart | None = Field(default=None, description="What names the type of a region.")
 
+    @property
+    def depth(self) -> int | None:
+        """Return how many bits the values of the 16-bit pictures use that it was made from, None: there were none."""
+        return self.backbone.preprocess.depth
+
 
 class TensorFile(_Strict):
     """The memory bank's file."""

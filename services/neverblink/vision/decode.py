@@ -35,6 +35,7 @@ __all__ = [
     "Values",
     "decode",
     "decode_values",
+    "has_16_bits",
     "image_size",
     "raw_content_type",
     "read_image",
@@ -51,7 +52,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 _KINDS = "PNG, JPEG, TIFF, WebP or BMP"
 _JPEG = b"\xff\xd8\xff"
 _GIFS = (b"GIF87a", b"GIF89a")
-_SIXTEEN = 16
+_SIXTEEN = b"\x10"
 
 
 def decode(
@@ -105,6 +106,11 @@ def image_size(data: bytes) -> tuple[int, int]:
     return (header.height, header.width) if header.orientation >= 5 else (header.width, header.height)
 
 
+def has_16_bits(data: bytes) -> bool:
+    """Say whether bytes are a PNG with 16 bits a value: such a one means something only together with its depth."""
+    return data.startswith(png.SIGNATURE) and data[24:25] == _SIXTEEN
+
+
 def _read(path: Path, max_pixels: int, *, colour: bool) -> Values:
     try:
         size = path.stat().st_size
@@ -150,7 +156,7 @@ def _values(data: bytes, max_pixels: int, *, colour: bool) -> Values:
         elif webp.is_webp(data):
             values = _webp_values(data, colour=colour)
         else:
-            values = _by_opencv(data, colour=colour and not _has_16_bits(data))
+            values = _by_opencv(data, colour=colour and not has_16_bits(data))
     except (struct.error, IndexError) as error:
         raise _cut_off(data) from error
     if values.shape[:2] != (header.height, header.width):
@@ -159,10 +165,6 @@ def _values(data: bytes, max_pixels: int, *, colour: bool) -> Values:
             f" {values.shape[1]} × {values.shape[0]}"
         )
     return upright(values[..., :3] if colour and values.ndim == 3 else values, header.orientation)
-
-
-def _has_16_bits(data: bytes) -> bool:
-    return data.startswith(png.SIGNATURE) and data[24] == _SIXTEEN
 
 
 def _webp_values(data: bytes, *, colour: bool) -> Values:

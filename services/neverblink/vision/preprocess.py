@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from neverblink.vision.colour import Clahe, Gain
 from neverblink.vision.errors import VisionError
+from neverblink.vision.pictures.depth import Depth
 
 _Pixel = TypeVar("_Pixel", np.uint8, np.float32)
 
@@ -36,6 +37,11 @@ class Preprocess(BaseModel):
         default=None, description="Fixed gains of red, green and blue."
     )
     clahe: Clahe | None = Field(default=None, description="Local contrast equalisation.")
+    depth: Depth | None = Field(
+        default=None,
+        description="Bits that the values of 16-bit pictures use; not set: such pictures are refused. Where a station"
+        " or product states one, it counts.",
+    )
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Self:

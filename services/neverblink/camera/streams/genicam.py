@@ -117,9 +117,11 @@ class GenicamCamera:
     With `newest` a read gives the newest of the buffers that wait, and puts the older ones back unread.
     """
 
-    def __init__(self, settings: GenicamSource, *, newest: bool = True) -> None:
+    def __init__(self, settings: GenicamSource, *, newest: bool = True, depth: int | None = None) -> None:
+        """`depth` are the bits that values of more than eight use, where the pixel format's name does not say it."""
         self._producer = settings.producer
         self._newest = newest
+        self._depth = depth
         self._clock = StreamClock()
         self._acquirer = _producers.open(settings.producer, settings.serial)
         try:
@@ -191,7 +193,7 @@ class GenicamCamera:
         if taken_s is not None:
             at, unsure_s = at - timedelta(seconds=self._clock.age_s(taken_s, arrived)), 0.0
         try:
-            pixels = pixels_of(buffer, self._nodes)
+            pixels = pixels_of(buffer, self._nodes, self._depth)
         except SourceError as error:
             return replace(Shot.damaged(at, str(error), count=count, taken_s=taken_s), fault=error, skipped=skipped)
         return Shot(pixels, at, count, unsure_s, taken_s, skipped)
@@ -212,11 +214,11 @@ class _OnIncomplete(Callback):  # type: ignore[misc]
         self._tell()
 
 
-def pixels_of(buffer: Any, nodes: Any) -> NDArray[np.uint8]:
+def pixels_of(buffer: Any, nodes: Any, depth: int | None = None) -> NDArray[np.uint8]:
     """Return a copy of the picture in a GenTL buffer: (H, W) uint8 grey or (H, W, 3) uint8 RGB.
 
-    `nodes` are the camera's features, for producers whose buffers do not say what is in them. Raises SourceError for
-    a picture that was delivered in part, or is in no known format.
+    `nodes` are the camera's features, for producers whose buffers do not say what is in them; `depth` as in
+    `from_pfnc`. Raises SourceError for a picture that was delivered in part, or is in no known format.
     """
     parts = _parts(buffer)
     part = next((part for part in parts if _PFNC.get(int(part.data_format)) in KNOWN), parts[0] if parts else None)
@@ -246,7 +248,7 @@ def pixels_of(buffer: Any, nodes: Any) -> NDArray[np.uint8]:
     data = np.frombuffer(buffer.raw_buffer, np.uint8, size, offset)
     if padding:
         data = data.reshape(height, -1)[:, : math.ceil(row)].ravel()
-    return from_pfnc(data, name, width, height)
+    return from_pfnc(data, name, width, height, depth)
 
 
 def _parts(buffer: Any) -> list[Any]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from neverblink.camera.picture import SourceError
 from neverblink.events import Reason
+from neverblink.vision.decode import ImageError, scaled, suggested_depth
 
 _BITS = {"8": 8, "10": 10, "12": 12, "14": 14, "16": 16}
 # "p" is PFNC's dense packing from the lowest bit on; "Packed" is GigE Vision 1.x's, two pixels in three bytes.
@@ -51,12 +52,16 @@ def image_bytes(name: str, width: int, height: int) -> int:
     return math.ceil(row_bytes(name, width) * height)
 
 
-def from_pfnc(data: NDArray[np.uint8] | NDArray[np.uint16], name: str, width: int, height: int) -> NDArray[np.uint8]:
+def from_pfnc(
+    data: NDArray[np.uint8] | NDArray[np.uint16], name: str, width: int, height: int, depth: int | None = None
+) -> NDArray[np.uint8]:
     """Return a camera's flat pixels as a new array, (H, W) uint8 for Mono formats and (H, W, 3) uint8 RGB for others.
 
     `data` is flat: bytes as the camera sent them, or uint16 values of a format of 10 to 16 bits that is not packed.
-    More than eight bits keep their upper eight. Raises SourceError for a format or a size that is not as stated, and
-    for values beyond the format's bits: a camera that aligns them to the left would show nothing but white.
+    More than eight bits are scaled to eight. `depth` are the bits that a station states for its camera: the formats of
+    16 bits need it, for many cameras put 10 or 12 into them; others need it where a camera aligns values to the left.
+    Raises SourceError for a format or a size that is not as stated, for 16 bits without a depth, and for values beyond
+    the bits, of which the upper ones would be lost.
     """
     _check_known(name)
     if name in _COLOURS:
@@ -80,16 +85,27 @@ def from_pfnc(data: NDArray[np.uint8] | NDArray[np.uint16], name: str, width: in
         )
         _check_size(values.size, width * height, name, width, height)
     flat = values.reshape(height, width)
-    if 8 < bits < 16 and int(flat.max()) >> bits:
-        raise SourceError(
-            Reason.WRONG_TYPE,
-            f"the camera states {name} and sends values up to {int(flat.max())}, more than {bits} bits hold: does it"
-            " align them to the left?",
-        )
-    eight = flat if bits == 8 else (flat >> (bits - 8)).astype(np.uint8)
+    if packing in ("10", "12", "14", "16"):
+        eight = _scaled(flat, depth or (None if bits == 16 else bits), name)
+    else:
+        eight = _scaled(flat, bits, name)
     if kind == "Mono":
         return np.array(eight, dtype=np.uint8)
-    return np.asarray(cv2.cvtColor(np.asarray(eight, dtype=np.uint8), _MOSAICS[kind]), dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(eight, _MOSAICS[kind]), dtype=np.uint8)
+
+
+def _scaled(values: NDArray[Any], bits: int | None, name: str) -> NDArray[np.uint8]:
+    """Bring a format's values to eight bits. Raises SourceError."""
+    if bits is not None and bits < 16 and values.dtype == np.uint16 and (highest := int(values.max())) >> bits:
+        raise SourceError(
+            Reason.WRONG_TYPE,
+            f"the camera states {name} and sends values up to {highest}, more than {bits} bits hold: does it align them"
+            f" to the left? State `depth: {suggested_depth(values)}` for its station",
+        )
+    try:
+        return scaled(values, bits, f"the camera's {name}")
+    except ImageError as error:
+        raise SourceError(Reason(error.reason), str(error)) from error
 
 
 def _unpacked(data: NDArray[np.uint8], packing: str, pixels: int) -> NDArray[np.uint16]:
