@@ -60,6 +60,12 @@ def inspect(
             metavar="FILE|verdicts", help="Compare with an earlier inspection's Parquet file, or the plant's verdicts."
         ),
     ] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            min=8, max=16, help="Bits that values of 16-bit pictures use. Default: the plant file's or artifact's."
+        ),
+    ] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights file that the artifact was fitted with.")] = None,
     second_weights: Annotated[Path | None, typer.Option(help="Weights file of the second artifact.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
@@ -109,6 +115,7 @@ def inspect(
         weights,
         second=None if second is None else SecondPass(second, second_from, second_weights),
         lot=None if aql is None else LotSettings(aql, lot_size, level, "tightened" if tightened else "normal", seed),
+        depth=depth,
         device=device,
         engine=engine,
         batch=batch,

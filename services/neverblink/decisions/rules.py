@@ -13,7 +13,8 @@ _KNOWN = {str(kind): str(TAXONOMY[kind]) for kind in KINDS}
 class ProductRules:
     """How a product is inspected and decided; without a plant file, as a product is that states no rules.
 
-    Regions below `min_area_px` are dropped, `mm_per_px` is the station's scale, and `title` says whose rules these are.
+    Regions below `min_area_px` are dropped, `mm_per_px` is the station's scale, `depth` are the bits that values of its
+    16-bit pictures use (None: as the model was told), and `title` says whose rules these are.
     From the plant file's `defects` follow the `policy` of the decision, and that the U-Net runs for scores from
     `segment_from` of the threshold on.
     """
@@ -21,6 +22,7 @@ class ProductRules:
     defects: DefectPolicy = field(default_factory=DefectPolicy)
     min_area_px: int = 1
     mm_per_px: float | None = None
+    depth: int | None = None
     title: str = "the default rules"
     policy: Policy = field(init=False)
     segment_from: float = field(init=False)
@@ -36,8 +38,8 @@ def rules_of(plant: Plant, product: str, station: str | None = None) -> ProductR
     where its stations have different scales. Raises PlantError.
     """
     rules = rules_for(plant.product(product))
-    scale = _scale(plant, product, station)
-    return replace(rules, mm_per_px=scale, title=f"{rules.title} at {plant.site}")
+    scale, depth = _scale(plant, product, station), _depth(plant, product, station)
+    return replace(rules, mm_per_px=scale, depth=depth, title=f"{rules.title} at {plant.site}")
 
 
 def rules_for(product: Product) -> ProductRules:
@@ -80,6 +82,16 @@ def _scale(plant: Plant, product: str, station: str | None) -> float | None:
             f" the images come from with --station, one of {', '.join(scales)}"
         )
     return different.pop() if len(different) == 1 else None
+
+
+def _depth(plant: Plant, product: str, station: str | None) -> int | None:
+    """Return what the station states, or all of the product's stations alike, else the product itself."""
+    stated = {
+        plant.depth(one)
+        for line, one in plant.stations()
+        if one.product == product and station in (None, f"{line.name}/{one.name}")
+    }
+    return stated.pop() if len(stated) == 1 else plant.product(product).depth
 
 
 DEFAULT_RULES = ProductRules()

@@ -24,7 +24,7 @@ from neverblink.trainer.offline_inspection.lot_sampling import CONSUMER_RISK, Lo
 from neverblink.trainer.offline_inspection.report import write_inspection_report
 from neverblink.trainer.offline_inspection.results import Results
 from neverblink.trainer.offline_inspection.settings import InspectSettings
-from neverblink.vision.artifact import load_artifact
+from neverblink.vision.artifact import load_artifact, read_manifest
 
 VERDICTS = "verdicts"
 """What `--against` calls the plant's own decisions."""
@@ -67,7 +67,7 @@ def run_inspect(what: What, settings: InspectSettings, out: Path | None, as_json
     if plant is not None:
         settings = _by_plant(settings, plant, product, stations)
     known, settings = _known(what, settings, plant, stations)
-    with _inputs(what, plant, product, stations) as inputs:
+    with _inputs(what, settings, plant, product, stations) as inputs:
         inspection = OfflineInspection(inputs, settings, folder=out, known=known)
         done = inspection.result.is_file() and inspection.report.is_file()
         try:
@@ -141,10 +141,13 @@ def _known(
 
 
 @contextmanager
-def _inputs(what: What, plant: Plant | None, product: str, stations: Sequence[str]) -> Iterator[Inputs]:
+def _inputs(
+    what: What, settings: InspectSettings, plant: Plant | None, product: str, stations: Sequence[str]
+) -> Iterator[Inputs]:
+    depth = settings.depth or settings.rules.depth or read_manifest(settings.artifact)[0].depth
     if isinstance(what.source, Path):
         station = stations[0] if stations else None
-        yield FolderInputs(what.source, station=station, product=product)
+        yield FolderInputs(what.source, station=station, product=product, depth=depth)
     else:
         assert plant is not None
         with TopicFrames(
@@ -154,6 +157,8 @@ def _inputs(what: What, plant: Plant | None, product: str, stations: Sequence[st
             what.source.until,
             stations=stations,
             objects=ObjectStore.of(plant.storage),
+            depths=plant.depths() if settings.depth is None else {},
+            depth=depth,
         ) as frames:
             yield frames
 

@@ -100,8 +100,10 @@ class FolderInputs:
     `station` (LINE/STATION) is where they come from and `product` what they show, where that is known.
     """
 
-    def __init__(self, folder: Path, *, station: str | None = None, product: str | None = None) -> None:
-        """Raises InspectionError when there are none."""
+    def __init__(
+        self, folder: Path, *, station: str | None = None, product: str | None = None, depth: int | None = None
+    ) -> None:
+        """`depth` are the bits that values of 16-bit pictures use. Raises InspectionError when there are none."""
         if not folder.is_dir():
             raise InspectionError(f"there is no folder {folder}")
         self._folder = folder
@@ -111,6 +113,7 @@ class FolderInputs:
             raise InspectionError(self.nothing())
         self._names = sorted(path.relative_to(folder).as_posix() for path in paths)
         self._product = product
+        self._depth = depth
         self._line: str | None = None
         self._station: str | None = None
         if station is not None:
@@ -126,7 +129,12 @@ class FolderInputs:
         """Return the folder, and every file's size and time: an image that was exchanged makes another inspection."""
         states = [_state(self._folder / name) for name in self._names]
         files = [(name, state.st_size, state.st_mtime_ns) for name, state in zip(self._names, states, strict=True)]
-        return {"folder": str(self._folder.resolve()), "files": hashlib.sha256(orjson.dumps(files)).hexdigest()}
+        stated = {} if self._depth is None else {"depth": self._depth}
+        return {
+            "folder": str(self._folder.resolve()),
+            "files": hashlib.sha256(orjson.dumps(files)).hexdigest(),
+            **stated,
+        }
 
     @property
     def total(self) -> int:
@@ -154,7 +162,7 @@ class FolderInputs:
 
     def _input(self, name: str, position: int) -> Input:
         origin = Origin(name, name, line=self._line, station=self._station, product=self._product)
-        return Input(origin, position, partial(read_image, self._folder / name))
+        return Input(origin, position, partial(read_image, self._folder / name, depth=self._depth))
 
 
 def _state(path: Path) -> os.stat_result:

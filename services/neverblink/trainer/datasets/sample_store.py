@@ -84,7 +84,7 @@ class SampleStore:
         return found
 
     def _read(self, image: DefectImage) -> tuple[Sample, ...]:
-        pixels = read_image(image.path)
+        pixels = read_image(image.path, depth=self._preprocess.depth)
         masks = image.masks(*pixels.shape[:2]) if image.defective else {}
         unmarked = frozenset(name for name in image.types if name not in masks or not masks[name].any())
         tiles = [pixels] if self._tiling is None else cut(pixels, self._tiling)

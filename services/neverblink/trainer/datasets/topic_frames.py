@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
@@ -45,9 +45,12 @@ class TopicFrames:
         *,
         stations: Sequence[str],
         objects: ObjectStore | None = None,
+        depths: Mapping[tuple[str, str], int] | None = None,
+        depth: int | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`stations` (LINE/STATION) are those that are wanted, `objects` has large images.
+        """`stations` (LINE/STATION) are those that are wanted, `objects` has large images. `depths` are the bits that
+        values of 16-bit pictures of a (line, station) use, `depth` those of all others.
 
         Raises InspectionError for a span that is none, or that is not over.
         """
@@ -59,6 +62,7 @@ class TopicFrames:
             raise InspectionError(f"the span from {since.isoformat()} to {until.isoformat()} holds no time")
         self._kafka, self._product, self._objects = kafka, product, objects
         self._since, self._until = since, until
+        self._depths, self._depth = depths or {}, depth
         self._stations = frozenset(stations)
         self._ranges: dict[int, range] = {}
         self._loop = _LoopThread()
@@ -187,7 +191,8 @@ class TopicFrames:
             partition=record.partition,
             offset=record.offset,
         )
-        return Input(origin, position, partial(_image, frame, self._objects))
+        depth = self._depths.get((frame.line, frame.station), self._depth)
+        return Input(origin, position, partial(_image, frame, self._objects, depth))
 
     def _unreadable(self, record: Record, position: int, sentence: str) -> Input | None:
         try:
@@ -227,10 +232,10 @@ def instant(text: str) -> datetime:
         ) from error
 
 
-def _image(frame: Frame, objects: ObjectStore | None) -> Image:
+def _image(frame: Frame, objects: ObjectStore | None, depth: int | None) -> Image:
     """Return a frame's pixels, from its body or its object. Raises UnreadableError, ImageError."""
     try:
-        return decode(body_of(frame, objects), content_type=frame.content_type)
+        return decode(body_of(frame, objects), content_type=frame.content_type, depth=depth)
     except ObjectError as error:
         raise UnreadableError(error.reason, str(error)) from error
 

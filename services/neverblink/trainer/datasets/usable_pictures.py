@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -69,14 +70,16 @@ def usable_pictures(
     *,
     skip_unusable: bool = False,
     one_size: bool = False,
+    depth: int | None = None,
     progress: Progress = lambda *_: None,
 ) -> Usable:
     """Decode every file, in a few threads, and return what can be used.
 
-    With `one_size` a picture of another size than the first one's cannot: it would be cut into other tiles. Raises
-    UnusablePicturesError, which names all that cannot be used, unless `skip_unusable` leaves them out.
+    With `one_size` a picture of another size than the first one's cannot: it would be cut into other tiles. `depth` are
+    the bits that values of 16-bit pictures use. Raises UnusablePicturesError, which names all that cannot be used,
+    unless `skip_unusable` leaves them out.
     """
-    found = checked(paths, _look, progress)
+    found = checked(paths, partial(_look, depth=depth), progress)
     pictures = [one for one in found if isinstance(one, Picture)]
     unusable = [one for one in found if isinstance(one, Unusable)]
     if one_size and pictures:
@@ -119,18 +122,18 @@ def left_out_note(unusable: Sequence[Unusable]) -> tuple[str, ...]:
     return (f"{len(unusable)} pictures that cannot be used were left out:{listed}",)
 
 
-def usable_image(path: Path) -> Image | Unusable:
+def usable_image(path: Path, depth: int | None = None) -> Image | Unusable:
     """Return a file's (H, W, 3) uint8 RGB pixels, or why it is no use."""
     try:
-        return read_image(path)
+        return read_image(path, depth=depth)
     except ImageError as error:
         return Unusable(path, str(error), error.reason)
     except VisionError as error:
         return Unusable(path, str(error), "corrupt-image")
 
 
-def _look(path: Path) -> Picture | Unusable:
-    image = usable_image(path)
+def _look(path: Path, depth: int | None) -> Picture | Unusable:
+    image = usable_image(path, depth)
     if isinstance(image, Unusable):
         return image
     try:

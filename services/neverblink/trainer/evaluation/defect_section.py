@@ -72,14 +72,17 @@ class DefectSection:
     model_colour: str
 
 
-def defect_section(found: DefectEvaluation, map_threshold: float) -> DefectSection:
-    """Return what the page shows. Raises ImageError, DatasetError when a picture can no longer be read."""
+def defect_section(found: DefectEvaluation, map_threshold: float, depth: int | None = None) -> DefectSection:
+    """Return what the page shows; `depth` is that of 16-bit pictures.
+
+    Raises ImageError, DatasetError when a picture can no longer be read.
+    """
     return DefectSection(
         found=found,
         columns=found.confusion.columns,
         matrix=_matrix(found.confusion),
-        misses=[_picture(example, _misses(example), map_threshold) for example in found.misses],
-        alarms=[_picture(example, _alarms(example), map_threshold) for example in found.false_alarms],
+        misses=[_picture(example, _misses(example), map_threshold, depth) for example in found.misses],
+        alarms=[_picture(example, _alarms(example), map_threshold, depth) for example in found.false_alarms],
         few=FEW,
         overlap=OVERLAP,
         label_colour=_css(LABEL_COLOUR),
@@ -120,9 +123,9 @@ def _said(finding: Finding) -> str:
     return finding.type if finding.confidence is None else f"{finding.type} {finding.confidence:.2f}"
 
 
-def _picture(example: DefectExample, faults: list[str], map_threshold: float) -> _Picture:
+def _picture(example: DefectExample, faults: list[str], map_threshold: float, depth: int | None) -> _Picture:
     path = example.image.path
-    full = read_image(path)
+    full = read_image(path, depth=depth)
     height, width = full.shape[:2]
     longer = max(height, width)
     drawn = image = small(full)

@@ -81,7 +81,8 @@ def evaluate(
     rankings: dict[str | None, PixelRanking] = {None: PixelRanking()}
     masks = _MaskCount()
     stopwatch = _Stopwatch(clock)
-    for index, picture, inspection in _inspected(inspector, images, stopwatch):
+    depth = rules.depth or artifact.manifest.depth
+    for index, picture, inspection in _inspected(inspector, images, stopwatch, depth):
         image, anomaly = images[index], inspection.anomaly
         truth = masks.truth(image, picture)
         witness(image.path, picture, inspection)
@@ -116,6 +117,7 @@ def evaluate(
         scored=in_order,
         lowest_defects=tuple(lowest.kept),
         highest_good=tuple(highest.kept),
+        depth=depth,
     )
 
 
@@ -202,7 +204,7 @@ class _Stopwatch:
 
 
 def _inspected(
-    inspector: Inspector, images: Sequence[LabelledImage], stopwatch: _Stopwatch
+    inspector: Inspector, images: Sequence[LabelledImage], stopwatch: _Stopwatch, depth: int | None
 ) -> Iterator[tuple[int, Image, Inspection]]:
     """Yield each image's place, pixels and inspection: first those from all over the set that go alone, then the rest.
 
@@ -212,7 +214,7 @@ def _inspected(
     alone = [[index] for index in range(0, len(images), step)]
     others = [index for index in range(len(images)) if index % step]
     for group in (*alone, *(others[start : start + _BATCH] for start in range(0, len(others), _BATCH))):
-        pictures = [read_image(images[index].path) for index in group]
+        pictures = [read_image(images[index].path, depth=depth) for index in group]
         yield from zip(group, pictures, stopwatch.inspect(inspector, pictures), strict=True)
 
 

@@ -96,7 +96,7 @@ class Evaluation:
     """Ranking quality, and what happens at the artifact's threshold.
 
     `scored` holds every image in the order given; `lowest_defects` and `highest_good` at most `EXAMPLES` each,
-    the most wrong first.
+    the most wrong first. `depth` are the bits that values of 16-bit pictures were taken to use.
     """
 
     manifest: Manifest
@@ -111,6 +111,7 @@ class Evaluation:
     scored: tuple[ScoredImage, ...]
     lowest_defects: tuple[Example, ...]
     highest_good: tuple[Example, ...]
+    depth: int | None = None
 
     @property
     def calibration(self) -> Calibration:

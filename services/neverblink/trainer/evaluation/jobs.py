@@ -1,6 +1,6 @@
 """The jobs that judge models: settings in, progress, result out. They print nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,7 @@ def run_evaluate(job: EvaluateJob, progress: Progress = lambda *_: None) -> Eval
     rules, own_weights = DEFAULT_RULES, None
     if job.plant is not None:
         rules, own_weights = _product(job.plant, job.artifact, model.product, job.station)
+    rules = rules if job.depth is None else replace(rules, depth=job.depth)
     known = KnownDefects(defect_images(job.images), model, rules) if model.parts else None
     result = evaluate(
         found,

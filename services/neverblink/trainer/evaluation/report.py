@@ -65,7 +65,9 @@ def render(evaluation: Evaluation, *, subject: str, defects: DefectEvaluation | 
             ("Missed defects", "missed", [_picture(example, evaluation) for example in missed]),
             ("False alarms", "rejected", [_picture(example, evaluation) for example in alarms]),
         ),
-        defects=None if defects is None else defect_section(defects, evaluation.calibration.map_threshold),
+        defects=None
+        if defects is None
+        else defect_section(defects, evaluation.calibration.map_threshold, evaluation.depth),
     )
 
 
@@ -90,7 +92,7 @@ def _shown(examples: tuple[Example, ...]) -> list[Example]:
 
 
 def _picture(example: Example, evaluation: Evaluation) -> _Picture:
-    image = small(read_image(example.image.path))
+    image = small(read_image(example.image.path, depth=evaluation.depth))
     path = example.image.path
     labelled = image
     if example.mask is not None:

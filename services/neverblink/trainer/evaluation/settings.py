@@ -5,8 +5,9 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from neverblink.job_life.settings import JobSettings, Spelling
+from neverblink.job_life.settings import JobSettings, Spelling, unit
 from neverblink.trainer.fitting.settings import OWN_WEIGHTS, FixedEngine
+from neverblink.vision.pictures.depth import Depth
 from neverblink.vision.plain_name import Plain
 
 
@@ -29,6 +30,11 @@ class EvaluateJob(JobSettings):
     station: str | None = Field(
         default=None,
         description="LINE/STATION that the images come from, where the product's have different mm_per_px.",
+    )
+    depth: Depth | None = Field(
+        default=None,
+        description="Bits that values of 16-bit pictures use. Default: the plant file's or artifact's.",
+        json_schema_extra=unit("bit"),
     )
 
     @model_validator(mode="after")

@@ -124,7 +124,11 @@ def _usable(
     found = images
     if not isinstance(found, Usable):
         found = usable_pictures(
-            found, skip_unusable=skip_unusable, one_size=settings.tiling is not None, progress=progress
+            found,
+            skip_unusable=skip_unusable,
+            one_size=settings.tiling is not None,
+            depth=settings.depth,
+            progress=progress,
         )
     if found.copies.different < 2:
         raise DatasetError(
@@ -284,7 +288,8 @@ def _check(
     for model, extractor in (reference, candidate):
         found = []
         for image in labelled:
-            features = embedded(extractor, prepared(read_image(image.path), extractor, views.plan)).cpu()
+            pixels = read_image(image.path, depth=extractor.spec.preprocess.depth)
+            features = embedded(extractor, prepared(pixels, extractor, views.plan)).cpu()
             found.append(views.anomaly(model.patchcore.score(features)).score / model.calibration.threshold)
         scores.append(np.array(found))
     check_shift(*scores, labels=np.array([image.defect is not None for image in labelled]))

@@ -135,7 +135,8 @@ def _scores(
     scores: list[float] = []
     for start in range(0, len(images), _BATCH):
         batch = images[start : start + _BATCH]
-        scores += [anomaly.score for anomaly in inspect([(inspector, read_image(image.path)) for image in batch])]
+        pictures = [read_image(image.path, depth=artifact.manifest.depth) for image in batch]
+        scores += [anomaly.score for anomaly in inspect([(inspector, picture) for picture in pictures])]
         progress("scoring labelled images", len(scores), len(images))
     return np.array(scores)
 

@@ -10,6 +10,7 @@ from neverblink.job_life.settings import JobSettings, SettingsError, Spelling, f
 from neverblink.job_life.yaml_file import read_yaml
 from neverblink.vision.colour import Clahe, Gain
 from neverblink.vision.network_names import DEFAULT_MODEL
+from neverblink.vision.pictures.depth import Depth
 from neverblink.vision.plain_name import Plain
 from neverblink.vision.region_of_interest import RegionOfInterest
 from neverblink.vision.tiling import TilePlan
@@ -93,6 +94,11 @@ class ModelSettings(JobSettings):
     )
     clahe: Annotated[Clahe | None, Spelling(metavar="LIMIT")] = Field(
         default=None, description="Equalise local contrast (CLAHE) with this clip limit."
+    )
+    depth: Depth | None = Field(
+        default=None,
+        description="Bits that values of 16-bit pictures use: 12 where white is 4095. Default: such are refused.",
+        json_schema_extra=unit("bit"),
     )
     brightness: tuple[float, ...] = Field(
         default=(1.0,),

@@ -105,7 +105,8 @@ def update(
 def _looked_at(inspector: Inspector, paths: Sequence[Path]) -> Iterator[tuple[Tensor, list[tuple[int, int]]]]:
     """Yield the (T, h, w, C) features of some images at a time, and the images' (height, width)."""
     for start in range(0, len(paths), _BATCH):
-        images = [read_image(path) for path in paths[start : start + _BATCH]]
+        batch = paths[start : start + _BATCH]
+        images = [read_image(path, depth=inspector.artifact.manifest.depth) for path in batch]
         inputs = [part for image in images for part in inspector.prepare(image)]
         yield embedded(inspector.extractor, inputs).cpu(), [image.shape[:2] for image in images]
 

@@ -33,7 +33,8 @@ class Views:
         group: Groups | None = None,
     ) -> None:
         """`group` (n,) int64 counts images that are copies as one; None: none are."""
-        first = read_image(images[0])
+        self._depth = settings.depth
+        first = read_image(images[0], depth=settings.depth)
         self.images = images
         self.group = np.arange(len(images)) if group is None else group
         self.size: tuple[int, int] = first.shape[:2]
@@ -47,7 +48,7 @@ class Views:
 
     def of(self, path: Path) -> list[Image]:
         """Return an image's inputs. Raises DatasetError when it is cut and has another size than the first."""
-        image = read_image(path)
+        image = read_image(path, depth=self._depth)
         if self.plan is not None and image.shape[:2] != self.size:
             (height, width), (first_height, first_width) = image.shape[:2], self.size
             raise DatasetError(
@@ -66,7 +67,8 @@ class Views:
         """Return about `count` inputs, those of whole images spread over all, as they are."""
         wanted = max(1, count // self.tiles)
         paths = self.images[:: max(1, len(self.images) // wanted)][:wanted]
-        return [part for path in paths for part in prepared(read_image(path), self._extractor, self.plan)]
+        shown = (read_image(path, depth=self._depth) for path in paths)
+        return [part for image in shown for part in prepared(image, self._extractor, self.plan)]
 
     def anomaly(self, tiles: Sequence[Anomaly]) -> Anomaly:
         """Return an image's anomaly from those of its inputs."""
@@ -78,7 +80,9 @@ def preprocess_of(images: Sequence[Path], settings: FitSettings) -> Preprocess:
     aspect: float | None = None
     if settings.keep_aspect:
         height, width = (
-            read_image(images[0]).shape[:2] if settings.tiling is None else (settings.tiling.tile, settings.tiling.tile)
+            read_image(images[0], depth=settings.depth).shape[:2]
+            if settings.tiling is None
+            else (settings.tiling.tile, settings.tiling.tile)
         )
         aspect = width / height
     return Preprocess(
@@ -87,6 +91,7 @@ def preprocess_of(images: Sequence[Path], settings: FitSettings) -> Preprocess:
         aspect=aspect,
         white_balance=settings.white_balance,
         clahe=settings.clahe,
+        depth=settings.depth,
     )
 
 

@@ -70,13 +70,16 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Both models on all parts. With `tolerate_old_misses` only what the champion finds may not escape."""
+    """Both models on all parts. With `tolerate_old_misses` only what the champion finds may not escape; `depth` is
+    that of 16-bit pictures.
+    """
 
     parts: tuple[Part, ...]
     champion: Standing
     challenger: Standing
     rules: str
     tolerate_old_misses: bool = False
+    depth: int | None = None
 
     def of(self, *roles: Role) -> list[int]:
         """Return the places of the parts of these roles."""
@@ -225,13 +228,14 @@ def try_models(
     if champion_threshold is not None:
         old = old.with_threshold(champion_threshold)
     judges = _Judge(old, champion_threshold, rules, clock), _Judge(new, None, rules, clock)
+    depth = rules.depth or champion.manifest.depth
     for start in range(0, len(parts), _BATCH):
-        pictures = [read_image(part.path) for part in parts[start : start + _BATCH]]
+        pictures = [read_image(part.path, depth=depth) for part in parts[start : start + _BATCH]]
         for judge in judges:
             judge.look(pictures)
         progress("trying both models", min(start + _BATCH, len(parts)), len(parts))
     first, second = (judge.standing() for judge in judges)
-    return Trial(tuple(parts), first, second, rules.title, tolerate_old_misses)
+    return Trial(tuple(parts), first, second, rules.title, tolerate_old_misses, depth)
 
 
 class _Judge:

@@ -40,6 +40,7 @@ def settings_like(
         keep_aspect=preprocess.aspect is not None,
         white_balance=preprocess.white_balance,
         clahe=preprocess.clahe,
+        depth=preprocess.depth,
         tiling=manifest.tiling,
         brightness=made.brightness or (1.0,),
         ratio=made.coreset_ratio,

@@ -176,7 +176,8 @@ def _card(trial: Trial, place: int) -> Card:
     part = trial.parts[place]
     what = "normal" if part.type is None else f"{part.type} ({part.role})"
     before, after = (_of(model.judged[place]) for model in (trial.champion, trial.challenger))
-    return Card(part.name, (f"{what}; champion {before}, challenger {after}",), data_url(small(read_image(part.path))))
+    data = data_url(small(read_image(part.path, depth=trial.depth)))
+    return Card(part.name, (f"{what}; champion {before}, challenger {after}",), data)
 
 
 def _origins(done: Retrained) -> list[tuple[str, str]]:

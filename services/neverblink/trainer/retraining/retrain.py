@@ -154,7 +154,10 @@ def _refitted(
     progress: Progress,
 ) -> Artifact:
     usable = usable_pictures(
-        [image.path for image in window.learn], one_size=found.manifest.tiling is not None, progress=progress
+        [image.path for image in window.learn],
+        one_size=found.manifest.tiling is not None,
+        depth=found.manifest.depth,
+        progress=progress,
     )
     fit_settings = settings_like(
         found, usable.copies.different, version=version, weights=settings.weights, device=settings.device
@@ -187,7 +190,8 @@ def _corrected(
     passed: list[Path] = []
     for start in range(0, len(paths), _BATCH):
         batch = paths[start : start + _BATCH]
-        for path, anomaly in zip(batch, inspect([(inspector, read_image(one)) for one in batch]), strict=True):
+        pictures = [read_image(one, depth=found.manifest.depth) for one in batch]
+        for path, anomaly in zip(batch, inspect([(inspector, one) for one in pictures]), strict=True):
             (wrong if anomaly.score > threshold else passed).append(path)
         progress("looking for false rejects", len(wrong) + len(passed), len(paths))
     if not wrong:

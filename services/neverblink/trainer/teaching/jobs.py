@@ -34,6 +34,7 @@ def run_synthesize(job: SynthesizeJob, progress: Progress = lambda *_: None) -> 
         light=job.light,
         policy=Policy() if job.policy is None else read_policy(job.policy),
         foreign=() if job.foreign is None else good_images(job.foreign),
+        depth=job.depth,
     )
     written = synthesize(good_images(job.images), job.out, settings, progress)
     return SynthesizeResult(folder=job.out, defective=written.defective, good=written.good, sheet=written.sheet)

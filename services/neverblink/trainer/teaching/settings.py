@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from neverblink.job_life.settings import JobSettings, Spelling, unit
 from neverblink.trainer.fitting.settings import OWN_WEIGHTS, Region
 from neverblink.vision.network_names import DEFAULT_MODEL
+from neverblink.vision.pictures.depth import Depth
 from neverblink.vision.plain_name import Plain
 
 _NAME_FOLDERS = "name a folder of good images and --out FOLDER; --example prints a policy"
@@ -45,6 +46,11 @@ class SynthesizeJob(JobSettings):
         default=None, description="Sizes, contrasts and counts; --example prints one."
     )
     foreign: Path | None = Field(default=None, description="Folder of images that foreign objects are cut from.")
+    depth: Depth | None = Field(
+        default=None,
+        description="Bits that values of 16-bit pictures use; eight are written.",
+        json_schema_extra=unit("bit"),
+    )
 
 
 class Schooling(JobSettings):

@@ -41,7 +41,7 @@ class SynthesizeSettings:
     """What is drawn: kinds, how many images of each, and what is known of the scene.
 
     `scale` is in mm per pixel, for a policy in mm; `light` comes from so many degrees; `foreign` are images that
-    foreign objects are cut from.
+    foreign objects are cut from; `depth` are the bits that values of 16-bit pictures use. What is written has eight.
     """
 
     kinds: tuple[Kind, ...] = KINDS
@@ -52,6 +52,7 @@ class SynthesizeSettings:
     light: float = 135.0
     policy: Policy = field(default_factory=Policy)
     foreign: Sequence[Path] = ()
+    depth: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse a scale that is none, or that no length needs. Raises SynthesizeError."""
@@ -104,7 +105,7 @@ def synthesize(
 def _write_all(images: Sequence[Path], out: Path, settings: SynthesizeSettings, progress: Progress) -> Written:
     order = np.random.default_rng(settings.seed).permutation(len(images))
     total = settings.per_kind * len(settings.kinds)
-    foreign = tuple(read_image(path) for path in settings.foreign[:_FOREIGN])
+    foreign = tuple(read_image(path, depth=settings.depth) for path in settings.foreign[:_FOREIGN])
     record: list[dict[str, str]] = []
     rows: list[Image] = []
     for kind in settings.kinds:
@@ -124,7 +125,7 @@ def _write_all(images: Sequence[Path], out: Path, settings: SynthesizeSettings, 
     unused = [images[place] for place in order[total:]]
     good = sorted((unused or [images[place] for place in order])[:total])
     for number, path in enumerate(good):
-        _write(out / "test" / GOOD / f"{number:03}.png", read_image(path))
+        _write(out / "test" / GOOD / f"{number:03}.png", read_image(path, depth=settings.depth))
         progress("copying good images", number + 1, len(good))
     _write(out / SHEET, np.vstack(rows))
     said = {"seed": settings.seed, "light": settings.light, "scale": settings.scale, "defects": record}
@@ -154,7 +155,7 @@ def _check_empty(out: Path) -> None:
 def _drawn(
     source: Path, kind: Kind, random: np.random.Generator, settings: SynthesizeSettings, foreign: tuple[Image, ...]
 ) -> Synthetic:
-    image = read_image(source)
+    image = read_image(source, depth=settings.depth)
     region = settings.region
     if isinstance(region, RegionOfInterest):
         region = region.mask(*image.shape[:2])

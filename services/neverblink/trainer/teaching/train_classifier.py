@@ -180,7 +180,7 @@ def labelled_regions(
     rows: list[_Row] = []
     for start in range(0, len(outlined), _BATCH):
         batch = outlined[start : start + _BATCH]
-        pixels = [read_image(image.path) for _, image in batch]
+        pixels = [read_image(image.path, depth=extractor.spec.preprocess.depth) for _, image in batch]
         inputs = [prepared(image, extractor, plan) for image in pixels]
         features = embedded(extractor, [part for parts in inputs for part in parts])
         own = torch.split(features, [len(parts) for parts in inputs])
