@@ -1,15 +1,19 @@
-"""A network camera on loopback: motion JPEG over RTSP, interleaved in TCP (RFC 2326, RFC 2435)."""
+"""A network camera on loopback: RTSP, interleaved in TCP (RFC 2326), with JPEG (RFC 2435), H.264 or H.265."""
 
 import base64
 import contextlib
+import hashlib
+import re
 import socketserver
 import struct
 import threading
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from types import TracebackType
 from typing import Self
 
+import av
 import cv2
 import numpy as np
 
@@ -20,13 +24,33 @@ _CLOCK = 90_000
 class RtspCamera:
     """Shows `picture(n)`, (H, W, 3) uint8 RGB with sides of multiples of 16, at `rate` to everyone who asks.
 
-    `silence()` keeps the connections and sends nothing; `cut()` closes them. With `password`, user `viewer` needs it.
+    `silence()` keeps the connections and sends nothing; `cut()` closes them. With `password`, user `viewer` needs it,
+    by Digest when `digest` is set. `codec` is JPEG, H264 or H265, which have a key frame every `gop` pictures.
+    `loses(n, packet, packets)` says which packets of picture n do not arrive. The first `backlog` pictures are sent at
+    once, as a camera does that keeps the last ones in its memory.
     """
 
-    def __init__(self, picture: Callable[[int], np.ndarray], rate: float = 25.0, password: str | None = None) -> None:
+    def __init__(
+        self,
+        picture: Callable[[int], np.ndarray],
+        rate: float = 25.0,
+        password: str | None = None,
+        *,
+        digest: bool = False,
+        codec: str = "JPEG",
+        gop: int = 10,
+        loses: Callable[[int, int, int], bool] = lambda number, packet, packets: False,
+        backlog: int = 0,
+    ) -> None:
         self.picture = picture
         self.rate = rate
         self.password = password
+        self.digest = digest
+        self.codec = codec
+        self.gop = gop
+        self.loses = loses
+        self.backlog = backlog
+        self.sent_at: list[float] = []
         self.speaking = threading.Event()
         self.speaking.set()
         self.connections = 0
@@ -74,11 +98,16 @@ class _Session:
             if method in {"", "TEARDOWN"}:
                 return
             if method != "OPTIONS" and not self._may(headers):
-                self._answer(headers, "401 Unauthorized", ['WWW-Authenticate: Basic realm="camera"'])
-            elif method == "DESCRIBE":
-                sdp = (
-                    "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=line\r\nt=0 0\r\nm=video 0 RTP/AVP 26\r\na=control:track\r\n"
+                kind = (
+                    'Digest realm="camera", nonce="5f3a", qop="auth"' if self._camera.digest else 'Basic realm="camera"'
                 )
+                self._answer(headers, "401 Unauthorized", [f"WWW-Authenticate: {kind}"])
+            elif method == "DESCRIBE":
+                number = {"JPEG": 26}.get(self._camera.codec, 96)
+                sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=line\r\nt=0 0\r\n"
+                sdp += f"m=video 0 RTP/AVP {number}\r\na=control:track\r\n"
+                if number == 96:
+                    sdp += f"a=rtpmap:96 {self._camera.codec}/90000\r\n"
                 self._answer(headers, "200 OK", ["Content-Type: application/sdp"], sdp)
             elif method == "SETUP":
                 self._answer(headers, "200 OK", ["Transport: RTP/AVP/TCP;unicast;interleaved=0-1"])
@@ -93,12 +122,19 @@ class _Session:
     def _may(self, headers: dict[str, str]) -> bool:
         if self._camera.password is None:
             return True
+        said = headers.get("authorization", "")
+        if self._camera.digest:
+            found = dict(re.findall(r'(\w+)="?([^",]+)"?', said))
+            secret = _md5(f"viewer:camera:{self._camera.password}")
+            asked = _md5(f"{headers[':method']}:{found.get('uri', '')}")
+            told = ":".join([secret, "5f3a", found.get("nc", ""), found.get("cnonce", ""), "auth", asked])
+            return found.get("response") == _md5(told)
         wanted = base64.b64encode(f"viewer:{self._camera.password}".encode()).decode()
-        return headers.get("authorization", "") == f"Basic {wanted}"
+        return said == f"Basic {wanted}"
 
     def _request(self) -> tuple[str, dict[str, str]]:
         first = self._in.readline().decode().split()
-        headers = {}
+        headers = {":method": first[0] if first else ""}
         while line := self._in.readline().decode().strip():
             name, _, value = line.partition(":")
             headers[name.lower()] = value.strip()
@@ -111,16 +147,80 @@ class _Session:
         self._out.write(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
 
     def _play(self, generation: int) -> None:
-        number, sequence, began = 0, 0, time.monotonic()
-        while self._camera.generation == generation:
-            if self._camera.speaking.is_set():
-                for packet in _packets(
-                    self._camera.picture(number), sequence, int(number * _CLOCK / self._camera.rate)
-                ):
-                    self._out.write(struct.pack(">cBH", b"$", 0, len(packet)) + packet)
-                    sequence += 1
+        camera = self._camera
+        number, sequence, began = 0, 0, time.monotonic() - camera.backlog / camera.rate
+        coder = None if camera.codec == "JPEG" else Coder(camera.codec, camera.rate, camera.gop)
+        while camera.generation == generation:
+            if camera.speaking.is_set():
+                stamp = int(number * _CLOCK / camera.rate)
+                rgb = camera.picture(number)
+                packets = _packets(rgb, sequence, stamp) if coder is None else coder.packets(rgb, sequence, stamp)
+                camera.sent_at.append(time.time())
+                for place, packet in enumerate(packets):
+                    if not camera.loses(number, place, len(packets)):
+                        self._out.write(struct.pack(">cBH", b"$", 0, len(packet)) + packet)
+                sequence += len(packets)
                 number += 1
-            time.sleep(max(0.0, began + number / self._camera.rate - time.monotonic(), 0.002))
+            if number > camera.backlog:
+                time.sleep(max(0.0, began + number / camera.rate - time.monotonic(), 0.002))
+
+
+class Coder:
+    """Codes pictures as a camera does, without delay, in packets of RFC 6184 or RFC 7798."""
+
+    def __init__(self, codec: str, rate: float, gop: int) -> None:
+        self._codec = codec
+        self._gop = gop
+        self._rate = rate
+        self._context: av.VideoCodecContext | None = None
+        self._number = 0
+
+    def packets(self, rgb: np.ndarray, sequence: int, timestamp: int) -> list[bytes]:
+        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+        if self._context is None:
+            self._context = self._opened(frame)
+        frame.pts, self._number = self._number, self._number + 1
+        (coded,) = self._context.encode(frame)
+        units = [unit for unit in re.split(b"\x00\x00\x00?\x01", bytes(coded)) if unit]
+        payloads = [piece for unit in units for piece in self._pieces(unit)]
+        last = len(payloads) - 1
+        return [
+            struct.pack(">BBHII", 0x80, 96 | (place == last) << 7, (sequence + place) & 0xFFFF, timestamp, 1) + payload
+            for place, payload in enumerate(payloads)
+        ]
+
+    def _opened(self, frame: av.VideoFrame) -> av.VideoCodecContext:
+        is_264 = self._codec == "H264"
+        context = av.CodecContext.create("libx264" if is_264 else "libx265", "w")
+        assert isinstance(context, av.VideoCodecContext)
+        context.width, context.height, context.pix_fmt = frame.width, frame.height, "yuv420p"
+        context.time_base, context.framerate = Fraction(1, round(self._rate)), Fraction(round(self._rate))
+        context.gop_size = self._gop
+        context.thread_count = 1
+        own = f"keyint={self._gop}:min-keyint={self._gop}:scenecut=0:repeat-headers=1"
+        context.options = {"preset": "veryfast", "tune": "zerolatency", "crf": "16"} | (
+            {"x264-params": own} if is_264 else {"x265-params": f"{own}:log-level=none:pools=1:frame-threads=1"}
+        )
+        return context
+
+    def _pieces(self, unit: bytes) -> list[bytes]:
+        if len(unit) <= _FRAGMENT:
+            return [unit]
+        size = 1 if self._codec == "H264" else 2
+        body = [unit[at : at + _FRAGMENT] for at in range(size, len(unit), _FRAGMENT)]
+        pieces = []
+        for place, piece in enumerate(body):
+            ends = (place == 0) << 7 | (place == len(body) - 1) << 6
+            if size == 1:
+                head = bytes([unit[0] & 0xE0 | 28, ends | unit[0] & 0x1F])
+            else:
+                head = bytes([unit[0] & 0x81 | 49 << 1, unit[1], ends | unit[0] >> 1 & 0x3F])
+            pieces.append(head + piece)
+        return pieces
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _packets(rgb: np.ndarray, sequence: int, timestamp: int) -> list[bytes]:

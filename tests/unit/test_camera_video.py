@@ -16,7 +16,9 @@ from rtsp_camera import RtspCamera
 from neverblink.camera.live import LiveSource, StreamEndedError
 from neverblink.camera.picture import SourceError
 from neverblink.camera.sources import Source, open_source
-from neverblink.camera.streams.video import FilePlayback, network_camera, v4l2_camera
+from neverblink.camera.streams.network import network_camera
+from neverblink.camera.streams.recording import FilePlayback
+from neverblink.camera.streams.v4l2 import V4l2Camera
 from neverblink.plant import PlantError, RtspSource, Station, V4l2Source, VideoSource
 from neverblink.vision.decode import decode
 
@@ -185,7 +187,7 @@ def test_a_v4l2_device_that_is_not_there_cannot_be_opened() -> None:
         kind="v4l2", device=Path("/dev/video-none"), width=640, height=480, rate=30, pixel_format="MJPG"
     )
     with pytest.raises(SourceError, match="/dev/video-none in the mode asked for cannot be opened"):
-        v4l2_camera(settings)
+        V4l2Camera(settings)
 
 
 def test_a_numbered_picture_says_its_number() -> None:

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from neverblink.camera.instruments import Instruments
 from neverblink.camera.live import LiveSource, Stream
 from neverblink.camera.picture import Picture, SourceError, encoded
-from neverblink.camera.streams.video import FilePictures, FilePlayback, network_camera, v4l2_camera
+from neverblink.camera.streams.network import network_camera
+from neverblink.camera.streams.recording import FilePictures, FilePlayback
+from neverblink.camera.streams.v4l2 import V4l2Camera
 from neverblink.events import Reason
 from neverblink.plant import (
     FolderSource,
@@ -143,7 +145,7 @@ def _connection(settings: LiveSettings, *, every: bool, depth: int | None) -> Ca
         return lambda: network_camera(network)
     if isinstance(settings, V4l2Source):
         device = settings
-        return lambda: v4l2_camera(device)
+        return lambda: V4l2Camera(device)
     assert isinstance(settings, GenicamSource)
     industrial = settings
     try:

@@ -1,7 +1,10 @@
 """When a picture was taken: by the camera's own clock, or by whether it had to be waited for. Pure."""
 
-# Two crystals of 50 parts in a million each may drift apart so fast.
-_DRIFT = 100e-6
+CRYSTALS = 100e-6
+"""Two crystals of 50 parts in a million each drift apart so fast."""
+
+NOMINAL_RATE = 0.01
+"""Network cameras count time in pictures of a nominal rate, and a camera of 25 pictures a second makes 24.9."""
 
 
 class StreamClock:
@@ -9,26 +12,35 @@ class StreamClock:
 
     What a camera's clock says and what ours says differ by a fixed offset and by the way that the picture took. The
     shortest way seen so far stands for the offset; every picture that took longer was that much older. The offset
-    may grow as fast as two crystals drift apart, so that the clock follows a camera that runs slow.
+    may grow by `drift`, so that the clock follows a camera that runs slow, but not while pictures lie about unread.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, drift: float = CRYSTALS, reordered_s: float = 0.0) -> None:
+        """`reordered_s` is how far back a picture may lie that a coder has put behind a later one."""
+        self._drift = drift
+        self._reordered_s = reordered_s
         self._offset: float | None = None
         self._taken = 0.0
         self._arrived = 0.0
 
-    def age_s(self, taken_s: float, arrived_s: float) -> float:
+    def age_s(self, taken_s: float, arrived_s: float, *, waited_for: bool = True) -> float:
         """Take a picture's time by the camera and its arrival by a monotonic clock, both in seconds; return its age.
 
-        A camera whose clock goes back began anew: its picture counts as fresh.
+        `waited_for` says that no picture lay unread before this one arrived. A camera whose clock goes back began
+        anew: its picture counts as fresh.
         """
         offset = arrived_s - taken_s
-        if self._offset is None or taken_s < self._taken:
+        if self._offset is None or taken_s < self._taken - self._reordered_s:
             self._offset = offset
         else:
-            self._offset = min(offset, self._offset + _DRIFT * max(0.0, arrived_s - self._arrived))
+            grown = self._drift * max(0.0, arrived_s - self._arrived) if waited_for else 0.0
+            self._offset = min(offset, self._offset + grown)
         self._taken, self._arrived = taken_s, arrived_s
         return offset - self._offset
+
+    def age_now_s(self, taken_s: float, arrived_s: float) -> float:
+        """Return the age of a picture that was taken before, by what is known now."""
+        return max(0.0, arrived_s - taken_s - (self._offset or 0.0))
 
 
 class ArrivalWatch:

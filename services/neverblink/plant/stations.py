@@ -59,7 +59,7 @@ class VideoSource(LiveSettings):
 
 
 class RtspSource(LiveSettings):
-    """A network camera: RTSP, or motion JPEG over HTTP."""
+    """A network camera: RTSP over TCP with H.264, H.265, MPEG-4 or JPEG, or motion JPEG over HTTP."""
 
     kind: Literal["rtsp"]
     url: str = Field(
@@ -69,6 +69,10 @@ class RtspSource(LiveSettings):
     password_file: Path | None = Field(default=None, description="File whose first line is the password.")
     silent_after_s: float = Field(
         default=5.0, gt=0, le=120, description="Without a picture for so long, the camera is connected anew."
+    )
+    ca_file: Path | None = Field(
+        default=None,
+        description="PEM file with the certificate of an rtsps or https camera, or of its issuer; None: the system's.",
     )
 
     @model_validator(mode="after")

@@ -191,7 +191,7 @@ class GenicamCamera:
         if self._newest or not self._waiting():
             self._arrivals.empty_at(arrived)
         if taken_s is not None:
-            at, unsure_s = at - timedelta(seconds=self._clock.age_s(taken_s, arrived)), 0.0
+            at, unsure_s = at - timedelta(seconds=self._clock.age_s(taken_s, arrived, waited_for=waited_for)), 0.0
         try:
             pixels = pixels_of(buffer, self._nodes, self._depth)
         except SourceError as error:
