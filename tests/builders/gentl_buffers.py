@@ -45,6 +45,7 @@ def camera_of(
 
     camera: Any = GenicamCamera.__new__(GenicamCamera)
     camera._newest = newest
+    camera._depth = None
     camera._incomplete = 0
     camera._clock = StreamClock()
     camera._arrivals = ArrivalWatch(0.0)

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inspected_parts import SIDE, finding, inspected, labelled, plane
+from neverblink.trainer.defect_tables import tables
 from rich.console import Console
 from sklearn.metrics import average_precision_score
 
 from neverblink.trainer.datasets.defect_images import DefectImage, defect_images, types_of
 from neverblink.trainer.datasets.images import DatasetError
-from neverblink.trainer.defect_tables import tables
 from neverblink.trainer.evaluation.defect_evaluation import DefectTally, InspectedImage
 from neverblink.trainer.evaluation.defect_figures import DefectEvaluation, DefectType
 from neverblink.trainer.evaluation.evaluate import EXAMPLES
