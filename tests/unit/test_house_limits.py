@@ -21,7 +21,6 @@ _PENDING = "to be cut"
 LONG_FILES = {
     "bench/line/scorer.py": "one program that measures three scorers on one site, to be read from top to bottom",
     "services/neverblink/trainer/teaching/train_unet.py": _PENDING,
-    "services/neverblink/vision/neighbours.py": _PENDING,
     "tests/vision/test_defect_evaluation.py": "one subject: what an evaluation of known defects counts",
     "tests/vision/test_evaluate_report.py": "one subject: what an evaluation's page shows",
     "tests/vision/test_inspect_images.py": "one subject: what an offline inspection decides, keeps and goes on with",

@@ -6,7 +6,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neverblink.vision import neighbours
 from neverblink.vision.coreset import greedy_k_center, project
 from neverblink.vision.neighbours import (
     ApproximateIndex,
@@ -15,6 +14,8 @@ from neverblink.vision.neighbours import (
     HalfPrecisionGemm,
     NeighbourIndex,
     PrunedGemm,
+    choice,
+    half_precision,
     neighbour_index,
     neighbour_table,
 )
@@ -186,10 +187,10 @@ def test_half_precision_hides_no_neighbour(name: str, near: bool) -> None:
 def test_half_precision_measures_few_vectors_where_rounding_hides_few(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, asked = low_dimensional(6000, 96, 1), low_dimensional(300, 96, 2)
     counted: list[int] = []
-    real = neighbours._true_distance
+    real = half_precision.true_distance
     monkeypatch.setattr(
-        neighbours,
-        "_true_distance",
+        half_precision,
+        "true_distance",
         lambda queries, bank, index: counted.append(len(index)) or real(queries, bank, index),
     )
     found = HalfPrecisionGemm(vectors).nearest(asked)
@@ -213,9 +214,9 @@ def test_half_precision_leaves_to_float32_what_it_cannot_tell_apart(monkeypatch:
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_half_precision_is_tried_only_where_it_multiplies_faster(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "_multiplies_halves_faster", lambda: fast)
+    monkeypatch.setattr(choice, "_multiplies_halves_faster", lambda: fast)
     tried: list[type[NeighbourIndex]] = []
-    monkeypatch.setattr(neighbours, "_seconds", lambda index, _: tried.append(type(index)) or 1.0)
+    monkeypatch.setattr(choice, "_seconds", lambda index, _: tried.append(type(index)) or 1.0)
     neighbour_index(cloud(900, 24, 1))
     assert (HalfPrecisionGemm in tried) is fast
 
@@ -249,9 +250,9 @@ def test_the_approximate_search_states_its_recall_and_never_comes_too_near() -> 
 def test_auto_keeps_the_fastest_and_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, asked = cloud(900, 24, 1), cloud(64, 24, 2)
     true = FaissFlat(vectors).nearest(asked).distance
-    monkeypatch.setattr(neighbours, "_multiplies_halves_faster", lambda: True)
+    monkeypatch.setattr(choice, "_multiplies_halves_faster", lambda: True)
     for kept in EXACT:
-        monkeypatch.setattr(neighbours, "_seconds", lambda index, _, kept=kept: float(not isinstance(index, kept)))
+        monkeypatch.setattr(choice, "_seconds", lambda index, _, kept=kept: float(not isinstance(index, kept)))
         chosen = neighbour_index(vectors)
         assert type(chosen) is kept
         torch.testing.assert_close(chosen.nearest(asked).distance, true, rtol=1e-4, atol=0)
