@@ -1,6 +1,7 @@
 """Who may import whom: DESIGN's walls, read from the source, and what each service loads when it starts."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -126,6 +127,17 @@ def test_the_rule_finds_what_it_is_for(room: str, source: str, is_fault: bool) -
 def test_every_room_with_a_rule_exists() -> None:
     rooms = {room_of(path) for path in source_files()}
     assert MAY_IMPORT.keys() - rooms == set()
+
+
+def test_the_page_of_the_rooms_says_what_the_rules_say() -> None:
+    page = (PACKAGE.parents[1] / "docs/architecture.md").read_text()
+    section = page[page.index("## Rooms and import rules") : page.index("## Delivery")]
+    rows = [line.strip("| ").split(" |") for line in section.splitlines() if line.startswith("| `")]
+    imports = {row[0].strip("` "): row[2] if len(row) > 2 else "" for row in rows}
+    names = {room: set(re.findall(r"`([\w.]+)`", text)) for room, text in imports.items() if "`, `" not in room}
+    doors = {room: {name.removeprefix("neverblink.") for name in opened} for room, opened in DOORS.items()}
+    told = {room: allowed | doors.get(room, set()) for room, allowed in MAY_IMPORT.items() if room != "errors"}
+    assert names == told
 
 
 def modules_of(room: str) -> list[str]:
