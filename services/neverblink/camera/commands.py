@@ -91,7 +91,7 @@ def sweep_objects(plant: Plant) -> int:
 def learn_limits(plant: Plant, name: str, images: Path | None, pictures: int, every_s: float) -> LearntLimits:
     """Learn a station's quality limits from a folder of good parts, or from pictures of its own source.
 
-    Raises PlantError.
+    Raises PlantError, LimitsError.
     """
     ((_, station),) = chosen_stations(plant, [name])
     depth = plant.depth(station)
@@ -102,10 +102,7 @@ def learn_limits(plant: Plant, name: str, images: Path | None, pictures: int, ev
     for pixels in found:
         qualities.append(measure(pixels))
         sizes.append((pixels.shape[1], pixels.shape[0]))
-    try:
-        return learn(qualities, sizes)
-    except ValueError as error:
-        raise PlantError(str(error)) from error
+    return learn(qualities, sizes)
 
 
 async def _sweep_objects(storage: Storage) -> None:

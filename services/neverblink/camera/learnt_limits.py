@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neverblink.errors import NeverblinkError
 from neverblink.plant import QualityLimits
 from neverblink.vision.quality import ImageQuality, judge
 
@@ -29,6 +30,10 @@ _TAIL = 0.01
 _BEYOND_TAIL = 1.25
 # Logarithms need more than zero: a black image's brightness counts as this.
 _NOTHING = 1e-6
+
+
+class LimitsError(NeverblinkError, ValueError):
+    """Pictures from which no limits can be learnt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +74,10 @@ class LearntLimits:
 def learn(qualities: Sequence[ImageQuality], sizes: Sequence[tuple[int, int]]) -> LearntLimits:
     """Learn limits from pictures of good parts; `sizes` are their (width, height).
 
-    Raises ValueError with fewer than `FEWEST` pictures.
+    Raises LimitsError with fewer than `FEWEST` pictures.
     """
     if len(qualities) < FEWEST:
-        raise ValueError(f"{len(qualities)} pictures are too few to learn limits from; take {FEWEST}, better {ENOUGH}")
+        raise LimitsError(f"{len(qualities)} pictures are too few to learn limits from; take {FEWEST}, better {ENOUGH}")
     one_size = set(sizes)
     width, height = next(iter(one_size)) if len(one_size) == 1 else (None, None)
 

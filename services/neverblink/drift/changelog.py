@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient
 
+from neverblink.drift.errors import DriftError
 from neverblink.drift.stations import ALERTS, PAST, WATCH
-from neverblink.errors import NeverblinkError
 from neverblink.events import TOPICS
 from neverblink.kafka.connection import CLIENT_FAULTS, connection_settings, explained
 from neverblink.plant import Kafka
@@ -14,10 +14,6 @@ from neverblink.plant import Kafka
 TABLE = "stations"
 _TIMEOUT_S = 10.0
 _LONGEST_KEY = 512
-
-
-class DriftError(NeverblinkError, RuntimeError):
-    """The drift service cannot run; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)

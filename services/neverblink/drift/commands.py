@@ -8,7 +8,8 @@ from pathlib import Path
 from neverblink import telemetry
 from neverblink.drift.alert_sink import AlertSink
 from neverblink.drift.app import DriftApp, Store
-from neverblink.drift.changelog import DriftError, layout
+from neverblink.drift.changelog import layout
+from neverblink.drift.errors import DriftError
 from neverblink.drift.instruments import Instruments, instruments
 from neverblink.drift.webhook import Webhook, WebhookError
 from neverblink.kafka import DeadLetters, EventProducer, ensure_topics

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, NamedTuple, Self
 
+from neverblink.drift.errors import LayoutError
 from neverblink.drift.packed_span import join, opened_at, pack, split, unpack
 from neverblink.drift.statistics import Window
 
@@ -129,12 +130,12 @@ class History:
 
     @classmethod
     def from_json(cls, found: dict[str, Any], archive: bytes = b"") -> Self:
-        """Read what `to_json` and `archive` wrote. Raises ValueError for another layout.
+        """Read what `to_json` and `archive` wrote. Raises LayoutError for another layout.
 
         An archive may be one span ahead, when a process died between the two: that span is left out.
         """
         if found["layout"] != _LAYOUT:
-            raise ValueError(f"the drift history has layout {found['layout']}; this program reads {_LAYOUT}")
+            raise LayoutError("the drift history", found["layout"], _LAYOUT)
         until, shift, week = (found[name] for name in ("taken_until", "shift", "week"))
         shifts, weeks = map(split, split(archive)) if archive else ([], [])
         return cls(

@@ -22,11 +22,11 @@ import orjson
 
 from neverblink.drift.alerts import AlertBook, Observation, Signal, Transition
 from neverblink.drift.causes import explained
+from neverblink.drift.errors import LayoutError
 from neverblink.drift.history import Calendar
 from neverblink.drift.station_watch import StationWatch
 from neverblink.drift.statistics import (
     NO_ARTIFACT,
-    LayoutError,
     StationKey,
     StationState,
     Window,
@@ -302,5 +302,5 @@ def _checked(raw: bytes) -> dict[str, Any]:
     found: dict[str, Any] = orjson.loads(raw)
     layout = found.pop("layout")
     if layout != _LAYOUT:
-        raise LayoutError(f"the drift state has layout {layout}; this program reads {_LAYOUT}")
+        raise LayoutError("the drift state", layout, _LAYOUT)
     return found

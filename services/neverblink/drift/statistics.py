@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self
 
 import orjson
 
+from neverblink.drift.errors import LayoutError
 from neverblink.drift.moments import Moments
 from neverblink.drift.score_sketch import ScoreSketch
 from neverblink.events import (
@@ -43,10 +44,6 @@ _LAYOUT = 3
 _READ_LAYOUTS = (1, 2, _LAYOUT)
 """The first had counts, score and brightness alone, both older ones what is now learnt by the watch. They are read, so
 that an update loses no open window."""
-
-
-class LayoutError(ValueError):
-    """What is kept is of another program; the message says which layout it has."""
 
 
 class StationKey(NamedTuple):
@@ -316,12 +313,12 @@ class StationState:
 
     @classmethod
     def from_bytes(cls, raw: bytes | None) -> Self:
-        """Read what `to_bytes` wrote; nothing is a new state. Raises ValueError for another layout."""
+        """Read what `to_bytes` wrote; nothing is a new state. Raises LayoutError for another layout."""
         if raw is None:
             return cls()
         found = orjson.loads(raw)
         if found["layout"] not in _READ_LAYOUTS:
-            raise LayoutError(f"the drift state has layout {found['layout']}; this program reads {_LAYOUT}")
+            raise LayoutError("the drift state", found["layout"], _LAYOUT)
         return cls(
             marks={int(partition): offset for partition, offset in found["marks"].items()},
             clock=_or_never(found["clock"]),

@@ -8,6 +8,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from neverblink.errors import NeverblinkError
 from neverblink.kafka.bounded_codecs import UNPACK
 from neverblink.kafka.following_client import FollowingClient, create_conn
 from neverblink.kafka.record_batches import FetchedRecords
@@ -22,7 +23,7 @@ _NOT_IN_LEGACY = "zstd"
 _prepared: set[str] = set()
 
 
-class LibraryChangedError(RuntimeError):
+class LibraryChangedError(NeverblinkError, RuntimeError):
     """The Kafka library has moved what we replace: this version of it cannot be used safely."""
 
 

@@ -147,9 +147,10 @@ class Models:
             try:
                 return open_model()
             except Exception as error:  # noqa: BLE001 - the boundary: no fault of an artifact may stop the scorer
-                if not isinstance(error, ValueError):
+                ours = isinstance(error, NeverblinkError)
+                if not ours:
                     self._log.error(f"a model of {'/'.join(place)} cannot be opened", exc_info=error)
-                faults.append(f"{name}: {error if isinstance(error, ValueError) else repr(error)}")
+                faults.append(f"{name}: {error if ours else repr(error)}")
                 return old
 
         slot = None if wanted is None else wanted.active

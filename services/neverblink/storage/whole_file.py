@@ -1,6 +1,7 @@
 """Files that are there whole or not at all, whatever ends the process or the machine while they are written.
 
-It imports nothing but the standard library, so that rooms without a plant or events, `vision` too, may import it.
+It knows the standard library and the root of errors alone, so that rooms without a plant or events, `vision` too, may
+import it.
 """
 
 import contextlib
@@ -12,8 +13,20 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from neverblink.errors import NeverblinkError
+
 PARTIAL = ".partial"
 """How the names end under which files are written; a crash may leave some."""
+
+
+class UnwritableError(NeverblinkError, OSError):
+    """A file that cannot be written; `strerror` is the system's word for it."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(error.errno, error.strerror or str(error), str(path))
+
+    def __str__(self) -> str:
+        return f"{self.filename} cannot be written: {self.strerror}"
 
 
 @contextlib.contextmanager
@@ -41,9 +54,12 @@ def whole_file(path: Path, *, mode: int = 0o666, forced: bool = True) -> Iterato
 
 
 def write_whole(path: Path, content: bytes | memoryview, *, mode: int = 0o666, forced: bool = True) -> None:
-    """Write bytes to a file that is there whole or not at all; see `whole_file`. Raises OSError."""
-    with whole_file(path, mode=mode, forced=forced) as partial:
-        partial.write_bytes(content)
+    """Write bytes to a file that is there whole or not at all; see `whole_file`. Raises UnwritableError."""
+    try:
+        with whole_file(path, mode=mode, forced=forced) as partial:
+            partial.write_bytes(content)
+    except OSError as error:
+        raise UnwritableError(path, error) from error
 
 
 def remove_partial(folder: Path) -> None:

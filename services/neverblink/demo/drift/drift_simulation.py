@@ -24,6 +24,7 @@ from neverblink.kafka import EventConsumer, EventProducer, ensure_topics
 from neverblink.kafka.connection import CLIENT_FAULTS, connection_settings
 from neverblink.plant import Kafka, Plant, load_plant
 from neverblink.service_life.children import ProcessError, Services
+from neverblink.storage.whole_file import write_whole
 
 _READY_TIMEOUT_S = 60.0
 _QUIET_S = 60.0
@@ -264,9 +265,8 @@ def _conclude(simulation: Simulation, seen: Seen, console: Console) -> int:
     )
     if simulation.plot is not None:
         title = f"{scenario.name}: {scenario.about}"
-        simulation.plot.write_text(
-            svg(seen.reports, title, simulation.line.onset_s if scenario.drifts else None), encoding="utf-8"
-        )
+        drawn = svg(seen.reports, title, simulation.line.onset_s if scenario.drifts else None)
+        write_whole(simulation.plot, drawn.encode())
         console.print(f"plot: {simulation.plot}")
     return 0 if bool(found) is scenario.drifts and not early else 1
 

@@ -1,7 +1,7 @@
 """Simulated parts under a simulated camera: drawn products, defects with masks, data sets."""
 
 from neverblink.simulation.parts.dataset import write_dataset
-from neverblink.simulation.parts.drawing import DefectType, ProductDrawing
+from neverblink.simulation.parts.drawing import DefectType, ProductDrawing, SimulationError
 from neverblink.simulation.parts.simulation import PRODUCTS, SIZE, SimulatedPart, Simulation
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "ProductDrawing",
     "SimulatedPart",
     "Simulation",
+    "SimulationError",
     "write_dataset",
 ]

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from neverblink.simulation.parts.drawing import SimulationError
 from neverblink.simulation.parts.simulation import Simulation
 
 
@@ -15,12 +16,12 @@ def write_dataset(
     """Write train/good, test/good, test/<defect> and ground_truth/<defect>/NNN_mask.png as PNG files.
 
     Training and test images are different exposures, and none of them is a `part` of the simulation.
-    Raises OSError when a file cannot be written, ValueError for a negative count.
+    Raises OSError when a file cannot be written, SimulationError for a negative count.
     """
     counts = {"train": train, "test_good": test_good, "per_defect": per_defect}
     for name, count in counts.items():
         if count < 0:
-            raise ValueError(f"{name} must be 0 or more images, not {count}.")
+            raise SimulationError(f"{name} must be 0 or more images, not {count}.")
     for number in range(train):
         _write(folder / "train" / "good" / f"{number:03d}.png", sim.good(number).image)
     for number in range(test_good):

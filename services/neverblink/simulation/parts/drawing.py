@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from neverblink.errors import NeverblinkError
 from neverblink.simulation.parts.surface import Surface
 
 HALF = 176
@@ -14,6 +15,11 @@ MARGIN = 12
 """Matter drawn beyond the image's border, so that a part may sit a little off."""
 
 Taxonomy = Literal["surface", "structural", "dimensional", "foreign-object", "assembly"]
+
+
+class SimulationError(NeverblinkError, ValueError):
+    """A part, defect or light that the simulation does not know; the message says which it does."""
+
 
 DrawDefect = Callable[[Surface, np.random.Generator], Surface]
 """From the good part's matter, a changed copy of the region around one defect, `light.REACH` included."""
@@ -44,9 +50,9 @@ class ProductDrawing:
     defects: tuple[DefectType, ...]
 
     def defect(self, name: str) -> DefectType:
-        """Return the defect type of this name, ValueError with the known names otherwise."""
+        """Return the defect type of this name, SimulationError with the known names otherwise."""
         for kind in self.defects:
             if kind.name == name:
                 return kind
         known = ", ".join(kind.name for kind in self.defects)
-        raise ValueError(f"The simulated product {self.name!r} has no defect {name!r}. It has: {known}.")
+        raise SimulationError(f"The simulated product {self.name!r} has no defect {name!r}. It has: {known}.")

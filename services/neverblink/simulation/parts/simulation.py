@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neverblink.simulation.parts.disc import DISC
-from neverblink.simulation.parts.drawing import HALF, MARGIN, DefectType, ProductDrawing
+from neverblink.simulation.parts.drawing import HALF, MARGIN, DefectType, ProductDrawing, SimulationError
 from neverblink.simulation.parts.light import REACH, light
 from neverblink.simulation.parts.pcb import PCB
 from neverblink.simulation.parts.surface import SCALE, Field, Surface, clouds
@@ -68,7 +68,7 @@ class Simulation:
     """A product on a line: part `number` is drawn from (product, seed, number) and from nothing else.
 
     `defect_rate` is the share of defective parts; `brightness` scales the light, 1 is as fitted: an ageing
-    lamp is `dataclasses.replace(sim, brightness=0.8)`. Raises ValueError for a value out of range.
+    lamp is `dataclasses.replace(sim, brightness=0.8)`. Raises SimulationError for a value out of range.
     """
 
     product: str
@@ -79,13 +79,13 @@ class Simulation:
     def __post_init__(self) -> None:
         if self.product not in PRODUCTS:
             known = ", ".join(sorted(PRODUCTS))
-            raise ValueError(f"There is no simulated product {self.product!r}. Known products: {known}.")
+            raise SimulationError(f"There is no simulated product {self.product!r}. Known products: {known}.")
         if self.seed < 0:
-            raise ValueError(f"The seed of a simulation must be 0 or more, not {self.seed}.")
+            raise SimulationError(f"The seed of a simulation must be 0 or more, not {self.seed}.")
         if not 0 <= self.defect_rate <= 1:
-            raise ValueError(f"The defect rate must lie between 0 and 1, not at {self.defect_rate}.")
+            raise SimulationError(f"The defect rate must lie between 0 and 1, not at {self.defect_rate}.")
         if not 0 < self.brightness <= 4:
-            raise ValueError(f"The brightness must be above 0 and at most 4, not {self.brightness}.")
+            raise SimulationError(f"The brightness must be above 0 and at most 4, not {self.brightness}.")
 
     @property
     def drawing(self) -> ProductDrawing:
@@ -110,13 +110,13 @@ class Simulation:
         return self._expose(number, self._random(_Stream.GOOD, number), None)
 
     def defective(self, defect: str, number: int) -> SimulatedPart:
-        """Return a part with the named defect, in an exposure of its own; ValueError for an unknown name."""
+        """Return a part with the named defect, in an exposure of its own; SimulationError for an unknown name."""
         kind = self.drawing.defect(defect)
         return self._expose(number, self._random(_Stream.DEFECT, number, zlib.crc32(defect.encode())), kind)
 
     def _random(self, stream: _Stream, *numbers: int) -> np.random.Generator:
         if min(numbers) < 0:
-            raise ValueError(f"Part numbers start at 0, got {min(numbers)}.")
+            raise SimulationError(f"Part numbers start at 0, got {min(numbers)}.")
         return np.random.default_rng([zlib.crc32(self.product.encode()), self.seed, stream, *numbers])
 
     def _expose(self, number: int, rng: np.random.Generator, kind: DefectType | None) -> SimulatedPart:

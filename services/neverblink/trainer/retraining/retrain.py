@@ -93,7 +93,10 @@ def retrain(
     known = frozenset(found.manifest.provenance.images)
     window = training_window(evidence.normals, settings.window, champion_knows=known)
     parts = trial_parts(window, evidence)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(f"the folder {out.parent} cannot be made: {error.strerror}") from error
     # Nothing lies at `out` before the trial is over: a model without its result could be promoted.
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
         made = Path(place) / "challenger"
