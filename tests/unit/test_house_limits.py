@@ -84,22 +84,34 @@ def lines_of(function: Function) -> int:
 
 
 def broad_handlers_without_reason(source: str) -> list[int]:
-    """Return the lines of handlers of all exceptions that neither say why nor only tidy up and raise it again."""
+    """Return the lines of handlers of all exceptions that neither say why nor only tidy up and raise it again.
+
+    A `with suppress(Exception)` is one too.
+    """
     lines = source.splitlines()
     found = []
     for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.ExceptHandler):
+        if isinstance(node, ast.With):
+            caught = [name for one in node.items for name in _suppressed(one.context_expr)]
+        elif isinstance(node, ast.ExceptHandler):
+            caught = list(ast.walk(node.type)) if node.type else [ast.Name("BaseException")]
+            last = node.body[-1]
+            if isinstance(last, ast.Raise) and last.exc is None:
+                continue
+        else:
             continue
-        named = {name.id for name in ast.walk(node.type) if isinstance(name, ast.Name)} if node.type else _BROAD
-        last = node.body[-1]
-        raised_again = isinstance(last, ast.Raise) and last.exc is None
-        if not named & _BROAD or raised_again:
+        if not {name.id for name in caught if isinstance(name, ast.Name)} & _BROAD:
             continue
-        # The comment stands beside `except`, above it, or before the first statement of its block.
+        # The comment stands beside it, above it, or before the first statement of its block.
         near = lines[node.lineno - 2 : node.body[0].lineno]
         if not any(_REASON.search(line) for line in near):
             found.append(node.lineno)
     return found
+
+
+def _suppressed(context: ast.expr) -> list[ast.expr]:
+    """Return what a `with suppress(...)` suppresses, nothing for another context."""
+    return context.args if isinstance(context, ast.Call) and "suppress" in ast.unparse(context.func) else []
 
 
 def _stale(allowed: dict[str, str], found: set[str]) -> set[str]:
@@ -175,3 +187,17 @@ def test_the_trainers_folders_have_no_arrow_back() -> None:
 )
 def test_a_reason_is_told_from_an_order_to_a_tool(handler: str, reasoned: bool) -> None:
     assert (broad_handlers_without_reason(f"try:\n    work()\n{handler}\n") == []) is reasoned
+
+
+@pytest.mark.parametrize(
+    ("suppressed", "reasoned"),
+    [
+        ("with contextlib.suppress(Exception):", False),
+        ("with suppress(OSError, BaseException):", False),
+        ("with contextlib.suppress(Exception):  # whatever it has left to say", True),
+        ("with contextlib.suppress(OSError):", True),
+        ("with opened(Exception):", True),
+    ],
+)
+def test_what_is_suppressed_needs_a_reason_too(suppressed: str, reasoned: bool) -> None:
+    assert (broad_handlers_without_reason(f"{suppressed}\n    work()\n") == []) is reasoned

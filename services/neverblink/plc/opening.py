@@ -65,6 +65,7 @@ async def connect(plc: Plc, name: str) -> AsyncIterator[PlcConnection]:
             yield connection
         finally:
             closed = False
+            # Whatever the library meets while it says goodbye: the session is over for us.
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(2 * TIMEOUT_S):
                     await client.disconnect()
