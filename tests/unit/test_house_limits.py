@@ -103,7 +103,7 @@ def broad_handlers_without_reason(source: str) -> list[int]:
         if not {name.id for name in caught if isinstance(name, ast.Name)} & _BROAD:
             continue
         # The comment stands beside it, above it, or before the first statement of its block.
-        near = lines[node.lineno - 2 : node.body[0].lineno]
+        near = lines[max(0, node.lineno - 2) : node.body[0].lineno]
         if not any(_REASON.search(line) for line in near):
             found.append(node.lineno)
     return found
