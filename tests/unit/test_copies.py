@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plates import plate
 
-from builders.plates import plate
 from neverblink.simulation.parts.simulation import Simulation
 from neverblink.trainer.datasets.images import images_in
 from neverblink.vision.calibration import calibrate, tightest_promise

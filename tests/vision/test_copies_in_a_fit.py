@@ -5,8 +5,8 @@ from pathlib import Path
 
 import cv2
 import pytest
+from plates import SIDE, plate, write_plates
 
-from builders.plates import SIDE, plate, write_plates
 from neverblink.trainer.datasets.images import DatasetError, images_in
 from neverblink.trainer.fitting.fit import fit
 from neverblink.trainer.fitting.recalibrate import Wish, recalibrate

@@ -6,6 +6,7 @@ from typing import Literal
 from neverblink.decisions.rules import ProductRules, taxonomy_of
 from neverblink.events import BoundingBox, Decision, Defect
 from neverblink.vision.calibration import Calibration
+from neverblink.vision.errors import NoNumberError
 from neverblink.vision.findings import Finding
 from neverblink.vision.hybrid import area_mm2, decide
 from neverblink.vision.inspection import Inspection
@@ -47,8 +48,11 @@ def judged(
     """Decide an image that a model inspected, by the model's `calibration` and the product's rules.
 
     `mm_per_px` is the scale of the image's station, None where it has none; `edited` the threshold that a person set
-    instead of the calibration's.
+    instead of the calibration's. Raises NoNumberError when anything that the models said, or the threshold, is no
+    finite number: the part is unscored, for nothing can be decided by it.
     """
+    if (fault := inspection.fault) is not None:
+        raise NoNumberError(fault)
     score = inspection.anomaly.score
     threshold = calibration.threshold if edited is None else edited
     decision = decide(

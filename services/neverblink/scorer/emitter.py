@@ -27,6 +27,7 @@ from neverblink.scorer import verdicts
 from neverblink.scorer.instruments import Instruments
 from neverblink.scorer.pictures import evidence_pictures, kinds_of_evidence
 from neverblink.scorer.work import Arrival, Cause, Work
+from neverblink.vision.errors import NoNumberError
 from neverblink.vision.inspection import Inspection
 
 _RETRY_S = 0.5
@@ -120,8 +121,12 @@ class Emitter:
                 raise fault
 
     async def for_statistics(self, work: Work, inspection: Inspection, cause: Cause) -> None:
-        """Send a score that must not act."""
-        facts = self._facts(work, inspection)
+        """Send a score that must not act; one that is no number is logged and told to nobody."""
+        try:
+            facts = self._facts(work, inspection)
+        except NoNumberError as error:
+            self._log.warning(f"part {work.frame.part} has no score for statistics ({cause}): {error}")
+            return
         verdict = verdicts.for_statistics(work.frame, cause=cause, times=self._emitted(work.times), **facts)
         await self._send(verdict, work.arrival)
 

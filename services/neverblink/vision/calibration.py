@@ -84,6 +84,7 @@ def calibrate(
     count = len(scores)
     if count == 0:
         raise CalibrationError("no good images are left to calibrate with")
+    _check_numbers(scores, peaks)
     rate = (
         max(DEFAULT_FALSE_REJECT, tightest_promise(count, confidence))
         if isinstance(false_reject, str)
@@ -117,6 +118,7 @@ def calibrate_at(
     Raises CalibrationError when every good image would be rejected.
     """
     count = len(scores)
+    _check_numbers(scores, peaks, np.array([threshold]))
     rank = int((np.asarray(scores) <= threshold).sum())
     if not rank:
         raise CalibrationError(f"a threshold of {threshold:.4g} rejects all {count} held-out good images")
@@ -160,6 +162,7 @@ def threshold_by_cost(
     if false_reject_cost < 0 or miss_cost < 0:
         raise CalibrationError(f"costs are not below zero: {false_reject_cost} and {miss_cost}")
     scores = np.concatenate([good_scores, defect_scores]).astype(np.float64)
+    _check_numbers(scores)
     order = np.argsort(scores, kind="stable")
     defective = order >= len(good_scores)
     levels, last = np.unique(scores[order][::-1], return_index=True)
@@ -240,6 +243,13 @@ def _unsure_from(
             f" not {_percent(unsure)}"
         )
     return _order_statistic(scores, threshold_rank(len(scores), unsure, confidence))
+
+
+def _check_numbers(*values: npt.NDArray[np.floating]) -> None:
+    for some in values:
+        wrong = int(np.count_nonzero(~np.isfinite(some)))
+        if wrong:
+            raise CalibrationError(f"{wrong} of {len(some)} scores are no numbers: nothing can be calibrated by them")
 
 
 def _order_statistic(values: npt.NDArray[np.floating], rank: int) -> float:

@@ -1,5 +1,6 @@
 """PatchCore, U-Net and classifier in one verdict: PatchCore catches what is new, the others know what is known."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -8,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from neverblink.vision.errors import NoNumberError
 from neverblink.vision.findings import ANOMALY, UNKNOWN, Finding, Source
 from neverblink.vision.regions import Region, components, regions
 from neverblink.vision.unet_spec import UnetSpec
@@ -139,8 +141,16 @@ def decide(
 ) -> Decision:
     """Return the verdict of an image from its `score`, `unsure` by score or not, and its findings.
 
-    A finding that is large enough to reject but not certain enough makes a part that passes unsure.
+    A finding that is large enough to reject but not certain enough makes a part that passes unsure. Raises
+    NoNumberError when anything that it compares is no finite number: such comparisons are false, and would pass a part.
     """
+    if not (math.isfinite(score) and math.isfinite(threshold) and math.isfinite(mm_per_px or 0.0)):
+        raise NoNumberError(
+            f"nothing can be decided by a score of {score}, a threshold of {threshold} and {mm_per_px} mm per pixel"
+        )
+    for finding in findings:
+        if not math.isfinite(finding.confidence or 0.0):
+            raise NoNumberError(f"nothing can be decided by a region whose confidence is {finding.confidence}")
     anomalous = score > threshold
     weighed = [_weighed(finding, policy, mm_per_px) for finding in findings]
     by_score = anomalous and policy.reject_on != "defects"

@@ -1,10 +1,14 @@
 """All that the models say about one image: values alone, free of torch."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from neverblink.vision.errors import NoNumberError
 from neverblink.vision.findings import Finding
 
 
@@ -16,6 +20,13 @@ class Anomaly:
 
     score: float
     anomaly_map: npt.NDArray[np.float32]
+
+    @property
+    def fault(self) -> str | None:
+        """Return in words what is no finite number, None when all is."""
+        if not math.isfinite(self.score):
+            return f"the anomaly score is {self.score}"
+        return None if np.isfinite(self.anomaly_map).all() else "the anomaly map has values that are no numbers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +41,27 @@ class Inspection:
     findings: tuple[Finding, ...] = ()
     probabilities: npt.NDArray[np.float32] | None = None
     outlined: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def fault(self) -> str | None:
+        """Return in words what any model said that is no finite number, None when all is: comparisons with what is
+        none are all false, and would pass whatever part it is.
+        """
+        if (fault := self.anomaly.fault) is not None:
+            return fault
+        if self.probabilities is not None and not np.isfinite(self.probabilities).all():
+            return "the U-Net's probabilities have values that are no numbers"
+        for finding in self.findings:
+            if not all(math.isfinite(value) for value in (finding.confidence or 0.0, finding.peak or 0.0)):
+                return f"a region's confidence is {finding.confidence} and its peak {finding.peak}"
+        return None
+
+
+def scores_of(anomalies: Iterable[Anomaly], paths: Iterable[Path]) -> list[float]:
+    """Return the scores of images, in order. Raises NoNumberError, naming the image, where one is no number."""
+    found: list[float] = []
+    for anomaly, path in zip(anomalies, paths, strict=True):
+        if (fault := anomaly.fault) is not None:
+            raise NoNumberError(f"{path} cannot be judged: {fault}")
+        found.append(anomaly.score)
+    return found

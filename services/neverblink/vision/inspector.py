@@ -184,7 +184,9 @@ def joined(tiles: Sequence[Anomaly], plan: TilePlan, size: tuple[int, int]) -> A
     """Return the anomaly of an image of `size` (height, width) from those of its tiles: the highest score decides."""
     height, width = size
     maps = [tile.anomaly_map for tile in tiles]
-    return Anomaly(max(tile.score for tile in tiles), merge(maps, plan, image_size=(width, height)))
+    # `max` of Python may pass over a score that is no number.
+    highest = float(np.max([tile.score for tile in tiles]))
+    return Anomaly(highest, merge(maps, plan, image_size=(width, height)))
 
 
 def embedded(extractor: FeatureExtractor, inputs: Sequence[Image]) -> Tensor:

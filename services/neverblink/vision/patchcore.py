@@ -131,7 +131,10 @@ class PatchCore:
 
     @torch.inference_mode()
     def score(self, features: Tensor) -> list[Anomaly]:
-        """Score (N, h, w, C) float32 features; an image's score does not depend on its company in the batch."""
+        """Score (N, h, w, C) float32 features; an image's score does not depend on its company in the batch.
+
+        An image with a feature that is no finite number has the score NaN, wherever it lies.
+        """
         count, high, wide, dimension = features.shape
         if dimension != self._bank.shape[1]:
             raise VisionError(
@@ -140,6 +143,10 @@ class PatchCore:
         if count == 0:
             return []
         patches = features.reshape(count, high * wide, dimension)
+        # A search that skips what cannot be the farthest would skip what cannot be compared, or find no neighbour.
+        sound = patches.sum(dim=(1, 2)).isfinite()
+        if not sound.all():
+            patches = torch.where(sound.view(-1, 1, 1), patches, 0)
         distances = self._distances(patches)
         rows = torch.arange(count, device=features.device)
         top = distances.topk(min(self._top, distances.shape[1]), dim=1).indices
@@ -150,6 +157,7 @@ class PatchCore:
         scores = (found.distance.view(top.shape) * judged).mean(dim=1)
         if self._neighbours is not None:
             scores = scores * self._weights(unusual[:, 0], found.index.view(top.shape)[:, 0], self._neighbours)
+        scores = torch.where(sound & scores.isfinite(), scores, torch.nan)
         maps = self._maps(distances.view(count, high, wide))
         return [
             Anomaly(score=score, anomaly_map=self._preprocess.uncrop(anomaly_map))

@@ -115,11 +115,12 @@ def judge_size(image: npt.NDArray[np.uint8], limits: SizeLimits) -> SizeFault | 
 
 
 def _below(value: float, limit: float | None) -> bool:
-    return limit is not None and value < limit
+    # Written so that what is no number breaks the limit.
+    return limit is not None and not value >= limit
 
 
 def _above(value: float, limit: float | None) -> bool:
-    return limit is not None and value > limit
+    return limit is not None and not value <= limit
 
 
 def _luma(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -28,6 +28,7 @@ from neverblink.trainer.evaluation.pixel_ranking import PixelRanking
 from neverblink.trainer.evaluation.scaled_masks import ScaledMask, scaled_mask
 from neverblink.vision.artifact import Artifact, load_artifact
 from neverblink.vision.decode import Image, read_image
+from neverblink.vision.errors import NoNumberError
 from neverblink.vision.inspection import Inspection
 from neverblink.vision.inspector import Inspector, extractor_of, inspect_defects
 from neverblink.vision.network_names import EngineName
@@ -84,6 +85,8 @@ def evaluate(
     depth = rules.depth or artifact.manifest.depth
     for index, picture, inspection in _inspected(inspector, images, stopwatch, depth):
         image, anomaly = images[index], inspection.anomaly
+        if (fault := inspection.fault) is not None:
+            raise NoNumberError(f"{image.path} cannot be judged: {fault}")
         truth = masks.truth(image, picture)
         witness(image.path, picture, inspection)
         found = ScoredImage(image.path, image.defect, anomaly.score, anomaly.score > artifact.threshold)

@@ -28,6 +28,7 @@ from neverblink.vision.copies import one_each
 from neverblink.vision.decode import read_image
 from neverblink.vision.embedding import PatchEmbedding
 from neverblink.vision.engines import QuantisedNetwork, check_shift, quantise
+from neverblink.vision.errors import NoNumberError
 from neverblink.vision.inspector import embedded, prepared
 from neverblink.vision.neighbours import neighbour_table
 from neverblink.vision.network_names import OWN_BANK
@@ -253,7 +254,11 @@ def _extract(views: Views, extractor: FeatureExtractor, features: FeatureStore, 
     images = views.images
     for start in range(0, len(images), _BATCH):
         paths = images[start : start + _BATCH]
-        features.append(embedded(extractor, [part for path in paths for part in views.of(path)]).cpu())
+        found = embedded(extractor, [part for path in paths for part in views.of(path)]).cpu()
+        if not found.isfinite().all():
+            named = ", ".join(str(path) for path in paths)
+            raise NoNumberError(f"the network gives values that are no numbers for a picture among {named}")
+        features.append(found)
         progress("extracting features", start + len(paths), len(images))
 
 

@@ -14,6 +14,7 @@ from neverblink.vision.artifact import Artifact, load_artifact, recalibrated
 from neverblink.vision.calibration import Calibration, calibrate, calibrate_at, threshold_by_cost
 from neverblink.vision.decode import read_image
 from neverblink.vision.errors import VisionError
+from neverblink.vision.inspection import scores_of
 from neverblink.vision.inspector import Inspector, extractor_of, inspect
 
 _BATCH = 8
@@ -136,7 +137,8 @@ def _scores(
     for start in range(0, len(images), _BATCH):
         batch = images[start : start + _BATCH]
         pictures = [read_image(image.path, depth=artifact.manifest.depth) for image in batch]
-        scores += [anomaly.score for anomaly in inspect([(inspector, picture) for picture in pictures])]
+        anomalies = inspect([(inspector, picture) for picture in pictures])
+        scores += scores_of(anomalies, [image.path for image in batch])
         progress("scoring labelled images", len(scores), len(images))
     return np.array(scores)
 

@@ -16,6 +16,7 @@ from neverblink.vision.artifact import Artifact, extended, load_artifact
 from neverblink.vision.bank_update import surprise_limit, updated_bank
 from neverblink.vision.decode import read_image
 from neverblink.vision.errors import VisionError
+from neverblink.vision.inspection import scores_of
 from neverblink.vision.inspector import Inspector, embedded, extractor_of
 from neverblink.vision.neighbours import neighbour_table
 
@@ -71,7 +72,7 @@ def update(
     before: list[float] = []
     limits: list[float] = []
     for features, sizes in _looked_at(inspector, paths):
-        before += [anomaly.score for anomaly in inspector.judge(features, sizes)]
+        before += scores_of(inspector.judge(features, sizes), paths[len(before) : len(before) + len(sizes)])
         # A batch's median stands for it: the median of all would need every patch's distance in memory.
         if not normals:
             limits.append(surprise_limit(bank, _judged(features, artifact)))

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import orjson
 
-from neverblink.decisions.judgement import Judgement, judged
+from neverblink.decisions.judgement import judged
 from neverblink.events import ArtifactRef, Reason
 from neverblink.job_life.progress import Progress
 from neverblink.storage.whole_file import write_whole
@@ -29,7 +29,7 @@ from neverblink.trainer.offline_inspection.rows import Opinion, PartFiles, Row, 
 from neverblink.trainer.offline_inspection.settings import InspectSettings, LotSettings
 from neverblink.vision.artifact import Artifact, load_artifact
 from neverblink.vision.decode import Image, ImageError
-from neverblink.vision.errors import VisionError
+from neverblink.vision.errors import NoNumberError, VisionError
 from neverblink.vision.inspection import Inspection
 from neverblink.vision.inspector import Inspector, extractor_of, features_key, inspect_defects
 from neverblink.vision.patchcore import FeatureExtractor
@@ -91,13 +91,17 @@ class Judge:
     def judge(self, images: Sequence[Image], places: Sequence[Place]) -> list[Opinion | Unscored]:
         """Decide images as the scorer does, each as at its place."""
         return [
-            one if isinstance(one, Unscored) else Opinion(self._reference, self._judged(one, place))
+            one if isinstance(one, Unscored) else self._judged(one, place)
             for one, place in zip(self.look(images, places), places, strict=True)
         ]
 
-    def _judged(self, inspection: Inspection, place: Place) -> Judgement:
+    def _judged(self, inspection: Inspection, place: Place) -> Opinion | Unscored:
         calibration = self.artifact.manifest.calibration
-        return judged(inspection, calibration, self._rules, mm_per_px=place.mm_per_px, edited=place.edited)
+        try:
+            found = judged(inspection, calibration, self._rules, mm_per_px=place.mm_per_px, edited=place.edited)
+        except NoNumberError as error:
+            return Unscored(Reason.SCORER_ERROR, str(error)[:_DETAIL])
+        return Opinion(self._reference, found)
 
     def _at(self, edited: float | None) -> Inspector:
         """Return what inspects by a threshold: where it lies decides what is marked, as in the scorer."""

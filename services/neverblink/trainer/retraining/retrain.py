@@ -20,6 +20,7 @@ from neverblink.trainer.retraining.training_window import TrainingWindow, Window
 from neverblink.vision.artifact import Artifact, load_artifact, tried
 from neverblink.vision.artifact_manifest import ArtifactError, Retraining
 from neverblink.vision.decode import read_image
+from neverblink.vision.inspection import scores_of
 from neverblink.vision.inspector import Inspector, extractor_of, inspect
 from neverblink.vision.network_names import OWN_BANK
 
@@ -194,8 +195,9 @@ def _corrected(
     for start in range(0, len(paths), _BATCH):
         batch = paths[start : start + _BATCH]
         pictures = [read_image(one, depth=found.manifest.depth) for one in batch]
-        for path, anomaly in zip(batch, inspect([(inspector, one) for one in pictures]), strict=True):
-            (wrong if anomaly.score > threshold else passed).append(path)
+        anomalies = inspect([(inspector, one) for one in pictures])
+        for path, score in zip(batch, scores_of(anomalies, batch), strict=True):
+            (wrong if score > threshold else passed).append(path)
         progress("looking for false rejects", len(wrong) + len(passed), len(paths))
     if not wrong:
         raise DatasetError(
