@@ -13,7 +13,15 @@ BIN := $(VENV)/bin
 UV := UV_LINK_MODE=$${UV_LINK_MODE:-hardlink} $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 STAMP := $(VENV)/.installed
 # Real parts for test-plant: a Debian package and the program by which it is known to be there.
-PLANT_PARTS := postgresql:/usr/lib/postgresql/*/bin/initdb
+PLANT_PARTS := postgresql:/usr/lib/postgresql/*/bin/initdb \
+	python3-gi:/usr/lib/python3/dist-packages/gi/__init__.py \
+	aravis-tools:/usr/bin/arv-fake-gv-camera-0.8 \
+	gir1.2-aravis-0.8:/usr/lib/*/girepository-1.0/Aravis-0.8.typelib \
+	gir1.2-gst-rtsp-server-1.0:/usr/lib/*/girepository-1.0/GstRtspServer-1.0.typelib \
+	gir1.2-gst-plugins-base-1.0:/usr/lib/*/girepository-1.0/GstRtsp-1.0.typelib \
+	gstreamer1.0-plugins-base:/usr/lib/*/gstreamer-1.0/libgstapp.so \
+	gstreamer1.0-plugins-good:/usr/lib/*/gstreamer-1.0/libgstrtp.so \
+	gstreamer1.0-plugins-ugly:/usr/lib/*/gstreamer-1.0/libgstx264.so
 # A test against real parts that hangs must not hold up whoever waits for the end.
 PLANT_TIME := 45m
 NODE_OPCUA := tests/plc/node/node_modules/.installed

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from neverblink.camera.instruments import Instruments, instruments
 from neverblink.camera.picture import Picture, SourceError, encoded
 from neverblink.camera.picture_counter import PictureCounter
 from neverblink.events import Reason
-from neverblink.plant import LiveSettings, Payload
+from neverblink.plant import GigeSource, LiveSettings, Payload
 from neverblink.service_life.back_off import BackOff
 
 # A camera that reboots needs half a minute; asking it every few seconds costs nothing.
@@ -94,6 +94,14 @@ class Stream(Protocol):
         ...
 
 
+class FiredStream(Stream, Protocol):
+    """An open connection to a camera that takes a picture when it is told to."""
+
+    def fire(self) -> None:
+        """Let the camera take a picture now; called by another thread than `read`. Raises SourceError."""
+        ...
+
+
 class LiveSource:
     """A camera that runs by itself, in a thread that begins with the first call that needs it.
 
@@ -125,6 +133,7 @@ class LiveSource:
         self._wait = timedelta(milliseconds=settings.wait_ms)
         self._payload = payload
         self._every_bound = every_bound
+        self._fires = isinstance(settings, GigeSource) and settings.software_trigger
         self._labels = labels or {}
         self._back_off = back_off or BackOff(_FIRST_WAIT_S, _LONGEST_WAIT_S)
         self._counter = PictureCounter()
@@ -138,6 +147,7 @@ class LiveSource:
         # All below is guarded by `_changed`.
         self._newest: deque[Shot] = deque(maxlen=_KEPT)
         self._newest_at: datetime | None = None
+        self._firing: FiredStream | None = None
         self._arrivals: deque[Arrival] = deque()
         self._away = "it is not connected yet"
         self._ended = False
@@ -177,9 +187,12 @@ class LiveSource:
         self.start()
         self._warn_of_close_triggers(at)
         give_up = time.monotonic() + self._wait.total_seconds()
+        since = at - self._max_age
+        if self._fires:
+            since = max(since, self._fire(give_up))
         with self._changed:
             while True:
-                shot = self._nearest(at)
+                shot = self._nearest(at, since)
                 if shot is not None:
                     break
                 left = give_up - time.monotonic()
@@ -189,9 +202,21 @@ class LiveSource:
         self._measured.picture_offset.record((shot.at - at).total_seconds(), self._labels)
         return encoded(shot.whole(), self._payload)
 
-    def _nearest(self, at: datetime) -> Shot | None:
+    def _fire(self, give_up_s: float) -> datetime:
+        """Let the camera take a picture, and return when it was told to. Raises SourceError."""
+        with self._changed:
+            while self._firing is None and not self._ended and (left := give_up_s - time.monotonic()) > 0:
+                self._changed.wait(left)
+            stream = self._firing
+        if stream is None:
+            raise SourceError(Reason.NO_IMAGE, f"the camera is away: {self._away}")
+        told = now()
+        stream.fire()
+        return told
+
+    def _nearest(self, at: datetime, since: datetime) -> Shot | None:
         """Take the part's picture out of those that are kept, and forget the older ones."""
-        own = [shot for shot in self._newest if at - self._max_age <= shot.earliest and shot.at <= at + self._wait]
+        own = [shot for shot in self._newest if since <= shot.earliest and shot.at <= at + self._wait]
         if not own:
             return None
         nearest = min(own, key=lambda shot: abs(shot.at - at))
@@ -258,6 +283,8 @@ class LiveSource:
                 self._counter.restart()
                 self._latest = None
                 self._log.info(f"{self._name}: the camera is connected", extra={"fields": self._labels})
+                if self._fires:
+                    self._may_fire(cast(FiredStream, stream))
                 self._tell(away="")
                 if self._read_until_lost(stream):
                     break
@@ -280,8 +307,14 @@ class LiveSource:
         except Exception as error:  # noqa: BLE001 - the boundary: a driver may raise anything, and is connected anew
             self._lose(repr(error))
         finally:
+            self._may_fire(None)
             stream.close()
         return False
+
+    def _may_fire(self, stream: FiredStream | None) -> None:
+        with self._changed:
+            self._firing = stream
+            self._changed.notify_all()
 
     def _arrived(self, shot: Shot) -> None:
         if self._is_repeated(shot):

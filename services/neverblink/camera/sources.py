@@ -19,6 +19,7 @@ from neverblink.events import Reason
 from neverblink.plant import (
     FolderSource,
     GenicamSource,
+    GigeSource,
     HardwareTrigger,
     LiveSettings,
     Payload,
@@ -146,6 +147,12 @@ def _connection(settings: LiveSettings, *, every: bool, depth: int | None) -> Ca
     if isinstance(settings, V4l2Source):
         device = settings
         return lambda: V4l2Camera(device)
+    if isinstance(settings, GigeSource):
+        gigabit = settings
+        from neverblink.camera.streams.gige import GigeCamera, aravis
+
+        aravis()
+        return lambda: GigeCamera(gigabit, newest=not every, depth=depth)
     assert isinstance(settings, GenicamSource)
     industrial = settings
     try:

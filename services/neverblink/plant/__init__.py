@@ -9,6 +9,7 @@ from neverblink.plant.site import DriftSettings, DriftWebhook, Kafka, KafkaSecur
 from neverblink.plant.stations import (
     FolderSource,
     GenicamSource,
+    GigeSource,
     HardwareTrigger,
     LiveSettings,
     Payload,
@@ -33,6 +34,7 @@ __all__ = [
     "DriftWebhook",
     "FolderSource",
     "GenicamSource",
+    "GigeSource",
     "HardwareTrigger",
     "Kafka",
     "KafkaSecurity",

@@ -112,6 +112,35 @@ class GenicamSource(LiveSettings):
     )
 
 
+class GigeSource(LiveSettings):
+    """A GigE Vision camera through Aravis, without a maker's producer."""
+
+    kind: Literal["gige"]
+    camera: str | None = Field(
+        default=None,
+        description="Address such as 192.0.2.9, or the name that arv-tool-0.8 lists; None: the first that answers.",
+    )
+    packet_size: int | None = Field(
+        default=None,
+        ge=220,
+        le=65535,
+        description="Bytes of a packet on the wire; None: the largest that the network lets through.",
+    )
+    packet_resend: bool = Field(default=True, description="Ask the camera again for packets that did not arrive.")
+    packet_socket: bool = Field(
+        default=False,
+        description="Read packets past the kernel's UDP: less load at high rates; needs CAP_NET_RAW, and no loopback.",
+    )
+    software_trigger: bool = Field(
+        default=False, description="The node fires the camera at each part's trigger, instead of letting it run."
+    )
+    nodes: dict[str, bool | int | float | str] = Field(
+        default={},
+        description="Camera features to set before the start, in this order: ExposureTime: 500.",
+        max_length=256,
+    )
+
+
 class HardwareTrigger(Section):
     """The camera is fired by a photo-eye or an encoder: every picture that arrives is a part.
 
@@ -176,7 +205,7 @@ class Station(Section):
     name: Name
     product: Name = Field(description="Name of a product of this file.")
     source: Annotated[
-        FolderSource | SimulatedSource | VideoSource | RtspSource | V4l2Source | GenicamSource,
+        FolderSource | SimulatedSource | VideoSource | RtspSource | V4l2Source | GenicamSource | GigeSource,
         Field(discriminator="kind"),
     ]
     trigger: Annotated[TimerTrigger | PlcTrigger | HardwareTrigger, Field(discriminator="kind")]
@@ -197,7 +226,12 @@ class Station(Section):
         fires = isinstance(self.source, LiveSettings) and getattr(self.source, "pace", "") != "per-part"
         if self.trigger.kind == "hardware" and not fires:
             raise ValueError(
-                "trigger hardware needs a source that fires by itself (genicam, v4l2, rtsp, or video with pace"
+                "trigger hardware needs a source that fires by itself (genicam, gige, v4l2, rtsp, or video with pace"
                 f" own-rate); {self.source.kind} shows a picture when it is asked"
+            )
+        if self.trigger.kind == "hardware" and isinstance(self.source, GigeSource) and self.source.software_trigger:
+            raise ValueError(
+                "trigger hardware and source.software_trigger contradict one another: a camera that is fired by its"
+                " photo-eye is not fired by the node; leave one of them out"
             )
         return self

@@ -36,6 +36,33 @@ KNOWN = (*_COLOURS, *_GREYS)
 """The pixel formats that `from_pfnc` takes."""
 
 
+_CODES_OF_FAMILIES = {
+    "Mono8": 0x01080001, "Mono10": 0x01100003, "Mono12": 0x01100005, "Mono14": 0x01100025, "Mono16": 0x01100007,
+    "Mono10p": 0x010A0046, "Mono12p": 0x010C0047, "Mono10Packed": 0x010C0004, "Mono12Packed": 0x010C0006,
+    "RGB8": 0x02180014, "BGR8": 0x02180015, "RGBa8": 0x02200016, "BGRa8": 0x02200017,
+    "YUV422_8": 0x02100032, "YUV422_8_UYVY": 0x0210001F,
+}  # fmt: skip
+# The four mosaics lie next to one another, in this order or in that of the alphabet.
+_CODES_OF_MOSAICS = {
+    "8": (0x01080008, 1), "10": (0x0110000C, 1), "12": (0x01100010, 1), "14": (0x01100109, 1), "16": (0x0110002E, 1),
+    "10Packed": (0x010C0026, 1), "12Packed": (0x010C002A, 1), "10p": (0x010A0056, 2), "12p": (0x010C0057, 2),
+}  # fmt: skip
+
+
+def _codes() -> dict[int, str]:
+    found = {code: name for name, code in _CODES_OF_FAMILIES.items()}
+    for bits, (first, step) in _CODES_OF_MOSAICS.items():
+        alphabetical = {"BayerBG": -2, "BayerGB": -1, "BayerGR": 0, "BayerRG": 1}
+        numbered = {"BayerGR": 0, "BayerRG": 1, "BayerGB": 2, "BayerBG": 3}
+        places = alphabetical if step == 2 else numbered
+        found |= {first + step * place: f"{kind}{bits}" for kind, place in places.items()}
+    return found
+
+
+CODES = _codes()
+"""PFNC's numbers of the known formats."""
+
+
 def row_bytes(name: str, width: int) -> float:
     """Return how many bytes a row takes; packed rows may end within one. Raises SourceError for a format not known."""
     _check_known(name)
