@@ -24,12 +24,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "job_life": set(),
     "plant": {"events"},
     "storage": {"events", "plant"},
-    "kafka": {"events", "plant", "telemetry"},
+    "kafka": {"events", "plant", "telemetry", "service_life"},
     "plc": {"events", "plant", "service_life", "storage"},
     "decisions": {"events", "plant", "vision"},
-    "model_registry": {"events", "kafka", "plant", "storage", "vision"},
-    "simulation": {"events", "plant", "plc"},
-    "brokers": {"telemetry"},
+    "model_registry": {"events", "kafka", "plant", "storage", "vision", "service_life"},
+    "simulation": {"events", "plant", "plc", "service_life"},
+    "brokers": {"telemetry", "service_life"},
     **dict.fromkeys(SERVICES, OPEN_TO_SERVICES),
 }
 JUDGING = {"decisions", "model_registry", "storage", "vision"}

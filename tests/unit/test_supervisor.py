@@ -5,11 +5,12 @@ import time
 from collections.abc import Awaitable, Callable
 
 import pytest
-import wait_for2
 
 from neverblink.service_life.back_off import BackOff
 from neverblink.service_life.standing import Standing
 from neverblink.service_life.supervisor import Duty, DutyEndedError, Ending, end_all, supervise
+
+wait_for2 = pytest.importorskip("wait_for2", reason="the OPC UA client needs it before Python 3.12 alone")
 
 
 def soon() -> BackOff:

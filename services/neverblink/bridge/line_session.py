@@ -31,9 +31,10 @@ from neverblink.plc.contract import PROFILES, Alarm, BridgeState
 from neverblink.plc.errors import PlcError, PlcUnreachableError
 from neverblink.plc.opening import connect
 from neverblink.plc.word import NUMBERS, parts_behind
-from neverblink.service_life import wait_or_stop
+from neverblink.service_life import Duty, count_unasked_end, end_all, kept, nobody_asked, wait_or_stop
 from neverblink.service_life.back_off import BackOff
 from neverblink.service_life.scoped_tasks import Start, scoped_tasks
+from neverblink.service_life.time_limit import time_limit
 
 Report = Callable[[Actuation, Mapping[str, str]], None]
 
@@ -173,7 +174,9 @@ class LineSession:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the line's session until `stop` is set, then tell the PLC that we stop."""
-        ticking = asyncio.create_task(self._keep_time(), name=f"clock {self.line.name}")
+        over = asyncio.Event()
+        clock = Duty(f"the clock of line {self.line.name}", self._keep_time)
+        ticking = asyncio.create_task(kept("bridge", clock, over), name=clock.name)
         back_off = BackOff(MIN_BACK_OFF_S, MAX_BACK_OFF_S)
         try:
             while not stop.is_set():
@@ -190,20 +193,25 @@ class LineSession:
                         back_off.reset()
                     self._status.enter(LinkState.REFUSED if refused else LinkState.DOWN, str(error))
                     asked_s = error.retry_s
-                except Exception:  # noqa: BLE001
+                except (Exception, asyncio.CancelledError) as error:
                     # The line's boundary: whatever went wrong here, the other lines go on, and this one
-                    # begins again with a fresh session.
+                    # begins again with a fresh session. A cancellation that nobody asked for is a fault too.
+                    if isinstance(error, asyncio.CancelledError) and not nobody_asked(error):
+                        raise
                     self._log.exception("the session broke", extra={"fields": self._about})
+                    count_unasked_end("bridge", f"line {self.line.name}", error)
                     self._status.enter(LinkState.DOWN, "the session broke unexpectedly")
                     asked_s = MAX_BACK_OFF_S
                 await wait_or_stop(stop, back_off.next(asked_s))
         finally:
-            ticking.cancel()
-            self._scheduler.give_up("the bridge stops", self._clock())
+            over.set()
+            await end_all([ticking])
+            why = "the bridge stops" if stop.is_set() else "the line's session ended unexpectedly"
+            self._scheduler.give_up(why, self._clock())
             self._publish_outcomes()
             for decision in self._tracking.abandon():
-                self._tell_incomplete(decision, Outcome.FAILED, "the bridge stopped before the part was decided")
-            self._status.enter(LinkState.DOWN, "the bridge stops")
+                self._tell_incomplete(decision, Outcome.FAILED, f"{why}, before the part was decided")
+            self._status.enter(LinkState.DOWN, why)
 
     async def _serve(self, connection: PlcConnection, table: Profile, stop: asyncio.Event) -> None:
         """Work on one session until it is lost (PlcUnreachableError) or `stop` is set."""
@@ -238,12 +246,12 @@ class LineSession:
         for decision in self._tracking.abandon() if self._silence_passes else ():
             self._order(decision)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_S):
+            async with time_limit(DRAIN_S):
                 while self._scheduler.waiting:
                     self._settled.clear()
                     await self._settled.wait()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STATE_TIMEOUT_S):
+            async with time_limit(STATE_TIMEOUT_S):
                 await table.state({"BridgeState": BridgeState.STOPPING})
 
     # Verdicts go out.
@@ -259,19 +267,22 @@ class LineSession:
                 continue
             due = self._scheduler.next_event(now)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None if due is None else max(0.001, due - now)):
+                async with time_limit(None if due is None else max(0.001, due - now)):
                     await self._wake.wait()
 
     async def _write(self, table: Profile, write: Write) -> None:
         began = time.perf_counter()
         try:
-            async with asyncio.timeout(write.timeout_s):
+            async with time_limit(write.timeout_s):
                 answers = await table.tell(write.orders, self._clock())
         except BaseException as error:
             # Whatever happened, the write may be under way: unknown, and rewritten while there is time.
             self._scheduler.unanswered(write, time.perf_counter() - began, self._clock())
             if isinstance(error, Exception) and not isinstance(error, (TimeoutError, PlcUnreachableError)):
                 self._log.exception("a write broke unexpectedly", extra={"fields": self._about})
+            elif nobody_asked(error):
+                self._log.exception("a write was cancelled, and nobody had asked", extra={"fields": self._about})
+                count_unasked_end("bridge", f"a write of line {self.line.name}", error)
             elif not isinstance(error, Exception):
                 raise
         else:
@@ -292,7 +303,7 @@ class LineSession:
             status = self._status.words()
             changed = {name: value for name, value in status.items() if written.get(name) != value}
             try:
-                async with asyncio.timeout(STATE_TIMEOUT_S):
+                async with time_limit(STATE_TIMEOUT_S):
                     await table.state({"BridgeHb": self._heartbeat, **changed})
             except TimeoutError as error:
                 raise PlcUnreachableError(f"the PLC takes no heartbeat within {STATE_TIMEOUT_S:g} s") from error
@@ -306,7 +317,7 @@ class LineSession:
     async def _keep_looking(self, table: Profile) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY_S):
+                async with time_limit(LOOK_EVERY_S):
                     await self._look_now.wait()
             self._look_now.clear()
             self._take_look(await table.look(self._clock()))

@@ -1,12 +1,12 @@
 """Actuation events on their way to Kafka. The write path puts them here and never waits."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from neverblink import telemetry
 from neverblink.events import Event
+from neverblink.service_life import Duty, end_all, kept, time_limit
 
 BOUND = 8192  # about seven minutes of two events a part at 10 parts/s: longer than a broker's restart
 IN_FLIGHT = 64
@@ -33,6 +33,7 @@ class Outbox:
         self._workers: list[asyncio.Task[None]] = []
         self._log = telemetry.logger("bridge")
         self._dropping = False
+        self._over = asyncio.Event()
 
     def put(self, event: Event, trace: Mapping[str, str]) -> None:
         """Take an event; never blocks."""
@@ -52,20 +53,18 @@ class Outbox:
             self._on_drop(key)
 
     async def __aenter__(self) -> "Outbox":
-        self._workers = [asyncio.create_task(self._work(), name=f"outbox {number}") for number in range(IN_FLIGHT)]
+        duties = [Duty(f"outbox {number}", self._work) for number in range(IN_FLIGHT)]
+        self._workers = [asyncio.create_task(kept("bridge", duty, self._over), name=duty.name) for duty in duties]
         return self
 
     async def __aexit__(self, *_: object) -> None:
         try:
-            async with asyncio.timeout(FLUSH_S):
+            async with time_limit(FLUSH_S):
                 await self._queue.join()
         except TimeoutError:
             self._log.error(f"{self._queue.qsize()} events could not be sent before the end")
-        for worker in self._workers:
-            worker.cancel()
-        for worker in self._workers:
-            with contextlib.suppress(asyncio.CancelledError):
-                await worker
+        self._over.set()
+        await end_all(self._workers)
 
     async def _work(self) -> None:
         while True:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from neverblink import telemetry
 from neverblink.bridge.instruments import Instruments, instruments
@@ -19,7 +20,7 @@ from neverblink.bridge.succession import Inheritance, inheritance
 from neverblink.events import EventError, Verdict
 from neverblink.kafka import DeadLetters, EventConsumer, EventProducer, KafkaError, Record, ensure_topics
 from neverblink.plant import Line, Plant, PlantError
-from neverblink.service_life import ready, unready, wait_or_stop
+from neverblink.service_life import Duty, ready, supervise, unready, wait_or_stop
 
 KAFKA_RETRY_S = 0.5
 POLL_S = 0.2
@@ -61,11 +62,12 @@ async def serve(plant: Plant, lines: Sequence[Line], stop: asyncio.Event, left_o
             sessions[name].succeed(share.told)
         await verdicts.seek_to_time(min(share.since for share in shares.values()))
         desk = _Desk(sessions, shares, DeadLetters(producer, "bridge"), outbox)
-        async with asyncio.TaskGroup() as tasks:
-            for session in sessions.values():
-                tasks.create_task(session.run(stop), name=f"line {session.line.name}")
-            tasks.create_task(_read_verdicts(verdicts, desk, stop), name="verdicts")
-            tasks.create_task(_tell_standing(sessions, left_out, measured, stop), name="standing")
+        duties = [
+            *(Duty(f"line {name}", partial(session.run, stop)) for name, session in sessions.items()),
+            Duty("reading verdicts", partial(_read_verdicts, verdicts, desk, stop)),
+            Duty("telling the standing", partial(_tell_standing, sessions, left_out, measured, stop)),
+        ]
+        await supervise("bridge", duties, stop)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ The record is the topic of actuations. Verdicts younger than a line's last outco
 gets one; those that are overdue are only reported, never written.
 """
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ from neverblink.events import Actuation, EventError
 from neverblink.kafka import EventConsumer, KafkaError, Record
 from neverblink.kafka.topic_span import TopicSpan
 from neverblink.plant import Kafka, Line
+from neverblink.service_life.time_limit import time_limit
 
 TAIL = 2000  # records of a partition: 25 s of four lines at 10 parts/s, and more than is ever under way at once
 READ_AGAIN_S = 120.0  # 40 parts/s of 4 lines are read again in a second or two; live verdicts wait for that
@@ -37,7 +37,7 @@ async def inheritance(kafka: Kafka, lines: Sequence[Line], now: datetime) -> dic
     found: list[tuple[bool, list[Record]]] = []
     try:
         async with (
-            asyncio.timeout(WITHIN_S),
+            time_limit(WITHIN_S),
             EventConsumer(kafka, Actuation.TOPIC, client_id="neverblink-bridge-record", keys=names) as consumer,
         ):
             for place, end in (await consumer.ends()).items():

@@ -12,6 +12,7 @@ from neverblink.camera.spool import Spool, Spooled, SpoolError
 from neverblink.events import Frame, Reason, Verdict
 from neverblink.kafka import KafkaError
 from neverblink.service_life.back_off import BackOff
+from neverblink.service_life.time_limit import time_limit
 from neverblink.storage.frame_objects import ObjectError
 
 Send = Callable[[Frame | Verdict, Mapping[str, str]], Awaitable[None]]
@@ -112,7 +113,7 @@ class Backlog:
                 continue
             kind = _kind(due.event)
             try:
-                async with asyncio.timeout(_SEND_TIMEOUT_S):
+                async with time_limit(_SEND_TIMEOUT_S):
                     await self._send(due.event, due.trace)
             except (TimeoutError, KafkaError, ObjectError) as error:
                 if isinstance(error, ObjectError) and error.reason is not Reason.STORE_AWAY:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from neverblink.camera.service import CameraNode
 from neverblink.camera.sources import open_source, ordered_images
 from neverblink.kafka import EventProducer, ensure_topics
 from neverblink.plant import HardwareTrigger, Line, Plant, PlantError, Station, Storage
-from neverblink.service_life import ready, run_service, until_all_or_stop
+from neverblink.service_life import Duty, end_all, kept, ready, run_service, supervise, until_all_or_stop
+from neverblink.service_life.time_limit import time_limit
 from neverblink.storage.frame_objects import ObjectError, ObjectStore
 from neverblink.vision.decode import ImageError, read_image
 from neverblink.vision.quality import measure
@@ -59,22 +61,31 @@ async def run(plant: Plant, names: Sequence[str] = ()) -> None:
             plant.kafka, source=f"/{plant.site}/camera", client_id=client_id, writes=("frames", "verdicts")
         )
         await producer.start()
-        sweeping = asyncio.create_task(_sweep_objects(plant.storage))
+        over = asyncio.Event()
+        sweep = Duty("sweeping large images", partial(_sweep_objects, plant.storage), may_finish=True)
+        sweeping = asyncio.create_task(kept("camera", sweep, over), name=sweep.name)
         try:
             measured = instruments()
             nodes = [
                 CameraNode(line, station, producer, plant.storage, depth=plant.depth(station), measured=measured)
                 for line, station in stations
             ]
-            async with asyncio.TaskGroup() as group:
-                for node in nodes:
-                    group.create_task(node.run(stop))
-                if await until_all_or_stop(stop, [node.listening for node in nodes]):
-                    ready("camera", stations=[f"{line.name}/{station.name}" for line, station in stations])
+            names = [f"{line.name}/{station.name}" for line, station in stations]
+            duties = [
+                # What a node holds is gone with it: a process that ends is started anew, whole.
+                Duty(f"station {name}", partial(node.run, stop), again=False, may_finish=True)
+                for name, node in zip(names, nodes, strict=True)
+            ]
+            told = asyncio.create_task(_tell_when_listening(nodes, names, stop), name="ready")
+            try:
+                await supervise("camera", duties, stop)
+            finally:
+                await end_all([told])
         finally:
-            sweeping.cancel()
+            over.set()
+            await end_all([sweeping])
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_GOODBYE_S):
+                async with time_limit(_GOODBYE_S):
                     await producer.stop()
 
     await run_service("camera", main)
@@ -103,6 +114,11 @@ def learn_limits(plant: Plant, name: str, images: Path | None, pictures: int, ev
         qualities.append(measure(pixels))
         sizes.append((pixels.shape[1], pixels.shape[0]))
     return learn(qualities, sizes)
+
+
+async def _tell_when_listening(nodes: Sequence[CameraNode], names: Sequence[str], stop: asyncio.Event) -> None:
+    if await until_all_or_stop(stop, [node.listening for node in nodes]):
+        ready("camera", stations=names)
 
 
 async def _sweep_objects(storage: Storage) -> None:

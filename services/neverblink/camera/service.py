@@ -5,7 +5,7 @@ What can be told neither in time nor at all lies in the backlog on disk, and is 
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -28,6 +28,7 @@ from neverblink.events import Decision, Frame, Quality, Reason, Times, Verdict
 from neverblink.events.identity import frame_id, verdict_id
 from neverblink.kafka import EventProducer, KafkaError
 from neverblink.plant import HardwareTrigger, Line, LiveSettings, Station, Storage, VideoSource
+from neverblink.service_life import Duty, end_all, kept, nobody_asked, time_limit
 from neverblink.storage.frame_objects import ObjectError, ObjectStore
 from neverblink.vision.quality import ImageQuality, judge, judge_size, measure
 
@@ -72,6 +73,7 @@ class CameraNode:
         self._traces: dict[str, dict[str, str]] = {}
         self._seq = 0
         self._open = 0  # triggers that have not ended in a frame or a verdict yet
+        self._displaced: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self.listening = asyncio.Event()
@@ -107,29 +109,32 @@ class CameraNode:
         await self._backlog.open()
         if isinstance(self._source, LiveSource):
             self._source.start()  # before the first part: a network camera takes a second to connect
-        publisher = asyncio.create_task(self._publish_all())
-        triggers = asyncio.create_task(self._take_all())
-        backlog = asyncio.create_task(self._backlog.send_all())
+        over = asyncio.Event()
+        publisher = self._kept("publishing", self._publish_all, over)
+        triggers = self._kept("triggers", self._take_all, over, may_finish=True)
+        backlog = self._kept("backlog", self._backlog.send_all, over)
         stopped = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait({publisher, triggers, backlog, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (publisher, triggers, backlog):
-                if task.done():
-                    task.result()
+            await asyncio.wait({triggers, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if isinstance(self._station.trigger, HardwareTrigger):
                 # Its pictures are parts: what has arrived is taken, then its triggers end by themselves.
                 await self._in_thread(self._source.close)
-                await asyncio.wait({publisher, triggers}, return_when=asyncio.FIRST_COMPLETED)
-            await _cancelled(triggers)
-            finished = asyncio.create_task(self._idle.wait())
-            await asyncio.wait({publisher, finished}, return_when=asyncio.FIRST_COMPLETED)
-            finished.cancel()
+                await asyncio.wait({triggers})
+            await end_all([triggers])
+            await self._idle.wait()
         finally:
-            await _cancelled(publisher, stopped, backlog)
+            over.set()
+            await end_all([publisher, triggers, stopped, backlog, *self._displaced])
             await self._in_thread(self._source.close)
             self._backlog.close()
             self._claims.close()
             self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _kept(
+        self, what: str, work: Callable[[], Awaitable[None]], over: asyncio.Event, *, may_finish: bool = False
+    ) -> "asyncio.Task[None]":
+        duty = Duty(f"{what} of {self._line.name}/{self._station.name}", work, may_finish=may_finish)
+        return asyncio.create_task(kept("camera", duty, over), name=duty.name)
 
     async def _take_all(self) -> None:
         camera = self._source if isinstance(self._source, LiveSource) else None
@@ -159,7 +164,10 @@ class CameraNode:
             except SourceError as error:
                 await self._unscorable(trigger, seq, error.reason, str(error), trace)
                 return
-            except Exception as error:  # noqa: BLE001 - the boundary: no fault of a driver may cost a part its verdict
+            except (Exception, asyncio.CancelledError) as error:
+                # cost a part its verdict, nor may a cancellation that nobody asked for.
+                if isinstance(error, asyncio.CancelledError) and not nobody_asked(error):
+                    raise
                 self._log.error(f"the picture of part {trigger.part} could not be had", exc_info=error)
                 await self._unscorable(trigger, seq, Reason.NO_IMAGE, repr(error), trace)
                 return
@@ -226,13 +234,21 @@ class CameraNode:
             sentence = f"{bound} frames wait for Kafka and this one had the least time left"
             # The buffer must not wait for Kafka, which is what it waits for already.
             reason = Reason.BROKER_AWAY if self._backlog.broker_away else Reason.OVERLOAD
-            task = asyncio.create_task(self._give_up(displaced, reason, sentence))
-            task.add_done_callback(_log_fault(self))
+            task = asyncio.create_task(self._give_up(displaced, reason, sentence), name=f"part {displaced.part}")
+            self._displaced.add(task)
+            task.add_done_callback(self._ended_displaced)
 
     async def _publish_all(self) -> None:
         while True:
             frame = await self._buffer.get()
-            await self._publish(frame)
+            try:
+                await self._publish(frame)
+            except (Exception, asyncio.CancelledError) as error:
+                # may cost a part its verdict, nor may a cancellation that nobody asked for.
+                if isinstance(error, asyncio.CancelledError) and not nobody_asked(error):
+                    raise
+                self._log.error(f"the frame of part {frame.part} could not be published", exc_info=error)
+                await self._give_up(frame, Reason.BROKER_AWAY, f"the frame could not be published: {error!r}")
 
     async def _publish(self, frame: Frame) -> None:
         trace = self._traces.get(frame.id, {})
@@ -243,7 +259,7 @@ class CameraNode:
             return
         claimed = frame
         try:
-            async with asyncio.timeout(left):
+            async with time_limit(left):
                 claimed = await self._claims.checked(frame)
                 await self._producer.send(claimed, trace=trace)
         except ObjectError as error:
@@ -325,7 +341,7 @@ class CameraNode:
         """Send a verdict, or keep it until the broker is back: then the PLC's own default protects the part."""
         if not (self._backlog.broker_away and self._backlog.usable):
             try:
-                async with asyncio.timeout(_VERDICT_TIMEOUT_S):
+                async with time_limit(_VERDICT_TIMEOUT_S):
                     await self._producer.send(verdict, trace=trace)
             except (TimeoutError, KafkaError) as error:
                 self._backlog.broker_away = True
@@ -337,6 +353,12 @@ class CameraNode:
                 return
         await self._backlog.keep(verdict, trace)
 
+    def _ended_displaced(self, task: "asyncio.Task[None]") -> None:
+        self._displaced.discard(task)
+        fault = "cancelled" if task.cancelled() else task.exception()
+        if fault is not None:
+            self._log.error(f"a displaced frame, {task.get_name()}, got no verdict: {fault!r}")
+
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
@@ -344,17 +366,3 @@ class CameraNode:
         self._open -= 1
         if not self._open:
             self._idle.set()
-
-
-def _log_fault(node: CameraNode) -> Callable[["asyncio.Task[None]"], None]:
-    def done(task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and task.exception() is not None:
-            node._log.error("a displaced frame got no verdict", exc_info=task.exception())
-
-    return done
-
-
-async def _cancelled(*tasks: "asyncio.Task[object]") -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

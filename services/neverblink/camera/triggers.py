@@ -12,6 +12,7 @@ from neverblink.camera.live import LiveSource, Shot
 from neverblink.camera.picture_counter import MAX_LOST
 from neverblink.events import Tracking
 from neverblink.plant import HardwareTrigger, Line, PlcTrigger, Station, TimerTrigger
+from neverblink.service_life.time_limit import time_limit
 
 _NOT_LISTENING = "the PLC triggered this part while the camera node was not listening"
 _LOST = "the camera counted this part and its picture did not arrive"
@@ -112,7 +113,7 @@ async def _from_camera(
         if ended:
             return
         try:
-            async with asyncio.timeout(None if silent else settings.silent_after_s):
+            async with time_limit(None if silent else settings.silent_after_s):
                 await changed.wait()
         except TimeoutError:
             silent = True

@@ -1,6 +1,5 @@
 """What the drift table's changelog must look like on this cluster, asked before Faust makes it."""
 
-import asyncio
 from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -10,6 +9,7 @@ from neverblink.drift.stations import ALERTS, PAST, WATCH
 from neverblink.events import TOPICS
 from neverblink.kafka.connection import CLIENT_FAULTS, connection_settings, explained
 from neverblink.plant import Kafka
+from neverblink.service_life.time_limit import time_limit
 
 TABLE = "stations"
 _TIMEOUT_S = 10.0
@@ -51,7 +51,7 @@ async def layout(kafka: Kafka) -> Layout:
     changelog = f"{app_id(kafka)}-{TABLE}-changelog"
     admin = AIOKafkaAdminClient(**connection_settings(kafka, "neverblink-drift-layout"))
     try:
-        async with asyncio.timeout(_TIMEOUT_S):
+        async with time_limit(_TIMEOUT_S):
             await admin.start()
         present = set(await admin.list_topics())
         wanted = [name for name in (verdicts, changelog) if name in present]

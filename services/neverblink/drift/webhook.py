@@ -19,6 +19,7 @@ from neverblink.drift.instruments import Instruments
 from neverblink.errors import NeverblinkError
 from neverblink.events import DriftAlert, DriftReport
 from neverblink.plant import DriftWebhook
+from neverblink.service_life import Duty, end_all, kept, time_limit
 from neverblink.service_life.back_off import BackOff
 
 _FIRST_PAUSE_S = 0.5
@@ -57,18 +58,18 @@ class Webhook:
         self.dropped = 0
 
     async def __aenter__(self) -> Self:
-        self._work = asyncio.create_task(self._send_all())
+        self._over = asyncio.Event()
+        self._work = asyncio.create_task(kept("drift", Duty("the webhook", self._send_all), self._over))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_STOP_S):
+            async with time_limit(_STOP_S):
                 await self._waiting.join()
-        self._work.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._work
+        self._over.set()
+        await end_all([self._work])
         for _ in range(self._waiting.qsize()):
             self._drop("the service stopped")
         self._thread.shutdown(wait=False, cancel_futures=True)

@@ -27,6 +27,7 @@ from neverblink.kafka.following_client import has_given_up
 from neverblink.kafka.record import Partition, Record, record_headers, record_key, record_time
 from neverblink.kafka.trouble import Trouble, Watch
 from neverblink.plant import Kafka
+from neverblink.service_life.time_limit import time_limit
 
 _START_TIMEOUT_S = 10.0
 _METADATA_TIMEOUT_S = 15.0
@@ -98,7 +99,7 @@ class EventConsumer:
     async def start(self) -> None:
         """Connect and join the group, or take the partitions by hand. Raises KafkaError."""
         try:
-            async with asyncio.timeout(_START_TIMEOUT_S):
+            async with time_limit(_START_TIMEOUT_S):
                 await self._client.start()
         except CLIENT_FAULTS as error:
             await self._client.stop()

@@ -1,6 +1,5 @@
 """Reads a compacted topic: first to its end, which is the state of things, then what changes."""
 
-import asyncio
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Generic, Self
@@ -13,6 +12,7 @@ from neverblink.kafka.consumer import EventConsumer
 from neverblink.kafka.record import Record
 from neverblink.kafka.topic_span import TopicSpan
 from neverblink.plant import Kafka
+from neverblink.service_life.time_limit import time_limit
 
 _AT_ONCE = 500
 
@@ -42,7 +42,7 @@ class LatestEvents(Generic[E]):
         """Return all that the topic holds now, in each key's order. Raises KafkaError when that takes longer."""
         found: list[tuple[str, E | None]] = []
         try:
-            async with asyncio.timeout(within_s):
+            async with time_limit(within_s):
                 span = TopicSpan(self._consumer, await self._consumer.ends())
                 while records := await span.take():
                     found += self._all_read(records)

@@ -33,6 +33,7 @@ from neverblink.kafka.connection import (
 from neverblink.kafka.instruments import acknowledged
 from neverblink.kafka.trouble import Trouble, Watch
 from neverblink.plant import Kafka
+from neverblink.service_life.time_limit import time_limit
 
 # After these the producer id is spent: aiokafka refuses every further send until a new producer is made
 # (aiokafka issue 1017).
@@ -205,7 +206,7 @@ class EventProducer:
             request_timeout_ms=10_000,
         )
         try:
-            async with asyncio.timeout(_START_TIMEOUT_S):
+            async with time_limit(_START_TIMEOUT_S):
                 await client.start()
         except CLIENT_FAULTS as error:
             await client.stop()

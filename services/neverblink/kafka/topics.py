@@ -1,6 +1,5 @@
 """Creates our topics and checks those that exist."""
 
-import asyncio
 from collections.abc import Iterable
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -11,6 +10,7 @@ from neverblink import telemetry
 from neverblink.events import TOPICS
 from neverblink.kafka.connection import CLIENT_FAULTS, KafkaError, connection_settings, explained
 from neverblink.plant import Kafka
+from neverblink.service_life.time_limit import time_limit
 
 _TIMEOUT_S = 10.0
 
@@ -26,7 +26,7 @@ async def ensure_topics(kafka: Kafka, names: Iterable[str] = TOPICS) -> list[str
         **connection_settings(kafka, "neverblink-topics"), request_timeout_ms=int(_TIMEOUT_S * 1000)
     )
     try:
-        async with asyncio.timeout(_TIMEOUT_S):
+        async with time_limit(_TIMEOUT_S):
             await admin.start()
         present = set(await admin.list_topics())
         missing = [

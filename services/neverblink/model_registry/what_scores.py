@@ -11,6 +11,7 @@ from neverblink.kafka import EventConsumer, ensure_topics
 from neverblink.model_registry.changes import ModelsError, Target, Which, targets
 from neverblink.model_registry.registry import CLIENT, history_of, plants_slot, reference_of
 from neverblink.plant import Plant
+from neverblink.service_life.time_limit import time_limit
 from neverblink.vision.artifact import read_manifest
 from neverblink.vision.artifact_manifest import ArtifactError
 
@@ -187,7 +188,7 @@ async def _last_scored(plant: Plant, seen_s: float) -> dict[str, ArtifactRef | N
         ends = await consumer.ends()
         # A plant whose verdicts take longer to read is told about what was read.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_VERDICTS_WITHIN_S):
+            async with time_limit(_VERDICTS_WITHIN_S):
                 while any(at < ends[place] for place, at in (await consumer.positions()).items()):
                     for record in await consumer.poll():
                         with contextlib.suppress(EventError):

@@ -26,6 +26,7 @@ from neverblink.plc.certificates import (
     read_identity,
 )
 from neverblink.plc.errors import TIMEOUT_S, PlcRefusedError, not_offered, unreachable
+from neverblink.service_life.time_limit import time_limit
 
 # asyncua's type hints name NewTypes where its code takes plain values, so its protocol types are not checked.
 ua: Any = asyncua.ua
@@ -98,7 +99,7 @@ async def offer(plc: Plc, within_s: float) -> Any:
     GetEndpoints needs no security (OPC 10000-4, section 5.5.4): what it says is a claim, which the handshake proves.
     """
     asking = Client(plc.endpoint, timeout=within_s)
-    async with asyncio.timeout(within_s):
+    async with time_limit(within_s):
         endpoints = await asking.connect_and_get_server_endpoints()
     insecure = plc.security.policy == "None"
     mode = ua.MessageSecurityMode.None_ if insecure else ua.MessageSecurityMode.SignAndEncrypt

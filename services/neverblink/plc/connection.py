@@ -13,6 +13,7 @@ from asyncua.common.subscription import DataChangeEvent, OverflowPolicy, StatusC
 from neverblink.plant import Plc
 from neverblink.plc.contract import PROFILES, DataType, Method, Profile, element_of, node
 from neverblink.plc.errors import ContractError, PlcUnreachableError, words
+from neverblink.service_life.time_limit import time_limit
 
 WATCHDOG_S = 0.5  # a half-open connection is found within twice this
 READ_CHUNK = 100  # attributes in one Read: PLCs bound MaxNodesPerRead, and big reads take seconds on small ones
@@ -206,7 +207,7 @@ class PlcConnection:
             try:
                 # Not next_event's own timeout: that is asyncio.wait_for, which before Python 3.12 swallows a
                 # cancellation that meets an event, and a camera node told to stop would go on for ever.
-                async with asyncio.timeout(WATCHDOG_S):
+                async with time_limit(WATCHDOG_S):
                     event = await subscription.next_event()
             except TimeoutError:
                 continue

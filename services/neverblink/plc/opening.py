@@ -4,7 +4,6 @@ asyncua's own reconnecting is not used: while it reconnects, a write may wait fo
 sent, and no verdict may wait inside a library.
 """
 
-import asyncio
 import contextlib
 import dataclasses
 import logging
@@ -31,6 +30,7 @@ from neverblink.plc.errors import (
     words,
 )
 from neverblink.plc.session_ticket import SessionTicket, session_ticket
+from neverblink.service_life.time_limit import time_limit
 
 ASK_AGAIN_S = 0.5  # after a refusal, to find out why: a PLC that answers at all does so in milliseconds
 
@@ -67,7 +67,7 @@ async def connect(plc: Plc, name: str) -> AsyncIterator[PlcConnection]:
             closed = False
             # Whatever the library meets while it says goodbye: the session is over for us.
             with contextlib.suppress(Exception):
-                async with asyncio.timeout(2 * TIMEOUT_S):
+                async with time_limit(2 * TIMEOUT_S):
                     await client.disconnect()
                     closed = connection is None or not connection.lost.is_set()
             if ticket is not None and closed:
@@ -127,7 +127,7 @@ async def _end_abandoned(plc: Plc, name: str, ticket: SessionTicket) -> bool:
         heir.tokens = () if found is None else found.UserIdentityTokens or ()
         await secure(heir, plc)
         heir.session_state_path = ticket.kept
-        async with asyncio.timeout(4 * TIMEOUT_S):
+        async with time_limit(4 * TIMEOUT_S):
             await heir.connect()
             await heir.disconnect()
     # Whatever goes wrong here, the PLC stays as full as it was, and that has been said.

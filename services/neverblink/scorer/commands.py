@@ -13,7 +13,7 @@ from neverblink.scorer.instruments import Instruments, instruments, observe_mode
 from neverblink.scorer.models import Models
 from neverblink.scorer.service import Scorer
 from neverblink.scorer.slot_follower import READ_WITHIN_S, SlotFollower
-from neverblink.service_life import ready, run_service
+from neverblink.service_life import Duty, end_all, kept, ready, run_service
 from neverblink.storage.frame_objects import ObjectStore
 
 _TOPICS = ("frames", "verdicts", "shadow-verdicts", "evidence", "models", "dead-letters")
@@ -77,9 +77,11 @@ async def followed_models(
         log.info("loading models", extra={"fields": {"stations_with_slots": len(slots)}})
         wanted = [event for event in slots.values() if event is not None]
         models = await asyncio.to_thread(Models.load, plant, wanted, measured)
-        following = asyncio.create_task(SlotFollower(events, models).run(), name="models")
+        over = asyncio.Event()
+        duty = Duty("following the models", SlotFollower(events, models).run)
+        following = asyncio.create_task(kept("scorer", duty, over), name=duty.name)
         try:
             yield models
         finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            over.set()
+            await end_all([following])

@@ -5,6 +5,7 @@ import contextlib
 
 from neverblink.kafka import EventConsumer, KafkaError, Partition
 from neverblink.scorer.watermark import Watermark
+from neverblink.service_life.time_limit import time_limit
 
 _COMMIT_EVERY_S = 0.2
 # While partitions are given back the whole group stands still, and a coordinator that is away must not prolong it.
@@ -38,7 +39,7 @@ class Committer:
 
     async def _commit_within(self, seconds: float) -> None:
         with contextlib.suppress(KafkaError, TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with time_limit(seconds):
                 await self._commit()
 
     async def _commit(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from neverblink import telemetry
 from neverblink.kafka import EventConsumer, KafkaError, Partition, Record
 from neverblink.scorer.watermark import Watermark
+from neverblink.service_life.time_limit import time_limit
 
 _RETRY_S = 0.5
 _STALLED_S = 30.0
@@ -77,7 +78,7 @@ class Fetcher:
     async def _until_freed(self) -> None:
         self._freed.clear()
         try:
-            async with asyncio.timeout(_STALLED_S):
+            async with time_limit(_STALLED_S):
                 await self._freed.wait()
         except TimeoutError:
             # The group must not take a member for dead that only waits for a broker.

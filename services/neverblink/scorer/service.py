@@ -30,6 +30,7 @@ from neverblink.scorer.models import Model, Models
 from neverblink.scorer.spare_scoring import SpareScoring
 from neverblink.scorer.watermark import Watermark
 from neverblink.scorer.work import Arrival, UnscorableError, Work
+from neverblink.service_life import nobody_asked, refuse_ended
 from neverblink.storage.frame_objects import ObjectStore
 
 _LAST_WORK_S = 10.0
@@ -118,9 +119,7 @@ class Scorer:
         stopped: asyncio.Task[Any] = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({stopped, *work}, return_when=asyncio.FIRST_COMPLETED)
-            for task in work:
-                if task.done():
-                    task.result()
+            refuse_ended("scorer", work)
             fetching.cancel()
             await self._fetcher.finish(_LAST_WORK_S)
             await self._committer.finish()
@@ -138,7 +137,9 @@ class Scorer:
         """Carry one record to its acknowledged effects, whatever is wrong with it: its partition must go on."""
         try:
             await self._carry(record)
-        except Exception as error:  # noqa: BLE001 - the boundary: what could not even be told
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and not nobody_asked(error):
+                raise
             self._log.error("a record has no verdict", exc_info=error, extra={"fields": _place_of(record)})
             try:
                 await self._emitter.set_aside(record, f"no verdict could be sent: {error!r}")

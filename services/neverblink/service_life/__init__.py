@@ -10,13 +10,32 @@ from neverblink.service_life.running import (
     until_all_or_stop,
     wait_or_stop,
 )
+from neverblink.service_life.supervisor import (
+    Duty,
+    DutyEndedError,
+    count_unasked_end,
+    end_all,
+    kept,
+    refuse_ended,
+    supervise,
+)
+from neverblink.service_life.time_limit import nobody_asked, time_limit
 
 __all__ = [
     "READY",
     "READY_FILE",
     "UNREADY",
+    "Duty",
+    "DutyEndedError",
+    "count_unasked_end",
+    "end_all",
+    "kept",
+    "nobody_asked",
     "ready",
+    "refuse_ended",
     "run_service",
+    "supervise",
+    "time_limit",
     "unready",
     "until_all_or_stop",
     "wait_or_stop",

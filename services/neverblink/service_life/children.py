@@ -13,6 +13,7 @@ import orjson
 
 from neverblink.errors import NeverblinkError
 from neverblink.service_life import READY
+from neverblink.service_life.time_limit import time_limit
 
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 0.1
@@ -82,7 +83,7 @@ class Services:
                 with contextlib.suppress(ProcessLookupError):
                     child.send_signal(signal.SIGTERM)
                 try:
-                    async with asyncio.timeout(_TERM_S):
+                    async with time_limit(_TERM_S):
                         await child.wait()
                 except TimeoutError:
                     with contextlib.suppress(ProcessLookupError):

@@ -5,9 +5,13 @@ import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from neverblink import telemetry
+from neverblink.service_life import last_resort
+from neverblink.service_life.supervisor import Duty, DutyEndedError, end_all, kept
+from neverblink.service_life.time_limit import time_limit
 
 READY = "ready"
 UNREADY = "unready"
@@ -38,43 +42,52 @@ def unready(service: str, sentence: str, **fields: object) -> None:
 async def run_service(service: str, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     """Run `main(stop)` until it returns; the first SIGTERM or SIGINT sets `stop`, the second cancels it.
 
-    `main` finishes its work in hand when `stop` is set. Whatever it raises goes to the caller.
+    `main` finishes its work in hand when `stop` is set. Whatever it raises goes to the caller, and a cancellation that
+    nobody asked for is an error as well. From the first signal on the process ends within the grace time, whatever
+    stands still in it: a thread that blocks, a collector that never answers.
     """
     if (file := _ready_file()) is not None:
         file.unlink(missing_ok=True)  # a killed predecessor's
-    stop = asyncio.Event()
-    work = asyncio.ensure_future(main(stop))
-    beat = asyncio.ensure_future(_keep_fresh(file))
+    stop, left = asyncio.Event(), asyncio.Event()
+    work = asyncio.create_task(_awaited(main, stop), name=service)
+    beat = asyncio.create_task(kept(service, Duty("the ready file", partial(_keep_fresh, file)), left))
     log = telemetry.logger(service)
 
     def on_signal() -> None:
         if stop.is_set():
             log.warning("told to stop a second time: leaving work unfinished")
+            left.set()
             work.cancel()
         else:
             log.info("told to stop: finishing the work in hand")
             stop.set()
+            last_resort.arm(service)
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     try:
-        with contextlib.suppress(asyncio.CancelledError):
-            await work
+        await asyncio.wait({work})
+        told_to_leave = left.is_set()
     finally:
+        left.set()
+        await end_all([work, beat])
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-        beat.cancel()
         if file is not None:
             file.unlink(missing_ok=True)
         log.info("stopped", extra={"fields": {"state": "stopped"}})
         telemetry.flush()
+    if not (told_to_leave and work.cancelled()):
+        if work.cancelled():
+            raise DutyEndedError(f"{service} was cancelled, and nobody had asked: it ends, to be started anew")
+        work.result()
 
 
 async def wait_or_stop(stop: asyncio.Event, seconds: float) -> bool:
     """Wait that long, or until `stop` is set. Returns whether it is set."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
+        async with time_limit(seconds):
             await stop.wait()
     return stop.is_set()
 
@@ -99,11 +112,16 @@ def _ready_file() -> Path | None:
     return Path(named) if named else None
 
 
+async def _awaited(main: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event) -> None:
+    await main(stop)
+
+
 async def _keep_fresh(file: Path | None) -> None:
     """Touch the file for as long as the loop turns, once `ready` has made it."""
-    while file is not None:
+    while True:
         await asyncio.sleep(_BEAT_S)
-        _touch_existing(file)
+        if file is not None:
+            _touch_existing(file)
 
 
 def _touch_existing(file: Path) -> None:

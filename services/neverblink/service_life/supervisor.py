@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from neverblink import telemetry
 from neverblink.errors import NeverblinkError
 from neverblink.service_life.back_off import BackOff
+from neverblink.service_life.instruments import restarts
 
 FIRST_WAIT_S: Final = 0.5
 LONGEST_WAIT_S: Final = 30.0
@@ -75,9 +76,7 @@ async def supervise(
     `ended` is told of each end that nobody asked for, to count it and to be no longer ready. Raises DutyEndedError for
     a duty that cannot be begun again; the others are told to stop first. A cancellation from outside ends all at once.
     """
-    keepers = {
-        asyncio.create_task(_kept(service, duty, stop, ended), name=f"keep {duty.name}"): duty for duty in duties
-    }
+    keepers = {asyncio.create_task(kept(service, duty, stop, ended), name=f"keep {duty.name}"): duty for duty in duties}
     stopping = asyncio.create_task(stop.wait(), name="stop")
     fault: BaseException | None = None
     try:
@@ -118,7 +117,7 @@ async def end_all(tasks: Sequence["asyncio.Task[Any]"], *, within_s: float = GRA
             task.exception()
 
 
-async def _kept(service: str, duty: Duty, stop: asyncio.Event, ended: Callable[[Ending], None]) -> None:
+async def kept(service: str, duty: Duty, stop: asyncio.Event, ended: Callable[[Ending], None] = lambda _: None) -> None:
     """Run a duty again and again until it is told to stop; return when it may and does finish."""
     clock = asyncio.get_running_loop().time
     log = telemetry.logger(service)
@@ -140,6 +139,7 @@ async def _kept(service: str, duty: Duty, stop: asyncio.Event, ended: Callable[[
         times += 1
         ending = Ending(duty.name, how, error, clock() - began, times)
         log.error(ending.sentence, exc_info=error, extra={"fields": {"duty": duty.name, "how": how, "times": times}})
+        restarts(service).add(1, {"duty": duty.name, "how": how})
         ended(ending)
         if not duty.again:
             raise DutyEndedError(f"{service} ends, to be started anew: {ending.sentence}") from error
@@ -159,6 +159,24 @@ async def _wait_or_stop(stop: asyncio.Event, seconds: float) -> None:
         await asyncio.wait({stopping}, timeout=seconds)
     finally:
         stopping.cancel()
+
+
+def refuse_ended(service: str, tasks: Sequence["asyncio.Task[Any]"]) -> None:
+    """Raise for the first of these tasks that has ended, however it did: what it raised, or DutyEndedError."""
+    for task in tasks:
+        if not task.done():
+            continue
+        how, error = _how(task)
+        if how == "failed" and error is not None:
+            raise error
+        restarts(service).add(1, {"duty": task.get_name(), "how": how})
+        raise DutyEndedError(f"{service} ends, to be started anew: {task.get_name()} {how} unasked") from error
+
+
+def count_unasked_end(service: str, duty: str, error: BaseException) -> None:
+    """Count the end of a task that its own loop begins again."""
+    how: How = "was cancelled" if isinstance(error, asyncio.CancelledError) else "failed"
+    restarts(service).add(1, {"duty": duty, "how": how})
 
 
 def _how(task: "asyncio.Task[None]") -> tuple[How, BaseException | None]:

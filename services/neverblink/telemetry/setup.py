@@ -6,6 +6,8 @@ The standard variables decide: `OTEL_EXPORTER_OTLP_ENDPOINT` (or the traces/metr
 
 import logging
 import os
+import threading
+import time
 
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
@@ -17,11 +19,14 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from neverblink import __version__
 from neverblink.telemetry.logs import ROOT, log_as_json, logger
 
+FLUSH_S = 2.0
+
 
 def setup(service: str, site: str, *, level: int = logging.INFO) -> None:
     """Set up logs, traces and metrics of this process. Call once, before the service's loop."""
     log_as_json(service, level)
-    if not _exporter_wanted():
+    traces_wanted, metrics_wanted = _is_wanted("TRACES"), _is_wanted("METRICS")
+    if not (traces_wanted or metrics_wanted):
         return
     try:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -35,19 +40,35 @@ def setup(service: str, site: str, *, level: int = logging.INFO) -> None:
     resource = Resource.create(
         {"service.name": f"{ROOT}-{service}", "service.namespace": site, "service.version": __version__}
     )
-    traces = TracerProvider(resource=resource)
-    traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    trace.set_tracer_provider(traces)
-    reader = PeriodicExportingMetricReader(OTLPMetricExporter())
-    metrics.set_meter_provider(MeterProvider(resource=resource, metric_readers=[reader]))
+    # Not by the library at the end of the process, where nothing bounds it: `flush` does it.
+    if traces_wanted:
+        traces = TracerProvider(resource=resource, shutdown_on_exit=False)
+        traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        trace.set_tracer_provider(traces)
+    if metrics_wanted:
+        reader = PeriodicExportingMetricReader(OTLPMetricExporter())
+        metrics.set_meter_provider(MeterProvider(resource=resource, metric_readers=[reader], shutdown_on_exit=False))
 
 
-def flush() -> None:
-    """Export what is buffered; for the end of a process."""
-    for provider in (trace.get_tracer_provider(), metrics.get_meter_provider()):
-        shutdown = getattr(provider, "shutdown", None)
-        if shutdown is not None:
-            shutdown()
+def flush(within_s: float = FLUSH_S) -> None:
+    """Export what is buffered, for at most so long; for the end of a process.
+
+    A collector that takes connections and never answers holds an export for ten seconds and more: it is left alone.
+    """
+    threads = [
+        threading.Thread(target=shutdown, name="flush-telemetry", daemon=True)
+        for provider in (trace.get_tracer_provider(), metrics.get_meter_provider())
+        if (shutdown := getattr(provider, "shutdown", None)) is not None
+    ]
+    until = time.monotonic() + within_s
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    if any(thread.is_alive() for thread in threads):
+        logger("telemetry").warning(
+            f"the collector did not take the last traces and metrics within {within_s:g} s: they are lost"
+        )
 
 
 def tracer(room: str) -> trace.Tracer:
@@ -60,8 +81,9 @@ def meter(room: str) -> metrics.Meter:
     return metrics.get_meter(f"{ROOT}.{room}", __version__)
 
 
-def _exporter_wanted() -> bool:
+def _is_wanted(signal: str) -> bool:
+    """Return whether an endpoint is set for this signal, or for all: no other is ever sent anywhere."""
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return False
-    names = ("ENDPOINT", "TRACES_ENDPOINT", "METRICS_ENDPOINT")
+    names = ("ENDPOINT", f"{signal}_ENDPOINT")
     return any(os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") for name in names)

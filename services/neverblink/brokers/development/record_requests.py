@@ -11,6 +11,7 @@ from neverblink.brokers.development.log import OffsetOutOfRange, PartitionLog
 from neverblink.brokers.development.protocol import Call, ErrorCode
 from neverblink.brokers.development.record_batch import BatchRefused, read_header
 from neverblink.brokers.development.topics import Topics
+from neverblink.service_life.time_limit import time_limit
 
 _LATEST = -1
 _EARLIEST = -2
@@ -134,7 +135,7 @@ class RecordRequests:
         for log in watched:
             log.watchers.add(news.set)
         try:
-            async with asyncio.timeout(max_wait_s):
+            async with time_limit(max_wait_s):
                 while not self._enough(wanted, min_bytes):
                     await news.wait()
                     news.clear()

@@ -28,6 +28,7 @@ from neverblink.plc.contract import (
     slot_name,
 )
 from neverblink.plc.word import NUMBERS
+from neverblink.service_life.time_limit import time_limit
 from neverblink.simulation.plc.conveyor import Conveyor
 from neverblink.simulation.plc.gate import BeltPart, HeartbeatWatch, judge
 from neverblink.simulation.plc.line import SimulatedLine
@@ -203,7 +204,7 @@ class PlcSimulator:
         self._next_heartbeat = self._clock()
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, self._next_event() - self._clock())):
+                async with time_limit(max(0.0, self._next_event() - self._clock())):
                     await self._wake.wait()
             self._wake.clear()
             now = self._clock()
