@@ -31,7 +31,7 @@ from neverblink.plc.contract import PROFILES, Alarm, BridgeState
 from neverblink.plc.errors import PlcError, PlcUnreachableError
 from neverblink.plc.opening import connect
 from neverblink.plc.word import NUMBERS, parts_behind
-from neverblink.service_life import Duty, count_unasked_end, end_all, kept, nobody_asked, wait_or_stop
+from neverblink.service_life import Duty, end_all, kept, unasked_end, wait_or_stop
 from neverblink.service_life.back_off import BackOff
 from neverblink.service_life.scoped_tasks import Start, scoped_tasks
 from neverblink.service_life.time_limit import time_limit
@@ -193,13 +193,10 @@ class LineSession:
                         back_off.reset()
                     self._status.enter(LinkState.REFUSED if refused else LinkState.DOWN, str(error))
                     asked_s = error.retry_s
-                except (Exception, asyncio.CancelledError) as error:
+                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
                     # The line's boundary: whatever went wrong here, the other lines go on, and this one
                     # begins again with a fresh session. A cancellation that nobody asked for is a fault too.
-                    if isinstance(error, asyncio.CancelledError) and not nobody_asked(error):
-                        raise
-                    self._log.exception("the session broke", extra={"fields": self._about})
-                    count_unasked_end("bridge", f"line {self.line.name}", error)
+                    unasked_end("bridge", f"the session of {self.line.name}", error)
                     self._status.enter(LinkState.DOWN, "the session broke unexpectedly")
                     asked_s = MAX_BACK_OFF_S
                 await wait_or_stop(stop, back_off.next(asked_s))
@@ -275,16 +272,11 @@ class LineSession:
         try:
             async with time_limit(write.timeout_s):
                 answers = await table.tell(write.orders, self._clock())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
             # Whatever happened, the write may be under way: unknown, and rewritten while there is time.
             self._scheduler.unanswered(write, time.perf_counter() - began, self._clock())
-            if isinstance(error, Exception) and not isinstance(error, (TimeoutError, PlcUnreachableError)):
-                self._log.exception("a write broke unexpectedly", extra={"fields": self._about})
-            elif nobody_asked(error):
-                self._log.exception("a write was cancelled, and nobody had asked", extra={"fields": self._about})
-                count_unasked_end("bridge", f"a write of line {self.line.name}", error)
-            elif not isinstance(error, Exception):
-                raise
+            if not isinstance(error, (TimeoutError, PlcUnreachableError)):
+                unasked_end("bridge", f"a write to the PLC of {self.line.name}", error)
         else:
             self._scheduler.answered(write, answers, time.perf_counter() - began, self._clock())
         finally:

@@ -28,7 +28,7 @@ from neverblink.events import Decision, Frame, Quality, Reason, Times, Verdict
 from neverblink.events.identity import frame_id, verdict_id
 from neverblink.kafka import EventProducer, KafkaError
 from neverblink.plant import HardwareTrigger, Line, LiveSettings, Station, Storage, VideoSource
-from neverblink.service_life import Duty, end_all, kept, nobody_asked, time_limit
+from neverblink.service_life import Duty, end_all, kept, time_limit, unasked_end
 from neverblink.storage.frame_objects import ObjectError, ObjectStore
 from neverblink.vision.quality import ImageQuality, judge, judge_size, measure
 
@@ -164,11 +164,9 @@ class CameraNode:
             except SourceError as error:
                 await self._unscorable(trigger, seq, error.reason, str(error), trace)
                 return
-            except (Exception, asyncio.CancelledError) as error:
-                # cost a part its verdict, nor may a cancellation that nobody asked for.
-                if isinstance(error, asyncio.CancelledError) and not nobody_asked(error):
-                    raise
-                self._log.error(f"the picture of part {trigger.part} could not be had", exc_info=error)
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
+                # The boundary: neither a library's fault nor a cancellation that nobody asked for costs a verdict.
+                unasked_end("camera", f"taking the picture of part {trigger.part}", error)
                 await self._unscorable(trigger, seq, Reason.NO_IMAGE, repr(error), trace)
                 return
             quality = Quality.model_validate(asdict(measured))
@@ -243,11 +241,9 @@ class CameraNode:
             frame = await self._buffer.get()
             try:
                 await self._publish(frame)
-            except (Exception, asyncio.CancelledError) as error:
-                # may cost a part its verdict, nor may a cancellation that nobody asked for.
-                if isinstance(error, asyncio.CancelledError) and not nobody_asked(error):
-                    raise
-                self._log.error(f"the frame of part {frame.part} could not be published", exc_info=error)
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
+                # The boundary: neither a library's fault nor a cancellation that nobody asked for costs a verdict.
+                unasked_end("camera", f"publishing part {frame.part}", error)
                 await self._give_up(frame, Reason.BROKER_AWAY, f"the frame could not be published: {error!r}")
 
     async def _publish(self, frame: Frame) -> None:

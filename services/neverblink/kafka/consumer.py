@@ -269,7 +269,7 @@ class EventConsumer:
             if self._group is None:
                 self._left_at = positions.known(old)
             with contextlib.suppress(Exception, asyncio.TimeoutError):  # whatever it has left to say
-                async with asyncio.timeout(_STOP_DEAD_S):
+                async with time_limit(_STOP_DEAD_S):
                     await old.stop()
         self._client = AIOKafkaConsumer(**self._settings)
         await self.start()

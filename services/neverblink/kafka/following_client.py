@@ -28,6 +28,8 @@ from aiokafka.errors import (
 from aiokafka.errors import KafkaError as ClientError
 from aiokafka.protocol.metadata import MetadataRequest
 
+from neverblink.service_life.time_limit import time_limit
+
 CONNECT_S = 5.0
 """For one connection with its TLS and login: an address that answers nothing must not hold up the next one."""
 
@@ -61,7 +63,7 @@ class PasswordFile(str):
 async def create_conn(host: str, port: int, **settings: Any) -> AIOKafkaConnection:
     """Connect as the library does, but within CONNECT_S; why an address does not let us in is kept for `fault_at`."""
     try:
-        async with asyncio.timeout(CONNECT_S):
+        async with time_limit(CONNECT_S):
             connection = await library_create_conn(host, port, **settings)
     except CONNECTION_FAULTS as error:
         _faults[host, port] = error
@@ -124,7 +126,7 @@ class FollowingClient(AIOKafkaClient):  # type: ignore[misc]
     async def _metadata_update(self, cluster_metadata: ClusterMetadata, topics: Iterable[str]) -> bool:
         """Ask a known broker which brokers there are, and where none answers, the bootstrap addresses again."""
         try:
-            async with asyncio.timeout(_KNOWN_S):
+            async with time_limit(_KNOWN_S):
                 found = bool(await super()._metadata_update(cluster_metadata, topics))
         except TimeoutError:
             found = False
@@ -157,7 +159,7 @@ class FollowingClient(AIOKafkaClient):  # type: ignore[misc]
             except CONNECTION_FAULTS:
                 continue
             try:
-                async with asyncio.timeout(CONNECT_S):
+                async with time_limit(CONNECT_S):
                     metadata = await connection.send(request)
             except CONNECTION_FAULTS:
                 continue

@@ -4,7 +4,6 @@ The library would move silently. Here what is lost is counted and told, and read
 is there: what has not been read must not be skipped as well.
 """
 
-import asyncio
 from typing import Literal
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -12,6 +11,7 @@ from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from neverblink import telemetry
 from neverblink.kafka.instruments import lost, moved
+from neverblink.service_life.time_limit import time_limit
 
 _WITHIN_S = 15.0
 
@@ -26,7 +26,7 @@ _moved = moved()
 async def begin(client: AIOKafkaConsumer, places: set[TopicPartition], start: Literal["earliest", "latest"]) -> None:
     """Set where these partitions are read from first. Raises TimeoutError while the cluster is away."""
     if places:
-        async with asyncio.timeout(_WITHIN_S):
+        async with time_limit(_WITHIN_S):
             await (client.seek_to_beginning if start == "earliest" else client.seek_to_end)(*sorted(places))
 
 
@@ -36,7 +36,7 @@ async def mend(client: AIOKafkaConsumer, error: Exception, start: Literal["earli
         await begin(client, {error.args[0]}, start)
         return
     gone: dict[TopicPartition, int] = error.args[0]
-    async with asyncio.timeout(_WITHIN_S):
+    async with time_limit(_WITHIN_S):
         firsts = await client.beginning_offsets(list(gone))
         ends = await client.end_offsets(list(gone))
     for place, wanted in gone.items():

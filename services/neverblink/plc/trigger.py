@@ -15,7 +15,7 @@ from neverblink.plc.errors import PlcError
 from neverblink.plc.opening import connect
 from neverblink.plc.validation import validate_nodes
 from neverblink.plc.word import NUMBERS, parts_behind
-from neverblink.service_life import count_unasked_end, nobody_asked
+from neverblink.service_life import unasked_end
 from neverblink.service_life.back_off import BackOff
 
 MIN_BACK_OFF_S = 0.1
@@ -109,11 +109,8 @@ async def triggers(
             tell("away", str(error))
             asked_s = error.retry_s
         except asyncio.CancelledError as error:
-            if not nobody_asked(error):
-                raise
-            # The client's wait was cancelled by nobody: the session is not to be trusted, and is begun anew.
-            _log.exception(f"the session with {plc.endpoint} was cancelled, and nobody had asked")
-            count_unasked_end("camera", f"triggers of {name}", error)
+            # Where nobody asked, the client's own wait has ended so: its session is begun anew.
+            unasked_end("camera", f"the session of {name}", error)
             tell("away", f"the session with {plc.endpoint} broke unexpectedly")
         await asyncio.sleep(back_off.next(asked_s))
 

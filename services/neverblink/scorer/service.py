@@ -138,6 +138,7 @@ class Scorer:
         try:
             await self._carry(record)
         except (Exception, asyncio.CancelledError) as error:
+            # The boundary: what could not even be told, or was cancelled although nobody asked, is set aside.
             if isinstance(error, asyncio.CancelledError) and not nobody_asked(error):
                 raise
             self._log.error("a record has no verdict", exc_info=error, extra={"fields": _place_of(record)})

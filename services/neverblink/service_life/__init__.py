@@ -13,11 +13,11 @@ from neverblink.service_life.running import (
 from neverblink.service_life.supervisor import (
     Duty,
     DutyEndedError,
-    count_unasked_end,
     end_all,
     kept,
     refuse_ended,
     supervise,
+    unasked_end,
 )
 from neverblink.service_life.time_limit import nobody_asked, time_limit
 
@@ -27,7 +27,6 @@ __all__ = [
     "UNREADY",
     "Duty",
     "DutyEndedError",
-    "count_unasked_end",
     "end_all",
     "kept",
     "nobody_asked",
@@ -36,6 +35,7 @@ __all__ = [
     "run_service",
     "supervise",
     "time_limit",
+    "unasked_end",
     "unready",
     "until_all_or_stop",
     "wait_or_stop",

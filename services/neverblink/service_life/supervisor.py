@@ -15,6 +15,7 @@ from neverblink import telemetry
 from neverblink.errors import NeverblinkError
 from neverblink.service_life.back_off import BackOff
 from neverblink.service_life.instruments import restarts
+from neverblink.service_life.time_limit import nobody_asked
 
 FIRST_WAIT_S: Final = 0.5
 LONGEST_WAIT_S: Final = 30.0
@@ -173,9 +174,18 @@ def refuse_ended(service: str, tasks: Sequence["asyncio.Task[Any]"]) -> None:
         raise DutyEndedError(f"{service} ends, to be started anew: {task.get_name()} {how} unasked") from error
 
 
-def count_unasked_end(service: str, duty: str, error: BaseException) -> None:
-    """Count the end of a task that its own loop begins again."""
-    how: How = "was cancelled" if isinstance(error, asyncio.CancelledError) else "failed"
+def unasked_end(service: str, duty: str, error: BaseException) -> None:
+    """Log and count, at a loop's boundary, that what it does broke off and is begun again.
+
+    Raises the error once more where it is none: a cancellation that somebody asked for, or the end of the process.
+    """
+    if not isinstance(error, Exception) and not nobody_asked(error):
+        raise error
+    how: How = "failed" if isinstance(error, Exception) else "was cancelled"
+    asked = "" if isinstance(error, Exception) else ", and nobody had asked"
+    telemetry.logger(service).error(
+        f"{duty} {how} unexpectedly{asked}: {error!r}", exc_info=error, extra={"fields": {"duty": duty, "how": how}}
+    )
     restarts(service).add(1, {"duty": duty, "how": how})
 
 
