@@ -4,7 +4,6 @@ The standard variables decide: `OTEL_EXPORTER_OTLP_ENDPOINT` (or the traces/metr
 `OTEL_RESOURCE_ATTRIBUTES`. The exporter speaks OTLP over HTTP and comes with the extra `otlp`.
 """
 
-import logging
 import os
 import threading
 import time
@@ -17,14 +16,14 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from neverblink import __version__
-from neverblink.telemetry.logs import ROOT, log_as_json, logger
+from neverblink.telemetry.logs import ROOT, logger, set_up_logs
 
 FLUSH_S = 2.0
 
 
-def setup(service: str, site: str, *, level: int = logging.INFO) -> None:
+def setup(service: str, site: str, *, level: int | None = None) -> None:
     """Set up logs, traces and metrics of this process. Call once, before the service's loop."""
-    log_as_json(service, level)
+    set_up_logs(service, level)
     traces_wanted, metrics_wanted = _is_wanted("TRACES"), _is_wanted("METRICS")
     if not (traces_wanted or metrics_wanted):
         return
