@@ -10,6 +10,7 @@ from neverblink.events import ArtifactRef, EventError, ModelSlots, Slot, Verdict
 from neverblink.kafka import EventConsumer, ensure_topics
 from neverblink.model_registry.changes import ModelsError, Target, Which, targets
 from neverblink.model_registry.registry import CLIENT, history_of, plants_slot, reference_of
+from neverblink.kafka.topic_span import TopicSpan
 from neverblink.plant import Plant
 from neverblink.service_life.time_limit import time_limit
 from neverblink.vision.artifact import read_manifest
@@ -185,12 +186,12 @@ async def _last_scored(plant: Plant, seen_s: float) -> dict[str, ArtifactRef | N
     found: dict[str, ArtifactRef | None] = {}
     async with EventConsumer(plant.kafka, Verdict.TOPIC, client_id=CLIENT) as consumer:
         await consumer.seek_to_time(datetime.now(UTC) - timedelta(seconds=seen_s))
-        ends = await consumer.ends()
+        span = TopicSpan(consumer, await consumer.ends())
         # A plant whose verdicts take longer to read is told about what was read.
         with contextlib.suppress(TimeoutError):
             async with time_limit(_VERDICTS_WITHIN_S):
-                while any(at < ends[place] for place, at in (await consumer.positions()).items()):
-                    for record in await consumer.poll():
+                while records := await span.take():
+                    for record in records:
                         with contextlib.suppress(EventError):
                             verdict, _ = record.read(Verdict)
                             found[f"{verdict.line}/{verdict.station}"] = verdict.artifact
