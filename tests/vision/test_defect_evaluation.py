@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inspected_parts import SIDE, finding, inspected, labelled, plane
-from neverblink.trainer.defect_tables import tables
 from rich.console import Console
 from sklearn.metrics import average_precision_score
 
+from neverblink.cli.evaluation import _defect_tables
 from neverblink.trainer.datasets.defect_images import DefectImage, defect_images, types_of
 from neverblink.trainer.datasets.images import DatasetError
 from neverblink.trainer.evaluation.defect_evaluation import DefectTally, InspectedImage
@@ -493,7 +493,7 @@ def test_the_figures_survive_json() -> None:
 
 def printed(evaluation: DefectEvaluation) -> str:
     console = Console(width=200, file=StringIO(), record=True)
-    for table in tables(evaluation):
+    for table in _defect_tables(evaluation):
         console.print(table)
     return console.export_text()
 

@@ -21,7 +21,6 @@ from neverblink.vision.embedding import PatchEmbedding
 from neverblink.vision.engines import (
     Engine,
     EngineCheck,
-    EngineName,
     QuantisedNetwork,
     check_shift,
     compare_engines,
@@ -30,6 +29,7 @@ from neverblink.vision.engines import (
 )
 from neverblink.vision.engines.intel import import_openvino
 from neverblink.vision.errors import VisionError
+from neverblink.vision.network_names import EngineName
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
 from neverblink.vision.preprocess import Preprocess
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 from neverblink.events import ArtifactRef, EventError, ModelSlots, Slot, Verdict
 from neverblink.kafka import EventConsumer, ensure_topics
+from neverblink.kafka.topic_span import TopicSpan
 from neverblink.model_registry.changes import ModelsError, Target, Which, targets
 from neverblink.model_registry.registry import CLIENT, history_of, plants_slot, reference_of
-from neverblink.kafka.topic_span import TopicSpan
 from neverblink.plant import Plant
 from neverblink.service_life.time_limit import time_limit
 from neverblink.vision.artifact import read_manifest
