@@ -21,6 +21,8 @@ INTERNAL = {
     "UnpackingError": "a record that cannot be unpacked is read as one that cannot be decoded, with this sentence",
     "_DamagedError": "a damaged record is read as one that cannot be decoded, with this sentence",
     "StreamEndedError": "a camera's reader tells its thread that the stream is over, and the thread opens it anew",
+    "WireError": "a network camera's session makes it the sentence of its own refusal, or connects anew",
+    "PacketError": "a picture with a packet that is none is left out, and counted as lost",
     "LateError": "the batcher gives up a frame, whose verdict then says late",
     "UnscorableError": "a frame on its way ends with its reason, which its verdict then says",
 }
@@ -43,11 +45,13 @@ BUILT_IN = {
     "plant/section.py": _CHECKED,
     "plc/word.py": _CALLER,
     "scorer/models.py": _CALLER,
-    "simulation/parts/simulation.py": _CALLER,
     "simulation/parts/surface.py": _CALLER,
     "vision/plain_name.py": _CHECKED,
 }
 """Modules that raise an exception of Python's own, and why no person is ever told by it."""
+
+_NO_SENTENCES = {"AssertionError", "TimeoutError"}
+"""What cannot be, and the end of a wait, which whoever waits catches."""
 
 
 def classes() -> dict[str, tuple[Path, set[str]]]:
@@ -89,7 +93,8 @@ def raises_of_pythons_own(tree: ast.AST) -> bool:
             continue
         raised = node.exc if isinstance(node, ast.Raise) else None
         name = raised.func if isinstance(raised, ast.Call) else raised
-        if (isinstance(name, ast.Name) and is_exception(name.id)) or raises_of_pythons_own(node):
+        own = isinstance(name, ast.Name) and is_exception(name.id) and name.id not in _NO_SENTENCES
+        if own or raises_of_pythons_own(node):
             return True
     return False
 
