@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pyarrow.parquet as pq
@@ -12,7 +13,6 @@ import pytest
 import yaml
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from rich.console import Console
 
 from neverblink.events import Verdict
 from neverblink.kafka import EventConsumer, EventProducer, KafkaError
@@ -21,9 +21,9 @@ from neverblink.scorer.models import Models
 from neverblink.scorer.service import Scorer
 from neverblink.storage.frame_objects import ObjectStore
 from neverblink.trainer.datasets.inputs import InspectionError
-from neverblink.trainer.inspection_commands import Span, What, run_inspect
 from neverblink.trainer.offline_inspection.inspection import OfflineInspection
-from neverblink.trainer.offline_inspection.settings import InspectSettings, LotSettings
+from neverblink.trainer.offline_inspection.job import run_inspect
+from neverblink.trainer.offline_inspection.settings import InspectJob
 from rigs.scored_line import ScoredLine, png, sent, striped
 
 KEPT_BACK = {"seconds"}
@@ -53,12 +53,19 @@ async def scoring(line: ScoredLine) -> AsyncIterator[None]:
         await work
 
 
-async def inspected(what: What, artifacts: Path, out: Path, **more: object) -> tuple[bool, list[dict[str, object]]]:
-    """Run the command beside the broker; return whether its result is good, and its rows."""
-    settings = InspectSettings(artifacts / "striped", batch=4, save_every_s=0, **more)  # type: ignore[arg-type]
-    good = await asyncio.to_thread(run_inspect, what, settings, out, False, Console(quiet=True))
+async def inspected(
+    asked: dict[str, Any], artifacts: Path, out: Path, **more: Any
+) -> tuple[bool, list[dict[str, object]]]:
+    """Run the job beside the broker; return whether its result is good, and its rows."""
+    settings = {"artifact": artifacts / "striped", "batch": 4, "save_every": 0, "out": out, "kafka": True}
+    good = (await asyncio.to_thread(run_inspect, InspectJob.model_validate(settings | asked | more))).good
     found = pq.read_table(out / "inspection.parquet").to_pylist()
     return good, [{name: value for name, value in row.items() if name not in KEPT_BACK} for row in found]
+
+
+def span_of(since: datetime, until: datetime | None, plant: Path, **more: Any) -> dict[str, Any]:
+    """Ask for the frames of a span."""
+    return {"from": since, "to": until, "plant": plant, **more}
 
 
 async def a_moment() -> datetime:
@@ -82,7 +89,7 @@ async def test_a_span_of_the_topic_is_inspected_as_the_scorer_did_and_nothing_is
             await sent(producer, line.frame(91))
             verdicts = await line.read(Verdict, lambda found: len({one.frame_id for one in found}) >= 32)
     said = {verdict.frame_id: verdict for verdict in verdicts}
-    what = What(Span(since, until), plant, against="verdicts")
+    what = span_of(since, until, plant, against="verdicts")
     good, rows = await inspected(what, artifacts, tmp_path / "run")
     assert good
     # The frame that was sent twice is one row, those before and after the span are none.
@@ -135,7 +142,7 @@ async def test_what_is_no_usable_frame_is_a_row_with_its_reason(
         await raw.start()
         await raw.send_and_wait(f"{line.kafka.topic_prefix}.frames", b"no headers at all", key=b"line-1/top")
         await raw.stop()
-    good, rows = await inspected(What(Span(since, None), plant), artifacts, tmp_path / "run")
+    good, rows = await inspected(span_of(since, None, plant), artifacts, tmp_path / "run")
     assert good
     reasons = {row["name"]: row["reason"] for row in rows if row["decision"] == "unscored"}
     assert {str(reasons.pop(frame.id)) for frame in broken.values()} == set(broken)
@@ -154,7 +161,7 @@ async def test_without_an_object_store_a_large_image_is_told_as_missing(
     since = await a_moment()
     async with line.producer() as producer:
         await sent(producer, line.frame(1, dataref="s3://frames/1.png", body=b"", size=9))
-    good, (row,) = await inspected(What(Span(since, None), plant), artifacts, tmp_path / "run")
+    good, (row,) = await inspected(span_of(since, None, plant), artifacts, tmp_path / "run")
     assert not good
     assert row["reason"] == "object-missing"
     assert "no storage.objects" in str(row["detail"])
@@ -164,7 +171,7 @@ async def test_an_inspection_that_was_stopped_goes_on_with_the_offsets_it_began_
     line: ScoredLine, plant: Path, artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     since = await a_moment()
-    what = What(Span(since, None), plant)
+    what = span_of(since, None, plant)
     async with line.producer() as producer:
         await sent(producer, *(line.frame(n, line=name) for n in range(1, 16) for name in ("line-1", "line-2")))
         _, whole = await inspected(what, artifacts, tmp_path / "whole")
@@ -198,13 +205,13 @@ async def test_a_sample_of_one_lines_parts_decides_its_lot(
         # Parts whose number is no multiple of five are good.
         numbers = [number for number in range(1, 40) if number % 5]
         await sent(producer, *(line.frame(n, line=name) for n in numbers for name in ("line-1", "line-2")))
-    what = What(Span(since, None), plant, lines=["line-2"])
-    good, rows = await inspected(what, artifacts, tmp_path / "run", lot=LotSettings(1.5, seed=7))
+    what = span_of(since, None, plant, line=["line-2"])
+    good, rows = await inspected(what, artifacts, tmp_path / "run", aql=1.5, seed=7)
     assert good
     # 32 parts are code letter D: 8 of them.
     assert len(rows) == len({row["part"] for row in rows}) == 8
     assert {row["line"] for row in rows} == {"line-2"}
-    _, others = await inspected(what, artifacts, tmp_path / "other", lot=LotSettings(1.5, seed=8))
+    _, others = await inspected(what, artifacts, tmp_path / "other", aql=1.5, seed=8)
     assert {row["part"] for row in others} != {row["part"] for row in rows}
 
 
@@ -214,15 +221,14 @@ async def test_what_cannot_be_inspected_is_said_before_anything_is_kept(
     since = await a_moment()
     async with line.producer() as producer:
         await sent(producer, line.frame(1, product="other", body=png(striped(1))))
-    span = Span(since, None)
     with pytest.raises(InspectionError, match=r"there are no frames of striped .* other products: 1 of other"):
-        await inspected(What(span, plant), artifacts, tmp_path / "run")
+        await inspected(span_of(since, None, plant), artifacts, tmp_path / "run")
     assert not (tmp_path / "run/run.json").exists()
     with pytest.raises(PlantError, match="the plant has no line 'line-9'"):
-        await inspected(What(span, plant, lines=["line-9"]), artifacts, tmp_path / "run")
+        await inspected(span_of(since, None, plant, line=["line-9"]), artifacts, tmp_path / "run")
     with pytest.raises(PlantError, match="no station 'bottom'"):
-        await inspected(What(span, plant, stations=["line-1/bottom"]), artifacts, tmp_path / "run")
+        await inspected(span_of(since, None, plant, station=["line-1/bottom"]), artifacts, tmp_path / "run")
     with pytest.raises(InspectionError, match="holds no time"):
-        await inspected(What(Span(since, since), plant), artifacts, tmp_path / "run")
+        await inspected(span_of(since, since, plant), artifacts, tmp_path / "run")
     with pytest.raises(InspectionError, match="still to come"):
-        await inspected(What(Span(since, since + timedelta(hours=1)), plant), artifacts, tmp_path / "run")
+        await inspected(span_of(since, since + timedelta(hours=1), plant), artifacts, tmp_path / "run")

@@ -11,7 +11,6 @@ import pytest
 import yaml
 from camera_line import frame_of, line_of, verdict_of
 from plates import fit_plates, plate, write_plates
-from rich.console import Console
 
 from neverblink.brokers.development import DevelopmentBroker
 from neverblink.events import ArtifactRef, Frame, Judgement, ModelSlots, Review, Slot, Verdict
@@ -23,15 +22,13 @@ from neverblink.model_registry.artifact_store import ArtifactStore
 from neverblink.model_registry.changes import ModelsError, Stamp, Which
 from neverblink.plant import Plant, load_plant
 from neverblink.trainer.datasets.confirmed_images import confirmed_images, read_index
-from neverblink.trainer.retraining.retrain import RetrainSettings
-from neverblink.trainer.retraining.training_window import WindowSettings
-from neverblink.trainer.retraining_commands import Sources, run_keep_reviewed, run_retrain
+from neverblink.trainer.retraining.jobs import run_keep_reviewed, run_retrain
+from neverblink.trainer.retraining.settings import KeepReviewedJob, RetrainJob
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.inspector import Inspector, extractor_of, inspect
 from rigs.scored_line import png, sent
 
 STATION = Which(stations=("line-1/top",))
-QUIET = Console(quiet=True)
 PARTS = 40
 
 
@@ -132,16 +129,30 @@ def fetched(plant: Plant, slot: Slot | None, place: Path) -> Path:
     return place
 
 
+def asked(plant: Path, folder: Path, **more: object) -> RetrainJob:
+    """Ask for a challenger that goes into shadow."""
+    settings = {
+        "normals": folder / "confirmed",
+        "out": folder / "artifacts" / "plate-2",
+        "plant": plant,
+        "station": STATION.stations,
+        "reviews": True,
+        "shadow": True,
+        "by": "r.lindqvist",
+        "least": 20,
+        "least_held_out": 3,
+    }
+    return RetrainJob.model_validate(settings | more)
+
+
 async def test_reviews_make_a_challenger_that_goes_into_shadow_live_and_back_to_identical_scores(
     plant: Path, tmp_path: Path
 ) -> None:
     described, artifacts = load_plant(plant), tmp_path / "artifacts"
-    sources = Sources(tmp_path / "confirmed", plant=plant, which=STATION, reviews=True)
-    settings = RetrainSettings(WindowSettings(least=20, least_held_out=3))
     stamp = Stamp("r.lindqvist", None, datetime.now(UTC))
     before = scores(fetched(described, None, tmp_path / "before"))
-    good = await asyncio.to_thread(run_retrain, sources, artifacts / "plate-2", settings, QUIET, shadow=stamp)
-    assert good
+    made = await asyncio.to_thread(run_retrain, asked(plant, tmp_path))
+    assert made.done.promotable
     confirmed = confirmed_images(tmp_path / "confirmed")
     assert (len(confirmed.normals), len(confirmed.defects), confirmed.inconclusive) == (36, 4, 0)
     rows = read_index(tmp_path / "confirmed" / "index.jsonl")
@@ -164,15 +175,13 @@ async def test_reviews_make_a_challenger_that_goes_into_shadow_live_and_back_to_
 
 
 async def test_a_refused_challenger_is_promoted_only_by_force_and_the_reason_stays(plant: Path, tmp_path: Path) -> None:
-    described, artifacts = load_plant(plant), tmp_path / "artifacts"
+    described = load_plant(plant)
     stamped = tmp_path / "stamp-defects"
     stamped.mkdir()
     (stamped / "stamp.png").write_bytes(png(picture(4001)))
-    sources = Sources(tmp_path / "confirmed", defects=[stamped], plant=plant, which=STATION, reviews=True)
-    settings = RetrainSettings(WindowSettings(least=20, least_held_out=3))
     stamp = Stamp("r.lindqvist", None, datetime.now(UTC))
-    good = await asyncio.to_thread(run_retrain, sources, artifacts / "plate-2", settings, QUIET, shadow=stamp)
-    assert not good
+    made = await asyncio.to_thread(run_retrain, asked(plant, tmp_path, defects=[stamped]))
+    assert not made.done.promotable
     async with LatestEvents(described.kafka, ModelSlots, client_id="test") as latest:
         assert await latest.to_the_end(10) == [], "what was refused is not even put in shadow"
     await registry.shadow(described, STATION, "plate-2", None, stamp)
@@ -193,13 +202,12 @@ async def test_reviewed_parts_without_a_frame_are_counted_and_a_later_review_cha
 ) -> None:
     described = load_plant(plant)
     folder = tmp_path / "confirmed"
-    console = Console(record=True, width=200)
+    asked_to = KeepReviewedJob(folder=folder, plant=plant, station=STATION.stations, days=1)
     gone = part(41)
     async with EventProducer(described.kafka, source="/test", client_id="test") as producer:
         await sent(producer, review_of(gone))
-    await asyncio.to_thread(run_keep_reviewed, plant, STATION, folder, 1.0, console)
-    assert "41 reviewed parts; 40 images came" in console.export_text(clear=False)
-    assert "1 have no image: their frames are no longer kept" in console.export_text()
+    kept = await asyncio.to_thread(run_keep_reviewed, asked_to)
+    assert (kept.reviewed, kept.new, kept.missing) == (41, 40, 1)
     first = read_index(folder / "index.jsonl")[1]
     (frame,) = [name.stem for name in folder.rglob("*.png") if name.relative_to(folder).as_posix() == first.image]
     changed = review_of(part(1), Judgement.DEFECT, minutes=9).model_copy(
@@ -207,7 +215,7 @@ async def test_reviewed_parts_without_a_frame_are_counted_and_a_later_review_cha
     )
     async with EventProducer(described.kafka, source="/test", client_id="test") as producer:
         await sent(producer, changed)
-    await asyncio.to_thread(run_keep_reviewed, plant, STATION, folder, 1.0, console)
+    await asyncio.to_thread(run_keep_reviewed, asked_to)
     again = {row.image: row for row in read_index(folder / "index.jsonl")}
     assert len(again) == 40
     assert again[first.image].judgement is Judgement.DEFECT

@@ -29,7 +29,7 @@ from neverblink.trainer.evaluation.defect_evaluation import InspectedImage
 from neverblink.trainer.evaluation.known_defects import KnownDefects
 from neverblink.trainer.offline_inspection import inspection as offline
 from neverblink.trainer.offline_inspection.rows import Opinion, Row
-from neverblink.trainer.offline_inspection.settings import InspectSettings
+from neverblink.trainer.offline_inspection.terms import InspectSettings
 from neverblink.trainer.retraining import champion_trial
 from neverblink.vision.calibration import Calibration
 from neverblink.vision.findings import Finding

@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from neverblink.job_life.settings import SettingsError
 from neverblink.trainer.datasets.confirmed_images import ConfirmedImage, confirmed_images, known_parts
 from neverblink.trainer.datasets.images import DatasetError
+from neverblink.trainer.retraining.settings import RetrainJob
 from neverblink.trainer.retraining.training_window import (
     WindowError,
     WindowSettings,
     balanced,
-    shift_hours,
     training_window,
 )
 
@@ -97,10 +98,13 @@ def test_too_few_are_refused_with_what_to_do() -> None:
         training_window(hourly(30), WindowSettings())
     with pytest.raises(WindowError, match="held out for the trial, and 10 are needed"):
         training_window(hourly(80), WindowSettings(hold_out=0.01))
-    assert shift_hours("6,14,22") == (6, 14, 22)
-    for wrong in ("", "6,x", "14,6", "24"):
-        with pytest.raises(WindowError, match="hours of the day"):
-            shift_hours(wrong)
+    asked = {"normals": "good", "out": "new", "champion": "old"}
+    assert RetrainJob.read(None, asked | {"shifts": ["6", "14", "22"]}).shifts == (6, 14, 22)
+    for wrong in ([], [14, 6], [24]):
+        with pytest.raises(SettingsError, match="--shifts: shifts begin at hours of the day"):
+            RetrainJob.read(None, asked | {"shifts": wrong})
+    with pytest.raises(SettingsError, match=r"--shifts\.1: .*integer"):
+        RetrainJob.read(None, asked | {"shifts": ["6", "x"]})
 
 
 # Indexes

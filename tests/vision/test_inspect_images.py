@@ -26,13 +26,14 @@ from neverblink.plant import Plant
 from neverblink.scorer.models import Models
 from neverblink.trainer.datasets.inputs import FolderInputs, InspectionError, Origin
 from neverblink.trainer.offline_inspection import inspection as inspect_images
+from neverblink.trainer.offline_inspection import judge
 from neverblink.trainer.offline_inspection.inspection import OfflineInspection
 from neverblink.trainer.offline_inspection.known_decisions import Change, Known, change_from, known_from_file
 from neverblink.trainer.offline_inspection.lot_sampling import LotError, plan_for
 from neverblink.trainer.offline_inspection.report import render, write_inspection_report
 from neverblink.trainer.offline_inspection.results import Results
 from neverblink.trainer.offline_inspection.rows import Opinion, PartFiles, Row, Unscored
-from neverblink.trainer.offline_inspection.settings import InspectSettings, LotSettings, SecondPass
+from neverblink.trainer.offline_inspection.terms import InspectSettings, LotSettings, SecondPass
 from neverblink.vision.artifact import load_artifact, recalibrated
 from neverblink.vision.decode import read_image
 from neverblink.vision.inspector import extractor_of
@@ -245,7 +246,7 @@ def test_scores_decisions_and_defects_are_those_of_the_scorer(
 def test_an_image_that_a_model_stumbles_over_costs_no_other(
     inspection: Callable[..., OfflineInspection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = inspect_images.inspect_defects
+    real = judge.inspect_defects
     bad = plate(3004)[0]
 
     def stumbling(work: list[tuple[object, np.ndarray]]) -> object:
@@ -253,7 +254,7 @@ def test_an_image_that_a_model_stumbles_over_costs_no_other(
             raise RuntimeError("out of memory")
         return real(work)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(inspect_images, "inspect_defects", stumbling)
+    monkeypatch.setattr(judge, "inspect_defects", stumbling)
     run = inspection()
     results = run.run()
     row = by_name(run.result)["shift-1/camera/004.png"]
@@ -395,7 +396,7 @@ def test_a_finished_inspection_is_not_made_again(
 ) -> None:
     run = inspection(folder=tmp_path / "once")
     before = run.run().as_dict()
-    monkeypatch.setattr(inspect_images, "inspect_defects", lambda _: pytest.fail("inspected again"))
+    monkeypatch.setattr(judge, "inspect_defects", lambda _: pytest.fail("inspected again"))
     assert inspection(folder=tmp_path / "once", batch=3).run().as_dict() == before
 
 

@@ -1,87 +1,68 @@
 """Models that learn from what people confirmed."""
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING
 
-import typer
+import orjson
+from rich.markup import escape
+from rich.table import Table
 
-from neverblink.cli.application import DEFAULT_PLANT, EXIT_BAD_RESULT, PLANT, app, wide_console
-from neverblink.cli.models import BY, LINES, PRODUCT, STATIONS, WHY, stamp_of
+from neverblink.cli.application import MAKE
+from neverblink.cli.jobs import Job, Screen, Teller, command
+from neverblink.cli.models import tell_change
+from neverblink.trainer.retraining.results import KeepReviewedResult, RetrainResult
+from neverblink.trainer.retraining.settings import KeepReviewedJob, RetrainJob
+
+if TYPE_CHECKING:
+    from neverblink.trainer.retraining.jobs import Challenged
 
 
-@app.command()
-def retrain(
-    normals: Annotated[
-        Path, typer.Argument(help="Folder of confirmed good parts, with an index that says when each was captured.")
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the challenger.")],
-    champion: Annotated[
-        Path | None, typer.Option(help="Artifact folder. Default: what scores the plant's stations now.")
-    ] = None,
-    defects: Annotated[
-        list[Path] | None, typer.Option(help="Folder of known defects, one sub-folder a type; may be given again.")
-    ] = None,
-    challenge: Annotated[
-        list[Path] | None, typer.Option(help="Folder of challenge parts, all defective; may be given again.")
-    ] = None,
-    weeks: Annotated[float, typer.Option(min=0.01, max=520, help="Only normals of so many weeks count.")] = 4.0,
-    until: Annotated[
-        str | None, typer.Option("--to", metavar="INSTANT", help="The window's end. Default: the newest image's.")
-    ] = None,
-    most: Annotated[
-        int | None, typer.Option(min=2, help="At most so many normals, drawn evenly over days and shifts.")
-    ] = None,
-    shifts: Annotated[
-        str, typer.Option(help="Hours of local time at which shifts begin; a --plant file states its own.")
-    ] = "6,14,22",
-    hold_out: Annotated[
-        float, typer.Option(min=0.01, max=0.9, help="Share of the normals that both models are tried on.")
-    ] = 0.2,
-    hold_out_by: Annotated[
-        Literal["hash", "time"],
-        typer.Option(help="hash: an image stays held out in every retraining; time: the newest are."),
-    ] = "hash",
-    least: Annotated[int, typer.Option(min=2, help="Refuse to learn from fewer normals.")] = 59,
-    correct: Annotated[
-        bool,
-        typer.Option("--correct", help="Insert what the bank lacks for normals that it rejects, without a new fit."),
-    ] = False,
-    share: Annotated[
-        float, typer.Option(min=0.0001, max=1, help="With --correct: at most this share of their patches.")
-    ] = 0.05,
-    false_reject: Annotated[
-        float | None, typer.Option(min=0.0001, max=0.5, help="Promise. Default: the champion's, where possible.")
-    ] = None,
-    tolerate_old_misses: Annotated[
-        bool, typer.Option("--tolerate-old-misses", help="Do not refuse for defects that the champion misses too.")
-    ] = False,
-    report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Default: OUT.html. The figures are in FILE.json.")
-    ] = None,
-    version: Annotated[
-        str | None, typer.Option("--model-version", help="Default: 1-retrain-20260302 for version 1.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Draws what is held out and what balances.")] = 0,
-    weights: Annotated[Path | None, typer.Option(help="Weights file that the champion was fitted with.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
-    memory: Annotated[float, typer.Option(min=1.25, help="GiB that the job may hold.")] = 4.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
-    plant: Annotated[
-        Path | None, typer.Option("--plant", "-p", help="Plant file: its rules decide, its topics are read.")
-    ] = None,
-    line: LINES = None,
-    station: STATIONS = None,
-    product: PRODUCT = None,
-    reviews: Annotated[
-        bool, typer.Option("--reviews", help="First bring the folder up to date with the plant's reviews.")
-    ] = False,
-    shadow: Annotated[
-        bool, typer.Option("--shadow", help="Put the challenger in shadow at these stations, if it is promotable.")
-    ] = False,
-    by: BY = None,
-    why: WHY = None,
-) -> None:
-    """Make a challenger from confirmed good parts of the last weeks and try it against the champion.
+def _retrain(job: RetrainJob, teller: Teller) -> "Challenged":
+    from neverblink.trainer.retraining.jobs import run_retrain
+
+    return run_retrain(job, teller.progress)
+
+
+def _show_retrain(job: RetrainJob, found: "Challenged", screen: Screen) -> None:
+    if found.kept is not None:
+        _show_kept(found.kept, screen)
+    if screen.as_json:
+        screen.json(orjson.dumps(found.figures()))
+    else:
+        _show_trial(found, screen)
+    screen.say(f"report: {found.report.html}, figures: {found.report.json}")
+    if found.shadow is not None:
+        tell_change(found.shadow, screen.console)
+    elif job.shadow:
+        screen.say("it was refused, so it is not put in shadow; `neverblink models shadow` does so nevertheless")
+
+
+def _show_trial(found: "Challenged", screen: Screen) -> None:
+    from neverblink.trainer.retraining.report import comparison
+
+    done = found.done
+    table = Table("", f"champion {done.champion.version}", f"challenger {done.artifact.version}")
+    for row in comparison(done.trial):
+        table.add_row(*map(escape, row))
+    screen.tables(table)
+    for doubt in done.trial.doubts:
+        screen.say(f"note: {doubt}")
+    if done.trial.refusal is None:
+        screen.console.print("nothing speaks against promoting it", style="green")
+    else:
+        said = escape(f"refused: {done.trial.refusal}")
+        screen.console.print(said, style="red", soft_wrap=True, highlight=False)
+
+
+command(
+    "retrain",
+    Job(
+        settings=RetrainJob, result=RetrainResult, work=_retrain, show=_show_retrain,
+        told=lambda _, found: found.result(), title=lambda job: job.out.name,
+        good=lambda found: found.done.promotable, as_json="Print JSON instead of the table.",
+    ),
+    group=MAKE,
+    short="Make a challenger from confirmed good parts and try it against the champion.",
+    text="""Make a challenger from confirmed good parts of the last weeks and try it against the champion.
 
     It is refused when a known defect would escape it: `models promote` and `models activate` refuse it then.
 
@@ -90,62 +71,39 @@ def retrain(
     `neverblink retrain confirmed -p plant.yaml --product pcb --reviews --out artifacts/pcb-5 --shadow`
 
     Exit codes: 0 promotable; 1 refused; 2 bad input or surroundings. docs/guides/retraining.md has more.
-    """
-    from datetime import datetime
-
-    from neverblink.model_registry.changes import Which
-    from neverblink.trainer.datasets.topic_frames import instant
-    from neverblink.trainer.retraining.retrain import RetrainSettings
-    from neverblink.trainer.retraining.training_window import WindowSettings, shift_hours
-    from neverblink.trainer.retraining_commands import Sources, run_retrain
-
-    zone = datetime.now().astimezone().tzinfo
-    assert zone is not None
-    window = WindowSettings(
-        days=7 * weeks,
-        until=None if until is None else instant(until),
-        most=most,
-        hold_out=hold_out,
-        by=hold_out_by,
-        seed=seed,
-        shifts=shift_hours(shifts),
-        zone=zone,
-        least=least,
-    )
-    settings = RetrainSettings(
-        window,
-        correct=correct,
-        share=share,
-        false_reject=false_reject,
-        version=version,
-        tolerate_old_misses=tolerate_old_misses,
-        weights=weights,
-        device=device,
-        memory_gib=memory,
-    )
-    which = Which(line or (), station or (), product)
-    sources = Sources(normals, defects or (), challenge or (), champion, plant, which, reviews)
-    stamp = stamp_of(by, why) if shadow else None
-    if not run_retrain(sources, out, settings, wide_console(), report=report, shadow=stamp, as_json=as_json):
-        raise typer.Exit(EXIT_BAD_RESULT)
+    """,
+)  # fmt: skip
 
 
-@app.command("keep-reviewed")
-def keep_reviewed(
-    folder: Annotated[Path, typer.Argument(help="Folder for the images and their index.")],
-    plant: PLANT = DEFAULT_PLANT,
-    line: LINES = None,
-    station: STATIONS = None,
-    product: PRODUCT = None,
-    days: Annotated[float, typer.Option(min=0.01, help="Of parts that were captured in so many days.")] = 28.0,
-) -> None:
-    """Keep the images of reviewed parts for retraining: frames leave Kafka within hours, so run it every hour.
+def _keep_reviewed(job: KeepReviewedJob, teller: Teller) -> KeepReviewedResult:
+    from neverblink.trainer.retraining.jobs import run_keep_reviewed
+
+    return run_keep_reviewed(job, teller.progress)
+
+
+def _show_kept(kept: KeepReviewedResult, screen: Screen) -> None:
+    screen.say(f"{kept.reviewed} reviewed parts; {kept.new} images came to {kept.folder}")
+    if kept.missing:
+        screen.say(
+            f"{kept.missing} have no image: their frames are no longer kept. Run `neverblink keep-reviewed` more often,"
+            " or keep frames longer"
+        )
+    if kept.unreadable:
+        screen.say(f"{kept.unreadable} images could not be read")
+
+
+command(
+    "keep-reviewed",
+    Job(
+        settings=KeepReviewedJob, result=KeepReviewedResult, work=_keep_reviewed, told=lambda _, kept: kept,
+        show=lambda _, kept, screen: _show_kept(kept, screen), title=lambda job: job.folder.name,
+    ),
+    group=MAKE,
+    short="Keep the images of reviewed parts for retraining; run it every hour.",
+    text="""Keep the images of reviewed parts for retraining: frames leave Kafka within hours, so run it every hour.
 
     `neverblink keep-reviewed confirmed --product pcb`
 
     A later review of the same part changes its row in the folder's index; no image is deleted.
-    """
-    from neverblink.model_registry.changes import Which
-    from neverblink.trainer.retraining_commands import run_keep_reviewed
-
-    run_keep_reviewed(plant, Which(line or (), station or (), product), folder, days, wide_console())
+    """,
+)  # fmt: skip

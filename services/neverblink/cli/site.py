@@ -83,12 +83,19 @@ def plant_example() -> None:
 def schemas_export(
     folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path("schemas"),
 ) -> None:
-    """Write JSON Schemas, asyncapi.yaml, one example of every event, and the contract with the PLC."""
+    """Write JSON Schemas, asyncapi.yaml, one example of every event, and the contracts of jobs and with the PLC."""
+    from neverblink.cli.jobs import JOBS
     from neverblink.events.schemas import export
+    from neverblink.job_life.schemas import documents
     from neverblink.plc.contract import PROFILES
     from neverblink.plc.contract_files import contract_json, file_name
 
     for path in export(folder):
+        typer.echo(str(path))
+    for name, content in documents({name: (job.settings, job.result) for name, job in JOBS.items()}).items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
         typer.echo(str(path))
     for profile in PROFILES:
         contract = folder / "plc" / file_name(profile)

@@ -219,19 +219,6 @@ class TopicFrames:
         return Input(origin, position, refuse)
 
 
-def instant(text: str) -> datetime:
-    """Return the instant that a person wrote in ISO 8601, by this machine's clock where it names no zone.
-
-    Raises InspectionError.
-    """
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError as error:
-        raise InspectionError(
-            f"{text!r} is no instant: write 2026-11-01T06:00, or 2026-11-01T06:00+01:00 to name the zone"
-        ) from error
-
-
 def _image(frame: Frame, objects: ObjectStore | None, depth: int | None) -> Image:
     """Return a frame's pixels, from its body or its object. Raises UnreadableError, ImageError."""
     try:

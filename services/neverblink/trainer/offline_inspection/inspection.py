@@ -6,9 +6,8 @@ It can be killed at any time: the same call goes on where the rows end, and come
 import fcntl
 import hashlib
 import time
-from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
@@ -17,23 +16,20 @@ from typing import NamedTuple
 
 import orjson
 
-from neverblink.decisions.judgement import judged
-from neverblink.events import ArtifactRef, Reason
 from neverblink.job_life.progress import Progress
 from neverblink.storage.whole_file import write_whole
-from neverblink.trainer.datasets.inputs import Frozen, Input, Inputs, InspectionError, Origin, UnreadableError
+from neverblink.trainer.datasets.inputs import Frozen, Input, Inputs, InspectionError, Origin
+from neverblink.trainer.offline_inspection.judge import Judge, Place
 from neverblink.trainer.offline_inspection.known_decisions import Known, compared
 from neverblink.trainer.offline_inspection.lot_sampling import SamplingPlan, draw, plan_for
+from neverblink.trainer.offline_inspection.pictures import Picture, ahead_of, in_batches, read
 from neverblink.trainer.offline_inspection.results import Results
 from neverblink.trainer.offline_inspection.rows import Opinion, PartFiles, Row, Unscored
-from neverblink.trainer.offline_inspection.settings import InspectSettings, LotSettings
+from neverblink.trainer.offline_inspection.terms import InspectSettings, LotSettings
 from neverblink.vision.artifact import Artifact, load_artifact
-from neverblink.vision.decode import Image, ImageError
-from neverblink.vision.errors import NoNumberError, VisionError
+from neverblink.vision.decode import Image
 from neverblink.vision.inspection import Inspection
-from neverblink.vision.inspector import Inspector, extractor_of, features_key, inspect_defects
-from neverblink.vision.patchcore import FeatureExtractor
-from neverblink.vision.quality import ImageQuality, measure
+from neverblink.vision.inspector import extractor_of, features_key
 
 RUNS = Path("runs/inspect")
 RESULT = "inspection.parquet"
@@ -43,74 +39,6 @@ _RUN = "run.json"
 _PARTS = "parts"
 _LOCK = ".lock"
 
-_BATCH_BYTES = 512 * 1024 * 1024
-"""A batch of large images ends here, whatever its count: two 64-megapixel ones, or 170 of one megapixel."""
-
-_HELD_BYTES = 1024 * 1024 * 1024
-"""Decoded images that wait for their batch; beyond, no further one is decoded."""
-
-_DETAIL = 1000
-
-
-class Place(NamedTuple):
-    """What an image's station adds to the product's rules: its scale, and what the threshold was edited to there."""
-
-    mm_per_px: float | None
-    edited: float | None
-
-
-class Judge:
-    """One artifact, and what a product is rejected for."""
-
-    def __init__(self, artifact: Artifact, extractor: FeatureExtractor, settings: InspectSettings) -> None:
-        self.artifact, self.extractor = artifact, extractor
-        self._rules = settings.rules
-        self._reference = ArtifactRef(name=artifact.name, version=artifact.version, digest=artifact.digest)
-        self._inspector = Inspector(
-            artifact,
-            extractor,
-            device=settings.device,
-            segment_from=settings.rules.segment_from,
-            min_area_px=settings.rules.min_area_px,
-        )
-        # U-Net and classifier are opened here: no image's time pays for it, and a fault of theirs is no image's.
-        _ = self._inspector.finder
-        self._edited: dict[float, Inspector] = {}
-
-    def look(self, images: Sequence[Image], places: Sequence[Place]) -> list[Inspection | Unscored]:
-        """Return what the models see in (H, W, 3) uint8 RGB images; one that they cannot take costs no other."""
-        work = [(self._at(place.edited), image) for image, place in zip(images, places, strict=True)]
-        try:
-            return list(inspect_defects(work))
-        except Exception as error:  # noqa: BLE001 - the boundary: whatever a model stumbles over is one image's row
-            if len(images) == 1:
-                sentence = str(error) if isinstance(error, VisionError) else repr(error)
-                return [Unscored(Reason.SCORER_ERROR, sentence[:_DETAIL])]
-        return [one for image, place in zip(images, places, strict=True) for one in self.look([image], [place])]
-
-    def judge(self, images: Sequence[Image], places: Sequence[Place]) -> list[Opinion | Unscored]:
-        """Decide images as the scorer does, each as at its place."""
-        return [
-            one if isinstance(one, Unscored) else self._judged(one, place)
-            for one, place in zip(self.look(images, places), places, strict=True)
-        ]
-
-    def _judged(self, inspection: Inspection, place: Place) -> Opinion | Unscored:
-        calibration = self.artifact.manifest.calibration
-        try:
-            found = judged(inspection, calibration, self._rules, mm_per_px=place.mm_per_px, edited=place.edited)
-        except NoNumberError as error:
-            return Unscored(Reason.SCORER_ERROR, str(error)[:_DETAIL])
-        return Opinion(self._reference, found)
-
-    def _at(self, edited: float | None) -> Inspector:
-        """Return what inspects by a threshold: where it lies decides what is marked, as in the scorer."""
-        if edited is None:
-            return self._inspector
-        if edited not in self._edited:
-            self._edited[edited] = self._inspector.with_threshold(edited)
-        return self._edited[edited]
-
 
 class Looked(NamedTuple):
     """An input that was inspected once more, to be shown: its pixels, what was seen, and by which artifact."""
@@ -119,11 +47,6 @@ class Looked(NamedTuple):
     image: Image
     inspection: Inspection
     artifact: Artifact
-
-
-class _Picture(NamedTuple):
-    image: Image
-    quality: ImageQuality
 
 
 class OfflineInspection:
@@ -198,7 +121,7 @@ class OfflineInspection:
         judges = {judge.artifact.digest: judge for judge in (self._first, self._second) if judge is not None}
         digests = {origin.name: digest for origin, digest in origins}
         for item in self._inputs.again([origin for origin, _ in origins]):
-            picture = _read(item)
+            picture = read(item)
             if isinstance(picture, Unscored):
                 continue
             judge = judges[digests[item.origin.name]]
@@ -289,8 +212,8 @@ class OfflineInspection:
         inputs = self._inputs.go_through(parts.last(), None if chosen is None else frozenset(chosen))
         saved = time.monotonic()
         with ThreadPoolExecutor(settings.decoders, thread_name_prefix="decode") as pool:
-            pictures = _ahead(_unseen(inputs, seen), pool, settings.batch + settings.decoders)
-            for batch in _batches(pictures, settings.batch):
+            pictures = ahead_of(_unseen(inputs, seen), pool, settings.batch + settings.decoders)
+            for batch in in_batches(pictures, settings.batch):
                 parts.add(self._rows(batch))
                 if time.monotonic() - saved >= settings.save_every_s:
                     parts.flush()
@@ -298,7 +221,7 @@ class OfflineInspection:
                 progress("inspecting", batch[-1][0].position, self._inputs.total)
         progress("inspecting", self._inputs.total, self._inputs.total)
 
-    def _rows(self, batch: Sequence[tuple[Input, _Picture | Unscored]]) -> list[Row]:
+    def _rows(self, batch: Sequence[tuple[Input, Picture | Unscored]]) -> list[Row]:
         """Judge a batch, and what is near or above the threshold a second time."""
         pictures = [(item, picture) for item, picture in batch if not isinstance(picture, Unscored)]
         places = [self._place(item.origin, self._first) for item, _ in pictures]
@@ -325,7 +248,7 @@ class OfflineInspection:
     def _row(
         self,
         item: Input,
-        picture: _Picture | Unscored,
+        picture: Picture | Unscored,
         judged: tuple[Opinion | Unscored, Opinion | Unscored, float],
     ) -> Row:
         first, final, seconds = judged
@@ -388,49 +311,3 @@ def _unseen(inputs: Iterator[Input], seen: set[str]) -> Iterator[Input]:
         if item.origin.name not in seen:
             seen.add(item.origin.name)
             yield item
-
-
-def _read(item: Input) -> _Picture | Unscored:
-    """Read and measure one image; runs in the decoding threads."""
-    try:
-        image = item.read()
-    except (ImageError, UnreadableError) as error:
-        return Unscored(error.reason, str(error)[:_DETAIL])
-    return _Picture(image, measure(image))
-
-
-def _ahead(
-    inputs: Iterator[Input], pool: ThreadPoolExecutor, ahead: int
-) -> Iterator[tuple[Input, _Picture | Unscored]]:
-    """Yield the inputs in order, read by threads: at most `ahead` of them, or a bound of bytes, wait to be taken."""
-    waiting: deque[tuple[Input, Future[_Picture | Unscored]]] = deque()
-    for item in inputs:
-        waiting.append((item, pool.submit(_read, item)))
-        while len(waiting) >= ahead or sum(_bytes(future) for _, future in waiting) > _HELD_BYTES:
-            first, future = waiting.popleft()
-            yield first, future.result()
-    for first, future in waiting:
-        yield first, future.result()
-
-
-def _bytes(future: "Future[_Picture | Unscored]") -> int:
-    if not future.done():
-        return 0
-    picture = future.result()
-    return 0 if isinstance(picture, Unscored) else picture.image.nbytes
-
-
-def _batches(
-    pictures: Iterator[tuple[Input, _Picture | Unscored]], size: int
-) -> Iterator[list[tuple[Input, _Picture | Unscored]]]:
-    """Yield pictures in batches of `size`, smaller where they are large."""
-    batch: list[tuple[Input, _Picture | Unscored]] = []
-    held = 0
-    for item, picture in pictures:
-        batch.append((item, picture))
-        held += 0 if isinstance(picture, Unscored) else picture.image.nbytes
-        if len(batch) == size or held >= _BATCH_BYTES:
-            yield batch
-            batch, held = [], 0
-    if batch:
-        yield batch

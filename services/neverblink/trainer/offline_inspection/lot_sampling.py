@@ -9,14 +9,11 @@ import hashlib
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from scipy.stats import beta, binom
 
+from neverblink.trainer.offline_inspection.settings import Level, Severity
 from neverblink.vision.errors import VisionError
-
-Level = Literal["I", "II", "III"]
-Severity = Literal["normal", "tightened"]
 
 AQLS = (0.010, 0.015, 0.025, 0.040, 0.065, 0.10, 0.15, 0.25, 0.40, 0.65, 1.0, 1.5, 2.5, 4.0, 6.5, 10.0)
 """The preferred AQLs that count nonconforming parts, in percent: the columns of the tables below."""

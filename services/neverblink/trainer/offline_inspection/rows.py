@@ -78,6 +78,9 @@ of the artifact that `decided_by` names; `first` is what the first one said wher
 was decided before, `change` how that differs. `seconds` is the image's share of its batches' time.
 """
 
+DETAIL = 1000
+"""Characters of what is said of an image without a score."""
+
 
 @dataclass(frozen=True, slots=True)
 class Opinion:

@@ -5,12 +5,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Literal
 
 from neverblink.trainer.datasets.confirmed_images import ConfirmedImage
+from neverblink.trainer.retraining.settings import HoldOutBy
 from neverblink.vision.errors import VisionError
-
-HoldOutBy = Literal["hash", "time"]
 
 
 class WindowError(VisionError):
@@ -157,14 +155,3 @@ def _check_enough(
                 f" look further back than {settings.days:g} days, or hold out another share than"
                 f" {100 * settings.hold_out:g} %"
             )
-
-
-def shift_hours(text: str) -> tuple[int, ...]:
-    """Read the hours at which shifts begin, such as 6,14,22. Raises WindowError."""
-    try:
-        hours = tuple(int(hour) for hour in text.split(","))
-    except ValueError:
-        hours = ()
-    if not hours or list(hours) != sorted(set(hours)) or not all(0 <= hour < 24 for hour in hours):
-        raise WindowError(f"shifts begin at hours of the day in their order, such as 6,14,22, not at {text!r}")
-    return hours
