@@ -20,7 +20,7 @@ from neverblink.vision.pictures.faults import (
 )
 from neverblink.vision.pictures.orientation import upright
 from neverblink.vision.pictures.raw import RAW_TYPE, is_raw, raw_content_type, read_raw
-from neverblink.vision.pictures.stored import Header, Values
+from neverblink.vision.pictures.stored import Stored, Values
 from neverblink.vision.pictures.tiff_layout import is_tiff
 
 __all__ = [
@@ -52,7 +52,6 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 _KINDS = "PNG, JPEG, TIFF, WebP or BMP"
 _JPEG = b"\xff\xd8\xff"
 _GIFS = (b"GIF87a", b"GIF89a")
-_SIXTEEN = b"\x10"
 
 
 def decode(
@@ -101,14 +100,14 @@ def image_size(data: bytes) -> tuple[int, int]:
     Also refuses what is damaged as far as that shows without decoding: a PNG by its checksums, a WebP, TIFF and BMP
     by their lengths.
     """
-    header = _header(data, MAX_PIXELS)
-    check_size(header.width, header.height, 1 << 62)
-    return (header.height, header.width) if header.orientation >= 5 else (header.width, header.height)
+    stored = _opened(data, MAX_PIXELS)
+    check_size(stored.width, stored.height, 1 << 62)
+    return (stored.height, stored.width) if stored.orientation >= 5 else (stored.width, stored.height)
 
 
 def has_16_bits(data: bytes) -> bool:
     """Say whether bytes are a PNG with 16 bits a value: such a one means something only together with its depth."""
-    return data.startswith(png.SIGNATURE) and data[24:25] == _SIXTEEN
+    return png.has_16_bits(data)
 
 
 def _read(path: Path, max_pixels: int, *, colour: bool) -> Values:
@@ -123,20 +122,20 @@ def _read(path: Path, max_pixels: int, *, colour: bool) -> Values:
         raise ImageError(error.reason, f"{path}: {error}") from error
 
 
-def _header(data: bytes, max_pixels: int) -> Header:
+def _opened(data: bytes, max_pixels: int) -> Stored:
     if not data:
         raise ImageError("no-image", "the image is empty: zero bytes")
     try:
         if data.startswith(png.SIGNATURE):
-            return png.read_header(data)
+            return png.opened(data)
         if data.startswith(_JPEG):
-            return jpeg.read_header(data)
+            return jpeg.opened(data)
         if is_tiff(data):
-            return tiff.read_header(data)
+            return tiff.opened(data)
         if webp.is_webp(data):
-            return webp.read_header(data)
+            return webp.opened(data)
         if data.startswith(bmp.SIGNATURE):
-            return bmp.read_header(data, max_pixels)
+            return bmp.opened(data, max_pixels)
     except (struct.error, IndexError) as error:
         raise _cut_off(data) from error
     if data.startswith(_GIFS):
@@ -145,62 +144,25 @@ def _header(data: bytes, max_pixels: int) -> Header:
 
 
 def _values(data: bytes, max_pixels: int, *, colour: bool) -> Values:
-    """Return what a file stores, upright; with `colour` in three channels, alpha left away."""
-    header = _header(data, max_pixels)
-    check_size(header.width, header.height, max_pixels)
+    """Return what a file stores, upright; with `colour` without alpha."""
+    stored = _opened(data, max_pixels)
+    check_size(stored.width, stored.height, max_pixels)
     try:
-        if data.startswith(_JPEG):
-            values = jpeg.read_values(data, colour=colour)
-        elif is_tiff(data):
-            values = tiff.read_values(data)
-        elif webp.is_webp(data):
-            values = _webp_values(data, colour=colour)
-        else:
-            values = _by_opencv(data, colour=colour and not has_16_bits(data))
+        values = stored.values(colour)
     except (struct.error, IndexError) as error:
         raise _cut_off(data) from error
-    if values.shape[:2] != (header.height, header.width):
+    if values.shape[:2] != (stored.height, stored.width):
         raise corrupt(
-            f"the header promises {header.width} × {header.height} pixels, the decoder finds"
+            f"the header promises {stored.width} × {stored.height} pixels, the decoder finds"
             f" {values.shape[1]} × {values.shape[0]}"
         )
-    return upright(values[..., :3] if colour and values.ndim == 3 else values, header.orientation)
-
-
-def _webp_values(data: bytes, *, colour: bool) -> Values:
-    webp.check_bitstream(data)
-    values = _by_opencv(data, colour=colour)
-    other = webp.with_another_end(data)
-    if other is None:
-        return values
-    try:
-        unread = np.array_equal(values, _by_opencv(other, colour=colour))
-    except ImageError:
-        return values
-    if unread:
-        raise corrupt("the WebP was cut off and filled up with zeros: its picture ends before its data does")
-    return values
-
-
-def _by_opencv(data: bytes, *, colour: bool) -> Values:
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION if colour else cv2.IMREAD_UNCHANGED
-    try:
-        found = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
-        raise corrupt(f"the image cannot be decoded: {error.err}") from error
-    if found is None:
-        raise corrupt("the image's header is right but its pixels cannot be decoded")
-    if found.dtype not in (np.uint8, np.uint16):
-        raise unsupported(f"the image has {found.dtype} values, and whole ones from 0 on are read")
-    if not colour and found.ndim == 3:
-        found = found[..., [2, 1, 0, 3][: found.shape[2]]]
-    return np.asarray(found, dtype=found.dtype.type, order="C")
+    return upright(values[..., :3] if colour and values.ndim == 3 else values, stored.orientation)
 
 
 def _as_rgb(pixels: npt.NDArray[np.uint8]) -> Image:
     if pixels.ndim == 2:
         return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
-    return np.require(pixels, dtype=np.uint8, requirements=("C", "W"))
+    return pixels if pixels.flags.c_contiguous and pixels.flags.writeable else pixels.copy()
 
 
 def _cut_off(data: bytes) -> ImageError:

@@ -1,9 +1,11 @@
 """BMP: it has no checksum, so its lengths are all that can be checked; OpenCV decodes it."""
 
 import struct
+from functools import partial
 
+from neverblink.vision.pictures import by_opencv
 from neverblink.vision.pictures.faults import corrupt, unsupported
-from neverblink.vision.pictures.stored import Header
+from neverblink.vision.pictures.stored import Stored
 
 SIGNATURE = b"BM"
 
@@ -18,8 +20,8 @@ _HEADER_START = 30
 """Bytes up to the pixels' depth: the same in each picture of one camera, and in no row of pixels."""
 
 
-def read_header(data: bytes, max_pixels: int) -> Header:
-    """Return the size, and check that all rows are there. Raises ImageError, IndexError, struct.error."""
+def opened(data: bytes, max_pixels: int) -> Stored:
+    """Read the size, and check that all rows are there. Raises ImageError, IndexError, struct.error."""
     file_length, start = struct.unpack_from("<I4xI", data, 2)
     length, width, height = struct.unpack_from("<Iii", data, 14)
     planes, bits, compression, stated = struct.unpack_from("<HHII", data, 26)
@@ -40,9 +42,10 @@ def read_header(data: bytes, max_pixels: int) -> Header:
             raise corrupt(f"the BMP is cut off after {len(data)} bytes of {end}")
         if file_length and not end <= file_length < _end_of_profile(data, length, end) + _PADDING:
             raise corrupt(f"the BMP's header says {file_length} bytes, and {width} × {height} pixels end after {end}")
-        if data.find(data[:_HEADER_START], _HEADER_START, end) >= 0:
+        # Only a file that goes on can be a cut one with a whole one behind it.
+        if len(data) > end + _PADDING and data.find(data[:_HEADER_START], _HEADER_START, end) >= 0:
             raise corrupt("the BMP is cut off, and the next one begins within its pixels")
-    return Header(width, height)
+    return Stored(width, height, 1, partial(by_opencv.decoded, data))
 
 
 def _end_of_profile(data: bytes, length: int, end: int) -> int:

@@ -4,6 +4,8 @@ libjpeg itself fills what is missing with grey and only warns. Whatever is refus
 would take it.
 """
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
@@ -11,7 +13,7 @@ import simplejpeg
 from neverblink.vision.pictures.faults import corrupt, unsupported
 from neverblink.vision.pictures.jpeg_holes import check_for_holes
 from neverblink.vision.pictures.jpeg_scans import Frame, check_scans, read_frame
-from neverblink.vision.pictures.stored import Header, Values
+from neverblink.vision.pictures.stored import Stored, Values
 
 # Sampling factors of luma and chroma that libjpeg-turbo's interface for whole pictures knows: 4:4:4, 4:2:2, 4:2:0,
 # 4:4:0, 4:1:1, 4:4:1.
@@ -19,28 +21,19 @@ _LAYOUTS = frozenset({"1x1, 1x1, 1x1", "2x1, 1x1, 1x1", "2x2, 1x1, 1x1", "1x2, 1
 _END = b"\xff\xd9"
 
 
-def read_header(data: bytes) -> Header:
-    """Return what the frame header says. Raises ImageError, IndexError, struct.error."""
-    frame, _ = read_frame(data)
-    return Header(frame.width, frame.height, frame.orientation)
-
-
-def read_values(data: bytes, *, colour: bool) -> Values:
-    """Decode a JPEG: (H, W, 3) RGB, or (H, W) for a grey one that need not be `colour`. Raises ImageError.
-
-    Also raises IndexError and struct.error where the file is cut within a header.
-    """
+def opened(data: bytes) -> Stored:
+    """Read the headers before the first scan. Raises ImageError, IndexError, struct.error."""
     frame, offset = read_frame(data)
+    return Stored(frame.width, frame.height, frame.orientation, partial(_values, data, frame, offset))
+
+
+def _values(data: bytes, frame: Frame, offset: int, colour: bool) -> Values:
+    """Return (H, W, 3) RGB, or (H, W) for a grey picture that need not be in `colour`."""
     check_scans(data, frame, offset)
     check_for_holes(data, frame, offset)
     inks = len(frame.components) == 4
     space = "CMYK" if inks else "GRAY" if len(frame.components) == 1 and not colour else "RGB"
     pixels = _decoded(data, space, frame)
-    if pixels.shape[:2] != (frame.height, frame.width):
-        raise corrupt(
-            f"the header promises {frame.width} × {frame.height} pixels, the decoder finds"
-            f" {pixels.shape[1]} × {pixels.shape[0]}"
-        )
     return _from_inks(pixels) if inks else pixels[..., 0] if space == "GRAY" else pixels
 
 

@@ -2,10 +2,12 @@
 
 import struct
 import zlib
+from functools import partial
 
+from neverblink.vision.pictures import by_opencv
 from neverblink.vision.pictures.faults import ImageError, corrupt, unsupported
 from neverblink.vision.pictures.orientation import exif_orientation
-from neverblink.vision.pictures.stored import Header
+from neverblink.vision.pictures.stored import Stored, Values
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -13,7 +15,7 @@ _CHUNKS = 100_000
 """At most; the largest picture that is taken has 24,000 of libpng's usual 8 kB."""
 
 
-def read_header(data: bytes) -> Header:
+def opened(data: bytes) -> Stored:
     """Walk the chunks and check each one's CRC: what passes here is the file that was written.
 
     What follows the last chunk is not looked at. Raises ImageError, IndexError, struct.error.
@@ -38,6 +40,16 @@ def read_header(data: bytes) -> Header:
         if kind == b"eXIf":
             orientation = exif_orientation(data[offset + 8 : offset + 8 + length])
         if kind == b"IEND":
-            return Header(*size, orientation)
+            return Stored(*size, orientation, partial(_values, data))
         offset += 12 + length
     raise ImageError("image-too-large", f"the PNG has more than {_CHUNKS} chunks")
+
+
+def has_16_bits(data: bytes) -> bool:
+    """Say whether bytes are a PNG with 16 bits a value."""
+    return data.startswith(SIGNATURE) and data[24:25] == b"\x10"
+
+
+def _values(data: bytes, colour: bool) -> Values:
+    # In colour OpenCV would cut 16 bits to eight.
+    return by_opencv.decoded(data, colour and not has_16_bits(data))

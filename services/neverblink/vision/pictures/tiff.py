@@ -6,23 +6,23 @@ Deflate, LZW, PackBits. Deflate's checksum finds flipped bits; the others know l
 
 import zlib
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
 from neverblink.vision.pictures.faults import corrupt
-from neverblink.vision.pictures.stored import Header, Values
+from neverblink.vision.pictures.stored import Stored, Values
 from neverblink.vision.pictures.tiff_layout import Compression, Layout, Photometric, check_blocks, read_layout
 
 
-def read_header(data: bytes) -> Header:
-    """Return what the directory says. Raises ImageError, struct.error."""
+def opened(data: bytes) -> Stored:
+    """Read the directory. Raises ImageError, struct.error."""
     layout = read_layout(data)
-    return Header(layout.width, layout.height, layout.orientation)
+    return Stored(layout.width, layout.height, layout.orientation, partial(_picture, data, layout))
 
 
-def read_values(data: bytes) -> Values:
-    """Decode a TIFF: (H, W), (H, W, 3) or (H, W, 4) uint8 or uint16, as stored. Raises ImageError, struct.error."""
-    layout = read_layout(data)
+def _picture(data: bytes, layout: Layout, colour: bool) -> Values:
+    """Return (H, W), (H, W, 3) or, where it need not be in `colour`, (H, W, 4) values."""
     check_blocks(data, layout)
     if layout.planar:
         count = len(layout.offsets) // layout.samples
@@ -37,8 +37,8 @@ def read_values(data: bytes) -> Values:
     if layout.samples == 1:
         return values[..., 0]
     if layout.samples == 2:  # grey and alpha
-        return values[..., [0, 0, 0, 1]]
-    return values
+        return values[..., 0] if colour else values[..., [0, 0, 0, 1]]
+    return values[..., :3] if colour else values
 
 
 def _plane(data: bytes, layout: Layout, blocks: range, samples: int) -> Values:

@@ -5,11 +5,15 @@ It has no checksum, and libwebp reads on in zeros as in data: a file that was cu
 
 import re
 import struct
+from functools import partial
 from typing import NamedTuple
 
+import numpy as np
+
+from neverblink.vision.pictures import by_opencv
 from neverblink.vision.pictures.faults import ImageError, corrupt, unsupported
 from neverblink.vision.pictures.orientation import exif_orientation
-from neverblink.vision.pictures.stored import Header
+from neverblink.vision.pictures.stored import Stored, Values
 
 _CHUNKS = 1000
 _LOSSY, _LOSSLESS, _EXTENDED = b"VP8 ", b"VP8L", b"VP8X"
@@ -25,7 +29,7 @@ _MACROBLOCKS_A_ZERO = 32
 
 _TAIL = 16
 _ZEROS = re.compile(rb"\0{%d,}" % _RUN)
-_NEXT = re.compile(rb"RIFF....WEBPVP8", re.DOTALL)
+_START = b"WEBPVP8"
 
 
 class _Bitstream(NamedTuple):
@@ -41,33 +45,50 @@ def is_webp(data: bytes) -> bool:
     return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
 
 
-def read_header(data: bytes) -> Header:
-    """Walk the chunks, and return the size of the one picture. Raises ImageError, IndexError, struct.error."""
-    header, _ = _walk(data)
-    return header
+def opened(data: bytes) -> Stored:
+    """Walk the chunks, and return the one picture. Raises ImageError, IndexError, struct.error."""
+    stream, orientation = _walk(data)
+    return Stored(stream.width, stream.height, orientation, partial(_values, data, stream))
 
 
-def check_bitstream(data: bytes) -> None:
+def _values(data: bytes, stream: _Bitstream, colour: bool) -> Values:
+    _check_bitstream(data, stream)
+    values = by_opencv.decoded(data, colour)
+    other = _with_another_end(data, stream)
+    if other is None:
+        return values
+    try:
+        unread = np.array_equal(values, by_opencv.decoded(other, colour))
+    except ImageError:
+        return values
+    if unread:
+        raise corrupt("the WebP was cut off and filled up with zeros: its picture ends before its data does")
+    return values
+
+
+def _check_bitstream(data: bytes, stream: _Bitstream) -> None:
     """Refuse a picture whose data hold more zeros in a row than a picture of its size can, or another picture's start.
 
     Raises ImageError.
     """
-    _, stream = _walk(data)
-    if _NEXT.search(data, stream.start, stream.stop):
+    # Only a file that goes on can be a cut one with a whole one behind it.
+    if len(data) > stream.stop + 1 and data.find(_START, stream.start, stream.stop) >= 0:
         raise corrupt("the WebP is cut off, and the next one begins within its data")
+    first = data.find(bytes(_RUN), stream.start, stream.stop)
+    if first < 0:
+        return
     blocks = ((stream.width + 15) // 16) * ((stream.height + 15) // 16)
     most = _RUN + (blocks // _MACROBLOCKS_A_ZERO if stream.kind == _LOSSY else 0)
-    for run in _ZEROS.finditer(data, stream.start, stream.stop):
+    for run in _ZEROS.finditer(data, first, stream.stop):
         if run.end() - run.start() > most:
             raise corrupt(f"the WebP has a hole: {run.end() - run.start()} zeros from byte {run.start()} on")
 
 
-def with_another_end(data: bytes) -> bytes | None:
+def _with_another_end(data: bytes, stream: _Bitstream) -> bytes | None:
     """Return a WebP whose data end in zeros with other bytes in their place, None where they do not.
 
     Where both decode to the same pixels, the picture's data end before its file does.
     """
-    _, stream = _walk(data)
     body = data[stream.start : stream.stop]
     zeros = len(body) - len(body.rstrip(b"\0"))
     if zeros < _TAIL:
@@ -75,7 +96,8 @@ def with_another_end(data: bytes) -> bytes | None:
     return data[: stream.stop - zeros // 2] + b"\xff" * (zeros // 2) + data[stream.stop :]
 
 
-def _walk(data: bytes) -> tuple[Header, _Bitstream]:
+def _walk(data: bytes) -> tuple[_Bitstream, int]:
+    """Return the one picture's data and EXIF's orientation."""
     (size,) = struct.unpack_from("<I", data, 4)
     end = 8 + size
     if end > len(data):
@@ -112,7 +134,7 @@ def _walk(data: bytes) -> tuple[Header, _Bitstream]:
         raise corrupt(
             f"the WebP's header says {canvas[0]} × {canvas[1]} pixels, its picture {stream.width} × {stream.height}"
         )
-    return Header(stream.width, stream.height, orientation), stream
+    return stream, orientation
 
 
 def _lossy_size(data: bytes, start: int, length: int) -> tuple[int, int]:
