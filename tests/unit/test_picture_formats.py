@@ -1,4 +1,4 @@
-"""Which picture files are read, what each kind of damage and each bomb is told as, and how pictures stand."""
+"""Which picture files are read, what each kind of damage and each bomb is told as, and which way pictures stand."""
 
 import struct
 import time
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neverblink.vision.decode import ImageError, decode, decode_values, image_size, raw_content_type, read_image
+from neverblink.vision.decode import ImageError, decode, decode_values, image_size
 
 RNG = np.random.default_rng(5)
 SCENE = cv2.GaussianBlur(RNG.integers(0, 256, (48, 64, 3)).astype(np.uint8), (5, 5), 0)
@@ -409,70 +409,3 @@ def test_damaged_metadata_turns_nothing() -> None:
     for wrong in (b"XX*\0\x08\0\0\0", b"II*\0\xff\xff\xff\x7f", b"II*\0\x08\0\0\0\xff\xff"):
         data[place : place + len(wrong)] = wrong
         assert decode(data).shape[:2] in ((48, 64), (64, 48))
-
-
-# Depth
-
-
-@pytest.mark.parametrize(("bits", "usual"), [(10, 10), (11, 12), (12, 12), (14, 14), (16, 16)])
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_sixteen_bits_without_a_depth_are_refused_with_the_one_that_they_suggest(
-    suffix: str, bits: int, usual: int
-) -> None:
-    values = (GREY.astype(np.uint16) << bits - 8) | 3
-    values[0, 0] = (1 << bits) - 1
-    told = refusal(encoded(suffix, values))
-    assert told.reason == "wrong-type"
-    assert f"go up to {(1 << bits) - 1}, which suggests a depth of {usual}" in str(told)
-
-
-@pytest.mark.parametrize("bits", [8, 9, 10, 12, 14, 16])
-def test_a_stated_depth_gives_the_picture_that_eight_bits_would_have_shown(bits: int) -> None:
-    rng = np.random.default_rng(0)
-    deep = (GREY.astype(np.uint16) << bits - 8) | rng.integers(0, 1 << bits - 8, GREY.shape).astype(np.uint16)
-    found = decode(encoded(".png", deep), depth=bits)
-    np.testing.assert_array_equal(found, np.repeat(GREY[..., None], 3, axis=2))
-
-
-def test_values_above_the_stated_depth_are_refused_and_not_cut() -> None:
-    values = GREY.astype(np.uint16) << 4
-    told = refusal(encoded(".png", values), depth=10)
-    assert "is stated to have 10 bits" in str(told)
-    assert "suggests a depth of 12" in str(told)
-
-
-def test_values_aligned_to_the_left_suggest_sixteen() -> None:
-    told = refusal(encoded(".png", GREY.astype(np.uint16) << 8))
-    assert "suggests a depth of 16" in str(told)
-
-
-def test_a_depth_says_nothing_about_eight_bits() -> None:
-    np.testing.assert_array_equal(decode(encoded(".png", SCENE), depth=12), SCENE)
-
-
-def test_colours_and_alpha_of_sixteen_bits_are_scaled_alike() -> None:
-    deep = SCENE.astype(np.uint16) << 4
-    np.testing.assert_array_equal(decode(encoded(".png", deep), depth=12), SCENE)
-    alpha = np.dstack([deep[..., ::-1], np.full(GREY.shape, 9, np.uint16)])
-    data = cv2.imencode(".png", alpha)[1].tobytes()
-    np.testing.assert_array_equal(decode(data, depth=12), SCENE)
-    np.testing.assert_array_equal(decode_values(data)[..., 3], 9)
-
-
-def test_raw_rows_of_sixteen_bits_state_their_depth_or_are_refused(tmp_path: Any) -> None:
-    deep = GREY.astype("<u2") << 2
-    kind = "image/x-raw; format=grey16; width=64; height=48"
-    np.testing.assert_array_equal(decode(deep.tobytes(), content_type=f"{kind}; depth=10")[..., 0], GREY)
-    np.testing.assert_array_equal(decode(deep.tobytes(), content_type=kind, depth=10)[..., 0], GREY)
-    assert refusal(deep.tobytes(), content_type=kind).reason == "wrong-type"
-    colours = SCENE.astype("<u2") << 8
-    kind = "image/x-raw; format=rgb16; width=64; height=48; depth=16"
-    np.testing.assert_array_equal(decode(colours.tobytes(), content_type=kind), SCENE)
-    assert "grey8" in raw_content_type(GREY)
-
-
-def test_a_file_is_named_in_the_sentence_about_its_depth(tmp_path: Any) -> None:
-    path = tmp_path / "part-7.png"
-    path.write_bytes(encoded(".png", GREY.astype(np.uint16) << 4))
-    with pytest.raises(ImageError, match=r"part-7\.png has 16 bits a value .* suggests a depth of 12: state it as"):
-        read_image(path)

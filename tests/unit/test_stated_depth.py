@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,10 +16,24 @@ from neverblink.decisions.rules import rules_of
 from neverblink.events import Reason
 from neverblink.plant import FolderSource, Payload, Plant, parse_plant
 from neverblink.plant.example import EXAMPLE
-from neverblink.vision.decode import decode
+from neverblink.vision.decode import ImageError, decode, decode_values, raw_content_type, read_image
 
-GREY = np.random.default_rng(3).integers(20, 240, (24, 32)).astype(np.uint8)
+SCENE = np.random.default_rng(3).integers(20, 240, (24, 32, 3)).astype(np.uint8)
+"""(24, 32, 3) uint8 RGB."""
+
+GREY = np.ascontiguousarray(SCENE[..., 1])
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def encoded(suffix: str, image: np.ndarray) -> bytes:
+    ordered = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(suffix, ordered)[1].tobytes()
+
+
+def refusal(data: bytes, **how: Any) -> ImageError:
+    with pytest.raises(ImageError) as refused:
+        decode(data, **how)
+    return refused.value
 
 
 def folder(tmp_path: Path, bits: int) -> FolderSource:
@@ -88,3 +103,70 @@ def test_a_stated_depth_leaves_eight_and_packed_bits_alone() -> None:
     packed = np.zeros((GREY.size // 2, 3), np.uint8)
     packed[:, 0], packed[:, 2] = GREY.ravel()[::2], GREY.ravel()[1::2]
     np.testing.assert_array_equal(from_pfnc(packed.ravel(), "Mono12Packed", 32, 24, 16), GREY)
+
+
+# Files
+
+
+@pytest.mark.parametrize(("bits", "usual"), [(10, 10), (11, 12), (12, 12), (14, 14), (16, 16)])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_sixteen_bits_without_a_depth_are_refused_with_the_one_that_they_suggest(
+    suffix: str, bits: int, usual: int
+) -> None:
+    values = (GREY.astype(np.uint16) << bits - 8) | 3
+    values[0, 0] = (1 << bits) - 1
+    told = refusal(encoded(suffix, values))
+    assert told.reason == "wrong-type"
+    assert f"go up to {(1 << bits) - 1}, which suggests a depth of {usual}" in str(told)
+
+
+@pytest.mark.parametrize("bits", [8, 9, 10, 12, 14, 16])
+def test_a_stated_depth_gives_the_picture_that_eight_bits_would_have_shown(bits: int) -> None:
+    rng = np.random.default_rng(0)
+    deep = (GREY.astype(np.uint16) << bits - 8) | rng.integers(0, 1 << bits - 8, GREY.shape).astype(np.uint16)
+    found = decode(encoded(".png", deep), depth=bits)
+    np.testing.assert_array_equal(found, np.repeat(GREY[..., None], 3, axis=2))
+
+
+def test_values_above_the_stated_depth_are_refused_and_not_cut() -> None:
+    values = GREY.astype(np.uint16) << 4
+    told = refusal(encoded(".png", values), depth=10)
+    assert "is stated to have 10 bits" in str(told)
+    assert "suggests a depth of 12" in str(told)
+
+
+def test_values_aligned_to_the_left_suggest_sixteen() -> None:
+    told = refusal(encoded(".png", GREY.astype(np.uint16) << 8))
+    assert "suggests a depth of 16" in str(told)
+
+
+def test_a_depth_says_nothing_about_eight_bits() -> None:
+    np.testing.assert_array_equal(decode(encoded(".png", SCENE), depth=12), SCENE)
+
+
+def test_colours_and_alpha_of_sixteen_bits_are_scaled_alike() -> None:
+    deep = SCENE.astype(np.uint16) << 4
+    np.testing.assert_array_equal(decode(encoded(".png", deep), depth=12), SCENE)
+    alpha = np.dstack([deep[..., ::-1], np.full(GREY.shape, 9, np.uint16)])
+    data = cv2.imencode(".png", alpha)[1].tobytes()
+    np.testing.assert_array_equal(decode(data, depth=12), SCENE)
+    np.testing.assert_array_equal(decode_values(data)[..., 3], 9)
+
+
+def test_raw_rows_of_sixteen_bits_state_their_depth_or_are_refused(tmp_path: Path) -> None:
+    deep = GREY.astype("<u2") << 2
+    kind = "image/x-raw; format=grey16; width=32; height=24"
+    np.testing.assert_array_equal(decode(deep.tobytes(), content_type=f"{kind}; depth=10")[..., 0], GREY)
+    np.testing.assert_array_equal(decode(deep.tobytes(), content_type=kind, depth=10)[..., 0], GREY)
+    assert refusal(deep.tobytes(), content_type=kind).reason == "wrong-type"
+    colours = SCENE.astype("<u2") << 8
+    kind = "image/x-raw; format=rgb16; width=32; height=24; depth=16"
+    np.testing.assert_array_equal(decode(colours.tobytes(), content_type=kind), SCENE)
+    assert "grey8" in raw_content_type(GREY)
+
+
+def test_a_file_is_named_in_the_sentence_about_its_depth(tmp_path: Path) -> None:
+    path = tmp_path / "part-7.png"
+    path.write_bytes(encoded(".png", GREY.astype(np.uint16) << 4))
+    with pytest.raises(ImageError, match=r"part-7\.png has 16 bits a value .* suggests a depth of 12: state it as"):
+        read_image(path)

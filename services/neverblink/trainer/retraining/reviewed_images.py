@@ -84,7 +84,9 @@ def _fetch(
     for product in sorted({target.product for target in targets}):
         stations = [target.key for target in targets if target.product == product]
         objects = ObjectStore.of(plant.storage)
-        with TopicFrames(plant.kafka, product, since, None, stations=stations, objects=objects, clock=clock) as frames:
+        with TopicFrames(
+            plant.kafka, product, since, None, stations=stations, objects=objects, depths=plant.depths(), clock=clock
+        ) as frames:
             frames.freeze(None)
             for found in frames.go_through():
                 captured = found.origin.captured
