@@ -94,6 +94,21 @@ class PostgresqlServer:
             self._process.wait()
         self._process = None
 
+    def freeze(self) -> None:
+        """Let the server and all its sessions stand still: connections stay, and nothing is answered."""
+        for pid in self._processes():
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let the server go on."""
+        for pid in reversed(self._processes()):
+            os.kill(pid, signal.SIGCONT)
+
+    def _processes(self) -> list[int]:
+        assert self._process is not None
+        pid = self._process.pid
+        return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
     def end(self) -> None:
         """Stop the server and remove what it kept."""
         self.stop()

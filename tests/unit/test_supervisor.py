@@ -160,22 +160,29 @@ async def test_ending_tasks_reads_their_errors() -> None:
     assert task.done()
 
 
-def test_a_service_is_ready_when_each_of_its_parts_is_and_says_what_is_not_since_when() -> None:
+def test_a_service_is_ready_when_each_of_its_parts_is_and_says_what_is_not() -> None:
     said: list[str] = []
+    now = [0.0]
     standing = Standing(
         "bridge",
-        ("line-1", "line-2"),
-        clock=lambda: 0.0,
+        clock=lambda: now[0],
         tell_ready=lambda _, **__: said.append("ready"),
         tell_unready=lambda _, sentence, **__: said.append(sentence),
     )
-    standing.well("line-1")
-    assert said == []
-    standing.well("line-2")
-    assert said == ["ready"]
-    standing.ill("line-2", "the PLC is away")
-    standing.ill("line-2", "the PLC is away")
-    assert said[1:] == ["bridge does a part of its work only: line-2: the PLC is away (since 00:00:00 UTC)"]
-    standing.gone("line-2")
-    assert said[2:] == ["ready"]
-    assert standing.is_ready
+
+    def at(when: float, **parts: str | None) -> list[str]:
+        now[0] = when
+        before = len(said)
+        standing.update(parts)
+        return said[before:]
+
+    assert at(0, top=None, database="it is opened") == []
+    assert at(0.5, top=None, database=None) == ["ready"]
+    assert at(1, top=None, database="no answer") == []  # a moment's trouble is nobody's business
+    assert at(1.5, top=None, database=None) == []
+    assert at(2, top=None, database="no answer") == []
+    lasting = "bridge does a part of its work only. database: no answer"
+    assert at(3.1, top=None, database="no answer") == [lasting]
+    assert at(200, top=None, database="no answer") == []
+    assert at(304, top=None, database="no answer") == [lasting]
+    assert at(305, top=None, database=None) == ["ready"]

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from neverblink.errors import NeverblinkError
 from neverblink.events import DriftReport, Event, Verdict
+from neverblink.ledger.database_waits import DatabaseWaits
 from neverblink.ledger.tables import (
     SCHEMA_VERSION,
     DefectRow,
@@ -32,6 +33,11 @@ from neverblink.ledger.tables import (
     defect_rows,
     row_of,
 )
+
+CONNECT_S = 5.0
+ANSWER_S = 6.0
+"""A database that has not answered a statement for so long stands still."""
+LOCK_WAIT_S = 5.0
 
 # SQLite binds at most 32 766 values in a statement (SQLITE_MAX_VARIABLE_NUMBER); a verdict has 33 columns.
 _ROWS_PER_STATEMENT = 500
@@ -50,7 +56,7 @@ class UnkeepableError(NeverblinkError, ValueError):
 
 
 class Database:
-    """One ledger. Not for two threads at once.
+    """One ledger. Not for two threads at once, but for `silent_s` and `break_off`.
 
     `create` makes the tables where they are missing; without it a missing ledger is LedgerAbsent.
     Raises LedgerError when it cannot be opened.
@@ -58,11 +64,13 @@ class Database:
 
     def __init__(self, url: str, *, create: bool) -> None:
         self._url = _parsed(url)
-        self.name = self._url.render_as_string(hide_password=True)
+        self.name = shown_url(self._url)
+        self._waits = DatabaseWaits()
         if not create:
             self._must_exist()
         try:
             self._engine = _engine(self._url)
+            self._waits.follow(self._engine)
             if create:
                 self._create()
             self._check_version()
@@ -86,7 +94,7 @@ class Database:
             elif isinstance(item, DriftReport) and item.alerts:
                 told.setdefault(item.id, item)
         try:
-            with self._engine.begin() as connection:
+            with self._waits.asked(), self._engine.begin() as connection:
                 new = {
                     identity
                     for table, by_id in rows.items()
@@ -104,6 +112,15 @@ class Database:
                 raise UnkeepableError(_cause(fault)) from fault
             raise self._explained(fault, "written") from fault
         return len(new)
+
+    @property
+    def silent_s(self) -> float:
+        """Return for how long the database has not answered a question of `keep`; 0 when none waits."""
+        return self._waits.silent_s
+
+    def break_off(self) -> None:
+        """End the connection whose answer is waited for in another thread: `keep` then raises LedgerError there."""
+        self._waits.break_off()
 
     def session(self) -> Session:
         """Return a session for questions."""
@@ -172,6 +189,8 @@ _ADVICE = (
     ("password authentication failed", "check user and password in storage.ledger"),
     ("connection refused", "is PostgreSQL running there?"),
     ("connection failed", "is PostgreSQL running there, and do user and database exist?"),
+    ("statement timeout", "its disk or another program holds it up"),
+    ("lock timeout", "another program holds its tables"),
     ("no module named", "install the driver: `pip install 'psycopg[binary]'`"),
 )
 
@@ -191,13 +210,21 @@ def _is_of_the_event(fault: SqlFault) -> bool:
     return isinstance(fault, StatementError)
 
 
+def shown_url(url: URL) -> str:
+    """Return a database URL as it may be logged: without its password, wherever in it that stands."""
+    secret = {name for name in url.query if any(word in name.lower() for word in ("password", "passfile", "secret"))}
+    plain = url.difference_update_query(secret) if secret else url
+    return plain.render_as_string(hide_password=True)
+
+
 def _parsed(text: str) -> URL:
     try:
         url = make_url(text)
         backend = url.get_backend_name()
     except ArgumentError as fault:
+        shown = "a text that may hold a password" if "@" in text or "pass" in text.lower() else repr(text)
         raise LedgerError(
-            f"storage.ledger is {text!r}, which is not a database URL; write sqlite:///ledger.db or "
+            f"storage.ledger is {shown}, which is not a database URL; write sqlite:///ledger.db or "
             "postgresql://user:password@host/database"
         ) from fault
     if backend not in {"sqlite", "postgresql"}:
@@ -209,7 +236,7 @@ def _engine(url: URL) -> Engine:
     try:
         if url.get_backend_name() == "postgresql":
             driver = url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
-            return create_engine(driver, pool_pre_ping=True)
+            return create_engine(driver, pool_pre_ping=True, connect_args=_postgresql_limits(url))
         engine = create_engine(url)
     except NoSuchModuleError as fault:
         raise LedgerError(f"storage.ledger names an unknown driver: {url.drivername}") from fault
@@ -219,10 +246,26 @@ def _engine(url: URL) -> Engine:
 
 def _set_up_sqlite(connection: Any, _: object) -> None:
     cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout=10000")
+    cursor.execute(f"PRAGMA busy_timeout={int(LOCK_WAIT_S * 1000)}")
     cursor.execute("PRAGMA journal_mode=WAL")  # readers do not stop the writer
     cursor.execute("PRAGMA synchronous=FULL")  # Kafka's offset moves next: a commit must outlive a power cut
     cursor.close()
+
+
+def _postgresql_limits(url: URL) -> dict[str, Any]:
+    """Return what bounds every wait for PostgreSQL; what the URL states itself stands.
+
+    The server's own limits end what it still works on; a server that stands still is left by `Database.break_off`.
+    """
+    limits: dict[str, Any] = {
+        "connect_timeout": int(CONNECT_S),
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": int(ANSWER_S * 1000),
+        "options": f"-c statement_timeout={int(ANSWER_S * 1000)} -c lock_timeout={int(LOCK_WAIT_S * 1000)}",
+    }
+    return {name: value for name, value in limits.items() if name not in url.query}
 
 
 def _slices(rows: list[Row]) -> Iterable[list[Row]]:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 
 from neverblink import telemetry
 from neverblink.events import Event, EventError
@@ -16,14 +17,16 @@ from neverblink.kafka import (
     Record,
     ensure_topics,
 )
-from neverblink.ledger.database import Database, LedgerError, UnkeepableError
+from neverblink.ledger.database import ANSWER_S, Database, LedgerError, UnkeepableError
 from neverblink.ledger.instruments import Instruments, instruments
 from neverblink.ledger.tables import KEPT
 from neverblink.plant import Plant
-from neverblink.service_life import ready, wait_or_stop
+from neverblink.service_life import Duty, supervise, wait_or_stop
+from neverblink.service_life.standing import Parts, Standing, in_words, keep_standing
 
 TOPICS_READ = tuple(kind.TOPIC for kind in KEPT)
 _RETRY_S = 5.0
+_LOOK_EVERY_S = 0.5
 
 
 class Ledger:
@@ -47,6 +50,8 @@ class Ledger:
         self._stop = stop
         self._log = telemetry.logger("ledger")
         self._measured = measured
+        self.fault: str | None = None
+        """Why nothing can be written now."""
         # SQL blocks: it has one thread of its own, and one batch is in hand at any time.
         self._sql = ThreadPoolExecutor(1, thread_name_prefix="ledger-sql")
 
@@ -58,8 +63,9 @@ class Ledger:
                 await self._commit(_next_offsets(records))
 
     def close(self) -> None:
-        """End the SQL thread."""
-        self._sql.shutdown()
+        """End the SQL thread; a wait that is still under way there is broken off."""
+        self._database.break_off()
+        self._sql.shutdown(wait=False, cancel_futures=True)
 
     async def _commit(self, offsets: dict[Partition, int]) -> None:
         try:
@@ -96,14 +102,36 @@ class Ledger:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                new = await loop.run_in_executor(self._sql, self._database.keep, events, datetime.now(UTC))
+                new = await self._answered(
+                    loop.run_in_executor(self._sql, self._database.keep, events, datetime.now(UTC))
+                )
             except LedgerError as error:
-                self._log.error(f"{error}; trying again in {_RETRY_S:.0f} s")
+                if self.fault is None:
+                    self._log.error(f"{error}; it is tried again every {_RETRY_S:.0f} s")
+                self.fault = str(error)
                 if await wait_or_stop(self._stop, _RETRY_S):
                     return False
             else:
+                if self.fault is not None:
+                    self._log.info(f"the ledger {self._database.name} is written again")
+                self.fault = None
                 self._measured.kept.add(new)
                 return True
+
+    async def _answered(self, work: "asyncio.Future[int]") -> int:
+        """Wait for the SQL thread, and end its wait for a database that stands still. Raises as `Database.keep`."""
+        while True:
+            done, _ = await asyncio.wait({work}, timeout=_LOOK_EVERY_S)
+            if done:
+                return work.result()
+            silent_s = self._database.silent_s
+            if silent_s < ANSWER_S:
+                continue
+            sentence = f"the ledger {self._database.name} cannot be written: no answer for {silent_s:.0f} s"
+            if self.fault is None:
+                self._log.error(sentence)
+            self.fault = sentence
+            self._database.break_off()
 
     async def _set_aside(self, record: Record, why: str) -> None:
         if record.topic == "dead-letters":
@@ -130,9 +158,21 @@ async def serve(plant: Plant, stop: asyncio.Event) -> None:
         )
         async with producer, consumer:
             ledger = Ledger(database, consumer, DeadLetters(producer, "ledger"), instruments(), stop)
-            ready("ledger", database=database.name)
+            standing = Standing("ledger", database=database.name)
+
+            def parts() -> Parts:
+                return {
+                    "database": ledger.fault,
+                    "reading": in_words([consumer.trouble]),
+                    "dead letters": in_words(producer.troubles),
+                }
+
+            duties = [
+                Duty("keeping events", ledger.run),
+                Duty("the standing", partial(keep_standing, standing, parts, stop)),
+            ]
             try:
-                await ledger.run()
+                await supervise("ledger", duties, stop)
             finally:
                 ledger.close()
     finally:

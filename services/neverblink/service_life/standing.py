@@ -1,79 +1,84 @@
-"""Whether a service does all of its work: the real state of every line, station, partition and database."""
+"""Whether a service does all of its work: the real state of every station, topic and database."""
 
+import asyncio
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, Protocol
 
-from neverblink.service_life.running import ready, unready
+from neverblink.service_life.running import ready, unready, wait_or_stop
 
-_STARTING: Final = "is not there yet"
+PATIENCE_S: Final = 1.0
+"""A part that is mended within so long is not told of: a connection that is made anew, a broker that moves."""
+
+REMIND_S: Final = 300.0
+_LOOK_EVERY_S = 0.5
+
+Parts = Mapping[str, str | None]
+"""What a service does, part by part, and for each why it is not done now; None: it is."""
+
+
+class Told(Protocol):
+    """What can be said of trouble in a sentence."""
+
+    @property
+    def sentence(self) -> str:
+        """What cannot be done, and since when."""
+
+
+def in_words(troubles: Iterable[Told | None]) -> str | None:
+    """Return the sentences of what is in trouble, None where nothing is."""
+    return "; ".join(found.sentence for found in troubles if found is not None) or None
 
 
 class Standing:
-    """What a service does, part by part; it is ready while all parts are well.
+    """Turns the state of a service's parts into `ready` and `unready`, each told when it changes.
 
-    A part that is not yet known is not well. Every change is told once: `ready` when the last part is well again,
-    `unready` with the sentences of all that are not.
+    What stays amiss is told again every `REMIND_S`, so that a log that begins in the middle says it too.
     """
 
     def __init__(
         self,
         service: str,
-        parts: tuple[str, ...] = (),
         *,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
         tell_ready: Callable[..., None] = ready,
         tell_unready: Callable[..., None] = unready,
         **fields: object,
     ) -> None:
-        """`parts` must each be well before the service is ready; `fields` go with its ready record."""
+        """`fields` go with the ready record."""
         self._service = service
         self._clock = clock
         self._ready, self._unready = tell_ready, tell_unready
         self._fields = fields
-        self._faults: dict[str, tuple[str, float] | None] = dict.fromkeys(parts, (_STARTING, clock()))
-        self._told: tuple[str, ...] | None = None
-        self._was_ready = False
+        self._amiss_since: dict[str, float] = {}
+        self._told: frozenset[str] | None = None
+        self._told_at = 0.0
 
-    @property
-    def is_ready(self) -> bool:
-        """Return whether every part is well."""
-        return all(fault is None for fault in self._faults.values())
-
-    @property
-    def faults(self) -> tuple[str, ...]:
-        """Return a sentence for each part that is not well, with since when."""
-        return tuple(
-            f"{part}: {fault[0]} (since {datetime.fromtimestamp(fault[1], UTC):%H:%M:%S} UTC)"
-            for part, fault in self._faults.items()
-            if fault is not None
-        )
-
-    def well(self, part: str) -> None:
-        """Take that a part does its work."""
-        self._faults[part] = None
-        self._tell()
-
-    def ill(self, part: str, sentence: str) -> None:
-        """Take that a part does not do its work, and why; the same sentence again changes nothing."""
-        known = self._faults.get(part)
-        since = self._clock() if known is None else known[1]
-        self._faults[part] = sentence, since
-        self._tell()
-
-    def gone(self, part: str) -> None:
-        """Forget a part that this service has no longer to do, such as a partition that moved."""
-        self._faults.pop(part, None)
-        self._tell()
-
-    def _tell(self) -> None:
-        faults = self.faults
-        if faults == self._told:
+    def update(self, parts: Parts) -> None:
+        """Take the parts as they are now."""
+        now = self._clock()
+        for part, why in parts.items():
+            if why is None:
+                self._amiss_since.pop(part, None)
+            else:
+                self._amiss_since.setdefault(part, now)
+        amiss = {part: why for part, why in parts.items() if why is not None}
+        lasting = frozenset(part for part in amiss if now - self._amiss_since[part] >= PATIENCE_S)
+        if amiss and not lasting and self._told is None:
+            return  # at the start the first word is about all parts
+        if lasting == self._told and (not lasting or now - self._told_at < REMIND_S):
             return
-        self._told = faults
-        if not faults:
-            self._was_ready = True
+        self._told, self._told_at = lasting, now
+        if not lasting:
             self._ready(self._service, **self._fields)
-        elif self._was_ready or any(fault is not None and fault[0] != _STARTING for fault in self._faults.values()):
-            self._unready(self._service, f"{self._service} does a part of its work only: {'; '.join(faults)}")
+        else:
+            said = "; ".join(f"{part}: {amiss[part]}" for part in amiss if part in lasting)
+            self._unready(self._service, f"{self._service} does a part of its work only. {said}", amiss=sorted(lasting))
+
+
+async def keep_standing(standing: Standing, parts: Callable[[], Parts], stop: asyncio.Event) -> None:
+    """Ask the parts twice a second and tell their standing, until `stop` is set."""
+    while True:
+        standing.update(parts())
+        if await wait_or_stop(stop, _LOOK_EVERY_S):
+            return
