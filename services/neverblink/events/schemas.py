@@ -150,8 +150,11 @@ def asyncapi(prefix: str, partitions: int) -> Schema:
     }
 
 
+_COPIES = 3  # what a plant's cluster has; the plant file says otherwise where it does
+
+
 def _channel(topic: Topic, kind: type[Event], prefix: str, partitions: int) -> Schema:
-    settings = topic.settings()
+    settings = topic.settings(_COPIES)
     return {
         "address": topic.full_name(prefix),
         "description": f"{topic.about} Keyed by {topic.key}.",
@@ -163,6 +166,7 @@ def _channel(topic: Topic, kind: type[Event], prefix: str, partitions: int) -> S
                 "topicConfiguration": {
                     "cleanup.policy": [settings["cleanup.policy"]],
                     "retention.ms": int(settings["retention.ms"]),
+                    "retention.bytes": int(settings["retention.bytes"]),
                     "max.message.bytes": int(settings["max.message.bytes"]),
                 },
                 "bindingVersion": _KAFKA_BINDING,

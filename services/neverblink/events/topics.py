@@ -7,12 +7,16 @@ from types import MappingProxyType
 HOUR_MS = 3_600_000
 WEEK_MS = 7 * 24 * HOUR_MS
 MIB = 1024 * 1024
+GIB = 1024 * MIB
 FOREVER = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """What a topic promises. `retention_ms` of -1 keeps records for ever."""
+    """What a topic promises. `retention_ms` of -1 keeps records for ever, `retention_bytes` of -1 however many.
+
+    `retention_bytes` is per partition, as Kafka counts: what images may take of a broker's disk at most.
+    """
 
     name: str
     key: str
@@ -23,24 +27,31 @@ class Topic:
     compacted: bool = False
     max_message_bytes: int = MIB
     compression: str | None = "zstd"
+    retention_bytes: int = -1
 
     def full_name(self, prefix: str) -> str:
         """Return the name on the broker."""
         return f"{prefix}.{self.name}"
 
-    def settings(self) -> dict[str, str]:
-        """Return the topic's configuration on the broker."""
+    def settings(self, copies: int) -> dict[str, str]:
+        """Return the topic's configuration on the broker, for so many copies of each partition.
+
+        With three copies a write is acknowledged by two: one broker may be away, and no acknowledged record is lost
+        with the next one. With two or one, writing must go on without the other.
+        """
         return {
             "cleanup.policy": "compact" if self.compacted else "delete",
             "retention.ms": str(self.retention_ms),
+            "retention.bytes": str(self.retention_bytes),
             "max.message.bytes": str(self.max_message_bytes),
+            "min.insync.replicas": str(2 if copies >= 3 else 1),
         }
 
 
 _ALL = (
     Topic(
         "frames", "line/station", "Image bytes, or empty with a dataref.", 6 * HOUR_MS,
-        ("camera",), ("scorer",), max_message_bytes=8 * MIB, compression=None,
+        ("camera",), ("scorer",), max_message_bytes=8 * MIB, compression=None, retention_bytes=4 * GIB,
     ),
     Topic(
         "verdicts", "line", "The one decision about each frame.", 4 * WEEK_MS,
@@ -52,7 +63,7 @@ _ALL = (
     ),
     Topic(
         "evidence", "line/station", "Anomaly map overlays and thumbnails.", 6 * HOUR_MS,
-        ("scorer",), ("ledger", "console"), max_message_bytes=8 * MIB, compression=None,
+        ("scorer",), ("ledger", "console"), max_message_bytes=8 * MIB, compression=None, retention_bytes=GIB,
     ),
     Topic(
         "actuations", "line", "What the PLC was told, when, and what its gate did.", 4 * WEEK_MS,
