@@ -8,7 +8,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import (
     CommitFailedError,
     GroupAuthorizationFailedError,
@@ -24,6 +24,7 @@ from neverblink.events import TOPICS
 from neverblink.kafka import positions
 from neverblink.kafka.connection import CLIENT_FAULTS, KafkaError, connection_settings, explained
 from neverblink.kafka.following_client import has_given_up
+from neverblink.kafka.rebalances import Rebalances
 from neverblink.kafka.record import Partition, Record, record_headers, record_key, record_time
 from neverblink.kafka.trouble import Trouble, Watch
 from neverblink.plant import Kafka
@@ -36,6 +37,7 @@ _ASK_EVERY_S = _MAX_POLL_INTERVAL_S / 5
 _BLOCK_BYTES = 1024 * 1024
 _LOOK_EVERY_S = 5.0
 _STOP_DEAD_S = 5.0
+_REBALANCE_S = 1.0
 
 
 class EventConsumer:
@@ -67,8 +69,8 @@ class EventConsumer:
         self._look_at = 0.0
         self._alone = False
         self._left_at: dict[TopicPartition, int] = {}
-        self._watch = Watch()
-        self._listener = _Listener(self._short)
+        self._watch, self._away = Watch(), Watch()
+        self._listener = Rebalances(self._short)
         largest = max(TOPICS[name].max_message_bytes for name in topics)
         self._settings: dict[str, Any] = {
             **connection_settings(kafka, client_id),
@@ -174,9 +176,19 @@ class EventConsumer:
         self._client.resume(*(paused - wanted))
 
     async def _still_here(self) -> None:
-        """Ask a paused partition, in vain: who asks for nothing for long loses its place in the group."""
+        """Ask a paused partition, in vain: who asks for nothing for long loses its place in the group.
+
+        A member without partitions asks whether it is in the group at all: nobody else is told that it was refused.
+        """
         if asyncio.get_running_loop().time() - self._asked > _ASK_EVERY_S:
             await self._take(self._in_turn(frozenset())[:1], 0, 1)
+        if self._group is not None and not self._client.assignment():
+            try:
+                self._client._coordinator.check_errors()
+            except CLIENT_FAULTS as error:
+                raise self._explained(error) from error
+            if self._client._coordinator.generation > 0:
+                self._watch.worked()
 
     async def _more(
         self, max_records: int, per_partition: int, pause: frozenset[Partition], found: Sequence[Record]
@@ -195,16 +207,19 @@ class EventConsumer:
         # Each partition may say once that its place is gone.
         for _ in range(len(partitions) + 1):
             try:
-                batches = await self._client.getmany(*partitions, timeout_ms=int(timeout_s * 1000), max_records=most)
-            except IllegalStateError:
+                # While the group is shared out anew the library waits for that, however long it takes.
+                async with asyncio.timeout(timeout_s + _REBALANCE_S):
+                    batches = await self._client.getmany(
+                        *partitions, timeout_ms=int(timeout_s * 1000), max_records=most
+                    )
+            except (IllegalStateError, TimeoutError):
                 return []  # a partition moved to another member meanwhile
             except positions.PLACE_GONE as gone:
                 await self._mend(gone)
             except CLIENT_FAULTS as error:
                 raise self._explained(error) from error
             else:
-                if self._unreachable() is None:
-                    self._watch.worked()
+                self._watch.worked()
                 return [self._record(raw) for raws in batches.values() for raw in raws]
         return []
 
@@ -219,18 +234,16 @@ class EventConsumer:
     @property
     def trouble(self) -> Trouble | None:
         """Return what cannot be read now, and since when."""
-        since = self._unreachable()
-        if since is not None:
-            self._watch.failed(str(explained(KafkaConnectionError(), self._kafka, self._reading)), since)
-        return self._watch.now
+        since: float | None = self._client._client.unreachable_since
+        if since is None:
+            self._away.worked()
+        else:
+            self._away.failed(str(explained(KafkaConnectionError(), self._kafka, self._reading)), since)
+        return self._away.now or self._watch.now
 
     @property
     def _reading(self) -> str:
         return f"read {', '.join(self._topics)}"
-
-    def _unreachable(self) -> float | None:
-        since: float | None = self._client._client.unreachable_since
-        return since
 
     def _explained(self, error: BaseException) -> KafkaError:
         right = ""
@@ -420,20 +433,3 @@ class EventConsumer:
 def partition_of(key: str, partitions: int) -> int:
     """Return the partition of a key, as Kafka's default partitioner chooses it (murmur2)."""
     return (int(murmur2(key.encode())) & 0x7FFFFFFF) % partitions
-
-
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Turns aiokafka's partitions into ours."""
-
-    def __init__(self, short: Mapping[str, str]) -> None:
-        self._short = short
-        self.revoked: Callable[[set[Partition]], Awaitable[None]] | None = None
-        self.assigned: Callable[[set[Partition]], Awaitable[None]] | None = None
-
-    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        if self.revoked is not None:
-            await self.revoked({(self._short[tp.topic], tp.partition) for tp in revoked})
-
-    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        if self.assigned is not None:
-            await self.assigned({(self._short[tp.topic], tp.partition) for tp in assigned})

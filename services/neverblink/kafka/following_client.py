@@ -137,9 +137,14 @@ class FollowingClient(AIOKafkaClient):  # type: ignore[misc]
             return True
         if self.unreachable_since is None:
             self.unreachable_since = time.time()
-        # The library asks again at once, ten times a second and more.
+        # The library asks again ten times a second while somebody waits, and otherwise half a minute later.
         await asyncio.sleep(_AGAIN_S)
+        self._loop.call_later(_AGAIN_S, self._ask_again)
         return False
+
+    def _ask_again(self) -> None:
+        if self._sync_task is not None and self.unreachable_since is not None:
+            self.force_metadata_update()
 
     async def _ask_bootstrap(self, cluster_metadata: ClusterMetadata, topics: Iterable[str]) -> bool:
         request = MetadataRequest(list(topics) if topics else None)

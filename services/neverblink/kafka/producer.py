@@ -9,6 +9,7 @@ from typing import Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
     InvalidProducerEpoch,
     InvalidProducerIdMapping,
     KafkaConnectionError,
@@ -210,5 +211,7 @@ class EventProducer:
                 await client.start()
         except CLIENT_FAULTS as error:
             await client.stop()
-            raise explained(error, self._kafka, "send events") from error
+            cluster = isinstance(error, ClusterAuthorizationFailedError)
+            right = "Write on a topic, or IdempotentWrite on the cluster" if cluster else ""
+            raise explained(error, self._kafka, "send events", right=right) from error
         return client
