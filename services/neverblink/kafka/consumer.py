@@ -208,7 +208,7 @@ class EventConsumer:
         for _ in range(len(partitions) + 1):
             try:
                 # While the group is shared out anew the library waits for that, however long it takes.
-                async with asyncio.timeout(timeout_s + _REBALANCE_S):
+                async with time_limit(timeout_s + _REBALANCE_S):
                     batches = await self._client.getmany(
                         *partitions, timeout_ms=int(timeout_s * 1000), max_records=most
                     )
