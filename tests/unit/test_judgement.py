@@ -27,7 +27,7 @@ from neverblink.trainer.datasets.defect_images import Box, DefectImage
 from neverblink.trainer.datasets.inputs import Origin
 from neverblink.trainer.evaluation.defect_evaluation import InspectedImage
 from neverblink.trainer.evaluation.known_defects import KnownDefects
-from neverblink.trainer.offline_inspection import inspection as offline
+from neverblink.trainer.offline_inspection import judge as offline
 from neverblink.trainer.offline_inspection.rows import Opinion, Row
 from neverblink.trainer.offline_inspection.terms import InspectSettings
 from neverblink.trainer.retraining import champion_trial
