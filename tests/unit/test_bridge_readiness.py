@@ -59,3 +59,19 @@ def test_lines_are_counted_by_state() -> None:
     counts = Readiness(("a fault",)).count({"a": SERVED, "b": REFUSED, "c": SERVED})
     assert {state: number for state, number in counts.items() if number} == {"ready": 2, "refused": 1, "left-out": 1}
     assert counts["down"] == 0
+
+
+def test_a_bridge_that_gets_no_verdicts_says_so_though_every_plc_answers() -> None:
+    readiness = Readiness(())
+    lines = {"line-1": LineStanding(LinkState.READY, "")}
+    told = readiness.update(lines, 0.0)
+    assert told is not None
+    assert not told.missing
+    assert readiness.update(lines, 1.0, "no broker answers (since 10:00)") is None  # a broker that moves
+    told = readiness.update(lines, 1.0 + PATIENCE_S, "no broker answers (since 10:00)")
+    assert told is not None
+    assert told.served == ("line-1",)
+    assert told.sentence == "no verdicts come or no outcomes go: no broker answers (since 10:00)"
+    told = readiness.update(lines, 9.0)
+    assert told is not None
+    assert not told.missing

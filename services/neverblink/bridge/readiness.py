@@ -12,6 +12,7 @@ from neverblink.bridge.line_status import LinkState
 PATIENCE_S = 3.0
 REMIND_S = 300.0
 LEFT_OUT = "left-out"
+KAFKA = "Kafka"
 _SERVED = (LinkState.READY, LinkState.DEGRADED)
 _ENDED = (LinkState.DOWN, LinkState.REFUSED)
 
@@ -34,10 +35,13 @@ class Standing:
     @property
     def sentence(self) -> str:
         """Return it in words."""
-        total = len(self.served) + len(self.missing)
-        return f"the bridge serves {len(self.served)} of {total} lines; not served: " + "; ".join(
-            f"{name}, {why}" for name, why in self.missing.items()
-        )
+        lines = {name: why for name, why in self.missing.items() if name != KAFKA}
+        total = len(self.served) + len(lines)
+        said = [] if KAFKA not in self.missing else [f"no verdicts come or no outcomes go: {self.missing[KAFKA]}"]
+        if lines:
+            named = "; ".join(f"{name}, {why}" for name, why in lines.items())
+            said.append(f"the bridge serves {len(self.served)} of {total} lines; not served: {named}")
+        return "; ".join(said)
 
 
 class Readiness:
@@ -52,11 +56,21 @@ class Readiness:
         self._link: dict[str, LinkState] = {}
         self._told: frozenset[tuple[str, str]] | None = None
         self._told_at = 0.0
+        self._kafka_since: float | None = None
 
-    def update(self, lines: Mapping[str, LineStanding], now: float) -> Standing | None:
-        """Take the lines as they are at `now`, seconds of a steady clock; return the standing if it is to be told."""
+    def update(self, lines: Mapping[str, LineStanding], now: float, kafka: str | None = None) -> Standing | None:
+        """Take the lines as they are at `now`, seconds of a steady clock; return the standing if it is to be told.
+
+        `kafka` says what cannot be read or written there, in words with since when: without it no line gets verdicts.
+        """
         missing = dict(self._left_out)
         settled = True
+        self._kafka_since = None if kafka is None else self._kafka_since or now
+        if kafka is not None and self._kafka_since is not None:
+            if now - self._kafka_since >= PATIENCE_S:
+                missing[KAFKA] = kafka
+            else:
+                settled = False
         for name, line in lines.items():
             if line.link in _SERVED:
                 self._away_since.pop(name, None)
@@ -71,7 +85,7 @@ class Readiness:
                 settled = False
         if self._told is None and not settled:
             return None  # at the start, the first word is about all lines
-        told = frozenset((name, str(self._link.get(name, LEFT_OUT))) for name in missing)
+        told = frozenset((name, str(self._link.get(name, name))) for name in missing)
         if told == self._told and (not missing or now - self._told_at < REMIND_S):
             return None
         self._told, self._told_at = told, now

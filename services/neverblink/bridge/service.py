@@ -6,7 +6,7 @@ rebalance must never pause a gate. No word is replayed: what was due before it b
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +21,7 @@ from neverblink.events import EventError, Verdict
 from neverblink.kafka import DeadLetters, EventConsumer, EventProducer, KafkaError, Record, ensure_topics
 from neverblink.plant import Line, Plant, PlantError
 from neverblink.service_life import Duty, ready, supervise, unready, wait_or_stop
+from neverblink.service_life.standing import in_words
 
 KAFKA_RETRY_S = 0.5
 POLL_S = 0.2
@@ -62,10 +63,14 @@ async def serve(plant: Plant, lines: Sequence[Line], stop: asyncio.Event, left_o
             sessions[name].succeed(share.told)
         await verdicts.seek_to_time(min(share.since for share in shares.values()))
         desk = _Desk(sessions, shares, DeadLetters(producer, "bridge"), outbox)
+
+        def kafka_trouble() -> str | None:
+            return in_words([verdicts.trouble, *producer.troubles])
+
         duties = [
             *(Duty(f"line {name}", partial(session.run, stop)) for name, session in sessions.items()),
             Duty("reading verdicts", partial(_read_verdicts, verdicts, desk, stop)),
-            Duty("telling the standing", partial(_tell_standing, sessions, left_out, measured, stop)),
+            Duty("the standing", partial(_tell_standing, sessions, left_out, measured, kafka_trouble, stop)),
         ]
         await supervise("bridge", duties, stop)
 
@@ -110,15 +115,19 @@ async def _read_verdicts(verdicts: EventConsumer, desk: _Desk, stop: asyncio.Eve
 
 
 async def _tell_standing(
-    sessions: Mapping[str, LineSession], left_out: Sequence[str], measured: Instruments, stop: asyncio.Event
+    sessions: Mapping[str, LineSession],
+    left_out: Sequence[str],
+    measured: Instruments,
+    kafka_trouble: Callable[[], str | None],
+    stop: asyncio.Event,
 ) -> None:
-    """Say when all lines are served, and name those that are not for as long as that is so."""
+    """Say when all lines are served and told of verdicts, and name those that are not for as long as that is so."""
     readiness = Readiness(left_out)
     while not await wait_or_stop(stop, STANDING_EVERY_S):
         lines = {name: LineStanding(session.state, session.sentence) for name, session in sessions.items()}
         for state, number in readiness.count(lines).items():
             measured.lines.set(number, {"state": state})
-        standing = readiness.update(lines, time.monotonic())
+        standing = readiness.update(lines, time.monotonic(), kafka_trouble())
         if standing is None:
             continue
         if standing.missing:

@@ -22,7 +22,8 @@ from neverblink.camera.service import CameraNode
 from neverblink.camera.sources import open_source, ordered_images
 from neverblink.kafka import EventProducer, ensure_topics
 from neverblink.plant import HardwareTrigger, Line, Plant, PlantError, Station, Storage
-from neverblink.service_life import Duty, end_all, kept, ready, run_service, supervise, until_all_or_stop
+from neverblink.service_life import Duty, end_all, kept, run_service, supervise
+from neverblink.service_life.standing import Parts, Standing, in_words, keep_standing
 from neverblink.service_life.time_limit import time_limit
 from neverblink.storage.frame_objects import ObjectError, ObjectStore
 from neverblink.vision.decode import ImageError, read_image
@@ -76,10 +77,21 @@ async def run(plant: Plant, names: Sequence[str] = ()) -> None:
                 Duty(f"station {name}", partial(node.run, stop), again=False, may_finish=True)
                 for name, node in zip(names, nodes, strict=True)
             ]
-            told = asyncio.create_task(_tell_when_listening(nodes, names, stop), name="ready")
+            standing = Standing("camera", stations=names)
+
+            def parts() -> Parts:
+                listening = {
+                    name: None if node.listening.is_set() else "it does not listen to its trigger yet"
+                    for name, node in zip(names, nodes, strict=True)
+                }
+                return {**listening, "sending": in_words(producer.troubles)}
+
+            telling = Duty("the standing", partial(keep_standing, standing, parts, over))
+            told = asyncio.create_task(kept("camera", telling, over), name=telling.name)
             try:
                 await supervise("camera", duties, stop)
             finally:
+                over.set()
                 await end_all([told])
         finally:
             over.set()
@@ -114,11 +126,6 @@ def learn_limits(plant: Plant, name: str, images: Path | None, pictures: int, ev
         qualities.append(measure(pixels))
         sizes.append((pixels.shape[1], pixels.shape[0]))
     return learn(qualities, sizes)
-
-
-async def _tell_when_listening(nodes: Sequence[CameraNode], names: Sequence[str], stop: asyncio.Event) -> None:
-    if await until_all_or_stop(stop, [node.listening for node in nodes]):
-        ready("camera", stations=names)
 
 
 async def _sweep_objects(storage: Storage) -> None:

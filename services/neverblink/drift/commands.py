@@ -14,9 +14,11 @@ from neverblink.drift.instruments import Instruments, instruments
 from neverblink.drift.webhook import Webhook, WebhookError
 from neverblink.kafka import DeadLetters, EventProducer, ensure_topics
 from neverblink.plant import Plant
-from neverblink.service_life import ready, run_service, wait_or_stop
+from neverblink.service_life import end_all, run_service, wait_or_stop
+from neverblink.service_life.standing import Standing, in_words
 
 _TICK_S = 0.5
+_STOP_S = 8.0
 _RECOVERY_TIMEOUT_S = 120.0
 
 
@@ -54,11 +56,10 @@ async def serve(plant: Plant, data_dir: Path | None, stop: asyncio.Event) -> Non
         try:
             await drift.app.start()
             if await _recovered(drift, stop):
-                ready("drift", partitions=found.partitions, store=str(data_dir or "memory"))
-                await _watch(drift, stop)
+                standing = Standing("drift", partitions=found.partitions, store=str(data_dir or "memory"))
+                await _watch(drift, producer, standing, stop)
         finally:
-            with contextlib.suppress(asyncio.CancelledError):
-                await drift.app.stop()
+            await _stop(drift)
 
 
 async def _webhook(plant: Plant, measured: Instruments, stack: contextlib.AsyncExitStack) -> Webhook | None:
@@ -70,11 +71,27 @@ async def _webhook(plant: Plant, measured: Instruments, stack: contextlib.AsyncE
         raise DriftError(str(error)) from error
 
 
-async def _watch(drift: DriftApp, stop: asyncio.Event) -> None:
-    """Close the windows of silent stations, and notice when Faust gives up."""
-    while not await wait_or_stop(stop, _TICK_S):
+async def _watch(drift: DriftApp, producer: EventProducer, standing: Standing, stop: asyncio.Event) -> None:
+    """Close the windows of silent stations, say what cannot be told, and notice when Faust gives up."""
+    while True:
         _raise_if_crashed(drift)
+        standing.update({"reports": in_words(producer.troubles)})
         await drift.close_quiet_windows()
+        if await wait_or_stop(stop, _TICK_S):
+            return
+
+
+async def _stop(drift: DriftApp) -> None:
+    """Stop the stream processor; with its brokers away it waits for them, and is left: its state is in Kafka."""
+    stopping = asyncio.create_task(drift.app.stop(), name="the stream processor's end")
+    done, _ = await asyncio.wait({stopping}, timeout=_STOP_S)
+    if not done:
+        telemetry.logger("drift").warning(
+            f"the stream processor did not stop within {_STOP_S:g} s and is left; its state is rebuilt from Kafka"
+        )
+    elif not stopping.cancelled() and (fault := stopping.exception()) is not None:
+        telemetry.logger("drift").warning(f"the stream processor stopped with {fault!r}")
+    await end_all([stopping], within_s=2.0)
 
 
 async def _recovered(drift: DriftApp, stop: asyncio.Event) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
+from functools import partial
 
 from neverblink import telemetry
 from neverblink.events import ModelSlots
@@ -13,8 +14,12 @@ from neverblink.scorer.instruments import Instruments, instruments, observe_mode
 from neverblink.scorer.models import Models
 from neverblink.scorer.service import Scorer
 from neverblink.scorer.slot_follower import READ_WITHIN_S, SlotFollower
-from neverblink.service_life import Duty, end_all, kept, ready, run_service
+from neverblink.service_life import Duty, end_all, kept, run_service, supervise
+from neverblink.service_life.standing import Parts, Standing, in_words, keep_standing
 from neverblink.storage.frame_objects import ObjectStore
+
+_GRACE_S = 15.0
+"""Ten seconds for the frames in hand, and time to commit."""
 
 _TOPICS = ("frames", "verdicts", "shadow-verdicts", "evidence", "models", "dead-letters")
 
@@ -56,8 +61,17 @@ async def run(plant: Plant, instance: str | None = None) -> None:
                     objects=objects,
                     measured=measured,
                 )
-                ready("scorer", products=[product.name for product in plant.products])
-                await scorer.run(stop)
+                standing = Standing("scorer", products=[product.name for product in plant.products])
+
+                def parts() -> Parts:
+                    return {"frames": in_words([consumer.trouble]), "verdicts": in_words(producer.troubles)}
+
+                duties = [
+                    # Its group and its work in hand are gone with it: a process that ends is started anew, whole.
+                    Duty("scoring", partial(scorer.run, stop), again=False),
+                    Duty("the standing", partial(keep_standing, standing, parts, stop)),
+                ]
+                await supervise("scorer", duties, stop, grace_s=_GRACE_S)
 
     await run_service("scorer", main)
 

@@ -7,7 +7,6 @@ from neverblink.service_life.running import (
     ready,
     run_service,
     unready,
-    until_all_or_stop,
     wait_or_stop,
 )
 from neverblink.service_life.supervisor import (
@@ -37,6 +36,5 @@ __all__ = [
     "time_limit",
     "unasked_end",
     "unready",
-    "until_all_or_stop",
     "wait_or_stop",
 ]

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
@@ -90,21 +90,6 @@ async def wait_or_stop(stop: asyncio.Event, seconds: float) -> bool:
         async with time_limit(seconds):
             await stop.wait()
     return stop.is_set()
-
-
-async def until_all_or_stop(stop: asyncio.Event, events: Iterable[asyncio.Event]) -> bool:
-    """Wait until all events are set, or until `stop` is. Returns whether all events are set."""
-    stopping = asyncio.ensure_future(stop.wait())
-    try:
-        for event in events:
-            waiting = asyncio.ensure_future(event.wait())
-            await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
-                waiting.cancel()
-                return False
-    finally:
-        stopping.cancel()
-    return True
 
 
 def _ready_file() -> Path | None:

@@ -10,6 +10,9 @@ from neverblink.service_life.running import ready, unready, wait_or_stop
 PATIENCE_S: Final = 1.0
 """A part that is mended within so long is not told of: a connection that is made anew, a broker that moves."""
 
+START_PATIENCE_S: Final = 5.0
+"""At the start connections are still being made: what lasts longer is told."""
+
 REMIND_S: Final = 300.0
 _LOOK_EVERY_S = 0.5
 
@@ -63,7 +66,8 @@ class Standing:
             else:
                 self._amiss_since.setdefault(part, now)
         amiss = {part: why for part, why in parts.items() if why is not None}
-        lasting = frozenset(part for part in amiss if now - self._amiss_since[part] >= PATIENCE_S)
+        patience_s = START_PATIENCE_S if self._told is None else PATIENCE_S
+        lasting = frozenset(part for part in amiss if now - self._amiss_since[part] >= patience_s)
         if amiss and not lasting and self._told is None:
             return  # at the start the first word is about all parts
         if lasting == self._told and (not lasting or now - self._told_at < REMIND_S):
