@@ -58,7 +58,7 @@ POISON = {
     "corrupt PNG": Poison(Reason.CORRUPT_IMAGE, "cut off", {"body": b"\x89PNG\r\n\x1a\n and then nothing"}),
     "half a PNG": Poison(Reason.CORRUPT_IMAGE, "cut off", {"body": png(striped(1))[:2000]}),
     "JPEG without an end": Poison(
-        Reason.CORRUPT_IMAGE, "no end marker", {"body": cv2.imencode(".jpg", striped(1))[1].tobytes()[:-2]}
+        Reason.CORRUPT_IMAGE, "Premature end of JPEG", {"body": cv2.imencode(".jpg", striped(1))[1].tobytes()[:-2]}
     ),
     "wrong magic": Poison(Reason.WRONG_TYPE, "not a PNG", {"body": b"this is a text file named .png"}),
     "decompression bomb": Poison(Reason.IMAGE_TOO_LARGE, "60000 × 60000", {"body": huge_png()}),
