@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from neverblink.vision.decode import ImageError, decode
+from neverblink.vision.decode import MAX_PIXELS, ImageError, decode
 from neverblink.vision.pictures import png
 from rigs.picture_damage import (
     DEPTH,
@@ -57,7 +57,7 @@ _WAYS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
 def plain(data: bytes) -> Pixels:
     """Decode as it was done before: (H, W, 3) uint8 RGB, half of it grey where half was lost. Raises ImageError."""
     if data.startswith(png.SIGNATURE):
-        png.opened(data)
+        png.opened(data, MAX_PIXELS)
     elif data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9", max(0, len(data) - _END_SEARCH)) < 0:
         raise ImageError("corrupt-image", "no end marker")
     found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)

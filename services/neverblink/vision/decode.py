@@ -101,7 +101,7 @@ def image_size(data: bytes) -> tuple[int, int]:
     by their lengths.
     """
     stored = _opened(data, MAX_PIXELS)
-    check_size(stored.width, stored.height, 1 << 62)
+    check_size(stored.width, stored.height, MAX_PIXELS)
     return (stored.height, stored.width) if stored.orientation >= 5 else (stored.width, stored.height)
 
 
@@ -127,7 +127,7 @@ def _opened(data: bytes, max_pixels: int) -> Stored:
         raise ImageError("no-image", "the image is empty: zero bytes")
     try:
         if data.startswith(png.SIGNATURE):
-            return png.opened(data)
+            return png.opened(data, max_pixels)
         if data.startswith(_JPEG):
             return jpeg.opened(data)
         if is_tiff(data):

@@ -7,11 +7,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from neverblink.vision.pictures.faults import corrupt, unsupported
+from neverblink.vision.pictures.faults import ImageError, corrupt, unsupported
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 _INTEGERS = {1: "u1", 3: "u2", 4: "u4"}
 _ENTRIES = 4096
+_BLOCKS = 65536
+"""Strips or tiles at most; one takes up to 30 µs."""
 _MOST_SAMPLES = 4
 
 
@@ -179,6 +181,8 @@ def check_blocks(data: bytes, layout: Layout) -> None:
         raise corrupt(f"the TIFF's {'tiles' if layout.tiled else 'strips'} have {across} × {down} pixels")
     planes = layout.samples if layout.planar else 1
     wanted = -(-layout.height // down) * -(-layout.width // across) * planes
+    if wanted > _BLOCKS:
+        raise ImageError("image-too-large", f"the TIFF's pixels lie in {wanted} blocks, more than {_BLOCKS}")
     if len(layout.offsets) != wanted:
         raise corrupt(f"the TIFF has {len(layout.offsets)} blocks of pixels and its size takes {wanted}")
     if int((layout.offsets + layout.lengths).max()) > len(data):
