@@ -20,12 +20,14 @@ from torch import Tensor
 
 from bench.real_images import data_folder, read_all, weights_of
 from neverblink.trainer.datasets.images import LabelledImage, good_images, labelled_images
+from neverblink.trainer.evaluation.scaled_masks import scaled_mask
 from neverblink.vision.anomaly_map import smoothing_matrix
 from neverblink.vision.backbones import load_backbone
 from neverblink.vision.colour import Clahe
 from neverblink.vision.coreset import greedy_k_center, project
 from neverblink.vision.embedding import PatchEmbedding
 from neverblink.vision.engines import quantise
+from neverblink.vision.mask_file import read_mask
 from neverblink.vision.neighbours import neighbour_index, neighbour_table
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
 from neverblink.vision.preprocess import Preprocess
@@ -130,9 +132,8 @@ def truth_of(image: LabelledImage) -> npt.NDArray[np.bool_] | None:
         return np.zeros((PIXEL_SIDE, PIXEL_SIDE), dtype=np.bool_)
     if image.mask is None:
         return None
-    (mask,) = read_all([image.mask])
-    small = cv2.resize(mask[..., 0], (PIXEL_SIDE, PIXEL_SIDE), interpolation=cv2.INTER_AREA) >= 128
-    return np.asarray(small, dtype=np.bool_) if small.any() else None
+    small = scaled_mask(read_mask(image.mask), (PIXEL_SIDE, PIXEL_SIDE)).mask
+    return small if small.any() else None
 
 
 def auroc(good: npt.NDArray[np.float32], defective: npt.NDArray[np.float32]) -> float:

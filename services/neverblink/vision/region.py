@@ -1,22 +1,14 @@
 """Where a product is looked at: polygons or a mask over the image, turned into the patches that count."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from neverblink.vision.decode import read_image
 from neverblink.vision.errors import VisionError
+from neverblink.vision.mask_file import Mask, read_mask
 from neverblink.vision.preprocess import Preprocess
 from neverblink.vision.tiling import TilePlan, cut
 
-Mask = npt.NDArray[np.bool_]
-
-
-def read_mask(path: Path) -> Mask:
-    """Read a mask image: (H, W), true where it is brighter than half. Raises ImageError."""
-    return np.asarray(read_image(path).max(axis=2) >= 128, dtype=np.bool_)
+__all__ = ["Mask", "patch_region", "read_mask", "tiled_patch_region"]
 
 
 def patch_region(mask: Mask, preprocess: Preprocess, grid: tuple[int, int], *, share: float = 0.5) -> Mask:

@@ -1,4 +1,4 @@
-"""Labelled defects: images with a mask for every defect type, from an MVTec layout or its boxes."""
+"""Labelled defects: images with a mask for every defect type, from masks, boxes or outlines."""
 
 import csv
 import random
@@ -10,9 +10,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from neverblink.storage.listing import folders_in
-from neverblink.trainer.datasets.images import GOOD, DatasetError, LabelledImage, images_in, labelled_images
-from neverblink.vision.decode import read_image
+from neverblink.trainer.datasets.images import labelled_images
+from neverblink.trainer.datasets.labelled_image import (
+    GOOD,
+    DatasetError,
+    LabelledImage,
+    check_outlined_size,
+    read_defect_mask,
+)
+from neverblink.trainer.datasets.outlines import Outline, by_type
 from neverblink.vision.plain_name import plain
 
 BOXES = "boxes.csv"
@@ -36,24 +42,36 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class DefectImage:
-    """An image whose defects are known. `types` is empty for a good part; `boxes` only where a file gave them."""
+    """An image whose defects are known. `types` is empty for a good part; `boxes` and `outlines` where a file gave
+    them, for images of the (height, width) `outlined_for` where it says so.
+    """
 
     path: Path
     types: tuple[str, ...]
     mask: Path | None = None
     boxes: tuple[Box, ...] = ()
+    outlines: tuple[Outline, ...] = ()
+    outlined_for: tuple[int, int] | None = None
 
     @property
     def defective(self) -> bool:
         """Say whether it shows a defect."""
         return bool(self.types)
 
+    @property
+    def marked(self) -> bool:
+        """Say whether anything marks its defects."""
+        return self.mask is not None or bool(self.boxes) or bool(self.outlines)
+
     def masks(self, height: int, width: int) -> dict[str, Mask]:
         """Return an (height, width) mask a type, for an image of that size.
 
-        Boxes say which type a mask's pixels are; a box without a mask is filled. Raises DatasetError when mask and
-        image differ in size, ImageError when the mask cannot be read.
+        Boxes say which type a mask's pixels are; a box without a mask is filled. Raises DatasetError when image and
+        mask or outlines differ in size, MaskError and ImageError when the mask cannot be read.
         """
+        if self.outlines and self.mask is None and not self.boxes:
+            check_outlined_size(self.path, self.outlined_for, (height, width))
+            return by_type(self.outlines, (height, width))
         drawn = None if self.mask is None else read_defect_mask(self.mask, (height, width), self.path)
         if not self.boxes:
             return {} if drawn is None else {self.types[0]: drawn}
@@ -64,28 +82,14 @@ class DefectImage:
         return found
 
 
-def read_defect_mask(path: Path, size: tuple[int, int], image: Path) -> Mask:
-    """Read a mask of an image of `size` (height, width): (H, W) bool. Raises DatasetError, ImageError."""
-    mask = read_image(path)[..., 0]
-    if mask.shape != size:
-        raise DatasetError(
-            f"the mask {path} is {mask.shape[1]} × {mask.shape[0]} pixels and its image {image}"
-            f" {size[1]} × {size[0]}: a mask has the size of its image"
-        )
-    # Some tools mark defects with 255, others with 1; what lies between belongs to the nearer end.
-    return np.asarray(mask > int(mask.max()) / 2, dtype=np.bool_)
+def defect_images(place: Path) -> list[DefectImage]:
+    """Return the images of a labelled layout, good ones too, each with what is known of its defects.
 
-
-def defect_images(folder: Path) -> list[DefectImage]:
-    """Return the images of an MVTec layout's `test`, good ones too, each with what is known of its defects.
-
-    A folder's name is the type of its images, unless `boxes.csv` names them. Raises DatasetError: no test folder,
+    A folder's name is the type of its images, unless outlines or `boxes.csv` name them. Raises DatasetError: no labels,
     a mask that belongs to no image, a type that is no name, a box that lies outside or makes no sense.
     """
-    boxes = read_boxes(folder / BOXES) if (folder / BOXES).is_file() else {}
-    found = [_with_boxes(image, boxes.get(image.path.stem, ())) for image in labelled_images(folder)]
-    _check_masks(folder, found)
-    return found
+    boxes = read_boxes(place / BOXES) if (place / BOXES).is_file() else {}
+    return [_with_boxes(image, boxes.get(image.path.stem, ())) for image in labelled_images(place)]
 
 
 def _with_boxes(image: LabelledImage, boxes: Sequence[Box]) -> DefectImage:
@@ -93,6 +97,9 @@ def _with_boxes(image: LabelledImage, boxes: Sequence[Box]) -> DefectImage:
         return DefectImage(image.path, ())
     if boxes:
         return DefectImage(image.path, tuple(sorted({box.type for box in boxes})), image.mask, tuple(boxes))
+    if image.outlines and image.mask is None:
+        types = tuple(sorted({_type(outline.type, image.path) for outline in image.outlines}))
+        return DefectImage(image.path, types, outlines=image.outlines, outlined_for=image.outlined_for)
     return DefectImage(image.path, (_type(image.defect, image.path.parent),), image.mask)
 
 
@@ -134,21 +141,6 @@ def split(images: Sequence[DefectImage], share: float, seed: int) -> tuple[list[
 def types_of(images: Iterable[DefectImage]) -> tuple[str, ...]:
     """Return the defect types that occur, by name."""
     return tuple(sorted(set(chain.from_iterable(image.types for image in images))))
-
-
-def _check_masks(folder: Path, images: Sequence[DefectImage]) -> None:
-    """Refuse masks without an image: a misnamed mask would silently leave its image unlabelled."""
-    place = folder / "ground_truth"
-    if not place.is_dir():
-        return
-    known = {image.mask for image in images}
-    for label in folders_in(place):
-        for mask in images_in(label):
-            if mask not in known:
-                raise DatasetError(
-                    f"the mask {mask} belongs to no image: test/{label.name}/NAME.png has the mask"
-                    f" ground_truth/{label.name}/NAME_mask.png"
-                )
 
 
 def _box(row: dict[str, str], where: str) -> Box:

@@ -12,7 +12,8 @@ from typing import Protocol
 import orjson
 
 from neverblink.storage.listing import files_in
-from neverblink.trainer.datasets.images import PICTURES
+from neverblink.trainer.datasets.labelled_image import PICTURES
+from neverblink.trainer.datasets.mask_search import without_mask_folders
 from neverblink.vision.decode import SUFFIXES, Image, read_image
 from neverblink.vision.errors import VisionError
 
@@ -107,10 +108,13 @@ class FolderInputs:
         if not folder.is_dir():
             raise InspectionError(f"there is no folder {folder}")
         self._folder = folder
+        self.masks_left_out = 0
         # Pictures that nobody here can decode, and links that lead nowhere, become rows that say so.
-        paths = files_in(folder, PICTURES, deep=True)
+        found = files_in(folder, PICTURES, deep=True)
+        paths = without_mask_folders(folder, found)
         if not paths:
             raise InspectionError(self.nothing())
+        self.masks_left_out = len(found) - len(paths)
         self._names = sorted(path.relative_to(folder).as_posix() for path in paths)
         self._product = product
         self._depth = depth

@@ -12,7 +12,6 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from neverblink.decisions.rules import DEFAULT_RULES, ProductRules
 from neverblink.job_life.progress import Progress
-from neverblink.trainer.datasets.defect_images import read_defect_mask
 from neverblink.trainer.datasets.images import DatasetError, LabelledImage
 from neverblink.trainer.evaluation.figures import (
     PIXEL_SIDE,
@@ -91,7 +90,8 @@ def evaluate(
         witness(image.path, picture, inspection)
         found = ScoredImage(image.path, image.defect, anomaly.score, anomaly.score > artifact.threshold)
         scored[index] = found
-        (highest if image.defect is None else lowest).offer(Example(found, anomaly.anomaly_map, image.mask))
+        shown = Example(found, anomaly.anomaly_map, image if image.marked else None)
+        (highest if image.defect is None else lowest).offer(shown)
         if truth is not None:
             small = cv2.resize(anomaly.anomaly_map, (PIXEL_SIDE, PIXEL_SIDE))
             ranking = rankings.setdefault(image.defect, PixelRanking())
@@ -145,10 +145,10 @@ class _MaskCount:
         """Return the defect pixels on a grid of 256 × 256, None where they are not known."""
         if image.defect is None:
             return ScaledMask(np.zeros((PIXEL_SIDE, PIXEL_SIDE), dtype=np.bool_), ())
-        if image.mask is None:
+        mask = image.marks(*picture.shape[:2])
+        if mask is None:
             self.absent += 1
             return None
-        mask = read_defect_mask(image.mask, picture.shape[:2], image.path)
         truth = scaled_mask(mask, (PIXEL_SIDE, PIXEL_SIDE))
         if not truth.regions:
             self.empty += 1

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binom
 
+from neverblink.trainer.datasets.labelled_image import LabelledImage
 from neverblink.trainer.evaluation.pixel_ranking import PRO_LIMIT, Truth
 from neverblink.vision.artifact_manifest import Manifest
 from neverblink.vision.calibration import Calibration
@@ -32,11 +33,11 @@ class ScoredImage:
 
 
 class Example(NamedTuple):
-    """A test image to be looked at, with its (S, S) float32 map over the whole image, and its mask's file."""
+    """A test image to be looked at, with its (S, S) float32 map over the whole image, and what marks its defect."""
 
     image: ScoredImage
     anomaly_map: npt.NDArray[np.float32]
-    mask: Path | None = None
+    marks: LabelledImage | None = None
 
 
 @dataclass(frozen=True, slots=True)

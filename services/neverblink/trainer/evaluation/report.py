@@ -92,11 +92,12 @@ def _shown(examples: tuple[Example, ...]) -> list[Example]:
 
 
 def _picture(example: Example, evaluation: Evaluation) -> _Picture:
-    image = small(read_image(example.image.path, depth=evaluation.depth))
     path = example.image.path
-    labelled = image
-    if example.mask is not None:
-        labelled = outlined(image, read_image(example.mask)[..., 0], LABEL_COLOUR)
+    full = read_image(path, depth=evaluation.depth)
+    labelled = image = small(full)
+    marks = None if example.marks is None else example.marks.marks(*full.shape[:2])
+    if marks is not None:
+        labelled = outlined(image, marks, LABEL_COLOUR)
     return _Picture(
         name=name_of(path),
         label=example.image.defect or "good",

@@ -50,7 +50,7 @@ def divide(
     Raises VisionError: a file that is no image, a mask of another size, no image with a mask, none to hold out.
     """
     clean = _good(images, good)
-    labelled = [image for image in images if image.defective and (image.mask is not None or image.boxes)]
+    labelled = [image for image in images if image.defective and image.marked]
     usable: list[DefectImage] = []
     for done, image in enumerate((*labelled, *clean), start=1):
         marked = any(sample.masks for sample in store.samples(image))

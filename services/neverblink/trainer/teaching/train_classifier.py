@@ -175,7 +175,7 @@ def labelled_regions(
     like one that lies outside the crop. Raises DatasetError when no image has a region.
     """
     defective = [(index, image) for index, image in enumerate(images) if image.defective]
-    outlined = [(index, image) for index, image in defective if image.mask is not None or image.boxes]
+    outlined = [(index, image) for index, image in defective if image.marked]
     counts = Counter(without_mask=len(defective) - len(outlined))
     rows: list[_Row] = []
     for start in range(0, len(outlined), _BATCH):

@@ -381,7 +381,9 @@ def _identity(division: Division, settings: TrainSettings) -> str:
     for part in (division.defective, division.good, division.held_out, division.held_out_good):
         for image in part:
             marked = "" if image.mask is None else file_digest(image.mask)
-            digest.update(f"\n{file_digest(image.path)} {marked} {image.types} {image.boxes}".encode())
+            # Outlines are named only where there are some: runs that began without them go on.
+            outlines = f" {image.outlines}" if image.outlines else ""
+            digest.update(f"\n{file_digest(image.path)} {marked} {image.types} {image.boxes}{outlines}".encode())
         digest.update(b"\n")
     return "sha256:" + digest.hexdigest()
 
