@@ -319,6 +319,8 @@ def test_names_of_files_and_folders_cannot_become_markup(tmp_path: Path, model: 
     kind, name = "<b>scratch", "<img src=x onerror=alert(1)>&.png"
     folder = write_plates(tmp_path / "plates", train=1, test=1, defect=kind)
     (folder / "test" / kind / "000.png").rename(folder / "test" / kind / name)
+    masks = folder / "ground_truth" / kind
+    (masks / "000_mask.png").rename(masks / f"{Path(name).stem}_mask.png")
     html = render(evaluate(labelled_images(folder), model), subject='<script>"here"</script>')
     assert "<b>scratch" not in html
     assert "<img src=x" not in html

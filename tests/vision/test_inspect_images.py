@@ -130,13 +130,14 @@ def test_every_image_is_a_row_and_one_that_cannot_be_used_says_why(
     results = run.run()
     found = by_name(run.result)
     assert list(found) == sorted(map(str, found))
-    assert results.images == len(found) == 25
+    assert results.images == len(found) == 26
     assert {name: row["reason"] for name, row in found.items() if row["decision"] == "unscored"} == {
         "cut off.png": "corrupt-image",
         "empty.jpg": "no-image",
         "text.PNG": "wrong-type",
         "scan.tiff": "wrong-type",
         "<b>bomb&.png": "image-too-large",
+        "gone.png": "no-image",
     }
     for name, row in found.items():
         if row["decision"] == "unscored":
@@ -260,7 +261,7 @@ def test_an_image_that_a_model_stumbles_over_costs_no_other(
     row = by_name(run.result)["shift-1/camera/004.png"]
     assert (row["decision"], row["reason"]) == ("unscored", "scorer-error")
     assert "out of memory" in str(row["detail"])
-    assert results.unscored == 6
+    assert results.unscored == 7
 
 
 @pytest.fixture(scope="module")
@@ -493,11 +494,11 @@ def test_a_part_is_as_bad_as_its_worst_image_and_one_that_is_gone_counts_as_bad(
 def test_a_lot_smaller_than_its_parts_and_an_aql_that_is_none_are_refused(
     inspection: Callable[..., OfflineInspection],
 ) -> None:
-    with pytest.raises(InspectionError, match="a lot of 20 cannot have the 25 parts"):
+    with pytest.raises(InspectionError, match="a lot of 20 cannot have the 26 parts"):
         inspection(lot=LotSettings(1.0, size=20)).run()
     with pytest.raises(LotError, match="3 is no AQL"):
         inspection(lot=LotSettings(3.0))
-    with pytest.raises(LotError, match="needs 80 parts, and there are images of 25"):
+    with pytest.raises(LotError, match="needs 80 parts, and there are images of 26"):
         inspection(lot=LotSettings(1.0, size=1000)).run()
 
 
@@ -532,7 +533,7 @@ def test_decisions_are_compared_with_an_earlier_inspection(
     run = inspection(known=known, against="the model before")
     results = run.run()
     assert {change: count for change, count in results.changes.items() if count} == {
-        Change.AGREE: 22,
+        Change.AGREE: 23,
         Change.NEWLY_REJECTED: 1,
         Change.NEWLY_PASSED: 1,
     }
@@ -596,7 +597,7 @@ def test_the_command_pipes_json_and_its_exit_code_is_the_lots(
     words = ("inspect", parts, "--artifact", model, "--engine", "torch")
     assert code_of(monkeypatch, *words, "--out", tmp_path / "all", "--json") == 0
     told = orjson.loads(capsys.readouterr().out)
-    assert (told["images"], told["passed"], told["rejected"], told["unscored"]) == (25, 12, 8, 5)
+    assert (told["images"], told["passed"], told["rejected"], told["unscored"]) == (26, 12, 8, 6)
     assert Path(told["report"]).is_file()
     again = (*words, "--out", tmp_path / "lot", "--aql", "1.0", "--against", told["result"])
     assert code_of(monkeypatch, *again) == 1

@@ -86,14 +86,18 @@ def image_folder(place: Path, *, labelled: bool) -> ImageFolder:
     if place.is_file():
         found = _listed(place)
     elif not place.is_dir():
-        raise DatasetError(f"there is no folder {place}")
+        raise DatasetError(
+            f"there is no folder {place}"
+            + (", so it has no folder `test` with `good` and one folder a type of defect" if labelled else "")
+        )
     else:
         found = _of_folder(place, labelled=labelled)
     wanted: Sequence[object] = found.labelled if labelled else found.good
     if not wanted and labelled:
         raise DatasetError(
-            f"{place} has no labels: give it folders `test/good` and `test/TYPE`, or `good` and one a type of defect, a"
-            " table labels.csv with path and label, or the file of COCO, CVAT or LabelMe"
+            f"{place} has no labels, and needs images of good parts and of defects to judge a model: it has no folder"
+            " `test` with `good` and one folder a type of defect, no `good` beside folders of types, no table"
+            " labels.csv with path and label, and no file of COCO, CVAT or LabelMe"
         )
     if not wanted:
         where = place / "train" / GOOD if (place / "train" / GOOD).is_dir() else place
@@ -165,7 +169,9 @@ def _by_folders(root: Path, place: Path, types: Sequence[Path]) -> ImageFolder:
                 images.append(LabelledImage(path, None))
             else:
                 images.append(_with_outlines(LabelledImage(path, label.name, mask), root))
-    masks.check_all_used()
+    if any(image.defect for image in images):
+        # Without any image of a defect that is what must be said first.
+        masks.check_all_used()
     good = tuple(image.path for image in images if image.defect is None)
     return ImageFolder("a folder a type", good, tuple(images), tuple(note for one in types for note in _others(one)))
 
