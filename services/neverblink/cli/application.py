@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from neverblink import __version__
 from neverblink.errors import NeverblinkError
@@ -18,23 +19,52 @@ PLANT = Annotated[
 ]
 DEFAULT_PLANT = Path("plant.yaml")
 
-# Who needs what: the groups of `--help`, in its order.
-TRY = "Try it out"
-MAKE = "Make models"
-JUDGE = "Judge models"
-RUN = "Run the line"
-LOOK_AFTER = "Look after it"
+# Who needs which commands: the groups of `--help`, and their order.
+GROUPS = {
+    "Try it out": ("demo", "simulate-drift", "plc-sim", "broker"),
+    "Make models": (
+        "fit", "calibrate", "update", "synthesize", "train-unet", "train-classifier", "retrain", "keep-reviewed",
+        "backbones", "artifact",
+    ),
+    "Judge models": ("evaluate", "compare", "inspect"),
+    "Run the line": ("camera", "scorer", "bridge", "drift", "ledger"),
+    "Look after it": ("models", "plant", "topics", "schemas"),
+}  # fmt: skip
+
+
+class _Grouped(TyperGroup):
+    """The commands in groups; what a shell's completion asks for works and is not shown, so that all fit a screen."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for group, names in GROUPS.items():
+            for name in names:
+                command: Any = self.commands.get(name)
+                if command is not None:
+                    command.rich_help_panel = group
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options; typer adds those of a shell's completion after the group is made."""
+        found = super().get_params(ctx)
+        for parameter in found:
+            if parameter.name in {"install_completion", "show_completion"}:
+                parameter.hidden = True  # type: ignore[attr-defined]
+        return found
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the commands in the order of their groups; one that has none comes last."""
+        order = [name for names in GROUPS.values() for name in names]
+        return sorted(self.commands, key=lambda name: order.index(name) if name in order else len(order))
+
 
 app = typer.Typer(
     name="neverblink",
+    cls=_Grouped,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    help="""Inline visual inspection: frames in, verdicts out, rejects at the PLC before the gate.
-
-First time here? `neverblink demo` runs a whole plant on this machine, `neverblink plant example` prints a plant file.
-
-Exit codes: 0 done, 1 done and the result is bad, 2 bad input or surroundings (one sentence says which).""",
+    help="""Inline visual inspection: frames in, verdicts out, rejects at the PLC before the gate. Exit codes: 0 done,
+    1 done and the result is bad, 2 bad input or surroundings (one sentence says which).""",
 )
 plant_app = typer.Typer(no_args_is_help=True, help="Check, explain and start a plant file.")
 topics_app = typer.Typer(no_args_is_help=True, help="The Kafka topics.")
@@ -44,17 +74,17 @@ artifact_app = typer.Typer(no_args_is_help=True, help="Look into fitted models, 
 models_app = typer.Typer(no_args_is_help=True, help="Which model scores which station; change it while the line runs.")
 camera_app = typer.Typer()
 bridge_app = typer.Typer()
-for _name, _sub, _group, _short in (
-    ("artifact", artifact_app, MAKE, None),
-    ("camera", camera_app, RUN, "Camera nodes: trigger, grab, judge the image, publish the frame."),
-    ("bridge", bridge_app, RUN, "Tells each line's PLC the verdict before the part reaches the gate."),
-    ("ledger", ledger_app, RUN, None),
-    ("models", models_app, LOOK_AFTER, None),
-    ("plant", plant_app, LOOK_AFTER, None),
-    ("topics", topics_app, LOOK_AFTER, None),
-    ("schemas", schemas_app, LOOK_AFTER, None),
+for _name, _sub, _short in (
+    ("artifact", artifact_app, None),
+    ("camera", camera_app, "Camera nodes: trigger, grab, judge the image, publish the frame."),
+    ("bridge", bridge_app, "Tells each line's PLC the verdict before the part reaches the gate."),
+    ("ledger", ledger_app, None),
+    ("models", models_app, None),
+    ("plant", plant_app, None),
+    ("topics", topics_app, None),
+    ("schemas", schemas_app, None),
 ):
-    app.add_typer(_sub, name=_name, rich_help_panel=_group, short_help=_short)
+    app.add_typer(_sub, name=_name, short_help=_short)
 
 
 def wide_console() -> Any:

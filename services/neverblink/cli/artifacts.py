@@ -8,14 +8,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from neverblink.cli.application import EXIT_BAD_RESULT, MAKE, app, artifact_app, wide_console
+from neverblink.cli.application import EXIT_BAD_RESULT, app, artifact_app, wide_console
 from neverblink.job_life.terminal import say
 
 if TYPE_CHECKING:
     from neverblink.vision.artifact_manifest import ClassifierPart, UnetPart
 
 
-@app.command(rich_help_panel=MAKE, short_help="Print the networks that features can come from.")
+@app.command(short_help="Print the networks that features can come from.")
 def backbones() -> None:
     """Print the networks that features can come from, and which come with their weights."""
     from neverblink.vision.backbones import known_backbones

@@ -9,7 +9,7 @@ import typer
 from neverblink.cli.application import app, wide_console
 
 
-@app.command()
+@app.command(short_help="Run a whole plant on this machine: two lines, their PLCs, every service.")
 def demo(
     parts: Annotated[
         int | None,

@@ -7,7 +7,6 @@ import orjson
 from rich.markup import escape
 from rich.table import Column, Table
 
-from neverblink.cli.application import JUDGE
 from neverblink.cli.jobs import Job, Screen, Teller, command
 from neverblink.trainer.evaluation.results import ComparedConfiguration, CompareResult, EvaluateResult
 from neverblink.trainer.evaluation.settings import CompareJob, EvaluateJob
@@ -44,7 +43,7 @@ command(
         told=lambda job, done: done.result(job.artifact), title=lambda job: job.artifact.name,
         as_json="Print JSON, every image's score in it.",
     ),
-    group=JUDGE,
+    short="Judge a model on labelled images: what it finds and what it misses.",
     text="""Judge a model on labelled images: ranking, localisation, and what its threshold finds and misses.
 
     The folder has `test/good`, one `test/DEFECT` per kind of defect, and masks in
@@ -89,7 +88,6 @@ command(
         as_json="Print JSON instead of the table.",
         example=("Print a list to start from and stop.", _example_list),
     ),
-    group=JUDGE,
     text="""Fit and judge several configurations on the same images, in one table.
 
     Each item of the list says what differs from the defaults of `neverblink fit`. A model that is already in

@@ -3,7 +3,6 @@
 import typer
 from rich.table import Table
 
-from neverblink.cli.application import MAKE
 from neverblink.cli.jobs import Job, Screen, Teller, command
 from neverblink.trainer.fitting.results import CalibrateResult, FitResult, UpdateResult
 from neverblink.trainer.fitting.settings import CalibrateJob, FitJob, UpdateJob
@@ -26,7 +25,7 @@ command(
         settings=FitJob, result=FitResult, work=_fit, told=lambda _, done: done, show=_show_fit,
         title=lambda job: job.product,
     ),
-    group=MAKE,
+    short="Fit a model to pictures of good parts; the threshold comes with its promise.",
     text="""Fit a model to pictures of good parts; no defect is needed. The threshold comes with its promise.
 
     `neverblink fit pictures/pcb --product pcb`
@@ -70,7 +69,6 @@ command(
         settings=CalibrateJob, result=CalibrateResult, work=_calibrate, told=lambda _, done: done, show=_show_calibrate,
         title=lambda job: job.artifact.name,
     ),
-    group=MAKE,
     text="""Choose another threshold for a model that stays as it is.
 
     A false-reject target needs no images: the artifact carries the scores of good images that its bank had not
@@ -106,7 +104,6 @@ command(
         settings=UpdateJob, result=UpdateResult, work=_update, told=lambda _, done: done, show=_show_update,
         title=lambda job: job.artifact.name,
     ),
-    group=MAKE,
     text="""Teach a model more of what is normal, without fitting it anew.
 
     Only patches that surprise the model go into its memory bank. No image scores higher than before, so the

@@ -6,7 +6,6 @@ import orjson
 from rich.markup import escape
 from rich.table import Table
 
-from neverblink.cli.application import JUDGE
 from neverblink.cli.jobs import Job, Screen, Teller, command
 from neverblink.trainer.offline_inspection.job_result import InspectResult
 from neverblink.trainer.offline_inspection.settings import InspectJob
@@ -84,7 +83,6 @@ command(
         stopped="stopped: the same command goes on from here",
         as_json="Print JSON instead of tables.",
     ),
-    group=JUDGE,
     short="Inspect a folder, or frames from Kafka, as the scorer does.",
     text="""Inspect a folder, or frames from Kafka, as the scorer does, without a deadline: rows in Parquet and a
     report.

@@ -90,7 +90,7 @@ JOBS: dict[str, Job[Any, Any]] = {}
 """Every job by its command; its settings and its result are what `schemas/jobs` describes."""
 
 
-def command(name: str, job: Job[S, R], *, group: str, text: str, short: str | None = None) -> None:
+def command(name: str, job: Job[S, R], *, text: str, short: str | None = None) -> None:
     """Add a job to the command line; `text` is its help, `short` a line for the list of commands, else the first."""
     JOBS[name] = job
 
@@ -112,7 +112,7 @@ def command(name: str, job: Job[S, R], *, group: str, text: str, short: str | No
     signature += [*parameters(job.settings), *_of_every_job(job)]
     run.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in signature}
-    app.command(name, cls=JobCommand, help=text, short_help=short, rich_help_panel=group)(run)
+    app.command(name, cls=JobCommand, help=text, short_help=short)(run)
 
 
 def _of_every_job(job: Job[S, R]) -> Iterator[inspect.Parameter]:

@@ -6,7 +6,6 @@ import orjson
 from rich.markup import escape
 from rich.table import Table
 
-from neverblink.cli.application import MAKE
 from neverblink.cli.jobs import Job, Screen, Teller, command
 from neverblink.cli.models import tell_change
 from neverblink.trainer.retraining.results import KeepReviewedResult, RetrainResult
@@ -60,7 +59,6 @@ command(
         told=lambda _, found: found.result(), title=lambda job: job.out.name,
         good=lambda found: found.done.promotable, as_json="Print JSON instead of the table.",
     ),
-    group=MAKE,
     short="Make a challenger from confirmed good parts and try it against the champion.",
     text="""Make a challenger from confirmed good parts of the last weeks and try it against the champion.
 
@@ -98,7 +96,6 @@ command(
         settings=KeepReviewedJob, result=KeepReviewedResult, work=_keep_reviewed, told=lambda _, kept: kept,
         show=lambda _, kept, screen: _show_kept(kept, screen), title=lambda job: job.folder.name,
     ),
-    group=MAKE,
     short="Keep the images of reviewed parts for retraining; run it every hour.",
     text="""Keep the images of reviewed parts for retraining: frames leave Kafka within hours, so run it every hour.
 

@@ -73,7 +73,7 @@ def camera_sweep_objects(plant: PLANT = DEFAULT_PLANT) -> None:
     typer.echo(f"{sweep_objects(load_plant(plant))} hours of images deleted")
 
 
-@app.command()
+@app.command(short_help="Frames of all lines in, verdicts out; start more to share the stations.")
 def scorer(
     plant: PLANT = DEFAULT_PLANT,
     instance: Annotated[
@@ -153,7 +153,7 @@ def bridge_nodes(
     typer.echo(node_list(settings, profile), nl=False)
 
 
-@app.command()
+@app.command(short_help="Follows scores, images and rates of every station, and alerts.")
 def drift(
     plant: PLANT = DEFAULT_PLANT,
     data_dir: Annotated[
@@ -167,7 +167,7 @@ def drift(
     asyncio.run(run(load_plant(plant), data_dir))
 
 
-@app.command("simulate-drift")
+@app.command("simulate-drift", short_help="Weeks of a simulated line through the drift service in minutes.")
 def simulate_drift(
     scenario: Annotated[
         str,
@@ -245,7 +245,7 @@ def ledger_stats(
 # Brokers and PLCs for one machine
 
 
-@app.command()
+@app.command(short_help="The development broker: Kafka in memory, on loopback only; never for a plant.")
 def broker(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 9092,
 ) -> None:
@@ -263,7 +263,7 @@ def broker(
     asyncio.run(run_service("broker", work))
 
 
-@app.command("plc-sim")
+@app.command("plc-sim", short_help="The plant's PLCs, simulated: conveyor, gate, watchdog, certificates.")
 def plc_sim(
     plant: PLANT = DEFAULT_PLANT,
     line: Annotated[list[str] | None, typer.Option(help="Line to simulate; default: all with a PLC.")] = None,

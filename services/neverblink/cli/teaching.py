@@ -8,7 +8,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from neverblink.cli.application import MAKE
 from neverblink.cli.jobs import Job, Screen, Teller, command
 from neverblink.trainer.teaching.results import SynthesizeResult, TrainClassifierResult, TrainUnetResult
 from neverblink.trainer.teaching.settings import SynthesizeJob, TrainClassifierJob, TrainUnetJob
@@ -38,7 +37,7 @@ command(
         told=lambda _, done: done, title=lambda job: job.images.name,
         example=("Print a policy to start from and stop.", _example_drawings),
     ),
-    group=MAKE,
+    short="Draw synthetic defects with masks on pictures of good parts.",
     text="""Draw synthetic defects with masks on pictures of good parts, as a data set in MVTec layout.
 
     Writes `test/KIND`, `ground_truth/KIND`, `test/good`, what was drawn on which image (`synthesis.json`), and a
@@ -137,7 +136,7 @@ command(
         told=lambda _, done: done, bars=_with_figures,
         example=("Print an augmentation file and stop.", _example_augmentation),
     ),
-    group=MAKE,
+    short="Teach a model the defects that it will be strict on: a U-Net outlines them.",
     text="""Teach a model the defects that it will be strict on: a U-Net that outlines them.
 
     Tens of outlined defects are a start, synthetic ones from `neverblink synthesize` help. The U-Net joins the
@@ -190,7 +189,7 @@ command(
         settings=TrainClassifierJob, result=TrainClassifierResult, work=_train_classifier,
         show=_show_train_classifier, told=lambda _, done: done, title=lambda job: job.artifact.name,
     ),
-    group=MAKE,
+    short="Teach a model the names of defects: a classifier on its own features.",
     text="""Teach a model the names of defects: a classifier on the features that it computes anyway.
 
     A few images of each type are enough. What resembles none of them is called unknown, at a stated rate for those

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from neverblink.job_life.settings import JobSettings, Spelling, unit
-from neverblink.trainer.fitting.settings import OWN_WEIGHTS, FixedEngine
+from neverblink.trainer.datasets.settings import OWN_WEIGHTS, FixedEngine
 from neverblink.vision.pictures.depth import Depth
 from neverblink.vision.plain_name import Plain
 

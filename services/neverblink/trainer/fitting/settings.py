@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from neverblink.job_life.settings import JobSettings, SettingsError, Spelling, fault_of, unit
 from neverblink.job_life.yaml_file import read_yaml
+from neverblink.trainer.datasets.settings import OWN_WEIGHTS, AnyEngine
 from neverblink.vision.colour import Clahe, Gain
 from neverblink.vision.network_names import DEFAULT_MODEL
 from neverblink.vision.pictures.depth import Depth
@@ -19,10 +20,6 @@ PROGRAM_GIB = 1.0
 """What the program, its network and a batch need besides features: 0.7 GiB with ResNet-18 at 256 px, and some air."""
 
 LEAST_GIB = PROGRAM_GIB + 0.25
-
-AnyEngine = Literal["auto", "torch", "torch-cuda", "openvino", "openvino-bf16", "openvino-int8"]
-FixedEngine = Literal["auto", "torch", "torch-cuda", "openvino"]
-"""Engines that run a model which another engine made."""
 
 
 def _polygons(value: object) -> object:
@@ -171,9 +168,6 @@ def settings_from(values: Mapping[str, object]) -> FitSettings:
     except ValidationError as error:
         place, reason = fault_of(error)
         raise SettingsError(f"{place}: {reason}") from error
-
-
-OWN_WEIGHTS = "Weights file that the artifact was fitted with."
 
 
 class CalibrateJob(JobSettings):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from neverblink.job_life.settings import Instant, JobSettings, Spelling, unit
-from neverblink.trainer.fitting.settings import OWN_WEIGHTS, FixedEngine
+from neverblink.trainer.datasets.settings import OWN_WEIGHTS, FixedEngine
 
 Level = Literal["I", "II", "III"]
 Severity = Literal["normal", "tightened"]

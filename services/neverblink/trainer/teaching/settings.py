@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from neverblink.job_life.settings import JobSettings, Spelling, unit
-from neverblink.trainer.fitting.settings import OWN_WEIGHTS, Region
+from neverblink.trainer.datasets.settings import OWN_WEIGHTS
+from neverblink.trainer.fitting.settings import Region
 from neverblink.vision.network_names import DEFAULT_MODEL
 from neverblink.vision.pictures.depth import Depth
 from neverblink.vision.plain_name import Plain
