@@ -3,13 +3,16 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from neverblink import __version__
 from neverblink.errors import NeverblinkError
+
+if TYPE_CHECKING:
+    from neverblink.plant import Plant
 
 EXIT_BAD_RESULT = 1
 EXIT_BAD_INPUT = 2
@@ -92,6 +95,13 @@ def wide_console() -> Any:
     from rich.console import Console
 
     return Console() if sys.stdout.isatty() else Console(width=140)
+
+
+def read_plant(path: Path) -> "Plant":
+    """Return what a plant file describes. Raises PlantError."""
+    from neverblink.plant import load_plant
+
+    return load_plant(path)
 
 
 def sentence_of(error: BaseException) -> str | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neverblink.cli.application import DEFAULT_PLANT, PLANT, models_app, wide_console
+from neverblink.cli.application import DEFAULT_PLANT, PLANT, models_app, read_plant, wide_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,12 +47,12 @@ def models_show(
     """Print what is active and in shadow where, since when, by whom and why, and whether scorers score with it."""
     import orjson
 
+    described = read_plant(plant)
     from neverblink.model_registry.changes import Which
     from neverblink.model_registry.what_scores import what_scores
-    from neverblink.plant import load_plant
 
     which = Which(line or (), station or (), product)
-    rows = asyncio.run(what_scores(load_plant(plant), which, seen_s=seen, history=history))
+    rows = asyncio.run(what_scores(described, which, seen_s=seen, history=history))
     console = wide_console()
     if as_json:
         console.print_json(orjson.dumps([row.as_dict() for row in rows]).decode())
@@ -80,12 +80,12 @@ def models_activate(
 
     The artifact is verified first. One that lies outside storage.artifacts is copied to storage.artifact_store.
     """
+    described = read_plant(plant)
     from neverblink.model_registry import registry
     from neverblink.model_registry.changes import Which
-    from neverblink.plant import load_plant
 
     which = Which(line or (), station or (), product)
-    change = registry.activate(load_plant(plant), which, artifact, threshold, stamp_of(by, why), force=force)
+    change = registry.activate(described, which, artifact, threshold, stamp_of(by, why), force=force)
     tell_change(asyncio.run(change), wide_console())
 
 
@@ -104,14 +104,14 @@ def models_shadow(
     why: WHY = None,
 ) -> None:
     """Let a model score the same frames without acting, onto the topic of shadow verdicts."""
-    from neverblink.model_registry import registry
-    from neverblink.model_registry.changes import Which
-    from neverblink.plant import load_plant
-
     if (artifact is None) is not off:
         raise typer.BadParameter("name an artifact, or --off, and not both")
+    described = read_plant(plant)
+    from neverblink.model_registry import registry
+    from neverblink.model_registry.changes import Which
+
     which = Which(line or (), station or (), product)
-    change = registry.shadow(load_plant(plant), which, artifact, threshold, stamp_of(by, why))
+    change = registry.shadow(described, which, artifact, threshold, stamp_of(by, why))
     tell_change(asyncio.run(change), wide_console())
 
 
@@ -129,14 +129,14 @@ def models_threshold(
     why: WHY = None,
 ) -> None:
     """Edit the threshold of the active model. Its promise no longer holds: `neverblink calibrate` tells another."""
-    from neverblink.model_registry import registry
-    from neverblink.model_registry.changes import Which
-    from neverblink.plant import load_plant
-
     if (threshold is None) is not own:
         raise typer.BadParameter("name a threshold, or --own, and not both")
+    described = read_plant(plant)
+    from neverblink.model_registry import registry
+    from neverblink.model_registry.changes import Which
+
     which = Which(line or (), station or (), product)
-    change = registry.edit_threshold(load_plant(plant), which, threshold, stamp_of(by, why))
+    change = registry.edit_threshold(described, which, threshold, stamp_of(by, why))
     tell_change(asyncio.run(change), wide_console())
 
 
@@ -151,12 +151,12 @@ def models_promote(
     force: _FORCE = False,
 ) -> None:
     """Let the model in shadow score. Scorers have it open already: it takes over within a second or so."""
+    described = read_plant(plant)
     from neverblink.model_registry import registry
     from neverblink.model_registry.changes import Which
-    from neverblink.plant import load_plant
 
     which = Which(line or (), station or (), product)
-    change = registry.promote(load_plant(plant), which, stamp_of(by, why), force=force)
+    change = registry.promote(described, which, stamp_of(by, why), force=force)
     tell_change(asyncio.run(change), wide_console())
 
 
@@ -170,12 +170,12 @@ def models_rollback(
     why: WHY = None,
 ) -> None:
     """Restore models, shadow and threshold as they were before the last change; a second time undoes the first."""
+    described = read_plant(plant)
     from neverblink.model_registry import registry
     from neverblink.model_registry.changes import Which
-    from neverblink.plant import load_plant
 
     which = Which(line or (), station or (), product)
-    change = registry.roll_back(load_plant(plant), which, stamp_of(by, why))
+    change = registry.roll_back(described, which, stamp_of(by, why))
     tell_change(asyncio.run(change), wide_console())
 
 

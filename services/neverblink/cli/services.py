@@ -1,4 +1,7 @@
-"""The services: one command each, and the simulated PLCs."""
+"""The services: one command each, and the simulated PLCs.
+
+A plant file is read before what it is for is imported: a mistake in it is told at once.
+"""
 
 import asyncio
 from pathlib import Path
@@ -14,6 +17,7 @@ from neverblink.cli.application import (
     bridge_app,
     camera_app,
     ledger_app,
+    read_plant,
     refuse_options_before,
     wide_console,
 )
@@ -31,10 +35,10 @@ def camera(
     if context.invoked_subcommand is not None:
         refuse_options_before(context, ("plant", "station"))
         return
+    described = read_plant(plant)
     from neverblink.camera.commands import run
-    from neverblink.plant import load_plant
 
-    asyncio.run(run(load_plant(plant), station or ()))
+    asyncio.run(run(described, station or ()))
 
 
 @camera_app.command("learn-limits")
@@ -53,11 +57,11 @@ def camera_learn_limits(
 
     Good parts in good light only. The section goes under the station in the plant file.
     """
+    described = read_plant(plant)
     from neverblink.camera.commands import learn_limits
     from neverblink.camera.learnt_limits import ENOUGH
-    from neverblink.plant import load_plant
 
-    learnt = learn_limits(load_plant(plant), station, images, pictures, every)
+    learnt = learn_limits(described, station, images, pictures, every)
     for line in learnt.as_yaml(station):
         typer.echo(line)
     if learnt.pictures < ENOUGH:
@@ -67,10 +71,10 @@ def camera_learn_limits(
 @camera_app.command("sweep-objects")
 def camera_sweep_objects(plant: PLANT = DEFAULT_PLANT) -> None:
     """Delete large images that are older than storage.objects_keep_h. Camera nodes do so by themselves."""
+    described = read_plant(plant)
     from neverblink.camera.commands import sweep_objects
-    from neverblink.plant import load_plant
 
-    typer.echo(f"{sweep_objects(load_plant(plant))} hours of images deleted")
+    typer.echo(f"{sweep_objects(described)} hours of images deleted")
 
 
 @app.command(short_help="Frames of all lines in, verdicts out; start more to share the stations.")
@@ -82,10 +86,10 @@ def scorer(
     ] = None,
 ) -> None:
     """Run a scorer: frames of all lines in, verdicts out. Start more of them to share the stations."""
-    from neverblink.plant import load_plant
+    described = read_plant(plant)
     from neverblink.scorer.commands import run
 
-    asyncio.run(run(load_plant(plant), instance))
+    asyncio.run(run(described, instance))
 
 
 @bridge_app.callback(invoke_without_command=True)
@@ -100,10 +104,11 @@ def bridge(
     if context.invoked_subcommand is not None:
         refuse_options_before(context, ("plant", "line"))
         return
-    from neverblink.bridge.commands import run
     from neverblink.plant import load_sound_lines
 
     sound, faults = load_sound_lines(plant)
+    from neverblink.bridge.commands import run
+
     asyncio.run(run(sound, line, faults))
 
 
@@ -124,10 +129,10 @@ def bridge_certificate(
 
     Nothing is overwritten. It prints what to do at the PLC; docs/guides/plc.md has more.
     """
+    described = read_plant(plant)
     from neverblink.bridge.commands import make_certificates
-    from neverblink.plant import load_plant
 
-    for sentence in make_certificates(load_plant(plant), line, also or (), days):
+    for sentence in make_certificates(described, line, also or (), days):
         typer.echo(sentence)
 
 
@@ -142,14 +147,13 @@ def bridge_nodes(
     ] = "verdict-table",
 ) -> None:
     """Print the nodes that a PLC needs for a line as CSV: name, type, who writes it, what it means."""
-    from neverblink.plant import load_plant
-    from neverblink.plc.contract_files import node_list
-
     if (plant is None) is not (line is None):
         raise typer.BadParameter("--plant and --line go together: they name the line whose node ids are printed")
     settings = None
     if plant is not None and line is not None:
-        settings = load_plant(plant).line(line).plc
+        settings = read_plant(plant).line(line).plc
+    from neverblink.plc.contract_files import node_list
+
     typer.echo(node_list(settings, profile), nl=False)
 
 
@@ -161,10 +165,10 @@ def drift(
     ] = None,
 ) -> None:
     """Run the drift service: follows every station's scores, images and rates, and alerts when they move."""
+    described = read_plant(plant)
     from neverblink.drift.commands import run
-    from neverblink.plant import load_plant
 
-    asyncio.run(run(load_plant(plant), data_dir))
+    asyncio.run(run(described, data_dir))
 
 
 @app.command("simulate-drift", short_help="Weeks of a simulated line through the drift service in minutes.")
@@ -196,14 +200,13 @@ def simulate_drift(
 
     Exit code 1: the change was not found, or something was alarmed that does not drift.
     """
+    lender = read_plant(plant) if plant is not None else None
     from neverblink.demo.drift.drift_simulation import Simulation, run, scenario_named
     from neverblink.demo.drift.scenarios import SCENARIOS
-    from neverblink.plant import load_plant
 
     chosen = scenario_named(scenario)
     if chosen is None:
         raise typer.BadParameter(f"there is no scenario {scenario!r}; there are {', '.join(s.slug for s in SCENARIOS)}")
-    lender = load_plant(plant) if plant is not None else None
     simulation = Simulation(chosen, weeks, parts_per_minute, seed, plot, lender)
     raise typer.Exit(asyncio.run(run(simulation, wide_console())))
 
@@ -211,10 +214,10 @@ def simulate_drift(
 @ledger_app.command("run")
 def ledger_run(plant: PLANT = DEFAULT_PLANT) -> None:
     """Run the ledger service."""
+    described = read_plant(plant)
     from neverblink.ledger.commands import run
-    from neverblink.plant import load_plant
 
-    asyncio.run(run(load_plant(plant)))
+    asyncio.run(run(described))
 
 
 @ledger_app.command("tail")
@@ -224,10 +227,10 @@ def ledger_tail(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many of the latest verdicts.")] = 20,
 ) -> None:
     """Print the latest verdicts and what became of them at the gate."""
+    described = read_plant(plant)
     from neverblink.ledger.commands import tail
-    from neverblink.plant import load_plant
 
-    tail(load_plant(plant), follow, limit)
+    tail(described, follow, limit)
 
 
 @ledger_app.command("stats")
@@ -236,10 +239,10 @@ def ledger_stats(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Print yield, reasons, latencies and disagreements between gate and verdict."""
+    described = read_plant(plant)
     from neverblink.ledger.commands import stats
-    from neverblink.plant import load_plant
 
-    stats(load_plant(plant), as_json)
+    stats(described, as_json)
 
 
 # Brokers and PLCs for one machine
@@ -278,11 +281,10 @@ def plc_sim(
     ] = Path("simulated-plcs"),
 ) -> None:
     """Simulate the plant's PLCs at their endpoints: conveyor, profile, gate, watchdog, users and certificates."""
-    from neverblink.plant import load_plant
+    description = read_plant(plant)
     from neverblink.service_life import ready, run_service
     from neverblink.simulation.plc.simulated_plcs import run, simulated_lines
 
-    description = load_plant(plant)
     telemetry.setup("plc-sim", description.site)
     lines = simulated_lines(
         description, line, rate_per_s=rate, parts=parts, running=not standing, certificates=certificates

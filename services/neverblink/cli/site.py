@@ -6,16 +6,16 @@ from typing import Annotated
 
 import typer
 
-from neverblink.cli.application import DEFAULT_PLANT, PLANT, plant_app, schemas_app, topics_app
+from neverblink.cli.application import DEFAULT_PLANT, PLANT, plant_app, read_plant, schemas_app, topics_app
 
 
 @topics_app.command("create")
 def topics_create(plant: PLANT = DEFAULT_PLANT) -> None:
     """Create the topics that are missing and check the size limits of those that exist."""
+    described = read_plant(plant)
     from neverblink.kafka import ensure_topics
-    from neverblink.plant import load_plant
 
-    created = asyncio.run(ensure_topics(load_plant(plant).kafka))
+    created = asyncio.run(ensure_topics(described.kafka))
     typer.echo("\n".join(f"created {name}" for name in created) or "all topics exist and fit")
 
 
@@ -47,9 +47,7 @@ def _span(milliseconds: int) -> str:
 @plant_app.command("check")
 def plant_check(file: Annotated[Path, typer.Argument(help="The plant file.")] = DEFAULT_PLANT) -> None:
     """Explain what is wrong with a plant file, or what it describes."""
-    from neverblink.plant import load_plant
-
-    plant = load_plant(file)
+    plant = read_plant(file)
     typer.echo(f"{file}: site {plant.site}, Kafka {plant.kafka.bootstrap}")
     for line in plant.lines:
         plc = line.plc.endpoint if line.plc else "no PLC: verdicts are published and not told"
