@@ -12,7 +12,6 @@ from uuid import uuid4
 import orjson
 import yaml
 from camera_line import line_of
-from pictures import video_file
 
 from neverblink.brokers.broker import Broker
 from neverblink.brokers.development import Api, DevelopmentBroker
@@ -26,6 +25,7 @@ from neverblink.scorer.models import Models
 from neverblink.scorer.service import Scorer
 from neverblink.storage.frame_objects import ObjectStore
 from neverblink.vision.decode import raw_content_type
+from rigs.pictures import video_file
 from rigs.scored_line import ScoredLine, sent, striped
 
 

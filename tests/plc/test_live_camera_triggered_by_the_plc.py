@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import numpy as np
 from camera_line import line_of
-from rtsp_camera import RtspCamera
 
 from neverblink.brokers.development import DevelopmentBroker
 from neverblink.camera.live import LiveSource
@@ -19,6 +18,7 @@ from neverblink.plant import Kafka, Storage
 from neverblink.simulation.plc.line import SimulatedLine
 from neverblink.simulation.plc.simulator import simulated
 from neverblink.vision.decode import decode
+from rigs.rtsp_camera import RtspCamera
 
 PARTS, RATE = 8, 2.0
 LEVELS, STEP = 50, 4

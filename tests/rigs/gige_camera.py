@@ -1,6 +1,7 @@
 """Aravis' fake GigE Vision camera on loopback, and its binding from Debian where this environment has none."""
 
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -49,6 +50,14 @@ class FakeGigeCamera:
         time.sleep(0.3)
         assert self._process.poll() is None, "the fake camera ended at once: is another one running on 127.0.0.1?"
         return self
+
+    def stop(self) -> None:
+        """Stand still, and keep the connection."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Move on."""
+        self._process.send_signal(signal.SIGCONT)
 
     def die(self) -> None:
         """End without a word, as a camera whose cable is pulled."""

@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 
 pytest.importorskip("genicam", reason="the extra neverblink[genicam] is not installed")
 
-from gentl_buffers import Buffer, camera_of
-
 from neverblink.camera.live import LiveSource, Shot
 from neverblink.camera.picture import SourceError
 from neverblink.camera.streams.pixel_formats import KNOWN, from_pfnc, image_bytes
 from neverblink.events import Reason
 from neverblink.plant import LiveSettings, Payload
+from rigs.gentl_buffers import Buffer, camera_of
 
 NOISE = np.random.default_rng(3).integers(0, 256, (64, 64), dtype=np.uint8)
 
@@ -137,7 +136,7 @@ def parts_of(*shots: Shot) -> list[tuple[int | None, int, bool]]:
 
 
 def fresh(count: int | None, level: int | None = None, taken_s: float | None = None) -> Shot:
-    value = count if level is None else level
+    value = (count or 0) % 256 if level is None else level
     return Shot(np.full((4, 6), value, np.uint8), datetime.now(UTC), count, taken_s=taken_s)
 
 
@@ -158,9 +157,17 @@ def test_a_buffer_delivered_twice_with_one_count_is_no_second_part() -> None:
     assert counts == [1, 2, 3, 4, 5]
 
 
-def test_an_old_buffer_that_comes_again_later_is_no_part() -> None:
-    again = [fresh(count, taken_s=count / 25) for count in (1, 2, 3, 2, 4)]
+@pytest.mark.parametrize("has_clock", [True, False])
+def test_an_old_buffer_that_comes_again_later_is_no_part(has_clock: bool) -> None:
+    again = [fresh(count, taken_s=count / 25 if has_clock else None) for count in (1, 2, 3, 2, 4)]
     assert [count for count, _, _ in parts_of(*again)] == [1, 2, 3, 4]
+    # Nor one that was held back and told as lost meanwhile; nor one from before the wrap of a 16-bit counter.
+    late = [fresh(count, taken_s=count / 25 if has_clock else None) for count in (5, 8, 6, 9)]
+    assert [(count, lost) for count, lost, _ in parts_of(*late)] == [(5, 0), (8, 2), (9, 0)]
+    wrapped = [fresh(count, place, place / 25 if has_clock else None) for place, count in enumerate((65535, 1, 2))]
+    assert len(parts_of(*wrapped)) == 3
+    held_back = [*wrapped, fresh(65534, taken_s=-1.0 if has_clock else None)]
+    assert len(parts_of(*held_back)) == 3
 
 
 def test_a_camera_that_began_to_count_anew_has_not_delivered_twice() -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from camera_line import Wire, frame_of, line_of, verdict_of
-from pictures import number_of, numbered, video_file
 
 from neverblink.camera.backlog import Backlog
 from neverblink.camera.instruments import instruments
@@ -24,6 +23,7 @@ from neverblink.events.identity import verdict_id
 from neverblink.plant import Payload, Storage
 from neverblink.storage.frame_objects import ObjectStore
 from neverblink.vision.decode import decode
+from rigs.pictures import number_of, numbered, video_file
 
 
 class Pictures:

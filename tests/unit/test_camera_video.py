@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import number_of, numbered, video_file
-from rtsp_camera import RtspCamera
 
 from neverblink.camera.live import LiveSource, StreamEndedError
 from neverblink.camera.picture import SourceError
@@ -21,6 +19,8 @@ from neverblink.camera.streams.recording import FilePlayback
 from neverblink.camera.streams.v4l2 import V4l2Camera
 from neverblink.plant import PlantError, RtspSource, Station, V4l2Source, VideoSource
 from neverblink.vision.decode import decode
+from rigs.pictures import number_of, numbered, video_file
+from rigs.rtsp_camera import RtspCamera
 
 
 @pytest.fixture(scope="module")

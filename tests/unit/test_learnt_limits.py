@@ -8,7 +8,6 @@ import pytest
 import yaml
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from pictures import video_file
 
 from neverblink.camera.commands import learn_limits
 from neverblink.camera.learnt_limits import FEWEST, LearntLimits, learn
@@ -16,6 +15,7 @@ from neverblink.cli import main
 from neverblink.plant import Plant, PlantError, QualityLimits, parse_plant
 from neverblink.simulation.parts import Simulation
 from neverblink.vision.quality import ImageQuality, judge, measure
+from rigs.pictures import video_file
 
 PLANT = """\
 site: plant-1

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from pictures import number_of
 
 from neverblink.camera.live import LiveSource, Shot, Stream
 from neverblink.camera.picture import SourceError
@@ -19,6 +18,7 @@ from neverblink.events import Reason
 from neverblink.plant import GigeSource, RtspSource, Station
 from rigs.gige_camera import FakeGigeCamera, have_aravis
 from rigs.gst_rtsp_camera import GstRtspCamera, have_gstreamer
+from rigs.pictures import number_of
 
 pytestmark = pytest.mark.plant
 

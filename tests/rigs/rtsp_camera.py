@@ -51,6 +51,8 @@ class RtspCamera:
         self.loses = loses
         self.backlog = backlog
         self.sent_at: list[float] = []
+        # When each picture that was sent was exposed, by its number; a connection counts anew.
+        self.exposed: list[tuple[int, float]] = []
         self.speaking = threading.Event()
         self.speaking.set()
         self.connections = 0
@@ -156,6 +158,7 @@ class _Session:
                 rgb = camera.picture(number)
                 packets = _packets(rgb, sequence, stamp) if coder is None else coder.packets(rgb, sequence, stamp)
                 camera.sent_at.append(time.time())
+                camera.exposed.append((number, time.time() - time.monotonic() + began + number / camera.rate))
                 for place, packet in enumerate(packets):
                     if not camera.loses(number, place, len(packets)):
                         self._out.write(struct.pack(">cBH", b"$", 0, len(packet)) + packet)
@@ -227,7 +230,7 @@ def _packets(rgb: np.ndarray, sequence: int, timestamp: int) -> list[bytes]:
     _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
     kind, tables, scan = _parts(jpeg.tobytes())
     height, width = rgb.shape[:2]
-    packets = []
+    packets: list[bytes] = []
     for start in range(0, len(scan), _FRAGMENT):
         piece = scan[start : start + _FRAGMENT]
         last = start + len(piece) == len(scan)
