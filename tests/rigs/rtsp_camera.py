@@ -27,7 +27,8 @@ class RtspCamera:
     `silence()` keeps the connections and sends nothing; `cut()` closes them. With `password`, user `viewer` needs it,
     by Digest when `digest` is set. `codec` is JPEG, H264 or H265, which have a key frame every `gop` pictures.
     `loses(n, packet, packets)` says which packets of picture n do not arrive. The first `backlog` pictures are sent at
-    once, as a camera does that keeps the last ones in its memory.
+    once, as a camera does that keeps the last ones in its memory. The first `prepared` pictures are coded beforehand,
+    once: a camera has silicon for it.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class RtspCamera:
         gop: int = 10,
         loses: Callable[[int, int, int], bool] = lambda number, packet, packets: False,
         backlog: int = 0,
+        prepared: int = 0,
     ) -> None:
         self.picture = picture
         self.rate = rate
@@ -50,6 +52,8 @@ class RtspCamera:
         self.gop = gop
         self.loses = loses
         self.backlog = backlog
+        coder = self.coder()
+        self.prepared = [coder.payloads(picture(number)) for number in range(prepared)]
         self.sent_at: list[float] = []
         # When each picture that was sent was exposed, by its number; a connection counts anew.
         self.exposed: list[tuple[int, float]] = []
@@ -68,6 +72,9 @@ class RtspCamera:
         self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"rtsp://127.0.0.1:{self._server.server_address[1]}/line"
+
+    def coder(self) -> "Coder | JpegCoder":
+        return JpegCoder() if self.codec == "JPEG" else Coder(self.codec, self.rate, self.gop)
 
     def silence(self) -> None:
         self.speaking.clear()
@@ -151,12 +158,17 @@ class _Session:
     def _play(self, generation: int) -> None:
         camera = self._camera
         number, sequence, began = 0, 0, time.monotonic() - camera.backlog / camera.rate
-        coder = None if camera.codec == "JPEG" else Coder(camera.codec, camera.rate, camera.gop)
+        kind, prepared = 26 if camera.codec == "JPEG" else 96, camera.prepared
+        coder = camera.coder()
         while camera.generation == generation:
             if camera.speaking.is_set():
                 stamp = int(number * _CLOCK / camera.rate)
-                rgb = camera.picture(number)
-                packets = _packets(rgb, sequence, stamp) if coder is None else coder.packets(rgb, sequence, stamp)
+                payloads = prepared[number] if number < len(prepared) else coder.payloads(camera.picture(number))
+                packets = [
+                    struct.pack(">BBHII", 0x80, kind | (place == len(payloads) - 1) << 7, (sequence + place) & 0xFFFF,
+                                stamp, 1) + payload
+                    for place, payload in enumerate(payloads)
+                ]  # fmt: skip
                 camera.sent_at.append(time.time())
                 camera.exposed.append((number, time.time() - time.monotonic() + began + number / camera.rate))
                 for place, packet in enumerate(packets):
@@ -178,19 +190,14 @@ class Coder:
         self._context: av.VideoCodecContext | None = None
         self._number = 0
 
-    def packets(self, rgb: np.ndarray, sequence: int, timestamp: int) -> list[bytes]:
+    def payloads(self, rgb: np.ndarray) -> list[bytes]:
         frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
         if self._context is None:
             self._context = self._opened(frame)
         frame.pts, self._number = self._number, self._number + 1
         (coded,) = self._context.encode(frame)
         units = [unit for unit in re.split(b"\x00\x00\x00?\x01", bytes(coded)) if unit]
-        payloads = [piece for unit in units for piece in self._pieces(unit)]
-        last = len(payloads) - 1
-        return [
-            struct.pack(">BBHII", 0x80, 96 | (place == last) << 7, (sequence + place) & 0xFFFF, timestamp, 1) + payload
-            for place, payload in enumerate(payloads)
-        ]
+        return [piece for unit in units for piece in self._pieces(unit)]
 
     def _opened(self, frame: av.VideoFrame) -> av.VideoCodecContext:
         is_264 = self._codec == "H264"
@@ -226,20 +233,20 @@ def _md5(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def _packets(rgb: np.ndarray, sequence: int, timestamp: int) -> list[bytes]:
-    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
-    kind, tables, scan = _parts(jpeg.tobytes())
-    height, width = rgb.shape[:2]
-    packets: list[bytes] = []
-    for start in range(0, len(scan), _FRAGMENT):
-        piece = scan[start : start + _FRAGMENT]
-        last = start + len(piece) == len(scan)
-        rtp = struct.pack(">BBHII", 0x80, 26 | last << 7, (sequence + len(packets)) & 0xFFFF, timestamp, 1)
-        head = struct.pack(">IBBBB", start, kind, 255, width // 8, height // 8)
-        if start == 0:
-            head += struct.pack(">BBH", 0, 0, len(tables)) + tables
-        packets.append(rtp + head + piece)
-    return packets
+class JpegCoder:
+    """Codes pictures as RFC 2435 has them."""
+
+    def payloads(self, rgb: np.ndarray) -> list[bytes]:
+        _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+        kind, tables, scan = _parts(jpeg.tobytes())
+        height, width = rgb.shape[:2]
+        found = []
+        for start in range(0, len(scan), _FRAGMENT):
+            head = struct.pack(">IBBBB", start, kind, 255, width // 8, height // 8)
+            if start == 0:
+                head += struct.pack(">BBH", 0, 0, len(tables)) + tables
+            found.append(head + scan[start : start + _FRAGMENT])
+        return found
 
 
 def _parts(jpeg: bytes) -> tuple[int, bytes, bytes]:

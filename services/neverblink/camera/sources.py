@@ -143,7 +143,7 @@ def _connection(settings: LiveSettings, *, every: bool, depth: int | None) -> Ca
         return lambda: FilePlayback(video)
     if isinstance(settings, RtspSource):
         network = settings
-        return lambda: network_camera(network)
+        return lambda: network_camera(network, newest=not every)
     if isinstance(settings, V4l2Source):
         device = settings
         return lambda: V4l2Camera(device)

@@ -16,15 +16,17 @@ from neverblink.plant import RtspSource
 from neverblink.vision.decode import ImageError, decode
 
 _USUAL_PORT = {"http": 80, "https": 443}
+# A camera that sends faster than this node reads must not keep it from showing anything.
+_MOST_SKIPPED = 64
 _LARGEST_PICTURE = 64 * 1024 * 1024
 
 
-def network_camera(settings: RtspSource) -> Stream:
-    """Connect to a network camera. Raises SourceError."""
+def network_camera(settings: RtspSource, *, newest: bool = False) -> Stream:
+    """Connect to a network camera; with `newest` a read gives the newest picture that is here. Raises SourceError."""
     credentials = _credentials(settings)
     if urlsplit(settings.url).scheme in _USUAL_PORT:
-        return HttpCamera(settings, credentials)
-    return RtspCamera(settings, credentials)
+        return HttpCamera(settings, credentials, newest=newest)
+    return RtspCamera(settings, credentials, newest=newest)
 
 
 class HttpCamera:
@@ -33,8 +35,10 @@ class HttpCamera:
     It tells no times: a picture that lay in the network's buffers may be as old as these were unread.
     """
 
-    def __init__(self, settings: RtspSource, credentials: Credentials | None) -> None:
+    def __init__(self, settings: RtspSource, credentials: Credentials | None, *, newest: bool = False) -> None:
+        """With `newest` a read gives the newest picture that is here."""
         self._name = settings.url
+        self._newest = newest
         self._silent_s = settings.silent_after_s
         for attempt in range(2):
             try:
@@ -60,29 +64,41 @@ class HttpCamera:
 
     def read(self, timeout_s: float) -> Shot | None:
         """Return the next picture, or its fault. Raises SourceError when the camera is gone or silent."""
+        skipped, waited_for = 0, False
         try:
-            jpeg = self._next(time.monotonic() + timeout_s)
+            jpeg, waited_for = self._next(time.monotonic() + timeout_s), self._waited()
+            while self._newest and jpeg is not None and skipped < _MOST_SKIPPED:
+                newer = self._next(0.0)
+                if newer is None:
+                    break
+                jpeg, skipped, waited_for = newer, skipped + 1, False
         except WireError as error:
             raise SourceError(Reason.NO_IMAGE, f"{self._name} sends no more pictures: {error}") from error
-        arrived = time.monotonic()
+        at, arrived = now(), time.monotonic()
         if jpeg is None:
             if arrived - self._heard_s > self._silent_s:
                 raise SourceError(
                     Reason.NO_IMAGE, f"{self._name} sends no more pictures: none came for {self._silent_s:g} s"
                 )
+            self._arrivals.empty_at(arrived)
             return None
         self._heard_s = arrived
-        at, waited_for = now(), self._wire.waited
-        self._wire.waited = False
         unsure_s = self._arrivals.unsure_s(arrived, waited_for=waited_for)
+        if self._newest and self._waited():
+            self._arrivals.empty_at(arrived)
         try:
-            return Shot(decode(jpeg), at, unsure_s=unsure_s)
+            return Shot(decode(jpeg), at, unsure_s=unsure_s, skipped=skipped)
         except ImageError as error:
             return Shot.damaged(at - timedelta(seconds=unsure_s), f"{self._name}: {error}")
 
     def close(self) -> None:
         """Let go of the camera."""
         self._wire.close()
+
+    def _waited(self) -> bool:
+        """Say whether nothing lay unread at some time since this was asked last."""
+        waited, self._wire.waited = self._wire.waited, False
+        return waited
 
     def _next(self, deadline_s: float) -> bytes | None:
         if not self._is_inside:

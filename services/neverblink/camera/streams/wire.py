@@ -43,6 +43,8 @@ class Wire:
             ) from error
         except OSError as error:
             raise WireError(str(error.strerror or error)) from error
+        except ValueError as error:  # a port that is none
+            raise WireError(str(error)) from error
         return cls(connection)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import av
@@ -24,6 +25,8 @@ _IN_TIME = 3
 # What this node itself was slow to read looks like a backlog too, and is kept: by then its age is known.
 _HELD = 8
 _REORDERED_S = 1.0
+# A node that is slower than the camera must show something too.
+_CATCH_UP_S = 0.5
 # A decoder holds at most sixteen pictures back.
 _REMEMBERED = 64
 
@@ -33,11 +36,13 @@ class RtspCamera:
 
     Every picture is as old as its way was longer than the shortest one (`StreamClock`). What a camera sends first may
     have lain in its memory, and how old it is shows only by what follows: so the first pictures are held until some
-    came in time, and all of the backlog but those are thrown away.
+    came in time, and all of the backlog but those are thrown away. With `newest` a read gives the newest picture that
+    is here; those before it are decoded, as it may be coded on top of them, and go unseen.
     """
 
-    def __init__(self, settings: RtspSource, credentials: Credentials | None) -> None:
+    def __init__(self, settings: RtspSource, credentials: Credentials | None, *, newest: bool = False) -> None:
         self._name = settings.url
+        self._newest = newest
         self._silent_s = settings.silent_after_s
         self._session = RtspSession(settings, credentials)
         track = self._session.track
@@ -78,7 +83,15 @@ class RtspCamera:
                 raise SourceError(
                     Reason.NO_IMAGE, f"{self._name} sends no more pictures: none came for {self._silent_s:g} s"
                 )
-        return self._shot(self._ready.popleft())
+        skipped = 0
+        if self._newest:
+            give_up = time.monotonic() + _CATCH_UP_S
+            while time.monotonic() < give_up and (found := self._session.packet(0.0)) is not None:
+                self._take(*found)
+            skipped = len(self._ready) - 1
+            for _ in range(skipped):
+                self._ready.popleft()
+        return replace(self._shot(self._ready.popleft()), skipped=skipped)
 
     def close(self) -> None:
         """Let go of the camera."""

@@ -94,6 +94,7 @@ class PictureAssembler:
 
     def push(self, packet: Packet) -> list[CodedPicture]:
         """Take the next packet; return the pictures that are complete or lost by it, the oldest first."""
+        is_first = self._last is None
         missing = self._missing_before(packet)
         if missing < 0:  # sent twice, or out of order, which TCP does not do
             return []
@@ -112,6 +113,8 @@ class PictureAssembler:
             self._is_open, self._open_ticks = True, self._ticks
             if missing and not begins:
                 self._damage = _lost(missing)
+            elif is_first and not begins:
+                self._damage = "the picture began before the session"
         self._add(packet)
         if packet.is_last:
             found.append(self._closed())

@@ -204,7 +204,7 @@ def video_track(sdp: str) -> Track | None:
             if name == "control":
                 control = rest.strip()
             elif name == "rtpmap" and rest.split()[:1] == [str(payload_type)]:
-                codec, _, rate = rest.split()[1].partition("/")
+                codec, _, rate = rest.partition(" ")[2].strip().partition("/")
                 clock = int(rate.partition("/")[0]) if rate.partition("/")[0].isdecimal() else clock
             elif name == "fmtp" and rest.split()[:1] == [str(payload_type)]:
                 for item in rest.partition(" ")[2].split(";"):
