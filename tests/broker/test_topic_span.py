@@ -79,8 +79,9 @@ async def test_a_partition_that_ends_with_a_transactions_mark_is_read_to_its_end
 async def test_a_broker_that_goes_silent_is_a_sentence(development: DevelopmentBroker) -> None:
     kafka = await topics_at(development)
     await send(kafka, "before", 5)
-    development.faults.delay(Api.FETCH, 30.0)
     async with EventConsumer(kafka, "frames", client_id="test") as consumer:
         ends = await consumer.ends()
+    development.faults.delay(Api.FETCH, 30.0)
+    async with EventConsumer(kafka, "frames", client_id="test") as consumer:
         with pytest.raises(KafkaError, match="has sent nothing for 1 s; is it running"):
             await read(TopicSpan(consumer, ends, silent_s=1.0))
