@@ -1,6 +1,9 @@
 """Every job once as another program runs it: settings from a file, lines of JSON that fit their schemas, the result."""
 
+import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +178,14 @@ def test_what_goes_wrong_is_the_last_line(
     assert said.err == f"neverblink: {last['error']}\n"
 
 
+@pytest.fixture
+def sigterm() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("sigterm")
 def test_a_fault_of_ours_and_a_stop_are_told_apart(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, images: Path
 ) -> None:
@@ -192,7 +203,8 @@ def test_a_fault_of_ours_and_a_stop_are_told_apart(
     assert "ZeroDivisionError: division by zero" in last["error"]
 
     def stopped(*_: object, **__: object) -> object:
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("it goes on")
 
     monkeypatch.setattr("neverblink.trainer.fitting.jobs.fit", stopped)
     with pytest.raises(SystemExit) as end:

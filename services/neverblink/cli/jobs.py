@@ -1,6 +1,7 @@
 """How a job becomes a command: options and a file in; bars and tables out for people, lines of JSON for programs."""
 
 import inspect
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -218,6 +219,8 @@ def _for_a_program(name: str, job: Job[S, R], asked: Callable[[], S]) -> None:
     def ends(exit_code: int, sentence: str) -> None:
         _print(ErrorLine(job=name, exit_code=exit_code, error=sentence))
 
+    # A program stops its child by SIGTERM: that is a person's Ctrl-C, and told as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         settings = asked()
         result = job.work(settings, Teller(progress, figures))

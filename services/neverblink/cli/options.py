@@ -143,12 +143,22 @@ def _info(word: str, field: FieldInfo, spelling: Spelling) -> Any:
 def _bounds(field: FieldInfo) -> dict[str, Any]:
     """Return the bounds that typer knows; it knows none that are open, which the model checks all the same."""
     found: dict[str, Any] = {}
-    for one in field.metadata:
+    for one in (*field.metadata, *_metadata(field.annotation)):
         if isinstance(one, annotated_types.Ge):
             found["min"] = one.ge
         elif isinstance(one, annotated_types.Le):
             found["max"] = one.le
     return found
+
+
+def _metadata(annotation: Any) -> Iterator[Any]:
+    """Yield what is said about a number, or about the number that may be given."""
+    if get_origin(annotation) in {Union, types.UnionType}:
+        for one in get_args(annotation):
+            yield from _metadata(one)
+    elif get_origin(annotation) is Annotated:
+        for one in annotation.__metadata__:
+            yield from one.metadata if isinstance(one, FieldInfo) else (one,)
 
 
 def _default(field: FieldInfo, kind: _Kind, spelling: Spelling) -> Any:
