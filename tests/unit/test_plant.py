@@ -136,8 +136,8 @@ MISTAKES = {
     "a camera that is to trigger and shows a picture only when it is asked": (
         ("trigger: {kind: timer}", "trigger: {kind: hardware}"),
         (
-            "trigger hardware needs a source that fires by itself (genicam, v4l2, rtsp, or video with pace own-rate);"
-            " folder shows a picture when it is asked"
+            "trigger hardware needs a source that fires by itself (genicam, gige, v4l2, rtsp, or video with pace"
+            " own-rate); folder shows a picture when it is asked"
         ),
     ),
     "a camera that triggers where the PLC counts": (
