@@ -44,6 +44,15 @@ def test_no_picture_of_any_kind_is_passed_over(mixed: Path, tmp_path: Path) -> N
     assert len(ordered_images(mixed / "test", shuffle=False, seed=0)) == 12
 
 
+def test_a_camera_folder_shows_no_hidden_files(mixed: Path, tmp_path: Path) -> None:
+    good = mixed / "test/good"
+    hidden = tmp_path / ".ipynb_checkpoints"
+    hidden.mkdir()
+    for name in ("part.png", "._part.png", ".ipynb_checkpoints/part-checkpoint.png"):
+        (tmp_path / name).write_bytes(min(good.iterdir()).read_bytes())
+    assert [path.name for path in ordered_images(tmp_path, shuffle=False, seed=0)] == ["part.png"]
+
+
 def test_a_model_of_all_kinds_is_that_of_one(mixed: Path, tmp_path: Path) -> None:
     one = write_plates(tmp_path / "png")
     of_all = fit(good_images(mixed), tmp_path / "all", SETTINGS).artifact

@@ -31,6 +31,7 @@ from neverblink.plant import (
     VideoSource,
 )
 from neverblink.simulation.parts import PRODUCTS, Simulation
+from neverblink.storage.listing import files_in
 from neverblink.vision.decode import SUFFIXES, ImageError, decode, has_16_bits
 
 _TRAVELS_AS_IT_IS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
@@ -164,8 +165,8 @@ def _connection(settings: LiveSettings, *, every: bool, depth: int | None) -> Ca
 
 
 def ordered_images(folder: Path, *, shuffle: bool, seed: int) -> list[Path]:
-    """Return the image files below a folder, by name or in the order that `seed` draws."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    """Return the image files below a folder, without hidden ones, by name or in the order that `seed` draws."""
+    files = files_in(folder, SUFFIXES, deep=True)
     if shuffle:
         random.Random(seed).shuffle(files)
     return files

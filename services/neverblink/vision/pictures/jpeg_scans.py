@@ -139,7 +139,7 @@ def check_scans(data: bytes, frame: Frame, offset: int) -> None:
         if marker not in _STANDALONE:
             offset += max(2, struct.unpack_from(">H", data, offset)[0])
         marker, offset = _marker(data, offset)
-    missing = sum(any(left != 0 for left in one) for one in progress.values())
+    missing = sum(one != [0] * _COEFFICIENTS for one in progress.values())
     if missing:
         raise corrupt(
             f"the JPEG ends after {scans} scans, and {missing} of its {len(progress)} components are incomplete"
@@ -206,6 +206,6 @@ def _note_scan(data: bytes, frame: Frame, offset: int, progress: dict[int, list[
         own = progress[ident]
         if first > 0 and own[0] == _UNSEEN:
             raise corrupt("the scans of the JPEG are out of order")
-        if any(own[place] != expected for place in range(first, last + 1)) or (before and after != before - 1):
+        if own[first : last + 1] != [expected] * (last + 1 - first) or (before and after != before - 1):
             raise corrupt("a scan of the JPEG repeats another, or refines one that is missing")
         own[first : last + 1] = [after] * (last + 1 - first)
