@@ -17,6 +17,7 @@ OPEN_TO_SERVICES = {"events", "kafka", "plant", "telemetry", "service_life", "pl
 # Room to the rooms it may import besides itself. `cli`, `__main__` and `demo` may import everything.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "shown": set(),
     "vision": set(),
     "events": set(),
     "telemetry": set(),
@@ -37,7 +38,8 @@ MAY_IMPORT["camera"] = OPEN_TO_SERVICES | {"simulation", "storage"}
 MAY_IMPORT["scorer"] = OPEN_TO_SERVICES | JUDGING
 MAY_IMPORT["trainer"] = OPEN_TO_SERVICES | JUDGING | {"job_life"}
 EVERYTHING = {"demo", "cli", "__main__", "__init__"}
-# `errors` holds one class, the root of all sentences, and imports nothing: every room may import it.
+# `errors` holds one class, the root of all sentences, and `shown` what may be shown of others' texts; both import
+# nothing, and every room may import them.
 
 # The one door in a wall: modules of another room that a room may import.
 # Both know no torch: the image that is judged is decoded and measured by the code that scores it.
@@ -79,7 +81,7 @@ def faults_of(path: Path, source: str) -> list[str]:
     faults = []
     for line, name in imported(ast.parse(source)):
         parts = name.split(".")
-        if parts[0] != "neverblink" or len(parts) < 2 or parts[1] in {"__version__", "errors"}:
+        if parts[0] != "neverblink" or len(parts) < 2 or parts[1] in {"__version__", "errors", "shown"}:
             continue
         allowed = MAY_IMPORT[room] | {room}
         door = any(name == opened or name.startswith(f"{opened}.") for opened in DOORS.get(room, ()))

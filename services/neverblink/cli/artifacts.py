@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 
 from neverblink.cli.application import EXIT_BAD_RESULT, app, artifact_app, wide_console
-from neverblink.job_life.terminal import say
+from neverblink.job_life.terminal import say, shown
 
 if TYPE_CHECKING:
     from neverblink.vision.artifact_manifest import ClassifierPart, UnetPart
@@ -44,7 +43,7 @@ def artifact_inspect(folder: Annotated[Path, typer.Argument(help="Artifact folde
     manifest = artifact.manifest
     calibration = manifest.calibration
     bank = artifact.bank
-    table = Table("field", Column("value", overflow="fold"), title=escape(str(folder)))
+    table = Table("field", Column("value", overflow="fold"), title=shown(str(folder)))
     for name, value in (
         ("name, version", f"{artifact.name} {artifact.version}"),
         ("product", artifact.product),
@@ -63,7 +62,7 @@ def artifact_inspect(folder: Annotated[Path, typer.Argument(help="Artifact folde
         ("training images", str(len(manifest.provenance.images))),
         ("made", f"{manifest.created:%Y-%m-%d %H:%M} UTC"),
     ):
-        table.add_row(name, escape(value))
+        table.add_row(name, shown(value))
     Console().print(table)
 
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import orjson
-from rich.markup import escape
 from rich.table import Column, Table
 
 from neverblink.cli.jobs import Job, Screen, Teller, command
+from neverblink.job_life.terminal import shown
 from neverblink.trainer.evaluation.results import ComparedConfiguration, CompareResult, EvaluateResult
 from neverblink.trainer.evaluation.settings import CompareJob, EvaluateJob
 
@@ -70,7 +70,7 @@ def _show_compare(job: CompareJob, done: CompareResult, screen: Screen) -> None:
     screen.tables(_comparison(rows, f"{len(rows)} configurations on {job.images.name}"))
     for row in rows:
         if row.fault is not None:
-            screen.console.print(escape(f"{row.label} failed: {row.fault}"), style="red", soft_wrap=True)
+            screen.console.print(shown(f"{row.label} failed: {row.fault}"), style="red", soft_wrap=True)
     screen.say(f"figures: {done.figures_file}")
 
 
@@ -103,7 +103,7 @@ command(
 def _figures(result: "Evaluation", title: str) -> Table:
     from neverblink.trainer.evaluation.pixel_ranking import PRO_LIMIT
 
-    table = Table("figure", "value", title=escape(title))
+    table = Table("figure", "value", title=shown(title))
     latency, unsure = result.latency, result.unsure
     table.add_row("image AUROC", f"{result.image_auroc:.4f}")
     table.add_row("average precision", f"{result.average_precision:.4f}")
@@ -115,7 +115,7 @@ def _figures(result: "Evaluation", title: str) -> Table:
     table.add_row("best F1, chosen on this test", f"{result.best_f1.f1:.4f} at {result.best_f1.threshold:.4f}")
     if result.calibration.unsure_from is not None:
         table.add_row("unsure", f"{unsure[0]} good, {unsure[1]} defective")
-    table.add_row("timed", escape(latency.models))
+    table.add_row("timed", shown(latency.models))
     table.add_row(f"one image ({result.engine})", f"{latency.p50_ms:.1f} ms, p99 {latency.p99_ms:.1f} ms")
     table.add_row(f"in batches of {latency.batch}", f"{latency.images_per_s:.1f} images/s")
     pixels = result.pixels
@@ -128,7 +128,7 @@ def _classes(result: "Evaluation") -> Table:
     table = Table("defect", "images", "missed", "recall", "AUROC", "pixel AUROC", "AU-PRO")
     for kind in result.classes:
         table.add_row(
-            escape(kind.name),
+            shown(kind.name),
             str(kind.images),
             str(kind.missed),
             f"{kind.recall:.3f}",
@@ -141,13 +141,13 @@ def _classes(result: "Evaluation") -> Table:
 
 def _comparison(rows: Sequence[ComparedConfiguration], title: str) -> Table:
     names = ("AUROC", "pixel AUROC", "AU-PRO", "recall", "false rejects", "promised", "ms/image", "bank MB", "fit s")
-    table = Table("configuration", *(Column(name, justify="right") for name in names), title=escape(title))
+    table = Table("configuration", *(Column(name, justify="right") for name in names), title=shown(title))
     for row in rows:
         if row.fault is not None:
-            table.add_row(escape(row.label), *("–" for _ in names))
+            table.add_row(shown(row.label), *("–" for _ in names))
             continue
         table.add_row(
-            escape(row.label),
+            shown(row.label),
             _or_dash(row.image_auroc),
             _or_dash(row.pixel_auroc),
             _or_dash(row.au_pro),
@@ -172,7 +172,7 @@ def _defect_tables(evaluation: "DefectEvaluation") -> list[Table]:
 
 def _defect_types(evaluation: "DefectEvaluation") -> Table:
     names = ("images", "rejected", "unsure", "called so", "precision", "recall", "F1", "average precision")
-    table = _titled(f"known defects, by image, decided by {escape(evaluation.decided_by)}", "defect", names)
+    table = _titled(f"known defects, by image, decided by {shown(evaluation.decided_by)}", "defect", names)
     for found in evaluation.types:
         counts = found.by_image
         table.add_row(
@@ -237,7 +237,7 @@ def _confusion(confusion: "Confusion") -> Table:
         if index == len(confusion.types):
             table.add_section()
         table.add_row(
-            escape(title),
+            shown(title),
             *(
                 f"[bold]{count}[/bold]" if confusion.right(index, column) and count else str(count or "·")
                 for column, count in enumerate(counts)
@@ -247,12 +247,12 @@ def _confusion(confusion: "Confusion") -> Table:
 
 
 def _titled(title: str, first: str, names: tuple[str, ...]) -> Table:
-    return Table(first, *(Column(escape(name), justify="right") for name in names), title=title)
+    return Table(first, *(Column(shown(name), justify="right") for name in names), title=title)
 
 
 def _defect_name(found: "DefectType") -> str:
     marks = (["few"] if found.few else []) + ([] if found.named else ["no name for it"])
-    return escape(f"{found.name} ({', '.join(marks)})" if marks else found.name)
+    return shown(f"{found.name} ({', '.join(marks)})" if marks else found.name)
 
 
 def _percent(value: float | None) -> str:

@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 import orjson
-from rich.markup import escape
 from rich.table import Table
 
 from neverblink.cli.jobs import Job, Screen, Teller, command
+from neverblink.job_life.terminal import shown
 from neverblink.trainer.offline_inspection.job_result import InspectResult
 from neverblink.trainer.offline_inspection.settings import InspectJob
 
@@ -29,7 +29,7 @@ def _show_inspect(_: InspectJob, done: "Inspected", screen: Screen) -> None:
     screen.say(done.subject)
     table = Table("decision", "reason", "images")
     for cause in results.causes:
-        table.add_row(cause.decision, escape(cause.reason or "–"), str(cause.images))
+        table.add_row(cause.decision, shown(cause.reason or "–"), str(cause.images))
     screen.tables(table)
     if done.second is not None:
         screen.say(

@@ -191,22 +191,21 @@ def stamp_of(by: str | None, why: str | None) -> "Stamp":
 
 def tell_change(changed: "Changed", console: "Console") -> None:
     """Print the stations' new state, and what a person should know about it."""
-    from rich.markup import escape
-
+    from neverblink.job_life.terminal import shown
     from neverblink.model_registry.what_scores import described
 
     for note in changed.notes:
-        console.print(escape(f"note: {note}"))
+        console.print(shown(f"note: {note}"))
     for event in changed.events:
-        console.print(escape(described(event)))
+        console.print(shown(described(event)))
     console.print("scorers open it while the old model scores on; `neverblink models show` says what scores")
 
 
 def tell_rows(rows: Sequence["Row"], seen_s: float, console: "Console") -> None:
     """Print what scores where."""
-    from rich.markup import escape
     from rich.table import Table
 
+    from neverblink.job_life.terminal import shown
     from neverblink.model_registry.what_scores import short
 
     table = Table("station", "slot", "model", "digest", "threshold", "by", "at", "why", f"last {seen_s:g} s")
@@ -214,5 +213,5 @@ def tell_rows(rows: Sequence["Row"], seen_s: float, console: "Console") -> None:
         at = "" if row.at is None else row.at.astimezone().strftime("%Y-%m-%d %H:%M")
         threshold = "its own" if row.threshold is None else f"{row.threshold:.4g}"
         cells = (row.station, row.slot, row.model, short(row.digest), threshold, row.by, at, row.why or "")
-        table.add_row(*map(escape, cells), row.scores or "")
+        table.add_row(*map(shown, cells), row.scores or "")
     console.print(table)

@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING
 
 import orjson
-from rich.markup import escape
 from rich.table import Table
 
 from neverblink.cli.jobs import Job, Screen, Teller, command
 from neverblink.cli.models import tell_change
+from neverblink.job_life.terminal import shown
 from neverblink.trainer.retraining.results import KeepReviewedResult, RetrainResult
 from neverblink.trainer.retraining.settings import KeepReviewedJob, RetrainJob
 
@@ -41,14 +41,14 @@ def _show_trial(found: "Challenged", screen: Screen) -> None:
     done = found.done
     table = Table("", f"champion {done.champion.version}", f"challenger {done.artifact.version}")
     for row in comparison(done.trial):
-        table.add_row(*map(escape, row))
+        table.add_row(*map(shown, row))
     screen.tables(table)
     for doubt in done.trial.doubts:
         screen.say(f"note: {doubt}")
     if done.trial.refusal is None:
         screen.console.print("nothing speaks against promoting it", style="green")
     else:
-        said = escape(f"refused: {done.trial.refusal}")
+        said = shown(f"refused: {done.trial.refusal}")
         screen.console.print(said, style="red", soft_wrap=True, highlight=False)
 
 

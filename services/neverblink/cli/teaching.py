@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import typer
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
 from neverblink.cli.jobs import Job, Screen, Teller, command
+from neverblink.job_life.terminal import shown
 from neverblink.trainer.teaching.results import SynthesizeResult, TrainClassifierResult, TrainUnetResult
 from neverblink.trainer.teaching.settings import SynthesizeJob, TrainClassifierJob, TrainUnetJob
 
@@ -102,7 +102,7 @@ def _show_train_unet(job: TrainUnetJob, done: TrainUnetResult, screen: Screen) -
     for found in done.classes:
         dice = "–" if found.dice is None else f"{found.dice:.3f}"
         images = f"{found.images}{' synthetic' if found.synthetic else ''}"
-        table.add_row(escape(found.name), images, dice, f"{found.threshold:.2f}", f"{found.sure:.1f}")
+        table.add_row(shown(found.name), images, dice, f"{found.threshold:.2f}", f"{found.sure:.1f}")
     screen.tables(table)
     screen.say(f"learnt from {done.learnt_defective} images with defects and {done.learnt_good} good ones")
     if done.false_alarm_bound is not None:
@@ -161,7 +161,7 @@ def _show_train_classifier(job: TrainClassifierJob, done: TrainClassifierResult,
     table = Table("type", *right, title="each region named without its image")
     for found in done.types:
         table.add_row(
-            escape(found.name),
+            shown(found.name),
             str(found.regions),
             str(found.images),
             f"{found.recall:.3f}",

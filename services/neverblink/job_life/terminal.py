@@ -16,6 +16,7 @@ from rich.progress import (
 )
 
 from neverblink.job_life.progress import Progress as Report
+from neverblink.shown import visible
 
 
 @contextmanager
@@ -34,12 +35,17 @@ def progress_bar(console: Console, title: str) -> Iterator[Report]:
 
         def stage_done(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = progress.add_task(escape(f"{title}: {stage}" if title else stage), total=total)
+                tasks[stage] = progress.add_task(shown(f"{title}: {stage}" if title else stage), total=total)
             progress.update(tasks[stage], completed=done, total=total)
 
         yield stage_done
 
 
+def shown(text: str) -> str:
+    """Return a text of others as a terminal may print it: neither markup nor control characters in it are obeyed."""
+    return escape(visible(text, but="\n"))
+
+
 def say(console: Console, sentence: str) -> None:
     """Print a sentence as it is: paths and digests neither break at the terminal's edge nor count as markup."""
-    console.print(escape(sentence), soft_wrap=True, highlight=False)
+    console.print(shown(sentence), soft_wrap=True, highlight=False)

@@ -359,10 +359,12 @@ class EventConsumer:
         return {self._short_place(tp): offset for tp, offset in ends.items()}
 
     async def positions(self) -> dict[Partition, int]:
-        """Return the next offset to read of each assigned partition."""
-        return {
-            (self._short[tp.topic], tp.partition): await self._client.position(tp) for tp in self._client.assignment()
-        }
+        """Return the next offset to read of each assigned partition. Raises KafkaError."""
+        try:
+            found = await positions.next_offsets(self._client, self._start, committed=self._group is not None)
+        except CLIENT_FAULTS as error:
+            raise self._explained(error) from error
+        return {self._short_place(tp): offset for tp, offset in found.items()}
 
     @property
     def bootstrap(self) -> str:

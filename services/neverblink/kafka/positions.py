@@ -61,3 +61,21 @@ def known(client: AIOKafkaConsumer) -> dict[TopicPartition, int]:
     """Return the next offset of each assigned partition that has one, without asking the cluster."""
     states = client._subscription.subscription.assignment
     return {tp: state.position for tp in states.tps if (state := states.state_value(tp)).has_valid_position}
+
+
+async def next_offsets(
+    client: AIOKafkaConsumer, start: Literal["earliest", "latest"], *, committed: bool
+) -> dict[TopicPartition, int]:
+    """Return where each assigned partition is read next. Raises the library's errors and TimeoutError.
+
+    The library's own question waits for ever for a partition that nobody has told it where to read yet.
+    """
+    found = known(client)
+    async with time_limit(_WITHIN_S):
+        for place in client.assignment() - found.keys():
+            offset = await client.committed(place) if committed else None
+            if offset is None:
+                ends = await (client.beginning_offsets if start == "earliest" else client.end_offsets)([place])
+                offset = ends[place]
+            found[place] = offset
+    return found

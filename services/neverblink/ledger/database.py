@@ -33,6 +33,7 @@ from neverblink.ledger.tables import (
     defect_rows,
     row_of,
 )
+from neverblink.shown import without_secrets
 
 CONNECT_S = 5.0
 ANSWER_S = 6.0
@@ -64,7 +65,7 @@ class Database:
 
     def __init__(self, url: str, *, create: bool) -> None:
         self._url = _parsed(url)
-        self.name = shown_url(self._url)
+        self.name = without_secrets(self._url.render_as_string(hide_password=True))
         self._waits = DatabaseWaits()
         if not create:
             self._must_exist()
@@ -210,19 +211,12 @@ def _is_of_the_event(fault: SqlFault) -> bool:
     return isinstance(fault, StatementError)
 
 
-def shown_url(url: URL) -> str:
-    """Return a database URL as it may be logged: without its password, wherever in it that stands."""
-    secret = {name for name in url.query if any(word in name.lower() for word in ("password", "passfile", "secret"))}
-    plain = url.difference_update_query(secret) if secret else url
-    return plain.render_as_string(hide_password=True)
-
-
 def _parsed(text: str) -> URL:
     try:
         url = make_url(text)
         backend = url.get_backend_name()
     except ArgumentError as fault:
-        shown = "a text that may hold a password" if "@" in text or "pass" in text.lower() else repr(text)
+        shown = repr(without_secrets(text))
         raise LedgerError(
             f"storage.ledger is {shown}, which is not a database URL; write sqlite:///ledger.db or "
             "postgresql://user:password@host/database"

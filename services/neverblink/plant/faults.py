@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from neverblink.plant.section import suggestion
 from neverblink.plant.whole import Plant
+from neverblink.shown import without_secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def fault_of(root: yaml.Node, fault: dict[str, Any]) -> Fault:
         message = fault["msg"].removeprefix("Value error, ")
         sentence = f"{place}: {message[0].lower()}{message[1:]}"
         if fault["type"] != "value_error" and not isinstance(fault["input"], (dict, list)):
-            sentence += f" (it is {fault['input']!r})"
+            sentence += f" (it is {without_secrets(repr(fault['input']))})"
     return Fault(mark.line + 1, mark.column + 1, sentence)
 
 

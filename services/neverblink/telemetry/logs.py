@@ -9,6 +9,7 @@ from typing import Any, Final
 import orjson
 from opentelemetry import trace
 
+from neverblink.shown import visible
 from neverblink.telemetry.library_voice import LibraryVoice
 
 ROOT = "neverblink"
@@ -25,7 +26,6 @@ LEVELS: Final = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 def logger(room: str) -> logging.Logger:
@@ -69,7 +69,7 @@ class TextLines(logging.Formatter):
         room = record.name.removeprefix(f"{ROOT}.")
         line = f"{at} {record.levelname.lower():<7} {room}: {record.getMessage()}{facts}"
         error = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
-        return line.replace("\n", " ").translate(_CONTROL) + error.translate(_CONTROL)
+        return visible(line.replace("\n", " ")) + visible(error, but="\n\t")
 
 
 def set_up_logs(service: str, level: int | None = None) -> None:

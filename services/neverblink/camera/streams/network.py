@@ -13,6 +13,7 @@ from neverblink.camera.streams.rtsp.camera import RtspCamera
 from neverblink.camera.streams.wire import Wire, WireError
 from neverblink.events import Reason
 from neverblink.plant import RtspSource
+from neverblink.shown import without_secrets
 from neverblink.vision.decode import ImageError, decode
 
 _USUAL_PORT = {"http": 80, "https": 443}
@@ -37,7 +38,7 @@ class HttpCamera:
 
     def __init__(self, settings: RtspSource, credentials: Credentials | None, *, newest: bool = False) -> None:
         """With `newest` a read gives the newest picture that is here."""
-        self._name = settings.url
+        self._name = without_secrets(settings.url)
         self._newest = newest
         self._silent_s = settings.silent_after_s
         for attempt in range(2):

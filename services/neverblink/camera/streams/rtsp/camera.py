@@ -19,6 +19,7 @@ from neverblink.camera.streams.rtsp.payloads import PAYLOADS, codec_head
 from neverblink.camera.streams.rtsp.session import RtspSession
 from neverblink.events import Reason
 from neverblink.plant import RtspSource
+from neverblink.shown import without_secrets
 
 # A backlog comes faster than it was taken. So many pictures in a row that came no faster are no backlog.
 _IN_TIME = 3
@@ -41,7 +42,7 @@ class RtspCamera:
     """
 
     def __init__(self, settings: RtspSource, credentials: Credentials | None, *, newest: bool = False) -> None:
-        self._name = settings.url
+        self._name = without_secrets(settings.url)
         self._newest = newest
         self._silent_s = settings.silent_after_s
         self._session = RtspSession(settings, credentials)

@@ -10,6 +10,7 @@ from neverblink.camera.streams.authorization import Credentials
 from neverblink.camera.streams.wire import Wire, WireError
 from neverblink.events import Reason
 from neverblink.plant import RtspSource
+from neverblink.shown import without_secrets
 
 _LARGEST_BODY = 64 * 1024
 _USUAL_PORT = {"rtsp": 554, "rtsps": 322}
@@ -36,7 +37,7 @@ class RtspSession:
     """
 
     def __init__(self, settings: RtspSource, credentials: Credentials | None) -> None:
-        self._name = settings.url
+        self._name = without_secrets(settings.url)
         self._silent_s = settings.silent_after_s
         self._credentials = credentials
         self._count = 0
