@@ -4,7 +4,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from neverblink.storage.whole_file import write_whole
 from neverblink.trainer.datasets.images import good_images, labelled_images
 from neverblink.trainer.evaluation.evaluate import Clock, evaluate
 from neverblink.trainer.evaluation.figures import Evaluation
+from neverblink.trainer.evaluation.results import ComparedConfiguration
 from neverblink.trainer.fitting.fit import fit
 from neverblink.trainer.fitting.settings import FitSettings, ModelSettings, settings_from
 from neverblink.vision.artifact import load_artifact
@@ -55,32 +56,6 @@ class Configuration:
     settings: FitSettings
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table; `fault` says why a configuration has no figures."""
-
-    label: str
-    fault: str | None = None
-    artifact: Path | None = None
-    digest: str | None = None
-    image_auroc: float | None = None
-    pixel_auroc: float | None = None
-    au_pro: float | None = None
-    recall: float | None = None
-    false_rejects: int | None = None
-    good: int | None = None
-    promised_false_reject: float | None = None
-    p50_ms: float | None = None
-    images_per_s: float | None = None
-    bank_mb: float | None = None
-    fit_seconds: float | None = None
-    fitted_before: bool = False
-
-    def as_dict(self) -> dict[str, object]:
-        """Return plain values, for JSON."""
-        return asdict(self) | {"artifact": None if self.artifact is None else str(self.artifact)}
-
-
 def read_configurations(path: Path, product: str) -> list[Configuration]:
     """Read a YAML list of what differs from the defaults of `FitSettings`, each with an optional `label`.
 
@@ -112,7 +87,7 @@ def compare(
     progress: Callable[[str], Progress] = lambda _: lambda *_: None,
     *,
     clock: Clock = time.perf_counter,
-) -> list[Row]:
+) -> list[ComparedConfiguration]:
     """Fit and judge each configuration on the MVTec layout `images`; models are kept in `folder` for next time.
 
     A model is taken from `folder` when its images, settings, weights and our version are the same. The
@@ -121,7 +96,7 @@ def compare(
     """
     training, tested = good_images(images), labelled_images(images)
     seen = [hashlib.sha256(path.read_bytes()).hexdigest() for path in training]
-    rows: list[Row] = []
+    rows: list[ComparedConfiguration] = []
     _save(folder / RESULTS, b"[]")
     for one in configurations:
         report = progress(one.label)
@@ -130,10 +105,10 @@ def compare(
             rows.append(_row(one.label, place, seconds, before, evaluate(tested, place, one.settings.weights, report)))
         except ValidationError as error:
             fault = error.errors()[0]
-            rows.append(Row(one.label, fault=f"{reason_of(fault)} (it is {fault['input']})"))
+            rows.append(ComparedConfiguration(label=one.label, fault=f"{reason_of(fault)} (it is {fault['input']})"))
         except VisionError as error:
-            rows.append(Row(one.label, fault=str(error)))
-        _save(folder / RESULTS, orjson.dumps([row.as_dict() for row in rows], option=orjson.OPT_INDENT_2))
+            rows.append(ComparedConfiguration(label=one.label, fault=str(error)))
+        _save(folder / RESULTS, orjson.dumps([row.model_dump(mode="json") for row in rows], option=orjson.OPT_INDENT_2))
     return rows
 
 
@@ -197,8 +172,8 @@ def _key(seen: Sequence[str], settings: FitSettings) -> str:
     return f"{settings.name}-{hashlib.sha256(whole).hexdigest()[:16]}"
 
 
-def _row(label: str, place: Path, seconds: float, before: bool, found: Evaluation) -> Row:
-    return Row(
+def _row(label: str, place: Path, seconds: float, before: bool, found: Evaluation) -> ComparedConfiguration:
+    return ComparedConfiguration(
         label=label,
         artifact=place,
         digest=found.digest,

@@ -76,30 +76,18 @@ def evaluate(
     )
     # U-Net and classifier are opened here: no image's time pays for it.
     _ = inspector.finder
-    scored: dict[int, ScoredImage] = {}
-    lowest, highest = _Extremes(lowest=True), _Extremes(lowest=False)
-    rankings: dict[str | None, PixelRanking] = {None: PixelRanking()}
-    masks = _MaskCount()
+    tally = _Tally(images, artifact)
     stopwatch = _Stopwatch(clock)
     depth = rules.depth or artifact.manifest.depth
     for index, picture, inspection in _inspected(inspector, images, stopwatch, depth):
-        image, anomaly = images[index], inspection.anomaly
+        path = images[index].path
         if (fault := inspection.fault) is not None:
-            raise NoNumberError(f"{image.path} cannot be judged: {fault}")
-        truth = masks.truth(image, picture)
-        witness(image.path, picture, inspection)
-        found = ScoredImage(image.path, image.defect, anomaly.score, anomaly.score > artifact.threshold)
-        scored[index] = found
-        shown = Example(found, anomaly.anomaly_map, image if image.marked else None)
-        (highest if image.defect is None else lowest).offer(shown)
-        if truth is not None:
-            small = cv2.resize(anomaly.anomaly_map, (PIXEL_SIDE, PIXEL_SIDE))
-            ranking = rankings.setdefault(image.defect, PixelRanking())
-            ranking.add(np.asarray(small, dtype=np.float32), truth.mask, regions=truth.regions)
-        progress("inspecting", len(scored), len(images))
-    in_order = tuple(scored[index] for index in range(len(images)))
+            raise NoNumberError(f"{path} cannot be judged: {fault}")
+        tally.add(index, picture, inspection)
+        witness(path, picture, inspection)
+        progress("inspecting", len(tally.scored), len(images))
+    in_order = tuple(tally.scored[index] for index in range(len(images)))
     scores = np.array([image.score for image in in_order])
-    joined = reduce(PixelRanking.joined, rankings.values())
     return Evaluation(
         manifest=artifact.manifest,
         digest=artifact.digest,
@@ -107,21 +95,50 @@ def evaluate(
         image_auroc=float(roc_auc_score(labels, scores)),
         average_precision=float(average_precision_score(labels, scores)),
         best_f1=best_f1(scores, labels),
-        pixels=PixelFigures(
-            auroc=joined.auroc(),
-            au_pro=joined.au_pro(),
-            masks=masks.used,
-            regions=joined.regions,
-            empty_masks=masks.empty,
-            without_mask=masks.absent,
-        ),
-        classes=tuple(_classes(in_order, rankings)),
+        pixels=tally.pixels(),
+        classes=tuple(_classes(in_order, tally.rankings)),
         latency=stopwatch.latency(_models(artifact, rules)),
         scored=in_order,
-        lowest_defects=tuple(lowest.kept),
-        highest_good=tuple(highest.kept),
+        lowest_defects=tuple(tally.lowest.kept),
+        highest_good=tuple(tally.highest.kept),
         depth=depth,
     )
+
+
+class _Tally:
+    """What is kept of each inspected image: its score, its pixels' ranks, and a few that are to be looked at."""
+
+    def __init__(self, images: Sequence[LabelledImage], artifact: Artifact) -> None:
+        self._images, self._threshold = images, artifact.threshold
+        self.scored: dict[int, ScoredImage] = {}
+        self.lowest, self.highest = _Extremes(lowest=True), _Extremes(lowest=False)
+        self.rankings: dict[str | None, PixelRanking] = {None: PixelRanking()}
+        self._masks = _MaskCount()
+
+    def add(self, index: int, picture: Image, inspection: Inspection) -> None:
+        """Add an image by its place. Raises VisionError when its mask cannot be used."""
+        image, anomaly = self._images[index], inspection.anomaly
+        truth = self._masks.truth(image, picture)
+        found = ScoredImage(image.path, image.defect, anomaly.score, anomaly.score > self._threshold)
+        self.scored[index] = found
+        shown = Example(found, anomaly.anomaly_map, image if image.marked else None)
+        (self.highest if image.defect is None else self.lowest).offer(shown)
+        if truth is not None:
+            small = cv2.resize(anomaly.anomaly_map, (PIXEL_SIDE, PIXEL_SIDE))
+            ranking = self.rankings.setdefault(image.defect, PixelRanking())
+            ranking.add(np.asarray(small, dtype=np.float32), truth.mask, regions=truth.regions)
+
+    def pixels(self) -> PixelFigures:
+        """Return the figures over all images with known pixels."""
+        joined = reduce(PixelRanking.joined, self.rankings.values())
+        return PixelFigures(
+            auroc=joined.auroc(),
+            au_pro=joined.au_pro(),
+            masks=self._masks.used,
+            regions=joined.regions,
+            empty_masks=self._masks.empty,
+            without_mask=self._masks.absent,
+        )
 
 
 class _Extremes:

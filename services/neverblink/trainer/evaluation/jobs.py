@@ -15,7 +15,7 @@ from neverblink.trainer.evaluation.defect_figures import DefectEvaluation
 from neverblink.trainer.evaluation.evaluate import evaluate
 from neverblink.trainer.evaluation.figures import Evaluation
 from neverblink.trainer.evaluation.known_defects import KnownDefects
-from neverblink.trainer.evaluation.results import ComparedConfiguration, CompareResult, EvaluateResult
+from neverblink.trainer.evaluation.results import CompareResult, EvaluateResult
 from neverblink.trainer.evaluation.settings import CompareJob, EvaluateJob
 from neverblink.trainer.reports import pages
 from neverblink.vision.artifact import load_artifact
@@ -114,7 +114,4 @@ def run_compare(job: CompareJob, progress: Progress = lambda *_: None) -> Compar
         return lambda stage, done, total: progress(f"{label}: {stage}", done, total)
 
     rows = compare(job.images, chosen, job.folder, titled)
-    return CompareResult(
-        configurations=tuple(ComparedConfiguration.model_validate(row.as_dict()) for row in rows),
-        figures_file=job.folder / RESULTS,
-    )
+    return CompareResult(configurations=tuple(rows), figures_file=job.folder / RESULTS)
