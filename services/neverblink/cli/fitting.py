@@ -15,6 +15,8 @@ def _fit(job: FitJob, teller: Teller) -> FitResult:
 
 
 def _show_fit(job: FitJob, done: FitResult, screen: Screen) -> None:
+    for note in done.notes:
+        screen.say(note)
     screen.console.print(done.sentence)
     typer.echo(str(job.folder))
 
@@ -89,6 +91,8 @@ def _update(job: UpdateJob, teller: Teller) -> UpdateResult:
 
 def _show_update(job: UpdateJob, done: UpdateResult, screen: Screen) -> None:
     """Say what the model learnt, and what changes for these images."""
+    for note in done.notes:
+        screen.say(note)
     if done.skipped:
         screen.say(f"{done.skipped} images were skipped: the model knows them already")
     screen.say(

@@ -22,6 +22,8 @@ def _inspect(job: InspectJob, teller: Teller) -> "Inspected":
 
 
 def _show_inspect(_: InspectJob, done: "Inspected", screen: Screen) -> None:
+    for note in done.notes:
+        screen.say(note)
     if screen.as_json:
         screen.json(orjson.dumps(done.counts()))
         return

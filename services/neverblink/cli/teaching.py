@@ -20,6 +20,8 @@ def _synthesize(job: SynthesizeJob, teller: Teller) -> SynthesizeResult:
 
 
 def _show_synthesize(job: SynthesizeJob, done: SynthesizeResult, screen: Screen) -> None:
+    for note in done.notes:
+        screen.say(note)
     screen.say(f"{done.defective} images with defects, {done.good} good ones; look at {done.sheet}")
     typer.echo(str(job.out))
 
@@ -66,7 +68,7 @@ def _with_figures(_: str, screen: Screen) -> Iterator[Teller]:
         training = bars.add_task("training", total=None, figures="", visible=False)
 
         def show(stage: str, done: int, total: int) -> None:
-            task = reading if stage == "reading images" else training
+            task = training if stage == "training" else reading
             bars.update(task, completed=done, total=total, visible=True)
 
         def tell(epoch: str, found: Mapping[str, float | None]) -> None:
@@ -91,6 +93,8 @@ def _train_unet(job: TrainUnetJob, teller: Teller) -> TrainUnetResult:
 
 def _show_train_unet(job: TrainUnetJob, done: TrainUnetResult, screen: Screen) -> None:
     """Say how well the U-Net does on held-out images."""
+    for note in done.notes:
+        screen.say(note)
     table = Table(
         "class",
         Column("held-out images", justify="right"),
@@ -157,6 +161,8 @@ def _train_classifier(job: TrainClassifierJob, teller: Teller) -> TrainClassifie
 
 def _show_train_classifier(job: TrainClassifierJob, done: TrainClassifierResult, screen: Screen) -> None:
     """Print what the classifier makes of images that it had not seen."""
+    for note in done.notes:
+        screen.say(note)
     right = (Column(name, justify="right") for name in ("regions", "images", "recall", "precision", "called unknown"))
     table = Table("type", *right, title="each region named without its image")
     for found in done.types:

@@ -48,6 +48,8 @@ def fit_models(
             images=good,
             product=stream.product,
             out=folder,
+            # Its own folder, from one run to the next.
+            replace=True,
             model="resnet18" if own else DEFAULT_MODEL,
             weights=own,
         )

@@ -1,15 +1,16 @@
 """Every picture is looked at before a job begins: what cannot be used is told at once, and what is a copy."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from neverblink.job_life.progress import Progress
-from neverblink.trainer.datasets.images import DatasetError, file_digest
+from neverblink.trainer.datasets.defect_images import DefectImage
+from neverblink.trainer.datasets.labelled_image import DatasetError, LabelledImage, file_digest
 from neverblink.vision.copies import Copies, Fingerprint, find_copies, fingerprint
 from neverblink.vision.decode import Image, ImageError, ImageFault, read_image
 from neverblink.vision.errors import VisionError
@@ -22,6 +23,7 @@ _NAMED = 4
 
 _Item = TypeVar("_Item")
 _Found = TypeVar("_Found")
+_Labelled = TypeVar("_Labelled", LabelledImage, DefectImage)
 
 
 class UnusablePicturesError(DatasetError, ImageError):
@@ -60,6 +62,22 @@ class Usable:
         """Return the files that can be used."""
         return [picture.path for picture in self.pictures]
 
+    def once(self, prefer: Callable[[Picture], bool] = lambda _: False) -> dict[Path, tuple[Path, ...]]:
+        """Return one file of each group of copies with the others of it: the first, or one that is preferred."""
+        groups: dict[int, list[Picture]] = {}
+        for picture, group in zip(self.pictures, self.copies.group.tolist(), strict=True):
+            groups.setdefault(group, []).append(picture)
+        found: dict[Path, tuple[Path, ...]] = {}
+        for own in groups.values():
+            chosen = next((picture for picture in own if prefer(picture)), own[0])
+            found[chosen.path] = tuple(picture.path for picture in own if picture is not chosen)
+        return found
+
+    def of(self, paths: Collection[Path]) -> Self:
+        """Return what is known of some of these files."""
+        pictures = tuple(picture for picture in self.pictures if picture.path in paths)
+        return type(self)(pictures, find_copies([one.fingerprint for one in pictures]))
+
     def notes(self) -> tuple[str, ...]:
         """Return in sentences what a person should know: what was left out, and what counts once."""
         return (*left_out_note(self.left_out), *_copies_notes(self.copies, self.paths))
@@ -88,6 +106,23 @@ def usable_pictures(
         pictures = [one for one in pictures if one.size == first.size]
     refuse(unusable, len(paths), skip_unusable=skip_unusable)
     return Usable(tuple(pictures), find_copies([one.fingerprint for one in pictures]), tuple(unusable))
+
+
+def usable_labelled(
+    images: Sequence[_Labelled],
+    *,
+    skip_unusable: bool = False,
+    depth: int | None = None,
+    progress: Progress = lambda *_: None,
+) -> tuple[list[_Labelled], list[Unusable]]:
+    """Read every labelled image with its mask, and return those that can be used and what is left out.
+
+    Raises UnusablePicturesError, which names all that cannot be used, unless `skip_unusable` leaves them out.
+    """
+    faults = checked(images, partial(_labelled_fault, depth=depth), progress, "checking the pictures and masks")
+    unusable = [fault for fault in faults if fault is not None]
+    refuse(unusable, len(images), skip_unusable=skip_unusable)
+    return [image for image, fault in zip(images, faults, strict=True) if fault is None], unusable
 
 
 def checked(
@@ -141,6 +176,22 @@ def _look(path: Path, depth: int | None) -> Picture | Unusable:
     except OSError as error:
         return Unusable(path, f"{path} cannot be read: {error.strerror}", "no-image")
     return Picture(path, digest, (image.shape[0], image.shape[1]), fingerprint(image))
+
+
+def _labelled_fault(image: LabelledImage | DefectImage, depth: int | None) -> Unusable | None:
+    pixels = usable_image(image.path, depth)
+    if isinstance(pixels, Unusable):
+        return pixels
+    try:
+        if isinstance(image, LabelledImage):
+            image.marks(*pixels.shape[:2])
+        else:
+            image.masks(*pixels.shape[:2])
+    except ImageError as error:
+        return Unusable(image.path, str(error), error.reason)
+    except VisionError as error:
+        return Unusable(image.path, str(error), "corrupt-image")
+    return None
 
 
 def _other_size(one: Picture, first: Picture) -> Unusable:

@@ -1,5 +1,6 @@
 """The jobs that judge models: settings in, progress, result out. They print nothing."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ from neverblink.decisions.rules import DEFAULT_RULES, ProductRules, rules_of
 from neverblink.job_life.progress import Progress
 from neverblink.plant import PlantError, load_plant
 from neverblink.trainer.datasets.defect_images import defect_images
-from neverblink.trainer.datasets.images import labelled_images
+from neverblink.trainer.datasets.images import LabelledImage, file_digest, image_folder, labelled_images
+from neverblink.trainer.datasets.usable_pictures import left_out_note, usable_labelled
 from neverblink.trainer.evaluation import report
 from neverblink.trainer.evaluation.compare import RESULTS, compare, product_of, read_configurations
 from neverblink.trainer.evaluation.defect_figures import DefectEvaluation
@@ -18,7 +20,7 @@ from neverblink.trainer.evaluation.known_defects import KnownDefects
 from neverblink.trainer.evaluation.results import CompareResult, EvaluateResult
 from neverblink.trainer.evaluation.settings import CompareJob, EvaluateJob
 from neverblink.trainer.reports import pages
-from neverblink.vision.artifact import load_artifact
+from neverblink.vision.artifact import Artifact, load_artifact
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ def run_evaluate(job: EvaluateJob, progress: Progress = lambda *_: None) -> Eval
     Known defects are decided by the rules of the artifact's product in the plant file, where one is named. Raises
     VisionError, PlantError.
     """
-    found = labelled_images(job.images)
+    listed = image_folder(job.images, labelled=True)
+    found: Sequence[LabelledImage] = labelled_images(job.images)
     if job.report is not None:
         # A report that cannot be written is told before the images are scored, not after.
         pages.check_place(job.report)
@@ -71,7 +74,14 @@ def run_evaluate(job: EvaluateJob, progress: Progress = lambda *_: None) -> Eval
     if job.plant is not None:
         rules, own_weights = _product(job.plant, job.artifact, model.product, job.station)
     rules = rules if job.depth is None else replace(rules, depth=job.depth)
-    known = KnownDefects(defect_images(job.images), model, rules) if model.parts else None
+    depth = rules.depth or model.manifest.depth
+    found, unusable = usable_labelled(found, skip_unusable=job.skip_unusable, depth=depth, progress=progress)
+    found, notes = _fresh(found, model)
+    notes = [*listed.left_out, *left_out_note(unusable), *notes]
+    known = None
+    if model.parts:
+        usable = {image.path for image in found}
+        known = KnownDefects([one for one in defect_images(job.images) if one.path in usable], model, rules)
     result = evaluate(
         found,
         job.artifact,
@@ -83,7 +93,6 @@ def run_evaluate(job: EvaluateJob, progress: Progress = lambda *_: None) -> Eval
         witness=(lambda *_: None) if known is None else known.add,
     )
     defects = None if known is None else known.evaluation()
-    notes = []
     if known is not None and known.left_out:
         notes.append(f"known defects: {known.left_out} images were left out, the model was trained with them")
     if known is None and job.plant is not None:
@@ -94,6 +103,24 @@ def run_evaluate(job: EvaluateJob, progress: Progress = lambda *_: None) -> Eval
     if job.report is not None:
         written = report.write_report(result, job.report, subject=job.images.resolve().name, defects=defects)
     return Evaluated(result, defects, tuple(notes), written)
+
+
+def _fresh(images: Sequence[LabelledImage], model: Artifact) -> tuple[list[LabelledImage], list[str]]:
+    """Leave out good parts that the model was fitted to, and say so: it would reject too few of them.
+
+    Where it was fitted to all of them they stay, and that is said.
+    """
+    seen = set(model.manifest.provenance.images)
+    known = {image.path for image in images if image.defect is None and file_digest(image.path) in seen}
+    good = sum(image.defect is None for image in images)
+    if not known:
+        return list(images), []
+    if len(known) == good:
+        return list(images), [
+            f"the model was fitted to all {good} good images: on fresh ones it rejects more than it does here"
+        ]
+    note = f"{len(known)} of {good} good images were left out, the model was fitted to them"
+    return [image for image in images if image.path not in known], [note]
 
 
 def _product(plant: Path, artifact: Path, name: str, station: str | None) -> tuple[ProductRules, Path | None]:

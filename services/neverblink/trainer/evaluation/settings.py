@@ -6,12 +6,12 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from neverblink.job_life.settings import JobSettings, Spelling, unit
-from neverblink.trainer.datasets.settings import OWN_WEIGHTS, FixedEngine
+from neverblink.trainer.datasets.settings import OWN_WEIGHTS, FixedEngine, PictureSettings
 from neverblink.vision.pictures.depth import Depth
 from neverblink.vision.plain_name import Plain
 
 
-class EvaluateJob(JobSettings):
+class EvaluateJob(PictureSettings):
     """What `neverblink evaluate` is asked to do."""
 
     images: Annotated[Path, Spelling(argument=True)] = Field(description="Folder in MVTec layout.")

@@ -18,6 +18,7 @@ from neverblink.trainer.datasets.images import DatasetError, LabelledImage
 from neverblink.trainer.datasets.usable_pictures import Usable, usable_pictures
 from neverblink.trainer.fitting.feature_store import FeatureStore
 from neverblink.trainer.fitting.memory_banks import Banks, projected, room_of
+from neverblink.trainer.fitting.places import check_place
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.trainer.fitting.views import Views, preprocess_of
 from neverblink.vision.artifact import Artifact, save_artifact
@@ -79,6 +80,7 @@ def fit(
     second ranks worse or scores good parts otherwise; `labelled` images try it too, without them only the scores of
     good ones are compared. Raises VisionError.
     """
+    check_place(folder, settings.product, replace=True)
     usable = _usable(images, settings, progress, skip_unusable=skip_unusable)
     images = usable.paths
     backbone = load_backbone(

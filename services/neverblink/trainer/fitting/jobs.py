@@ -1,31 +1,38 @@
 """The jobs that make a model: settings in, progress, result out. They print nothing."""
 
 from neverblink.job_life.progress import Progress
-from neverblink.trainer.datasets.images import good_images, labelled_images
+from neverblink.trainer.datasets.images import good_images, image_folder, labelled_images
+from neverblink.trainer.datasets.usable_pictures import usable_pictures
 from neverblink.trainer.fitting.fit import fit
+from neverblink.trainer.fitting.places import check_place, check_writable
 from neverblink.trainer.fitting.recalibrate import Cost, Wish, recalibrate
 from neverblink.trainer.fitting.results import CalibrateResult, ChangedImages, FitResult, Threshold, UpdateResult
 from neverblink.trainer.fitting.settings import CalibrateJob, FitJob, UpdateJob
 from neverblink.trainer.fitting.update import update
+from neverblink.vision.artifact import read_manifest
 from neverblink.vision.network_names import OWN_BANK
 
 
 def run_fit(job: FitJob, progress: Progress = lambda *_: None) -> FitResult:
     """Fit a model to images of good parts.
 
-    A bf16 or int8 model is tried on the labelled images too, where an MVTec layout has them. Raises VisionError.
+    A bf16 or int8 model is tried on the labelled images too, where an MVTec layout has them. What lies where the
+    artifact goes is looked at first. Raises VisionError.
     """
-    found = good_images(job.images)
+    check_place(job.folder, job.product, replace=job.replace)
+    found = image_folder(job.images, labelled=False)
     tried = job.engine in OWN_BANK and (job.images / "test").is_dir()
     labelled = labelled_images(job.images) if tried else ()
-    fitted = fit(found, job.folder, job.of_the_model, progress, labelled=labelled)
-    return FitResult.of(fitted.artifact, job.folder, images=fitted.images)
+    fitted = fit(found.good, job.folder, job.of_the_model, progress, labelled=labelled, skip_unusable=job.skip_unusable)
+    notes = (*found.left_out, *fitted.notes)
+    return FitResult.of(fitted.artifact, job.folder, images=fitted.images, notes=notes)
 
 
 def run_calibrate(job: CalibrateJob, progress: Progress = lambda *_: None) -> CalibrateResult:
     """Choose another threshold for a model, and tell what that changes for labelled images. Raises VisionError."""
     cost = None if job.cost is None else Cost.parse(job.cost)
     wish = Wish(false_reject=job.false_reject, cost=cost, threshold=job.threshold, unsure=job.unsure)
+    check_writable(job.out)
     images = () if job.images is None else labelled_images(job.images)
     done = recalibrate(job.artifact, job.out, wish, images=images, weights=job.weights, progress=progress)
     return CalibrateResult.of(
@@ -39,10 +46,13 @@ def run_calibrate(job: CalibrateJob, progress: Progress = lambda *_: None) -> Ca
 
 def run_update(job: UpdateJob, progress: Progress = lambda *_: None) -> UpdateResult:
     """Teach a model more good parts. Raises VisionError."""
+    check_writable(job.out)
+    depth = read_manifest(job.artifact)[0].depth
+    usable = usable_pictures(good_images(job.images), skip_unusable=job.skip_unusable, depth=depth, progress=progress)
     done = update(
         job.artifact,
         job.out,
-        good_images(job.images),
+        usable.paths,
         version=job.model_version,
         share=job.share,
         weights=job.weights,
@@ -57,4 +67,5 @@ def run_update(job: UpdateJob, progress: Progress = lambda *_: None) -> UpdateRe
         added=done.added,
         rejected_before=before,
         rejected_after=after,
+        notes=usable.notes(),
     )

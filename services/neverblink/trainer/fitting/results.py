@@ -46,6 +46,7 @@ class FitResult(ModelResult):
     """What `neverblink fit` comes to."""
 
     images: int = Field(description="Images of good parts that it was fitted to.")
+    notes: tuple[str, ...] = Field(default=(), description="What a person should know: what was left out, copies.")
 
     @property
     def sentence(self) -> str:
@@ -102,3 +103,4 @@ class UpdateResult(ModelResult):
     added: int = Field(description="Vectors that went into its memory bank.")
     rejected_before: int = Field(description="Of these images, by the model as it was.")
     rejected_after: int
+    notes: tuple[str, ...] = Field(default=(), description="What a person should know: what was left out, copies.")

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from neverblink.job_life.settings import JobSettings, SettingsError, Spelling, fault_of, unit
 from neverblink.job_life.yaml_file import read_yaml
-from neverblink.trainer.datasets.settings import OWN_WEIGHTS, AnyEngine
+from neverblink.trainer.datasets.settings import OWN_WEIGHTS, AnyEngine, PictureSettings
 from neverblink.vision.colour import Clahe, Gain
 from neverblink.vision.network_names import DEFAULT_MODEL
 from neverblink.vision.pictures.depth import Depth
@@ -143,8 +143,10 @@ class _GoodParts(JobSettings):
     model_version: Plain = Field(default="1", description="Version to write into the artifact.")
 
 
-class FitJob(ModelSettings, _GoodParts):
+class FitJob(ModelSettings, PictureSettings, _GoodParts):
     """What `neverblink fit` is asked to do."""
+
+    replace: bool = Field(default=False, description="Write over an earlier artifact of the same product.")
 
     @property
     def folder(self) -> Path:
@@ -206,7 +208,7 @@ class CalibrateJob(JobSettings):
         return value
 
 
-class UpdateJob(JobSettings):
+class UpdateJob(PictureSettings):
     """What `neverblink update` is asked to do."""
 
     artifact: Annotated[Path, Spelling(argument=True)] = Field(description="Artifact folder; it stays as it is.")

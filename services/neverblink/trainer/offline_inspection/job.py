@@ -37,6 +37,7 @@ class Inspected:
     rows: Path
     report: Path
     done_before: bool
+    notes: tuple[str, ...] = ()
 
     @property
     def good(self) -> bool:
@@ -63,6 +64,7 @@ class Inspected:
             rows=self.rows,
             report=self.report,
             counts=self.counts(),
+            notes=self.notes,
         )
 
 
@@ -73,6 +75,12 @@ def run_inspect(job: InspectJob, progress: Progress = lambda *_: None) -> Inspec
     """
     plant = None if job.plant is None else load_plant(job.plant)
     artifact = load_artifact(job.artifact)
+    for one in (artifact, *([] if job.second is None else [load_artifact(job.second)])):
+        if job.product not in (None, one.product):
+            raise InspectionError(
+                f"{one.name} {one.version} is a model of product {one.product}, and the images show {job.product}: name"
+                " an artifact of that product"
+            )
     product = job.product or artifact.product
     stations = _stations(job, plant, product)
     settings = _terms(job)
@@ -98,7 +106,15 @@ def run_inspect(job: InspectJob, progress: Progress = lambda *_: None) -> Inspec
             inspection.result,
             inspection.report,
             done,
+            _notes(inputs),
         )
+
+
+def _notes(inputs: Inputs) -> tuple[str, ...]:
+    """Say how many pictures of a folder are masks, which show no parts."""
+    if not isinstance(inputs, FolderInputs) or not inputs.masks_left_out:
+        return ()
+    return (f"{inputs.masks_left_out} pictures of {inputs.subject} are masks of others and were left out",)
 
 
 def _terms(job: InspectJob) -> InspectSettings:

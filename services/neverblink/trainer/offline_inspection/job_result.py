@@ -22,3 +22,4 @@ class InspectResult(JobResult):
     rows: Path = Field(description="Parquet file of all rows.")
     report: Path
     counts: dict[str, Any] = Field(description="All counts, as --json prints them.")
+    notes: tuple[str, ...] = Field(default=(), description="What a person should know: what was left out.")

@@ -146,6 +146,7 @@ def _settings(job: RetrainJob, window: WindowSettings) -> RetrainSettings:
         share=job.share,
         false_reject=job.false_reject,
         version=job.model_version,
+        skip_unusable=job.skip_unusable,
         tolerate_old_misses=job.tolerate_old_misses,
         weights=job.weights,
         device=job.device,

@@ -11,8 +11,9 @@ from neverblink.decisions.rules import DEFAULT_RULES, ProductRules
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.confirmed_images import ConfirmedImage, KnownPart
 from neverblink.trainer.datasets.images import DatasetError, LabelledImage, file_digest
-from neverblink.trainer.datasets.usable_pictures import usable_pictures
+from neverblink.trainer.datasets.usable_pictures import Usable, usable_pictures
 from neverblink.trainer.fitting.model_version import new_version
+from neverblink.trainer.fitting.places import check_writable
 from neverblink.trainer.fitting.update import update
 from neverblink.trainer.retraining.champion_trial import Part, Trial, try_models
 from neverblink.trainer.retraining.refit import refit, settings_like
@@ -55,6 +56,7 @@ class RetrainSettings:
     weights: Path | None = None
     device: str = "cpu"
     memory_gib: float = 4.0
+    skip_unusable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +89,15 @@ def retrain(
     settings = settings or RetrainSettings()
     if out.exists():
         raise ArtifactError(f"{out} already exists; choose another folder for the challenger")
+    check_writable(out)
     found = load_artifact(champion)
     version = new_version(
         found, settings.version, f"{'correct' if settings.correct else 'retrain'}-{datetime.now(UTC):%Y%m%d}"
     )
     known = frozenset(found.manifest.provenance.images)
-    window = training_window(evidence.normals, settings.window, champion_knows=known)
+    normals, usable = _once(evidence.normals, known, found, settings, progress)
+    window = training_window(normals, settings.window, champion_knows=known)
+    window = replace(window, duplicates=window.duplicates + len(evidence.normals) - len(normals))
     parts = trial_parts(window, evidence)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +109,8 @@ def retrain(
         if settings.correct:
             artifact, learnt = _corrected(champion, found, made, window, version, settings, progress)
         else:
-            artifact, learnt = _refitted(found, made, window, parts, version, settings, progress), len(window.learn)
+            learn = usable.of({image.path for image in window.learn})
+            artifact, learnt = _refitted(found, made, learn, parts, version, settings, progress), len(window.learn)
         trial = try_models(
             found,
             artifact,
@@ -129,6 +135,27 @@ def retrain(
     return Retrained(found, marked, window, trial, learnt)
 
 
+def _once(
+    normals: Sequence[ConfirmedImage],
+    known: frozenset[str],
+    champion: Artifact,
+    settings: RetrainSettings,
+    progress: Progress,
+) -> tuple[list[ConfirmedImage], Usable]:
+    """Return one of each group of copies, the one that the champion was fitted to where it was, and what is known of
+    all files that can be used.
+    """
+    usable = usable_pictures(
+        list(dict.fromkeys(image.path for image in normals)),
+        skip_unusable=settings.skip_unusable,
+        one_size=champion.manifest.tiling is not None,
+        depth=champion.manifest.depth,
+        progress=progress,
+    )
+    kept = usable.once(lambda picture: picture.digest in known)
+    return [image for image in normals if image.path in kept], usable
+
+
 def trial_parts(window: TrainingWindow, evidence: Evidence) -> list[Part]:
     """Return what both models are tried on. Raises DatasetError for a part that is normal and defective at once."""
     normals = {image.digest: image.path for image in (*window.learn, *window.held_out)}
@@ -151,18 +178,12 @@ def trial_parts(window: TrainingWindow, evidence: Evidence) -> list[Part]:
 def _refitted(
     found: Artifact,
     out: Path,
-    window: TrainingWindow,
+    usable: Usable,
     parts: Sequence[Part],
     version: str,
     settings: RetrainSettings,
     progress: Progress,
 ) -> Artifact:
-    usable = usable_pictures(
-        [image.path for image in window.learn],
-        one_size=found.manifest.tiling is not None,
-        depth=found.manifest.depth,
-        progress=progress,
-    )
     fit_settings = settings_like(
         found, usable.copies.different, version=version, weights=settings.weights, device=settings.device
     )

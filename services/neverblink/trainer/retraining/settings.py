@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from neverblink.job_life.settings import Instant, JobSettings, Spelling, unit
+from neverblink.trainer.datasets.settings import PictureSettings
 from neverblink.trainer.fitting.settings import LEAST_GIB
 from neverblink.vision.plain_name import Plain
 
@@ -25,7 +26,7 @@ _STATIONS = "LINE/STATION; may be given again."
 _PRODUCT = "All stations that inspect it."
 
 
-class RetrainJob(JobSettings):
+class RetrainJob(PictureSettings):
     """What `neverblink retrain` is asked to do."""
 
     normals: Annotated[Path, Spelling(argument=True)] = Field(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.images import good_images
+from neverblink.trainer.datasets.usable_pictures import left_out_note, usable_pictures
 from neverblink.trainer.teaching.results import (
     LearntClass,
     NamedType,
@@ -36,8 +37,17 @@ def run_synthesize(job: SynthesizeJob, progress: Progress = lambda *_: None) -> 
         foreign=() if job.foreign is None else good_images(job.foreign),
         depth=job.depth,
     )
-    written = synthesize(good_images(job.images), job.out, settings, progress)
-    return SynthesizeResult(folder=job.out, defective=written.defective, good=written.good, sheet=written.sheet)
+    usable = usable_pictures(
+        good_images(job.images), skip_unusable=job.skip_unusable, depth=job.depth, progress=progress
+    )
+    written = synthesize(usable.paths, job.out, settings, progress)
+    return SynthesizeResult(
+        folder=job.out,
+        defective=written.defective,
+        good=written.good,
+        sheet=written.sheet,
+        notes=left_out_note(usable.left_out),
+    )
 
 
 def run_train_unet(
@@ -53,6 +63,7 @@ def run_train_unet(
         TrainSettings.of(job),
         resize=job.resize,
         leave=job.leave,
+        skip_unusable=job.skip_unusable,
         version=job.model_version,
         progress=progress,
         checkpoint=job.checkpoint,
@@ -70,6 +81,7 @@ def run_train_unet(
         learnt_defective=len(division.defective),
         learnt_good=len(division.good),
         left=taught.lessons.left,
+        notes=taught.lessons.notes,
         held_out_good=held_out.held_out_good,
         false_alarms=held_out.false_alarms,
         false_alarm_bound=held_out.false_alarm_bound,
@@ -89,6 +101,7 @@ def run_train_classifier(job: TrainClassifierJob, progress: Progress = lambda *_
         settings,
         weights=job.weights,
         leave=job.leave,
+        skip_unusable=job.skip_unusable,
         drawn_only=job.drawn_only,
         version=job.model_version,
         progress=progress,
@@ -108,5 +121,6 @@ def run_train_classifier(job: TrainClassifierJob, progress: Progress = lambda *_
         drawn=drawn,
         flagged=len(trained.regions.source) - drawn,
         left=taught.lessons.left,
+        notes=taught.lessons.notes,
         left_out=trained.left_out,
     )

@@ -15,6 +15,7 @@ class SynthesizeResult(JobResult):
     defective: int = Field(description="Images with a drawn defect.")
     good: int = Field(description="Good images beside them.")
     sheet: Path = Field(description="A contact sheet: look at it before anything is trained with it.")
+    notes: tuple[str, ...] = Field(default=(), description="What a person should know: what was left out, copies.")
 
 
 class LearntClass(JobResult):
@@ -43,6 +44,7 @@ class TrainUnetResult(ModelResult):
     not_validated: tuple[str, ...] = Field(description="Types of which nothing could be held out.")
     without_mask: int = Field(description="Images that were skipped: a defect without a mask.")
     empty_masks: int = Field(description="Images that were skipped: a mask without a pixel.")
+    notes: tuple[str, ...] = Field(default=(), description="What a person should know: what was left out, copies.")
 
 
 class NamedType(JobResult):
@@ -65,3 +67,4 @@ class TrainClassifierResult(ModelResult):
     flagged: int = Field(description="Regions that the model marks, which it learnt from too.")
     left: int = Field(description="Images with defects that were left for the evaluation.")
     left_out: dict[str, int] = Field(description="Types that too few images show, and how many do.")
+    notes: tuple[str, ...] = Field(default=(), description="What a person should know: what was left out, copies.")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from neverblink.job_life.settings import JobSettings, Spelling, unit
-from neverblink.trainer.datasets.settings import OWN_WEIGHTS
+from neverblink.trainer.datasets.settings import OWN_WEIGHTS, PictureSettings
 from neverblink.trainer.fitting.settings import Region
 from neverblink.vision.network_names import DEFAULT_MODEL
 from neverblink.vision.pictures.depth import Depth
@@ -16,7 +16,7 @@ _NAME_FOLDERS = "name a folder of good images and --out FOLDER; --example prints
 _NAME_ALL = "name folders of images, --artifact FOLDER and --out FOLDER; --example prints a policy"
 
 
-class SynthesizeJob(JobSettings):
+class SynthesizeJob(PictureSettings):
     """What `neverblink synthesize` is asked to do."""
 
     images: Annotated[Path, Spelling(argument=True, missing=_NAME_FOLDERS)] = Field(
@@ -89,7 +89,7 @@ class Schooling(JobSettings):
     workers: int = Field(default=0, ge=0, le=64, description="Threads that prepare images ahead, for a GPU.")
 
 
-class _Taught(JobSettings):
+class _Taught(PictureSettings):
     images: Annotated[tuple[Path, ...], Spelling(argument=True, missing=_NAME_ALL)] = Field(
         min_length=1, description="Folders in MVTec layout with masks, real or synthetic."
     )
@@ -140,7 +140,7 @@ class TrainUnetJob(Schooling, _Taught):
         return self
 
 
-class TrainClassifierJob(JobSettings):
+class TrainClassifierJob(PictureSettings):
     """What `neverblink train-classifier` is asked to do."""
 
     images: Annotated[tuple[Path, ...], Spelling(argument=True)] = Field(

@@ -1,14 +1,16 @@
 """Known defects taught to a model that is there: a new artifact with its memory bank, and a U-Net or a classifier."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.defect_images import DefectImage, defect_images, split
-from neverblink.trainer.datasets.images import GOOD, file_digest, images_in
+from neverblink.trainer.datasets.labelled_image import GOOD, file_digest, images_in
+from neverblink.trainer.datasets.usable_pictures import Usable, left_out_note, usable_labelled, usable_pictures
 from neverblink.trainer.fitting.model_version import new_version
+from neverblink.trainer.fitting.places import check_writable
 from neverblink.trainer.teaching.defect_division import is_synthetic
 from neverblink.trainer.teaching.train_classifier import (
     ClassifierSettings,
@@ -33,11 +35,21 @@ _SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
-    """Images to learn from, good ones beside them, and how many with defects were left for the evaluation."""
+    """Images to learn from, good ones beside them, and how many with defects were left for the evaluation.
+
+    `copies` are the files that each stands for, which are known with it; `notes` what a person should know.
+    """
 
     images: tuple[DefectImage, ...]
     good: tuple[Path, ...]
     left: int
+    copies: Mapping[Path, tuple[Path, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def digests(self, paths: Iterable[Path]) -> tuple[str, ...]:
+        """Return the digests of images that were learnt from, and of their copies."""
+        every = [one for path in paths for one in (path, *self.copies.get(path, ()))]
+        return tuple(dict.fromkeys(file_digest(path) for path in every))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +70,65 @@ class TaughtUnet:
     lessons: Lessons
 
 
-def lessons(folders: Sequence[Path], leave: float = LEAVE) -> Lessons:
-    """Return what MVTec layouts teach: of each real type all but the share `leave`, of synthetic ones all.
+def lessons(
+    folders: Sequence[Path],
+    leave: float = LEAVE,
+    *,
+    skip_unusable: bool = False,
+    depth: int | None = None,
+    progress: Progress = lambda *_: None,
+) -> Lessons:
+    """Return what labelled layouts teach: of each real type all but the share `leave`, of synthetic ones all.
 
     Which images are left depends on the folder alone, so that U-Net and classifier leave the same ones. A type with
-    a single image is learnt. Raises DatasetError.
+    a single image is learnt. Every picture and mask is read first; of pictures that are copies one is learnt. Raises
+    DatasetError; UnusablePicturesError, unless `skip_unusable` leaves out what cannot be used.
     """
+    listed = [(folder, defect_images(folder), _train_good(folder)) for folder in folders]
+    labelled, unusable = usable_labelled(
+        [image for _, images, _ in listed for image in images],
+        skip_unusable=skip_unusable,
+        depth=depth,
+        progress=progress,
+    )
+    paths = [*(image.path for image in labelled), *(path for _, _, good in listed for path in good)]
+    usable = usable_pictures(list(dict.fromkeys(paths)), skip_unusable=skip_unusable, depth=depth, progress=progress)
+    copies = _once([image for image in labelled if not is_synthetic(image)], usable)
+    copies |= {image.path: () for image in labelled if is_synthetic(image)}
+    learnt_good = [path for _, _, own in listed for path in own]
+    copies |= usable.of(set(learnt_good)).once()
     found: list[DefectImage] = []
-    good: list[Path] = []
     left = 0
-    for folder in folders:
-        images = defect_images(folder)
-        learnt = images
-        if not is_synthetic(images[0]) and leave:
-            learnt, kept = split(images, 1 - leave, _SEED)
+    for _, images, _ in listed:
+        learnt = [image for image in images if image.path in copies]
+        if learnt and not is_synthetic(learnt[0]) and leave:
+            learnt, kept = split(learnt, 1 - leave, _SEED)
             left += sum(image.defective for image in kept)
         found += learnt
-        place = folder / "train" / GOOD
-        good += images_in(place) if place.is_dir() else []
-    return Lessons(tuple(found), tuple(good), left)
+    good = tuple(path for path in learnt_good if path in copies)
+    notes = [*left_out_note(unusable), *left_out_note(usable.left_out)]
+    again = sum(map(len, copies.values()))
+    if again:
+        notes.append(f"{again} images are copies of others of their type and are learnt from once")
+    return Lessons(tuple(found), good, left, copies, tuple(notes))
+
+
+def _once(images: Sequence[DefectImage], usable: Usable) -> dict[Path, tuple[Path, ...]]:
+    """Return one of each group of copies that show the same types, with the others of it.
+
+    A drawn defect leaves its picture a near copy of the one it was drawn on: such images are not asked here.
+    """
+    known = usable.of({image.path for image in images})
+    group = dict(zip(known.paths, known.copies.group.tolist(), strict=True))
+    own: dict[tuple[int, tuple[str, ...]], list[Path]] = {}
+    for image in images:
+        own.setdefault((group[image.path], image.types), []).append(image.path)
+    return {first: tuple(others) for first, *others in own.values()}
+
+
+def _train_good(folder: Path) -> list[Path]:
+    place = folder / "train" / GOOD
+    return images_in(place) if place.is_dir() else []
 
 
 def teach_unet(
@@ -87,6 +139,7 @@ def teach_unet(
     *,
     resize: int | None = None,
     leave: float = LEAVE,
+    skip_unusable: bool = False,
     version: str | None = None,
     progress: Progress = lambda *_: None,
     checkpoint: Path | None = None,
@@ -108,7 +161,7 @@ def teach_unet(
             preprocess.model_dump() | {"resize": resize, "crop": _scaled_crop(preprocess, resize)}
         )
     settings = settings.model_copy(update={"preprocess": preprocess, "tiling": manifest.tiling})
-    taught = lessons(folders, leave)
+    taught = lessons(folders, leave, skip_unusable=skip_unusable, depth=manifest.depth, progress=progress)
     trained = train_unet(
         taught.images,
         taught.good,
@@ -125,7 +178,7 @@ def teach_unet(
     part = UnetPart(
         spec=trained.spec,
         created=created,
-        images=tuple(file_digest(path) for path in seen),
+        images=taught.digests(seen),
         settings=_plain_settings(settings),
         epochs=trained.best_epoch,
         held_out=held_out.images,
@@ -147,6 +200,7 @@ def teach_classifier(
     weights: Path | None = None,
     leave: float = LEAVE,
     drawn_only: bool = False,
+    skip_unusable: bool = False,
     version: str | None = None,
     progress: Progress = lambda *_: None,
 ) -> TaughtClassifier:
@@ -157,7 +211,7 @@ def teach_classifier(
     """
     found = _to_teach(folder, out)
     version = new_version(found, version, "classifier")
-    taught = lessons(folders, leave)
+    taught = lessons(folders, leave, skip_unusable=skip_unusable, depth=found.manifest.depth, progress=progress)
     extractor = extractor_of(found, weights=weights)
     trained = train_classifier(
         taught.images,
@@ -169,9 +223,7 @@ def teach_classifier(
     )
     created = datetime.now(UTC)
     seen = (image.path for image in taught.images if image.defective)
-    part = ClassifierPart(
-        spec=trained.classifier.spec, created=created, images=tuple(file_digest(path) for path in seen)
-    )
+    part = ClassifierPart(spec=trained.classifier.spec, created=created, images=taught.digests(seen))
     tensors = trained.classifier.tensors()
     artifact = joined(found, out, classifier=(part, tensors), version=version, created=created)
     return TaughtClassifier(artifact, trained, taught)
@@ -180,6 +232,7 @@ def teach_classifier(
 def _to_teach(folder: Path, out: Path) -> Artifact:
     if out.exists():
         raise ArtifactError(f"{out} already exists; choose another folder for the new artifact")
+    check_writable(out)
     return load_artifact(folder)
 
 
