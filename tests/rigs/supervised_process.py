@@ -96,6 +96,17 @@ class SupervisedProcess:
             return 0.0
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
+    @property
+    def most_resident_mib(self) -> float:
+        """Return the most memory that it has had since its last start, 0 while it is down."""
+        if self._process is None:
+            return 0.0
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) / 1024
+        return 0.0
+
     def _since_start(self) -> bytes:
         return self.log.read_bytes()[self._said_before :]
 
