@@ -1,12 +1,14 @@
 """The ledger: the first event of an id stands, questions are answered right, faults are sentences."""
 
 import io
+import random
 import sqlite3
+import string
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,12 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     opened.close()
 
 
+def review(identity: str, **changes: Any) -> Review:
+    about = {name: getattr(verdict(1), name) for name in ("frame_id", "line", "station", "product", "part")}
+    fields = {"id": identity, "verdict": "v", "judgement": "normal", "reviewer": "r", "at": NOON, **about}
+    return Review.model_validate({**fields, **changes})
+
+
 def keep(database: Database, *events: Event) -> int:
     return database.keep(events, NOON)
 
@@ -239,6 +247,28 @@ def test_instants_come_back_with_their_zone(database: Database) -> None:
 
 def test_a_large_batch_fits(database: Database) -> None:
     assert keep(database, *(verdict(number) for number in range(2500))) == 2500
+
+
+def test_what_only_one_database_refuses_is_named_there_and_kept_elsewhere(database: Database) -> None:
+    """PostgreSQL holds no NUL in a text, and no word of 10,000 letters in an index; SQLite holds both."""
+    refuses = database.session().get_bind().dialect.name == "postgresql"
+    words = "".join(random.Random(1).choices(string.ascii_letters, k=10_000))
+    for number, event in enumerate((verdict(10, part="a\0b"), review("v-1", verdict=words)), start=1):
+        if refuses:
+            with pytest.raises(UnkeepableError):
+                keep(database, verdict(number), event)
+            assert keep(database, verdict(number)) == 1
+        else:
+            assert keep(database, verdict(number), event) == 2
+    with database.session() as session:
+        assert queries.totals(session).verdicts == (2 if refuses else 3)
+
+
+def test_a_value_that_no_driver_takes_is_the_events_fault_and_not_the_databases(database: Database) -> None:
+    beyond = verdict(2).model_copy(update={"deadline": datetime.max.replace(tzinfo=timezone(timedelta(hours=-14)))})
+    with pytest.raises(UnkeepableError):
+        keep(database, verdict(1), beyond)
+    assert keep(database, verdict(1)) == 1
 
 
 def test_a_value_that_the_database_refuses_is_named_and_nothing_else_is_lost(url: str) -> None:

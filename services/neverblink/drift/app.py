@@ -11,6 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import faust
+from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
 from faust.types import TP, EventT, FutureMessage
 from mode.utils.queues import FlowControlEvent
 
@@ -24,7 +25,7 @@ from neverblink.drift.stations import Stations
 from neverblink.drift.statistics import Windowing, event_time
 from neverblink.events import TOPICS, DriftReport, EventError, Verdict
 from neverblink.kafka import DeadLetters, EventProducer, KafkaError, Record
-from neverblink.kafka.connection import connection_settings
+from neverblink.kafka.connection import CLIENT_FAULTS, connection_settings, explained, topics_of
 from neverblink.kafka.record import record_headers, record_key, record_time
 from neverblink.plant import DriftSettings, Kafka
 
@@ -98,6 +99,7 @@ class DriftApp:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._kafka = kafka
         self._producer = producer
         self._dead_letters = dead_letters
         self._alerts = alerts
@@ -132,6 +134,20 @@ class DriftApp:
     def is_recovered(self) -> bool:
         """Say whether the table is whole and verdicts are being read."""
         return not self.app.rebalancing and bool(self.app.tables.recovery.completed.is_set())
+
+    def in_words(self, fault: BaseException | None) -> str:
+        """Return what Faust ended with as a sentence, where it is Kafka's."""
+        if isinstance(fault, CLIENT_FAULTS):
+            return str(
+                explained(fault, self._kafka, f"read {self._topic} or write the state", right=self._rights(fault))
+            )
+        return repr(fault)
+
+    def _rights(self, fault: BaseException) -> str:
+        if isinstance(fault, GroupAuthorizationFailedError):
+            return f"Read on group {app_id(self._kafka)}"
+        named = topics_of(fault) if isinstance(fault, TopicAuthorizationFailedError) else ""
+        return f"Read, Write and Create on topic {named}" if named else ""
 
     async def close_quiet_windows(self) -> None:
         """Report windows of stations that have fallen silent. Call this every second or so."""

@@ -111,9 +111,9 @@ async def _recovered(drift: DriftApp, stop: asyncio.Event) -> bool:
 
 def _raise_if_crashed(drift: DriftApp) -> None:
     if drift.app.crashed:
-        raise DriftError(f"the stream processor gave up: {drift.app.crash_reason!r}")
+        raise DriftError(f"the stream processor gave up: {drift.in_words(drift.app.crash_reason)}")
     if drift.fault is not None:
-        raise DriftError(f"the drift state could not be written to Kafka: {drift.fault!r}")
+        raise DriftError(f"the drift state could not be written to Kafka: {drift.in_words(drift.fault)}")
 
 
 def _check_writable(folder: Path) -> None:
