@@ -16,6 +16,7 @@ import orjson
 import pytest
 from sqlalchemy import select
 
+from neverblink.cli import records as commands
 from neverblink.events import (
     Actuation,
     ArtifactRef,
@@ -34,7 +35,7 @@ from neverblink.events import (
     Verdict,
 )
 from neverblink.events.identity import actuation_id, verdict_id
-from neverblink.ledger import commands, queries
+from neverblink.ledger import queries
 from neverblink.ledger.database import Database, LedgerAbsent, LedgerError, UnkeepableError
 from neverblink.ledger.tables import DefectRow, Table
 from neverblink.plant import EXAMPLE, Plant, parse_plant

@@ -1,9 +1,10 @@
 """What the commands share: the application and its groups, the plant file's option, how services are run."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -21,6 +22,25 @@ PLANT = Annotated[
     Path, typer.Option("--plant", "-p", help="The plant file.", envvar="NEVERBLINK_PLANT", show_default=True)
 ]
 DEFAULT_PLANT = Path("plant.yaml")
+
+
+def _log_from(level: str | None) -> str | None:
+    if level is not None:
+        os.environ[LOG_LEVEL_VARIABLE] = level
+    return level
+
+
+LOG_LEVEL_VARIABLE = "NEVERBLINK_LOG_LEVEL"
+LOG_LEVEL = Annotated[
+    Literal["debug", "info", "warning", "error"] | None,
+    typer.Option(
+        "--log-level",
+        callback=_log_from,
+        show_default=False,
+        help=f"Log from this level on, info by default; {LOG_LEVEL_VARIABLE} says the same, and"
+        " NEVERBLINK_LOG_FORMAT json or text.",
+    ),
+]
 
 # Who needs which commands: the groups of `--help`, and their order.
 GROUPS = {
@@ -123,7 +143,7 @@ def refuse_options_before(context: typer.Context, names: Sequence[str]) -> None:
     for name in names:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
-            raise typer.BadParameter(f"write --{name} after {context.invoked_subcommand}")
+            raise typer.BadParameter(f"write --{name.replace('_', '-')} after {context.invoked_subcommand}")
 
 
 @app.callback(invoke_without_command=True)

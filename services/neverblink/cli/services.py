@@ -12,6 +12,7 @@ import typer
 from neverblink import telemetry
 from neverblink.cli.application import (
     DEFAULT_PLANT,
+    LOG_LEVEL,
     PLANT,
     app,
     bridge_app,
@@ -30,10 +31,11 @@ def camera(
     station: Annotated[
         list[str] | None, typer.Option(help="LINE/STATION to run; may be given again. Default: all stations.")
     ] = None,
+    log_level: LOG_LEVEL = None,
 ) -> None:
     """Run camera nodes: trigger, grab, judge the image, publish the frame with its deadline."""
     if context.invoked_subcommand is not None:
-        refuse_options_before(context, ("plant", "station"))
+        refuse_options_before(context, ("plant", "station", "log_level"))
         return
     described = read_plant(plant)
     from neverblink.camera.commands import run
@@ -84,6 +86,7 @@ def scorer(
         str | None,
         typer.Option(help="This member's name in the group, stable over restarts. Default: the host."),
     ] = None,
+    log_level: LOG_LEVEL = None,
 ) -> None:
     """Run a scorer: frames of all lines in, verdicts out. Start more of them to share the stations."""
     described = read_plant(plant)
@@ -99,10 +102,11 @@ def bridge(
     line: Annotated[
         list[str] | None, typer.Option(help="Line to serve; may be given again. Default: all with a PLC.")
     ] = None,
+    log_level: LOG_LEVEL = None,
 ) -> None:
     """Run the OPC UA bridge: tells each line's PLC the verdict before the part reaches the gate."""
     if context.invoked_subcommand is not None:
-        refuse_options_before(context, ("plant", "line"))
+        refuse_options_before(context, ("plant", "line", "log_level"))
         return
     from neverblink.plant import load_sound_lines
 
@@ -163,6 +167,7 @@ def drift(
     data_dir: Annotated[
         Path | None, typer.Option(help="Keep the state on disk here. Default: memory, rebuilt from Kafka.")
     ] = None,
+    log_level: LOG_LEVEL = None,
 ) -> None:
     """Run the drift service: follows every station's scores, images and rates, and alerts when they move."""
     described = read_plant(plant)
@@ -212,7 +217,10 @@ def simulate_drift(
 
 
 @ledger_app.command("run")
-def ledger_run(plant: PLANT = DEFAULT_PLANT) -> None:
+def ledger_run(
+    plant: PLANT = DEFAULT_PLANT,
+    log_level: LOG_LEVEL = None,
+) -> None:
     """Run the ledger service."""
     described = read_plant(plant)
     from neverblink.ledger.commands import run
@@ -228,7 +236,7 @@ def ledger_tail(
 ) -> None:
     """Print the latest verdicts and what became of them at the gate."""
     described = read_plant(plant)
-    from neverblink.ledger.commands import tail
+    from neverblink.cli.records import tail
 
     tail(described, follow, limit)
 
@@ -240,7 +248,7 @@ def ledger_stats(
 ) -> None:
     """Print yield, reasons, latencies and disagreements between gate and verdict."""
     described = read_plant(plant)
-    from neverblink.ledger.commands import stats
+    from neverblink.cli.records import stats
 
     stats(described, as_json)
 
@@ -251,6 +259,7 @@ def ledger_stats(
 @app.command(short_help="The development broker: Kafka in memory, on loopback only; never for a plant.")
 def broker(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 9092,
+    log_level: LOG_LEVEL = None,
 ) -> None:
     """Run the development broker: Kafka's protocol in memory, on loopback only. Never for a plant."""
     from neverblink.brokers.development import DevelopmentBroker
@@ -279,6 +288,7 @@ def plc_sim(
     certificates: Annotated[
         Path, typer.Option(help="Folder of the simulated PLCs' own certificates and keys, made when they are missing.")
     ] = Path("simulated-plcs"),
+    log_level: LOG_LEVEL = None,
 ) -> None:
     """Simulate the plant's PLCs at their endpoints: conveyor, profile, gate, watchdog, users and certificates."""
     description = read_plant(plant)

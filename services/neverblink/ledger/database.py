@@ -1,5 +1,6 @@
 """The ledger's database: opened, checked and written, with sentences for what goes wrong."""
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -155,9 +156,19 @@ class Database:
 
     def _create(self) -> None:
         Table.metadata.create_all(self._engine)
+        self._keep_others_out()
         with Session(self._engine) as session, session.begin():
             if session.scalar(select(LedgerVersion.version)) is None:
                 session.add(LedgerVersion(version=SCHEMA_VERSION))
+
+    def _keep_others_out(self) -> None:
+        """A ledger that an older version has made may be readable by everybody: parts, lots and names are in it."""
+        file = self._url.database
+        if self._url.get_backend_name() != "sqlite" or not file:
+            return
+        for path in (Path(file), Path(f"{file}-wal"), Path(f"{file}-shm")):
+            with contextlib.suppress(OSError):  # another user's file: that user's mode
+                path.chmod(path.stat().st_mode & ~0o007)
 
     def _check_version(self) -> None:
         if not inspect(self._engine).has_table(LedgerVersion.__tablename__):
@@ -268,4 +279,5 @@ def _slices(rows: list[Row]) -> Iterable[list[Row]]:
 
 def _cause(fault: Exception) -> str:
     original = fault.orig if isinstance(fault, DBAPIError) and fault.orig is not None else fault
-    return str(original).strip().splitlines()[0] if str(original).strip() else type(original).__name__
+    said = str(original).strip()
+    return without_secrets(said.splitlines()[0]) if said else type(original).__name__

@@ -20,6 +20,7 @@ UNREADY = "unready"
 # what a container's health check can see. Without the variable there is none.
 READY_FILE = "NEVERBLINK_READY_FILE"
 _BEAT_S = 5.0
+_NOT_FOR_OTHERS = 0o007
 
 
 def ready(service: str, **fields: object) -> None:
@@ -46,6 +47,7 @@ async def run_service(service: str, main: Callable[[asyncio.Event], Awaitable[No
     nobody asked for is an error as well. From the first signal on the process ends within the grace time, whatever
     stands still in it: a thread that blocks, a collector that never answers.
     """
+    _keep_others_out()
     if (file := _ready_file()) is not None:
         file.unlink(missing_ok=True)  # a killed predecessor's
     stop, left = asyncio.Event(), asyncio.Event()
@@ -90,6 +92,11 @@ async def wait_or_stop(stop: asyncio.Event, seconds: float) -> bool:
         async with time_limit(seconds):
             await stop.wait()
     return stop.is_set()
+
+
+def _keep_others_out() -> None:
+    """Keep what this process writes (ledger, spool, evidence, keys) for its user and group."""
+    os.umask(os.umask(_NOT_FOR_OTHERS) | _NOT_FOR_OTHERS)
 
 
 def _ready_file() -> Path | None:
