@@ -23,6 +23,7 @@ from neverblink.events.examples import examples
 from neverblink.kafka import EventConsumer, EventProducer, KafkaError, ensure_topics
 from neverblink.kafka.following_client import FollowingClient, PasswordFile
 from neverblink.plant import Kafka
+from rigs.forwarding import Forwarding
 
 (VERDICT,) = (event for event in examples() if isinstance(event, Verdict))
 
@@ -58,48 +59,9 @@ async def until(true: Callable[[], object], within_s: float = 20) -> None:
             await asyncio.sleep(0.05)
 
 
-class Name:
-    """An address of one's own, behind which brokers come and go, as behind a service's name."""
-
-    def __init__(self) -> None:
-        self.target = 0
-        self._server: asyncio.Server | None = None
-
-    async def __aenter__(self) -> "Name":
-        self._server = await asyncio.start_server(self._pass_on, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-
-    @property
-    def bootstrap(self) -> str:
-        assert self._server is not None
-        return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self.target)
-        except OSError:
-            writer.close()
-            return
-
-        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-            try:
-                while data := await source.read(65536):
-                    sink.write(data)
-                    await sink.drain()
-            except OSError:
-                pass
-            sink.close()
-
-        await asyncio.gather(pump(reader, there_writer), pump(there_reader, writer))
-
-
 async def test_a_cluster_at_another_address_behind_the_same_name_is_found_within_a_minute() -> None:
-    async with Name() as name:
-        kafka = kafka_at(name.bootstrap)
+    async with Forwarding() as name:
+        kafka = kafka_at(name.address)
         first = DevelopmentBroker()
         await first.start()
         name.target = int(first.bootstrap.rpartition(":")[2])

@@ -1,8 +1,6 @@
 """Apache Kafka that trusts nobody: users by SCRAM over TLS, rights by ACLs, one node on the local JVM."""
 
 import asyncio
-import base64
-import secrets
 import shutil
 import subprocess
 import tempfile
@@ -23,7 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 from cryptography.hazmat.primitives import serialization
 
-from neverblink.brokers.apache import find_jars, find_java, free_port
+from neverblink.brokers.apache import find_jars, find_java, free_port, new_cluster_id
 from neverblink.plant import Kafka
 from neverblink.service_life.children import die_with_parent
 from rigs.application_certificates import certificate, make
@@ -51,7 +49,7 @@ class SecuredKafka:
         properties = self._folder / "server.properties"
         properties.write_text("".join(f"{name}={value}\n" for name, value in self._settings().items()))
         command = [java, "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", jars]
-        identity = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
+        identity = new_cluster_id()
         formatting = ["kafka.tools.StorageTool", "format", "-t", identity, "-c", str(properties)]
         done = await asyncio.to_thread(
             subprocess.run, [*command, *formatting], capture_output=True, text=True, check=False, timeout=_START_S

@@ -120,7 +120,7 @@ class LocalKafka:
                 _Node(number, first or free_port(taken), free_port(taken), self._folder / f"node-{number}", routes)
             )
         try:
-            cluster_id = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
+            cluster_id = new_cluster_id()
             await asyncio.gather(*(self._format(node, cluster_id) for node in self._nodes))
             for node in self._nodes:
                 self._launch(node)
@@ -320,6 +320,11 @@ def _resolve(libs: Path) -> None:
         except OSError:
             if not libs.is_dir():  # else: another process was quicker
                 raise
+
+
+def new_cluster_id() -> str:
+    """Return random bytes as Kafka writes them; never with a dash in front, which its tool takes for an option."""
+    return "N" + base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")[1:]
 
 
 def free_port(taken: set[int] | None = None) -> int:
