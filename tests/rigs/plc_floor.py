@@ -47,6 +47,8 @@ class Floor:
     takes: tuple[float, float] = (0.15, 0.3)
     networks: bool = True
     stop_after: int = 5
+    timing: Timing = TIMING
+    payload: str = "png"
 
     @property
     def names(self) -> list[str]:
@@ -211,19 +213,19 @@ async def running(floor: Floor, folder: Path) -> AsyncIterator[RunningFloor]:
     """Start everything; the conveyors stand until `run_conveyors`."""
     async with AsyncExitStack() as stack:
         taken: set[int] = set()
-        broker, bootstrap = await _broker(floor, folder, taken, stack)
+        broker, bootstrap = await start_broker(floor, folder, taken, stack)
         ports = {name: free_port(taken) for name in floor.names}
         ways = {name: free_port(taken) if floor.networks else ports[name] for name in floor.names}
-        identities = _identities(floor, folder)
-        (folder / "plant.yaml").write_text(yaml.safe_dump(_plant_file(floor, bootstrap, ways, identities)))
+        identities = identities_of(floor, folder)
+        (folder / "plant.yaml").write_text(yaml.safe_dump(plant_file(floor, bootstrap, ways, identities)))
         found = RunningFloor(floor, load_plant(folder / "plant.yaml"), folder)
         found.broker = broker
         await ensure_topics(found.plant.kafka)
         for name in floor.names:
             command = plc_process.arguments(
-                name, TIMING, ports[name], folder, rate=floor.rate, stop_after=floor.stop_after,
+                name, floor.timing, ports[name], folder, rate=floor.rate, stop_after=floor.stop_after,
                 identity=None if identities is None else identities["plc"],
-                slots=max(64, 1 << (int(4 * floor.rate * TIMING.lead_s) - 1).bit_length()),
+                slots=max(64, 1 << (int(4 * floor.rate * floor.timing.lead_s) - 1).bit_length()),
             )  # fmt: skip
             found.plcs[name] = await stack.enter_async_context(SupervisedProcess(name, command, folder))
             if floor.networks:
@@ -251,7 +253,7 @@ async def _end(tasks: list[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _broker(
+async def start_broker(
     floor: Floor, folder: Path, taken: set[int], stack: AsyncExitStack
 ) -> tuple[SupervisedProcess | LocalKafka, str]:
     if floor.kafka == "local":
@@ -264,13 +266,13 @@ async def _broker(
     return broker, f"127.0.0.1:{port}"
 
 
-def _identities(floor: Floor, folder: Path) -> dict[str, tuple[Path, Path]] | None:
+def identities_of(floor: Floor, folder: Path) -> dict[str, tuple[Path, Path]] | None:
     if floor.security == "None":
         return None
     return {name: certificate(folder, name, hosts=("localhost",)) for name in ("plc", "bridge")}
 
 
-def _plant_file(
+def plant_file(
     floor: Floor, bootstrap: str, ports: dict[str, int], identities: dict[str, tuple[Path, Path]] | None
 ) -> dict[str, Any]:
     security: dict[str, Any] = {"policy": "None", "allow_insecure": True}
@@ -282,7 +284,7 @@ def _plant_file(
         }  # fmt: skip
     station = {
         "name": STATION, "product": "part", "trigger": {"kind": "plc"},
-        "source": {"kind": "simulated", "drawing": "pcb"},
+        "source": {"kind": "simulated", "drawing": "pcb"}, "payload": {"format": floor.payload},
     }  # fmt: skip
     return {
         "site": "floor",
@@ -291,7 +293,7 @@ def _plant_file(
         "lines": [
             {
                 "name": name,
-                "timing": TIMING.model_dump(),
+                "timing": floor.timing.model_dump(),
                 "plc": {"endpoint": f"opc.tcp://127.0.0.1:{port}/neverblink", "security": security},
                 "stations": [station],
             }

@@ -32,6 +32,7 @@ from neverblink.plc.errors import (
 from neverblink.plc.session_ticket import SessionTicket, session_ticket
 from neverblink.service_life.time_limit import time_limit
 
+BUSY_RETRY_S = 2.0  # rarely enough for one that does not trust us, soon enough for one that stood still
 ASK_AGAIN_S = 0.5  # after a refusal, to find out why: a PLC that answers at all does so in milliseconds
 
 # asyncua's type hints name NewTypes where its code takes plain values, so its protocol types are not checked.
@@ -205,6 +206,14 @@ async def _channel_refusal(error: Exception, plc: Plc, shown: bytes) -> PlcError
             f"{thumbprint(certificate)}) than {plc.security.plc_certificate or 'a moment ago'}: if the PLC was "
             "exchanged, export its new certificate; if not, find out who answers at this address"
         )
+    if isinstance(error, TimeoutError):
+        # A PLC that stood still looks like one that ignores us: its line must not wait as long as a refused one's.
+        busy = PlcUnreachableError(
+            f"{plc.endpoint} answers, and not in time on the secure channel: it was busy, or, if this goes on, "
+            f"it does not trust {plc.security.certificate}; trust that on the PLC"
+        )
+        busy.retry_s = BUSY_RETRY_S
+        return busy
     return PlcRefusedError(
         f"{plc.endpoint} closes the secure channel ({words(error)}): most likely it does not trust "
         f"{plc.security.certificate}; trust that on the PLC, or move it there from rejected to trusted"
