@@ -209,6 +209,19 @@ async def test_what_the_plc_says_of_our_certificate_is_told_in_words(status: str
     assert sentence in str(error)
 
 
+async def test_a_plc_that_stood_still_while_we_knocked_is_tried_again_within_seconds(tmp_path: Path) -> None:
+    server, server_key = certificate(tmp_path, "plc")
+    ours, our_key = certificate(tmp_path, "bridge")
+    security = {"certificate": ours, "key": our_key, "plc_certificate": server}
+    async with PlcSimulator(simulated(certificate=server, key=server_key)) as simulator:
+        error = await explained(TimeoutError(), plc(simulator.endpoint, security=security), server.read_bytes())
+    # It answers now, with its own certificate: no more than a doubt is left that it may not trust us.
+    assert isinstance(error, PlcUnreachableError)
+    assert error.retry_s is not None
+    assert error.retry_s <= 2.0
+    assert f"it was busy, or, if this goes on, it does not trust {ours}; trust that on the PLC" in str(error)
+
+
 async def test_a_missing_key_file_is_named() -> None:
     security = {
         "policy": "Basic256Sha256",
