@@ -1,22 +1,27 @@
-"""A network between one client and the brokers that can be cut: a forwarder on every address of a route."""
+"""A network between one client and the servers that can be cut: a forwarder on every address of a route."""
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
 from typing import Self
 
-from neverblink.brokers.apache import Route
+from neverblink.brokers.route import Route
 
 _CHUNK = 256 * 1024
+_FILLS = 4
+"""So many connections fill the queue of a socket that takes one: whoever comes then gets no answer at all."""
 
 
 class CuttableNetwork:
     """Forwards one client's connections to all nodes, until it is told not to.
 
     `stall` is a pulled cable: connections stay, nothing arrives. `reset` is a switch that restarts: connections end,
-    and new ones end at once. `mend` ends both; what was stalled arrives.
+    and new ones end at once. `refuse` is a server that has ended: its port is closed. `vanish` is a host that is gone:
+    nothing arrives, and whoever connects waits for ever. `slow` lets every piece wait. `mend` ends what is cut or
+    slow, and what was stalled arrives; `open` ends the others too.
     """
 
     def __init__(self, route: Sequence[Route]) -> None:
@@ -26,6 +31,8 @@ class CuttableNetwork:
         self._flows = asyncio.Event()
         self._flows.set()
         self._refuses = False
+        self._delay_s = 0.0
+        self._holes: list[socket.socket] = []
 
     @property
     def bootstrap(self) -> str:
@@ -33,17 +40,13 @@ class CuttableNetwork:
         return ",".join(f"127.0.0.1:{one.advertised}" for one in self._route)
 
     async def __aenter__(self) -> Self:
-        self._servers = [
-            await asyncio.start_server(partial(self._serve, one.port), "127.0.0.1", one.advertised)
-            for one in self._route
-        ]
+        await self._listen()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for server in self._servers:
-            server.close()
+        self._close()
         self._flows.set()
         self._end_all()
 
@@ -56,10 +59,57 @@ class CuttableNetwork:
         self._refuses = True
         self._end_all()
 
+    async def refuse(self) -> None:
+        """End all connections, and close the ports."""
+        self._close()
+        self._end_all()
+
+    async def vanish(self) -> None:
+        """Let nothing through, and answer nobody who connects."""
+        self.stall()
+        self._close()
+        await asyncio.sleep(0)
+        for one in self._route:
+            self._holes.append(hole := socket.socket())
+            hole.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            hole.bind(("127.0.0.1", one.advertised))
+            hole.listen(0)
+            for _ in range(_FILLS):
+                self._holes.append(filler := socket.socket())
+                filler.setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    filler.connect(("127.0.0.1", one.advertised))
+
+    def slow(self, delay_s: float) -> None:
+        """Let every piece of either way come so much later, one after the other."""
+        self._delay_s = delay_s
+
+    async def open(self) -> None:
+        """Be whole again after `refuse` and `vanish`; the connections of a host that was gone have ended."""
+        if self._holes:
+            self._end_all()
+        self._close()
+        self.mend()
+        await self._listen()
+
     def mend(self) -> None:
-        """Be whole again."""
+        """Be whole again after `stall`, `reset` and `slow`."""
         self._refuses = False
+        self._delay_s = 0.0
         self._flows.set()
+
+    async def _listen(self) -> None:
+        self._servers = [
+            await asyncio.start_server(partial(self._serve, one.port), "127.0.0.1", one.advertised)
+            for one in self._route
+        ]
+
+    def _close(self) -> None:
+        for server in self._servers:
+            server.close()
+        for hole in self._holes:
+            hole.close()
+        self._servers, self._holes = [], []
 
     def _end_all(self) -> None:
         for writer in self._connections:
@@ -95,6 +145,7 @@ class CuttableNetwork:
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while chunk := await reader.read(_CHUNK):
+                await asyncio.sleep(self._delay_s)
                 await self._flows.wait()
                 writer.write(chunk)
                 await writer.drain()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from neverblink.bridge.instruments import instruments
 from neverblink.bridge.line_session import LineSession
-from neverblink.brokers.apache import Route, free_port
+from neverblink.brokers.apache import free_port
+from neverblink.brokers.route import Route
 from neverblink.events import Actuation, Decision, Outcome
 from neverblink.plant import Line, Timing
 from neverblink.plc.trigger import triggers

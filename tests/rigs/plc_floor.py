@@ -14,7 +14,8 @@ from typing import Any, Literal
 import orjson
 import yaml
 
-from neverblink.brokers.apache import LocalKafka, Route, free_port
+from neverblink.brokers.apache import LocalKafka, free_port
+from neverblink.brokers.route import Route
 from neverblink.events import Actuation, ArtifactRef, Decision, Reason, Times, Tracking, Verdict
 from neverblink.events.identity import frame_id, verdict_id
 from neverblink.kafka import EventConsumer, EventProducer, KafkaError, ensure_topics

@@ -30,6 +30,7 @@ from aiokafka.errors import KafkaError as ClientError
 
 from neverblink import telemetry
 from neverblink.brokers.development.server import BrokerError
+from neverblink.brokers.route import Route
 
 KAFKA_VERSION = "4.1.0"
 """The version in apache_pom.xml, which is what tests and the demo run."""
@@ -48,17 +49,6 @@ _LOG_LINES = 12
 
 class KafkaUnavailable(BrokerError):  # noqa: N818
     """This machine lacks what Apache Kafka needs (Java, Maven, the jars); the message says what to install."""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A way to a node that can be cut: it serves at `port` and tells who comes there to come to `advertised` again.
-
-    Whoever forwards from `advertised` to `port`, both on loopback, is the network between a client and the node.
-    """
-
-    port: int
-    advertised: int
 
 
 @dataclass(slots=True)

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import ipaddress
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +17,7 @@ from neverblink.brokers.development.groups import Groups
 from neverblink.brokers.development.handlers import Handlers
 from neverblink.brokers.development.protocol import ProtocolError, read_call, write_answer
 from neverblink.brokers.development.topics import MIB, Topics
+from neverblink.brokers.route import Route
 from neverblink.errors import NeverblinkError
 
 # Members are removed within this much of their session timeout; waking 20 times a second costs nothing measurable.
@@ -55,9 +57,13 @@ class DevelopmentBroker:
         *,
         limits: Limits | None = None,
         auto_create_topics: bool = False,
+        routes: Sequence[Route] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare a broker; port 0 takes a free one. Raises BrokerError for a host that is not loopback."""
+        """Prepare a broker; port 0 takes a free one. Raises BrokerError for a host that is not loopback.
+
+        It serves at its `routes` besides.
+        """
         self._host = _loopback(host)
         self._port = port
         self._limits = limits or Limits()
@@ -67,15 +73,17 @@ class DevelopmentBroker:
         self.faults.attach(self._disconnect_all)
         self.topics = Topics(self._limits.memory, self._limits.partitions)
         self.groups = Groups(self._limits.groups)
-        self._handlers = Handlers(
+        self._routes = tuple(routes)
+        self._handlers = partial(
+            Handlers,
             self.topics,
             self.groups,
             self.faults,
-            lambda: Address(self._host, self._port),
-            clock,
+            clock=clock,
             auto_create=auto_create_topics,
             fetch_bytes=self._limits.fetch,
         )
+        self._ways: list[asyncio.Server] = []
         self._server: asyncio.Server | None = None
         self._clockwork: asyncio.Task[None] | None = None
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
@@ -91,9 +99,9 @@ class DevelopmentBroker:
         if self._server is not None:
             return
         try:
-            self._server = await asyncio.start_server(
-                self._connected, self._host, self._port, limit=_READ_AHEAD, backlog=128
-            )
+            self._server = await self._listen(self._port)
+            for route in self._routes:
+                self._ways.append(await self._listen(route.port, route.advertised))
         except OSError as error:
             raise BrokerError(
                 f"the development broker cannot listen on {self.bootstrap}: {error.strerror or error}; "
@@ -111,7 +119,9 @@ class DevelopmentBroker:
         """Close every connection and forget every record."""
         if self._server is None:
             return
-        self._server.close()
+        for server in (self._server, *self._ways):
+            server.close()
+        self._ways.clear()
         assert self._clockwork is not None
         self._clockwork.cancel()
         for task in tuple(self._connections):
@@ -129,7 +139,13 @@ class DevelopmentBroker:
     ) -> None:
         await self.stop()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _listen(self, port: int, advertised: int | None = None) -> asyncio.Server:
+        handlers = self._handlers(address=lambda: Address(self._host, advertised or self._port))
+        return await asyncio.start_server(
+            partial(self._connected, handlers), self._host, port, limit=_READ_AHEAD, backlog=128
+        )
+
+    async def _connected(self, handlers: Handlers, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         peer = writer.get_extra_info("peername") or ("?", 0)
@@ -142,7 +158,7 @@ class DevelopmentBroker:
                     f"a connection from {peer[0]}:{peer[1]} is closed: {self._limits.connections} are open already"
                 )
                 return
-            await self._converse(reader, writer, str(peer[0]))
+            await self._converse(handlers, reader, writer, str(peer[0]))
         except ProtocolError as error:
             self._log.warning(f"the connection from {peer[0]}:{peer[1]} is closed: it sent {error}")
         except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
@@ -157,7 +173,9 @@ class DevelopmentBroker:
             with contextlib.suppress(ConnectionError, TimeoutError, asyncio.CancelledError):
                 await writer.wait_closed()
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> None:
+    async def _converse(
+        self, handlers: Handlers, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str
+    ) -> None:
         """Answer one request after the other: a client counts on answers in the order of its requests."""
         while True:
             frame = await self._next_frame(reader)
@@ -171,7 +189,7 @@ class DevelopmentBroker:
                 await asyncio.sleep(strike.delay_s)
             if strike.drop_before:
                 return
-            answer = await self._handlers.answer(call, strike.code)
+            answer = await handlers.answer(call, strike.code)
             await self.faults.moving()
             if strike.drop_after:
                 return
