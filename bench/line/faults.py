@@ -49,6 +49,11 @@ def shared(folder: Path, ends: contextlib.ExitStack, apache: LocalKafka | None, 
     return sites
 
 
+def write(page: Path, seen: Seen) -> None:
+    """Put what was seen into the page's table."""
+    page.write_text(written_into(page.read_text(), [seen]))
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep the log of the parts in this process, which fail on purpose, out of the way."""
@@ -84,7 +89,7 @@ async def run(names: list[str], *, outage_s: float, at_once: int, kafka: str, pa
                         print(f"{len(found)}/{len(pairs)} {error}", file=sys.stderr, flush=True)
                         return
                 if page is not None:
-                    page.write_text(written_into(page.read_text(), [seen]))
+                    write(page, seen)
                 print(f"{len(found)}/{len(pairs)} {pair.name}: {'; '.join(seen.broken()) or 'well'}",
                       file=sys.stderr, flush=True)  # fmt: skip
 

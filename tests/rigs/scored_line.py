@@ -16,12 +16,6 @@ from neverblink.events.envelope import E
 from neverblink.events.identity import frame_id
 from neverblink.kafka import EventConsumer, EventProducer
 from neverblink.plant import Kafka, Plant
-from neverblink.trainer.fitting.fit import fit
-from neverblink.trainer.fitting.settings import FitSettings
-from neverblink.trainer.teaching.teaching import teach_unet
-from neverblink.trainer.teaching.unet_settings import TrainSettings
-from neverblink.vision.artifact import load_artifact, recalibrated
-from neverblink.vision.defect_augmentation import UNCHANGED
 
 NORMALS = 30
 SIDE = 96
@@ -51,6 +45,9 @@ def fit_striped(folder: Path, *, size: int = SIDE) -> Path:
 
     `size` is the side of what the model sees, in pixels.
     """
+    from neverblink.trainer.fitting.fit import fit  # not above: who only sends frames needs no torch
+    from neverblink.trainer.fitting.settings import FitSettings
+
     images = folder / "good"
     images.mkdir()
     for number in range(NORMALS):
@@ -65,6 +62,9 @@ def fit_striped(folder: Path, *, size: int = SIDE) -> Path:
 
 def refit_striped(artifacts: Path, name: str, *, ratio: float, size: int = SIDE) -> str:
     """Fit another model of striped parts from the same images, with another bank; returns its digest."""
+    from neverblink.trainer.fitting.fit import fit
+    from neverblink.trainer.fitting.settings import FitSettings
+
     images = sorted((artifacts.parent / "good").iterdir())
     settings = FitSettings(product="striped", name=name, version="2", size=size, ratio=ratio)
     return fit(images, artifacts / name, settings).artifact.digest
@@ -72,6 +72,11 @@ def refit_striped(artifacts: Path, name: str, *, ratio: float, size: int = SIDE)
 
 def teach_blots(artifacts: Path) -> None:
     """Write `strict`: a model whose U-Net knows blots, and whose threshold lets every anomaly pass."""
+    from neverblink.trainer.teaching.teaching import teach_unet
+    from neverblink.trainer.teaching.unet_settings import TrainSettings
+    from neverblink.vision.artifact import load_artifact, recalibrated
+    from neverblink.vision.defect_augmentation import UNCHANGED
+
     folder = artifacts.parent / "blots"
     for place in ("test/blot", "ground_truth/blot", "test/good"):
         (folder / place).mkdir(parents=True)

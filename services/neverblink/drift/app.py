@@ -149,6 +149,14 @@ class DriftApp:
         named = topics_of(fault) if isinstance(fault, TopicAuthorizationFailedError) else ""
         return f"Read, Write and Create on topic {named}" if named else ""
 
+    @property
+    def unreachable_since(self) -> float | None:
+        """Return the `time.time()` since which the brokers that verdicts are read from do not answer."""
+        thread = getattr(self.app.consumer, "_thread", None)
+        consumer = getattr(thread, "_consumer", None)
+        since: float | None = None if consumer is None else consumer._client.unreachable_since
+        return since
+
     async def close_quiet_windows(self) -> None:
         """Report windows of stations that have fallen silent. Call this every second or so."""
         if not self.is_recovered:

@@ -13,12 +13,13 @@ from neverblink.drift.errors import DriftError
 from neverblink.drift.instruments import Instruments, instruments
 from neverblink.drift.webhook import Webhook, WebhookError
 from neverblink.kafka import DeadLetters, EventProducer, ensure_topics
+from neverblink.kafka.trouble import Watch
 from neverblink.plant import Plant
 from neverblink.service_life import end_all, run_service, wait_or_stop
 from neverblink.service_life.standing import Standing, in_words
 
 _TICK_S = 0.5
-_STOP_S = 8.0
+_STOP_S = 6.0
 _RECOVERY_TIMEOUT_S = 120.0
 
 
@@ -72,13 +73,27 @@ async def _webhook(plant: Plant, measured: Instruments, stack: contextlib.AsyncE
 
 
 async def _watch(drift: DriftApp, producer: EventProducer, standing: Standing, stop: asyncio.Event) -> None:
-    """Close the windows of silent stations, say what cannot be told, and notice when Faust gives up."""
-    while True:
-        _raise_if_crashed(drift)
-        standing.update({"reports": in_words(producer.troubles)})
-        await drift.close_quiet_windows()
-        if await wait_or_stop(stop, _TICK_S):
-            return
+    """Close the windows of silent stations, say what cannot be read or told, and notice when Faust gives up."""
+    reading = Watch()
+    closing: asyncio.Task[None] | None = None
+    try:
+        while True:
+            _raise_if_crashed(drift)
+            if (since := drift.unreachable_since) is None:
+                reading.worked()
+            else:
+                reading.failed("no broker answers, so no verdicts are read", since)
+            standing.update({"verdicts": in_words([reading.now]), "reports": in_words(producer.troubles)})
+            # Not awaited here: while a report waits for Kafka, the service must say so, and stop when it is told to.
+            if closing is None or closing.done():
+                if closing is not None:
+                    closing.result()
+                closing = asyncio.create_task(drift.close_quiet_windows(), name="closing quiet windows")
+            if await wait_or_stop(stop, _TICK_S):
+                return
+    finally:
+        if closing is not None:
+            await end_all([closing], within_s=2.0)
 
 
 async def _stop(drift: DriftApp) -> None:

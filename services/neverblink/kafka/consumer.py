@@ -28,6 +28,7 @@ from neverblink.kafka.rebalances import Rebalances
 from neverblink.kafka.record import Partition, Record, record_headers, record_key, record_time
 from neverblink.kafka.trouble import Trouble, Watch
 from neverblink.plant import Kafka
+from neverblink.service_life import end_all
 from neverblink.service_life.time_limit import time_limit
 
 _START_TIMEOUT_S = 10.0
@@ -38,6 +39,7 @@ _BLOCK_BYTES = 1024 * 1024
 _LOOK_EVERY_S = 5.0
 _STOP_DEAD_S = 5.0
 _REBALANCE_S = 1.0
+GOODBYE_S = 2.0
 
 
 class EventConsumer:
@@ -121,14 +123,13 @@ class EventConsumer:
             raise
 
     async def stop(self) -> None:
-        """Leave the group and disconnect."""
+        """Leave the group and disconnect; a cluster that is away or silent is left without a word after GOODBYE_S."""
+        # In a task of its own: while the cluster is away aiokafka lets the cancellation of its own fetches through.
+        stopping = asyncio.create_task(self._client.stop(), name=f"the end of reading {', '.join(self._topics)}")
         try:
-            await self._client.stop()
-        except asyncio.CancelledError:
-            # While the cluster is away aiokafka lets the cancellation of its own fetches through to its caller.
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
+            await asyncio.wait({stopping}, timeout=GOODBYE_S)
+        finally:
+            await end_all([stopping], within_s=1.0)
 
     async def __aenter__(self) -> Self:
         await self.start()

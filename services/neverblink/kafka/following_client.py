@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.client import AIOKafkaClient
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.conn import create_conn as library_create_conn
@@ -32,6 +32,10 @@ from neverblink.service_life.time_limit import time_limit
 
 CONNECT_S = 5.0
 """For one connection with its TLS and login: an address that answers nothing must not hold up the next one."""
+
+SILENT_S = 5.0
+"""No answer of a broker takes so long; while a connection stays and nothing comes, no time-out of the library says so
+within 40 s."""
 
 _KNOWN_S = 2 * CONNECT_S
 _AGAIN_S = 1.0
@@ -108,8 +112,29 @@ class FollowingClient(AIOKafkaClient):  # type: ignore[misc]
 
     _password: str | None = None
     _password_file: Path | None = None
-    unreachable_since: float | None = None
-    """The `time.time()` since which neither a known broker nor a bootstrap address has answered."""
+    _away_since: float | None = None
+
+    @property
+    def unreachable_since(self) -> float | None:
+        """The `time.time()` since which no broker or bootstrap address has answered, or a broker owes an answer.
+
+        Whoever asks now and then, at least every few seconds, is told of a broker that is silent after SILENT_S.
+        """
+        silent_since = self._silent_since(time.time())
+        return silent_since if self._away_since is None else self._away_since
+
+    def _silent_since(self, now: float) -> float | None:
+        before: dict[int, tuple[object, float]] = getattr(self, "_owed", {})
+        owed: dict[int, tuple[object, float]] = {}
+        for (_, group), connection in list(self._conns.items()):
+            # A group's coordinator may well answer late: it waits for the other members.
+            if group == ConnectionGroup.DEFAULT and connection._requests:
+                oldest = connection._requests[0]
+                known = before.get(id(connection))
+                owed[id(connection)] = known if known is not None and known[0] is oldest else (oldest, now)
+        self._owed = owed
+        since = min((at for _, at in owed.values()), default=now)
+        return since if now - since >= SILENT_S else None
 
     @property
     def _sasl_plain_password(self) -> str | None:
@@ -133,17 +158,17 @@ class FollowingClient(AIOKafkaClient):  # type: ignore[misc]
         if not found:
             found = await self._ask_bootstrap(cluster_metadata, topics)
         if found:
-            self.unreachable_since = None
+            self._away_since = None
             return True
-        if self.unreachable_since is None:
-            self.unreachable_since = time.time()
+        if self._away_since is None:
+            self._away_since = time.time()
         # The library asks again ten times a second while somebody waits, and otherwise half a minute later.
         await asyncio.sleep(_AGAIN_S)
         self._loop.call_later(_AGAIN_S, self._ask_again)
         return False
 
     def _ask_again(self) -> None:
-        if self._sync_task is not None and self.unreachable_since is not None:
+        if self._sync_task is not None and self._away_since is not None:
             self.force_metadata_update()
 
     async def _ask_bootstrap(self, cluster_metadata: ClusterMetadata, topics: Iterable[str]) -> bool:

@@ -34,6 +34,7 @@ from neverblink.kafka.connection import (
 from neverblink.kafka.instruments import acknowledged
 from neverblink.kafka.trouble import Trouble, Watch
 from neverblink.plant import Kafka
+from neverblink.service_life import end_all
 from neverblink.service_life.time_limit import time_limit
 
 # After these the producer id is spent: aiokafka refuses every further send until a new producer is made
@@ -47,6 +48,8 @@ _SPENT = (
     UnknownProducerId,
 )
 _START_TIMEOUT_S = 10.0
+GOODBYE_S = 3.0
+"""For what is still to be sent at the end: with the cluster away the client would wait for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +92,22 @@ class EventProducer:
         await self._client("zstd")
 
     async def stop(self) -> None:
-        """Send what is buffered and disconnect."""
+        """Send what is buffered and disconnect; what Kafka does not take within GOODBYE_S is left unsent."""
         self._closed = True
         clients, self._clients = list(self._clients.values()), {}
+        if not clients:
+            return
+        # Cancelled by hand and not by a time-out: the library's own tasks end by cancellation as well.
+        stopping = [asyncio.create_task(client.stop()) for client in clients]
+        await asyncio.wait(stopping, timeout=GOODBYE_S)
+        if not all(task.done() for task in stopping):
+            self._log.warning(
+                f"the producer {self._client_id} leaves unsent what Kafka did not take within {GOODBYE_S:g} s"
+            )
+        await end_all(stopping, within_s=1.0)
         for client in clients:
-            await client.stop()
+            if not client._sender.sender_task.done():
+                client._sender.sender_task.cancel()
 
     async def __aenter__(self) -> Self:
         await self.start()

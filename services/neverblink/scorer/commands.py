@@ -18,8 +18,8 @@ from neverblink.service_life import Duty, end_all, kept, run_service, supervise
 from neverblink.service_life.standing import Parts, Standing, in_words, keep_standing
 from neverblink.storage.frame_objects import ObjectStore
 
-_GRACE_S = 15.0
-"""Ten seconds for the frames in hand, and time to commit."""
+_GRACE_S = 8.0
+"""Five seconds for the frames in hand, and time to commit: what cannot be sent is scored again by who comes next."""
 
 _TOPICS = ("frames", "verdicts", "shadow-verdicts", "evidence", "models", "dead-letters")
 

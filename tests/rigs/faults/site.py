@@ -24,7 +24,6 @@ from neverblink.plant import Plant, Timing
 from neverblink.simulation.plc.line import SimulatedLine
 from neverblink.simulation.plc.simulator import PlcSimulator
 from neverblink.storage.frame_objects import ObjectStore
-from neverblink.vision.artifact import load_artifact
 from rigs.cuttable_network import CuttableNetwork
 from rigs.faults.effects import Effects, in_counter, on_topic, rows_of_postgresql, rows_of_sqlite
 from rigs.faults.pairs import Pair, Service
@@ -239,6 +238,8 @@ def _store_objects(site: Site) -> None:
 
 def _second_model(site: Site, producer: EventProducer) -> Coroutine[Any, Any, None]:
     """Move the second model to the store; while that is away, somebody activates it."""
+    from neverblink.vision.artifact import load_artifact  # not above: no other pair needs torch
+
     store = site.folder / "store"
     store.mkdir()
     (site.folder / "artifacts" / SECOND).rename(store / SECOND)

@@ -9,6 +9,7 @@ from rigs.faults.trial import Seen
 BEGIN = "<!-- faults: written by bench/line/faults.py -->"
 END = "<!-- faults: end -->"
 IN_TESTS = "`tests/chaos/test_fault_pairs.py::test_twelve_pairs_say_so_heal_and_stop`"
+NOT_RUN = "not run yet"
 _HEAD = (
     "| service | depends on | fault | says, after s | not ready after s | works meanwhile | heals after s "
     "| lines a minute | SIGTERM in it: s, code | proof |"
@@ -24,12 +25,9 @@ def rows_of(seen: Iterable[Seen]) -> dict[str, str]:
 
 
 def table(rows: Mapping[str, str]) -> list[str]:
-    """Return the table in the pairs' order."""
-    return [
-        _HEAD,
-        "|" + "---|" * (_HEAD.count("|") - 1),
-        *(rows[pair.name] for pair in PAIRS if pair.name in rows),
-    ]
+    """Return the table in the pairs' order; a pair without a row is one that was not run yet."""
+    rule = "|" + "---|" * (_HEAD.count("|") - 1)
+    return [_HEAD, rule, *(rows.get(pair.name, _not_run(pair)) for pair in PAIRS)]
 
 
 def rows_in(page: str) -> dict[str, str]:
@@ -54,6 +52,14 @@ def _key(pair: Pair) -> str:
     return f"| {pair.service} | {pair.on} | {pair.fault} |"
 
 
+def _not_run(pair: Pair) -> str:
+    return f"{_key(pair)} {NOT_RUN} | – | – | – | – | – | {_proof(pair)} |"
+
+
+def _proof(pair: Pair) -> str:
+    return IN_TESTS if pair.in_tests else "bench"
+
+
 def _row(one: Seen) -> str:
     said = _SINCE.sub("", _PLACE.sub("HOST:PORT", one.said)).replace("|", "/").replace("\n", " ")
     said = said if len(said) <= _LONGEST else said[: _LONGEST - 1].rstrip() + "…"
@@ -68,6 +74,6 @@ def _row(one: Seen) -> str:
         "**no**" if one.healed_s is None else f"{one.healed_s:.1f}",
         f"{one.lines_per_minute:.0f}",
         f"{one.stop_s:.1f}, {'**killed**' if one.stop_code is None else one.stop_code}",
-        IN_TESTS if one.pair.in_tests else "bench",
+        _proof(one.pair),
     ]
     return f"{_key(one.pair)} " + " | ".join(cells) + " |"

@@ -1,0 +1,54 @@
+"""Twelve pairs of the fault table, each a service against one fault of what it depends on; the bench tries all."""
+
+import asyncio
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from rigs.faults.pairs import PAIRS, Pair
+from rigs.faults.site import SECOND, Sites
+from rigs.faults.trial import Seen, tried
+from rigs.postgresql import PostgresqlServer
+from rigs.scored_line import fit_striped, refit_striped
+
+OUTAGE_S = 8.0
+SIDE_BY_SIDE = 4
+TWELVE = [pair for pair in PAIRS if pair.in_tests]
+
+
+def the_sites(folder: Path) -> Sites:
+    @cache
+    def artifacts() -> Path:
+        found = fit_striped(folder)
+        refit_striped(found, SECOND, ratio=0.02)
+        return found
+
+    def no_server() -> PostgresqlServer:
+        pytest.fail("none of the twelve needs PostgreSQL")
+
+    return Sites(artifacts, no_server)
+
+
+async def seen_of(pairs: list[Pair], folder: Path) -> list[Seen]:
+    """Try the pairs, some side by side: most of their time is waiting."""
+    sites = the_sites(folder)
+    await asyncio.to_thread(sites.artifacts)
+    seats = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    async def one(pair: Pair) -> Seen:
+        place = folder / pair.name.replace(":", "-")
+        place.mkdir()
+        async with seats:
+            return await tried(pair, sites, place, outage_s=OUTAGE_S)
+
+    return await asyncio.gather(*(one(pair) for pair in pairs))
+
+
+@pytest.mark.plant
+@pytest.mark.timeout(600)
+async def test_twelve_pairs_say_so_heal_and_stop(tmp_path: Path) -> None:
+    assert len(TWELVE) == 12
+    seen = await seen_of(TWELVE, tmp_path)
+    broken = {one.pair.name: one.broken() for one in seen if one.broken()}
+    assert broken == {}, "\n".join(f"{one.pair.name} said {one.said!r}" for one in seen if one.broken())
