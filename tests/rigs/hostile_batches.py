@@ -8,6 +8,7 @@ import cramjam
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.codec import gzip_encode, snappy_encode
+from aiokafka.errors import KafkaError
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c, encode_varint
@@ -104,9 +105,12 @@ class RawProducer:
         await self._client.close()
 
     async def write(self, topic: str, partition: int, raw: bytes) -> int:
-        """Write one batch and return its first offset, -1 where the broker refuses it."""
+        """Write one batch and return its first offset, -1 where the broker refuses it or ends the connection."""
         await self._client._wait_on_metadata(topic)
         leader = self._client.cluster.leader_for_partition(TopicPartition(topic, partition))
-        answer = await self._client.send(leader, ProduceRequest(None, -1, 10_000, [(topic, [(partition, raw)])]))
+        try:
+            answer = await self._client.send(leader, ProduceRequest(None, -1, 10_000, [(topic, [(partition, raw)])]))
+        except KafkaError:
+            return -1
         ((_, ((_, code, offset, *_),)),) = answer.topics
         return int(offset) if code == 0 else -1

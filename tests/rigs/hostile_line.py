@@ -51,7 +51,7 @@ class HostileLine:
     def __init__(self, folder: Path, seed: int) -> None:
         self._folder = folder
         self._drawn = random.Random(seed)
-        self._kafka = LocalKafka(heap_mib=640)
+        self._kafka = LocalKafka(heap_mib=1280)  # it unpacks what it checks, bombs too
         self._services: dict[str, SupervisedProcess] = {}
         self._stack = contextlib.AsyncExitStack()
         self._most_mib: Counter[str] = Counter()

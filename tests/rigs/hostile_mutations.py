@@ -73,9 +73,9 @@ def mutated_batch(
 
 
 def bomb(key: bytes, drawn: random.Random) -> bytes:
-    """Return a batch of less than 1 MiB that unpacks to 64 MiB and more."""
+    """Return a batch of less than 1 MiB that unpacks to 24 or 64 MiB."""
     codec = drawn.choice([name for name in (*CODECS, "xerial") if name != "none"])
-    return batch(record(0, key=key, value=bytes(drawn.choice((64, 100)) * MIB)), 1, codec=codec, first_ms=NOW_MS)
+    return batch(record(0, key=key, value=bytes(drawn.choice((24, 64)) * MIB)), 1, codec=codec, first_ms=NOW_MS)
 
 
 def _headers(headers: Headers, drawn: random.Random) -> Headers:
