@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from neverblink.decisions.judgement import judged
 from neverblink.decisions.rules import DEFAULT_RULES
 from neverblink.events import Decision
-from neverblink.trainer.offline_inspection.inspection import Judge, Place
+from neverblink.trainer.offline_inspection.judge import Judge, Place
 from neverblink.trainer.offline_inspection.rows import Opinion, Unscored
-from neverblink.trainer.offline_inspection.settings import InspectSettings
+from neverblink.trainer.offline_inspection.terms import InspectSettings
 from neverblink.vision.artifact import Artifact, joined, save_artifact
 from neverblink.vision.artifact_manifest import Description, Provenance, UnetPart
 from neverblink.vision.backbones import load_backbone
