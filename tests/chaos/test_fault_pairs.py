@@ -1,6 +1,7 @@
 """Twelve pairs of the fault table, each a service against one fault of what it depends on; the bench tries all."""
 
 import asyncio
+import os
 from functools import cache
 from pathlib import Path
 
@@ -47,6 +48,7 @@ async def seen_of(pairs: list[Pair], folder: Path) -> list[Seen]:
 
 @pytest.mark.plant
 @pytest.mark.timeout(600)
+@pytest.mark.skipif(not os.environ.get("NEVERBLINK_FAULT_PAIRS"), reason="minutes of outages: NEVERBLINK_FAULT_PAIRS=1")
 async def test_twelve_pairs_say_so_heal_and_stop(tmp_path: Path) -> None:
     assert len(TWELVE) == 12
     seen = await seen_of(TWELVE, tmp_path)

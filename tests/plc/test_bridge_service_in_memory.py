@@ -14,6 +14,7 @@ from neverblink.bridge.readiness import Readiness
 from neverblink.events import Actuation, Decision, Event, Outcome, Reason, Times, Tracking, Verdict, encode
 from neverblink.events.identity import frame_id, verdict_id
 from neverblink.kafka import Record
+from neverblink.kafka.trouble import Trouble
 from neverblink.plant import Line, Plant, Product, Timing
 from neverblink.plc.contract import BridgeState
 from neverblink.plc.trigger import triggers
@@ -48,6 +49,8 @@ class MemoryKafka:
 
 
 class Producer:
+    troubles: tuple[Trouble, ...] = ()
+
     def __init__(self, kafka: MemoryKafka) -> None:
         self._kafka = kafka
 
@@ -62,6 +65,8 @@ class Producer:
 
 
 class Consumer(Producer):
+    trouble: Trouble | None = None
+
     async def ends(self) -> dict[tuple[str, int], int]:
         return {}
 

@@ -148,4 +148,5 @@ def test_the_module_that_vision_imports_too_knows_the_standard_library_alone() -
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)} | {
         name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names
     }
-    assert {str(name).split(".")[0] for name in imported} <= sys.stdlib_module_names
+    # `neverblink.errors` is the root of all sentences, which every room may import; it imports nothing.
+    assert {str(name).split(".")[0] for name in imported - {"neverblink.errors"}} <= sys.stdlib_module_names

@@ -1,8 +1,8 @@
 """Every job once as another program runs it: settings from a file, lines of JSON that fit their schemas, the result."""
 
-import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -203,7 +203,8 @@ def test_a_fault_of_ours_and_a_stop_are_told_apart(
     assert "ZeroDivisionError: division by zero" in last["error"]
 
     def stopped(*_: object, **__: object) -> object:
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(10)
         raise AssertionError("it goes on")
 
     monkeypatch.setattr("neverblink.trainer.fitting.jobs.fit", stopped)

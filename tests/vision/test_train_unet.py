@@ -171,7 +171,8 @@ def test_a_checkpoint_of_another_run_or_a_damaged_one_is_not_gone_on_from(blobs:
 
 def test_training_stops_when_held_out_images_gain_no_more_and_keeps_the_best_epoch(blobs: Path) -> None:
     # At a learning rate of next to nothing no epoch is better than chance makes it.
-    found = train_unet(defect_images(blobs), [], settings(epochs=40, patience=3, learning_rate=1e-12, warm_up=0))
+    idle = settings(epochs=40, patience=3, warm_up=0).model_copy(update={"learning_rate": 1e-12})
+    found = train_unet(defect_images(blobs), [], idle)
     dice = [epoch.mean_dice for epoch in found.history]
     assert len(found.history) == found.best_epoch + 3 < 40
     assert dice[found.best_epoch - 1] == max(dice)
