@@ -6,8 +6,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
-# Test processes; 0 runs all in this one, as a debugger wants it.
+# Test processes; 0 runs all in this one, as a debugger wants it. Real cameras on a busy machine lose packets: one process there.
 WORKERS ?= 2
+PLANT_WORKERS ?= 1
 BIN := $(VENV)/bin
 # uv's cache and the environment may lie on different disks; then it copies, and need not warn about it.
 UV := UV_LINK_MODE=$${UV_LINK_MODE:-hardlink} $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
@@ -34,7 +35,7 @@ test: lint $(NODE_OPCUA)
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 test-plant: $(STAMP) $(NODE_OPCUA) plant-parts
-	timeout --kill-after=30s $(PLANT_TIME) $(BIN)/pytest -m plant -n $(WORKERS) --dist loadgroup $(ARGS)
+	timeout --kill-after=30s $(PLANT_TIME) $(BIN)/pytest -m plant -n $(PLANT_WORKERS) --dist loadgroup $(ARGS)
 
 plant-parts:
 	@missing=; for part in $(PLANT_PARTS); do ls $${part#*:} >/dev/null 2>&1 || missing="$$missing $${part%%:*}"; done; \
