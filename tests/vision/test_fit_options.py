@@ -17,7 +17,7 @@ from neverblink.vision.engines.intel import import_openvino
 from neverblink.vision.errors import VisionError
 from neverblink.vision.inspector import Inspector, extractor_of, features_key, inspect
 from neverblink.vision.region_of_interest import RegionOfInterest
-from neverblink.vision.tiling import TilePlan
+from neverblink.vision.tile_plan import TilePlan
 
 SIDE = 64
 LEFT_HALF = RegionOfInterest(inside=(((0, 0), (0.5, 0), (0.5, 1), (0, 1)),))

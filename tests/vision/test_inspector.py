@@ -14,7 +14,7 @@ from neverblink.vision.errors import VisionError
 from neverblink.vision.inspector import Inspector, extractor_of, features_key, inspect
 from neverblink.vision.patchcore import FeatureExtractor
 from neverblink.vision.preprocess import Preprocess
-from neverblink.vision.tiling import TilePlan
+from neverblink.vision.tile_plan import TilePlan
 
 SIDE = 64
 PLAN = TilePlan(tile=64, overlap=0.25, map_side=200)

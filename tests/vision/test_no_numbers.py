@@ -38,7 +38,7 @@ from neverblink.vision.patchcore import FeatureExtractor, PatchCore
 from neverblink.vision.preprocess import Preprocess
 from neverblink.vision.quality import ImageQuality, judge
 from neverblink.vision.segmenter import Segmenter
-from neverblink.vision.tiling import TilePlan
+from neverblink.vision.tile_plan import TilePlan
 from neverblink.vision.unet import new_unet, spec_for, unet_tensors
 
 SIDE = 64

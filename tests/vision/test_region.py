@@ -11,7 +11,7 @@ from neverblink.vision.errors import VisionError
 from neverblink.vision.preprocess import Preprocess
 from neverblink.vision.region import patch_region, read_mask, tiled_patch_region
 from neverblink.vision.region_of_interest import RegionOfInterest
-from neverblink.vision.tiling import TilePlan
+from neverblink.vision.tile_plan import TilePlan
 
 LEFT_HALF = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
 EVERYTHING = np.ones((1, 1), dtype=np.bool_)

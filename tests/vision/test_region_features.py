@@ -7,7 +7,7 @@ import torch
 from neverblink.vision.errors import VisionError
 from neverblink.vision.preprocess import Preprocess
 from neverblink.vision.region_features import describe, descriptor_dimension
-from neverblink.vision.tiling import TilePlan
+from neverblink.vision.tile_plan import TilePlan
 
 SIDE, GRID, CHANNELS = 64, 8, 5
 PLAIN = Preprocess(resize=SIDE)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neverblink.vision.errors import VisionError
-from neverblink.vision.tiling import Tile, TilePlan, cut, merge
+from neverblink.vision.tile_plan import Tile, TilePlan
+from neverblink.vision.tiling import cut, merge
 
 Floats = npt.NDArray[np.float32]
 

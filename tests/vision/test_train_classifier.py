@@ -24,7 +24,7 @@ from neverblink.vision.decode import ImageError
 from neverblink.vision.inspector import Inspector, extractor_of
 from neverblink.vision.patchcore import FeatureExtractor
 from neverblink.vision.preprocess import Preprocess
-from neverblink.vision.tiling import TilePlan
+from neverblink.vision.tile_plan import TilePlan
 
 
 @pytest.fixture(scope="module")

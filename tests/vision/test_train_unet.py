@@ -27,7 +27,7 @@ from neverblink.vision.decode import ImageError
 from neverblink.vision.defect_augmentation import UNCHANGED, Augmentation, example
 from neverblink.vision.losses import LossSettings
 from neverblink.vision.preprocess import Preprocess
-from neverblink.vision.tiling import TilePlan
+from neverblink.vision.tile_plan import TilePlan
 from neverblink.vision.unet import load_unet, new_unet, spec_for, unet_tensors
 
 SMALL = Preprocess(resize=64)

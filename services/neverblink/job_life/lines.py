@@ -9,7 +9,9 @@ JobName = Annotated[str, Field(description="The job's command, such as train-une
 
 class _Line(BaseModel):
     # What has a default is written all the same: readers may rely on it.
-    model_config = ConfigDict(frozen=True, ser_json_inf_nan="null", json_schema_serialization_defaults_required=True)
+    model_config = ConfigDict(
+        frozen=True, ser_json_inf_nan="null", json_schema_serialization_defaults_required=True, defer_build=True
+    )
 
 
 class ProgressLine(_Line):

@@ -6,4 +6,4 @@ from pydantic import BaseModel, ConfigDict
 class JobResult(BaseModel):
     """What a job comes to. Fields are only ever added, optional: readers ignore those that they do not know."""
 
-    model_config = ConfigDict(frozen=True, ser_json_inf_nan="null")
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="null", defer_build=True)

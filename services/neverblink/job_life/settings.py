@@ -63,6 +63,7 @@ class JobSettings(BaseModel):
         validate_by_name=True,
         validate_by_alias=True,
         field_title_generator=_sentence_case,
+        defer_build=True,  # a command line reads the fields of every job, and checks the values of one
     )
 
     @classmethod

@@ -11,7 +11,7 @@ from neverblink.vision.calibration import Calibration
 from neverblink.vision.classifier_spec import ClassifierSpec
 from neverblink.vision.errors import VisionError
 from neverblink.vision.plain_name import Plain
-from neverblink.vision.tiling import TilePlan
+from neverblink.vision.tile_plan import TilePlan
 from neverblink.vision.unet_spec import UnetSpec
 
 Digest = Annotated[str, StringConstraints(pattern=SHA256)]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neverblink.vision.pictures import bmp, jpeg, png, tiff, webp
-from neverblink.vision.pictures.depth import Depth, scaled, suggested_depth
+from neverblink.vision.pictures.depth import scaled, suggested_depth
 from neverblink.vision.pictures.faults import (
     MAX_BYTES,
     MAX_PIXELS,
@@ -28,7 +28,6 @@ __all__ = [
     "MAX_PIXELS",
     "RAW_TYPE",
     "SUFFIXES",
-    "Depth",
     "Image",
     "ImageError",
     "ImageFault",

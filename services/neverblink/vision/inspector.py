@@ -20,7 +20,8 @@ from neverblink.vision.inspection import Anomaly, Inspection
 from neverblink.vision.neighbours import Method
 from neverblink.vision.network_names import EngineName
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
-from neverblink.vision.tiling import TilePlan, cut, merge
+from neverblink.vision.tile_plan import TilePlan
+from neverblink.vision.tiling import cut, merge
 
 Image = npt.NDArray[np.uint8]
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from neverblink.vision.colour import Clahe, Gain
 from neverblink.vision.errors import VisionError
-from neverblink.vision.pictures.depth import Depth
+from neverblink.vision.pictures.stated_depth import Depth
 
 _Pixel = TypeVar("_Pixel", np.uint8, np.float32)
 

@@ -6,7 +6,8 @@ import numpy as np
 from neverblink.vision.errors import VisionError
 from neverblink.vision.mask_file import Mask, read_mask
 from neverblink.vision.preprocess import Preprocess
-from neverblink.vision.tiling import TilePlan, cut
+from neverblink.vision.tile_plan import TilePlan
+from neverblink.vision.tiling import cut
 
 __all__ = ["Mask", "patch_region", "read_mask", "tiled_patch_region"]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neverblink.vision.errors import VisionError
 from neverblink.vision.preprocess import Preprocess
-from neverblink.vision.tiling import TilePlan
+from neverblink.vision.tile_plan import TilePlan
 
 _SHAPE = 2
 """Numbers beside the features: how large and how long a region is."""

@@ -1,16 +1,16 @@
 """Where a product is looked at, as settings: polygons over the image; `region` turns them into patches."""
 
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Polygon = Annotated[tuple[tuple[Share, Share], ...], Field(min_length=3, max_length=1000)]
 """Corners (x, y) as shares of the image's width and height, from its top left."""
-
-Mask = npt.NDArray[np.bool_]
 
 _SUBPIXEL_BITS = 8
 
@@ -32,10 +32,11 @@ class RegionOfInterest(BaseModel):
                 raise ValueError(f"the polygon {polygon} has no area")
         return self
 
-    def mask(self, height: int, width: int) -> Mask:
+    def mask(self, height: int, width: int) -> "npt.NDArray[np.bool_]":
         """Draw the region as an (height, width) mask."""
-        # Settings with a region are read and checked without OpenCV: it takes longer to load than all of them.
+        # Settings are read without numpy and OpenCV: they take longer to load than all of a command line.
         import cv2
+        import numpy as np
 
         drawn = np.full((height, width), not self.inside, dtype=np.uint8)
         for polygons, value in ((self.inside, 1), (self.outside, 0)):
@@ -49,5 +50,7 @@ class RegionOfInterest(BaseModel):
 
 def _area(polygon: Polygon) -> float:
     """Return the area by the shoelace formula, signed by the sense of rotation."""
+    import numpy as np
+
     x, y = np.array(polygon, dtype=np.float32).astype(np.float64).T
     return float(np.sum(np.roll(x, 1) * y - np.roll(y, 1) * x)) / 2

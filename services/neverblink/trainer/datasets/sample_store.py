@@ -12,7 +12,8 @@ import numpy.typing as npt
 from neverblink.trainer.datasets.defect_images import DefectImage
 from neverblink.vision.decode import Image, read_image
 from neverblink.vision.preprocess import Preprocess
-from neverblink.vision.tiling import TilePlan, cut
+from neverblink.vision.tile_plan import TilePlan
+from neverblink.vision.tiling import cut
 
 BINARY: Final = ("defect",)
 """The one class of a U-Net that finds defects and does not tell their types apart."""

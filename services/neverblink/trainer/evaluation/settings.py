@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from neverblink.job_life.settings import JobSettings, Spelling, unit
 from neverblink.trainer.datasets.settings import OWN_WEIGHTS, FixedEngine, PictureSettings
-from neverblink.vision.pictures.depth import Depth
+from neverblink.vision.pictures.stated_depth import Depth
 from neverblink.vision.plain_name import Plain
 
 

@@ -11,10 +11,10 @@ from neverblink.job_life.yaml_file import read_yaml
 from neverblink.trainer.datasets.settings import OWN_WEIGHTS, AnyEngine, PictureSettings
 from neverblink.vision.colour import Clahe, Gain
 from neverblink.vision.network_names import DEFAULT_MODEL
-from neverblink.vision.pictures.depth import Depth
+from neverblink.vision.pictures.stated_depth import Depth
 from neverblink.vision.plain_name import Plain
 from neverblink.vision.region_of_interest import RegionOfInterest
-from neverblink.vision.tiling import TilePlan
+from neverblink.vision.tile_plan import TilePlan
 
 PROGRAM_GIB = 1.0
 """What the program, its network and a batch need besides features: 0.7 GiB with ResNet-18 at 256 px, and some air."""

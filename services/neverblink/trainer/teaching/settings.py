@@ -9,7 +9,7 @@ from neverblink.job_life.settings import JobSettings, Spelling, unit
 from neverblink.trainer.datasets.settings import OWN_WEIGHTS, PictureSettings
 from neverblink.trainer.fitting.settings import Region
 from neverblink.vision.network_names import DEFAULT_MODEL
-from neverblink.vision.pictures.depth import Depth
+from neverblink.vision.pictures.stated_depth import Depth
 from neverblink.vision.plain_name import Plain
 
 _NAME_FOLDERS = "name a folder of good images and --out FOLDER; --example prints a policy"

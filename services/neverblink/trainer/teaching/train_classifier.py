@@ -30,7 +30,7 @@ from neverblink.vision.decode import Image, read_image
 from neverblink.vision.inspector import Inspector, embedded, prepared
 from neverblink.vision.patchcore import FeatureExtractor
 from neverblink.vision.region_features import describe
-from neverblink.vision.tiling import TilePlan
+from neverblink.vision.tile_plan import TilePlan
 
 _BATCH = 8
 

@@ -11,7 +11,7 @@ from neverblink.vision.defect_augmentation import Augmentation
 from neverblink.vision.errors import VisionError
 from neverblink.vision.losses import LossSettings
 from neverblink.vision.preprocess import Preprocess
-from neverblink.vision.tiling import TilePlan
+from neverblink.vision.tile_plan import TilePlan
 
 
 class TrainError(VisionError):

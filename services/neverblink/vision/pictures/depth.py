@@ -1,16 +1,10 @@
 """How many of a value's 16 bits are used: stated by people, never guessed."""
 
-from typing import Annotated
-
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 
 from neverblink.vision.pictures.faults import unsupported
 from neverblink.vision.pictures.stored import Values
-
-Depth = Annotated[int, Field(ge=8, le=16)]
-"""Bits that the values of a 16-bit picture use: 12 where white is 4095. Values that lie in the upper bits use 16."""
 
 _USUAL = (8, 10, 12, 14, 16)
 
