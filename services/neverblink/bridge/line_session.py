@@ -31,7 +31,7 @@ from neverblink.plc.contract import PROFILES, Alarm, BridgeState
 from neverblink.plc.errors import PlcError, PlcUnreachableError
 from neverblink.plc.opening import connect
 from neverblink.plc.word import NUMBERS, parts_behind
-from neverblink.service_life import Duty, end_all, kept, unasked_end, wait_or_stop
+from neverblink.service_life import Duty, keeping, unasked_end, wait_or_stop
 from neverblink.service_life.back_off import BackOff
 from neverblink.service_life.scoped_tasks import Start, scoped_tasks
 from neverblink.service_life.time_limit import time_limit
@@ -174,41 +174,40 @@ class LineSession:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the line's session until `stop` is set, then tell the PLC that we stop."""
-        over = asyncio.Event()
-        clock = Duty(f"the clock of line {self.line.name}", self._keep_time)
-        ticking = asyncio.create_task(kept("bridge", clock, over), name=clock.name)
-        back_off = BackOff(MIN_BACK_OFF_S, MAX_BACK_OFF_S)
         try:
-            while not stop.is_set():
-                asked_s: float | None = None
-                try:
-                    self._status.enter(LinkState.CONNECTING)
-                    async with connect(self._plc, f"bridge {self.line.name}") as connection:
-                        self._status.enter(LinkState.VALIDATING)
-                        self._expiries = connection.expiries
-                        await self._serve(connection, await self._profile.open(connection), stop)
-                except PlcError as error:
-                    refused = not isinstance(error, PlcUnreachableError)
-                    if not refused and self._status.is_served:
-                        back_off.reset()
-                    self._status.enter(LinkState.REFUSED if refused else LinkState.DOWN, str(error))
-                    asked_s = error.retry_s
-                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
-                    # The line's boundary: whatever went wrong here, the other lines go on, and this one
-                    # begins again with a fresh session. A cancellation that nobody asked for is a fault too.
-                    unasked_end("bridge", f"the session of {self.line.name}", error)
-                    self._status.enter(LinkState.DOWN, "the session broke unexpectedly")
-                    asked_s = MAX_BACK_OFF_S
-                await wait_or_stop(stop, back_off.next(asked_s))
+            async with keeping("bridge", Duty(f"the clock of line {self.line.name}", self._keep_time)):
+                await self._keep_session(stop)
         finally:
-            over.set()
-            await end_all([ticking])
             why = "the bridge stops" if stop.is_set() else "the line's session ended unexpectedly"
             self._scheduler.give_up(why, self._clock())
             self._publish_outcomes()
             for decision in self._tracking.abandon():
                 self._tell_incomplete(decision, Outcome.FAILED, f"{why}, before the part was decided")
             self._status.enter(LinkState.DOWN, why)
+
+    async def _keep_session(self, stop: asyncio.Event) -> None:
+        back_off = BackOff(MIN_BACK_OFF_S, MAX_BACK_OFF_S)
+        while not stop.is_set():
+            asked_s: float | None = None
+            try:
+                self._status.enter(LinkState.CONNECTING)
+                async with connect(self._plc, f"bridge {self.line.name}") as connection:
+                    self._status.enter(LinkState.VALIDATING)
+                    self._expiries = connection.expiries
+                    await self._serve(connection, await self._profile.open(connection), stop)
+            except PlcError as error:
+                refused = not isinstance(error, PlcUnreachableError)
+                if not refused and self._status.is_served:
+                    back_off.reset()
+                self._status.enter(LinkState.REFUSED if refused else LinkState.DOWN, str(error))
+                asked_s = error.retry_s
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
+                # The line's boundary: whatever went wrong here, the other lines go on, and this one
+                # begins again with a fresh session. A cancellation that nobody asked for is a fault too.
+                unasked_end("bridge", f"the session of {self.line.name}", error)
+                self._status.enter(LinkState.DOWN, "the session broke unexpectedly")
+                asked_s = MAX_BACK_OFF_S
+            await wait_or_stop(stop, back_off.next(asked_s))
 
     async def _serve(self, connection: PlcConnection, table: Profile, stop: asyncio.Event) -> None:
         """Work on one session until it is lost (PlcUnreachableError) or `stop` is set."""

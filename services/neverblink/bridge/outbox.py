@@ -1,12 +1,13 @@
 """Actuation events on their way to Kafka. The write path puts them here and never waits."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from neverblink import telemetry
 from neverblink.events import Event
-from neverblink.service_life import Duty, end_all, kept, time_limit
+from neverblink.service_life import Duty, keeping, time_limit
 
 BOUND = 8192  # about seven minutes of two events a part at 10 parts/s: longer than a broker's restart
 IN_FLIGHT = 64
@@ -30,10 +31,9 @@ class Outbox:
         self._sender = sender
         self._on_drop = on_drop
         self._queue: asyncio.Queue[tuple[Work, str]] = asyncio.Queue(BOUND)
-        self._workers: list[asyncio.Task[None]] = []
+        self._working = contextlib.AsyncExitStack()
         self._log = telemetry.logger("bridge")
         self._dropping = False
-        self._over = asyncio.Event()
 
     def put(self, event: Event, trace: Mapping[str, str]) -> None:
         """Take an event; never blocks."""
@@ -54,7 +54,7 @@ class Outbox:
 
     async def __aenter__(self) -> "Outbox":
         duties = [Duty(f"outbox {number}", self._work) for number in range(IN_FLIGHT)]
-        self._workers = [asyncio.create_task(kept("bridge", duty, self._over), name=duty.name) for duty in duties]
+        await self._working.enter_async_context(keeping("bridge", *duties))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -63,8 +63,7 @@ class Outbox:
                 await self._queue.join()
         except TimeoutError:
             self._log.error(f"{self._queue.qsize()} events could not be sent before the end")
-        self._over.set()
-        await end_all(self._workers)
+        await self._working.aclose()
 
     async def _work(self) -> None:
         while True:

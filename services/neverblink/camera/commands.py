@@ -1,7 +1,6 @@
 """`neverblink camera`: runs the nodes of one or more stations in one process, and learns a station's limits."""
 
 import asyncio
-import contextlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -22,16 +21,13 @@ from neverblink.camera.service import CameraNode
 from neverblink.camera.sources import open_source, ordered_images
 from neverblink.kafka import EventProducer, ensure_topics
 from neverblink.plant import HardwareTrigger, Line, Plant, PlantError, Station, Storage
-from neverblink.service_life import Duty, end_all, kept, run_service, supervise
+from neverblink.service_life import Duty, keeping, run_service, supervise
 from neverblink.service_life.standing import Parts, Standing, in_words, keep_standing
-from neverblink.service_life.time_limit import time_limit
 from neverblink.storage.frame_objects import ObjectError, ObjectStore
 from neverblink.vision.decode import ImageError, read_image
 from neverblink.vision.quality import measure
 
 _SWEEP_EVERY_S = 600.0
-# With Kafka away the client never finishes to send what it holds; the backlog has a copy of it.
-_GOODBYE_S = 5.0
 _SILENT_S = 30.0
 
 
@@ -61,11 +57,8 @@ async def run(plant: Plant, names: Sequence[str] = ()) -> None:
         producer = EventProducer(
             plant.kafka, source=f"/{plant.site}/camera", client_id=client_id, writes=("frames", "verdicts")
         )
-        await producer.start()
-        over = asyncio.Event()
         sweep = Duty("sweeping large images", partial(_sweep_objects, plant.storage), may_finish=True)
-        sweeping = asyncio.create_task(kept("camera", sweep, over), name=sweep.name)
-        try:
+        async with producer, keeping("camera", sweep):
             measured = instruments()
             nodes = [
                 CameraNode(line, station, producer, plant.storage, depth=plant.depth(station), measured=measured)
@@ -86,19 +79,10 @@ async def run(plant: Plant, names: Sequence[str] = ()) -> None:
                 }
                 return {**listening, "sending": in_words(producer.troubles)}
 
-            telling = Duty("the standing", partial(keep_standing, standing, parts, over))
-            told = asyncio.create_task(kept("camera", telling, over), name=telling.name)
-            try:
+            # Beside the stations, not among them: these may finish, and then the node has.
+            telling = Duty("the standing", partial(keep_standing, standing, parts, stop), may_finish=True)
+            async with keeping("camera", telling):
                 await supervise("camera", duties, stop)
-            finally:
-                over.set()
-                await end_all([told])
-        finally:
-            over.set()
-            await end_all([sweeping])
-            with contextlib.suppress(TimeoutError):
-                async with time_limit(_GOODBYE_S):
-                    await producer.stop()
 
     await run_service("camera", main)
 

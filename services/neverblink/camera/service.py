@@ -28,7 +28,7 @@ from neverblink.events import Decision, Frame, Quality, Reason, Times, Verdict
 from neverblink.events.identity import frame_id, verdict_id
 from neverblink.kafka import EventProducer, KafkaError
 from neverblink.plant import HardwareTrigger, Line, LiveSettings, Station, Storage, VideoSource
-from neverblink.service_life import Duty, end_all, kept, time_limit, unasked_end
+from neverblink.service_life import Duty, end_all, keeping, time_limit, unasked_end
 from neverblink.storage.frame_objects import ObjectError, ObjectStore
 from neverblink.vision.quality import ImageQuality, judge, judge_size, measure
 
@@ -109,32 +109,30 @@ class CameraNode:
         await self._backlog.open()
         if isinstance(self._source, LiveSource):
             self._source.start()  # before the first part: a network camera takes a second to connect
-        over = asyncio.Event()
-        publisher = self._kept("publishing", self._publish_all, over)
-        triggers = self._kept("triggers", self._take_all, over, may_finish=True)
-        backlog = self._kept("backlog", self._backlog.send_all, over)
+        duties = (
+            self._duty("triggers", self._take_all, may_finish=True),
+            self._duty("publishing", self._publish_all),
+            self._duty("backlog", self._backlog.send_all),
+        )
         stopped = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait({triggers, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if isinstance(self._station.trigger, HardwareTrigger):
-                # Its pictures are parts: what has arrived is taken, then its triggers end by themselves.
-                await self._in_thread(self._source.close)
-                await asyncio.wait({triggers})
-            await end_all([triggers])
-            await self._idle.wait()
+            async with keeping("camera", *duties) as (triggers, *_):
+                await asyncio.wait({triggers, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                if isinstance(self._station.trigger, HardwareTrigger):
+                    # Its pictures are parts: what has arrived is taken, then its triggers end by themselves.
+                    await self._in_thread(self._source.close)
+                    await asyncio.wait({triggers})
+                await end_all([triggers])
+                await self._idle.wait()
         finally:
-            over.set()
-            await end_all([publisher, triggers, stopped, backlog, *self._displaced])
+            await end_all([stopped, *self._displaced])
             await self._in_thread(self._source.close)
             self._backlog.close()
             self._claims.close()
             self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _kept(
-        self, what: str, work: Callable[[], Awaitable[None]], over: asyncio.Event, *, may_finish: bool = False
-    ) -> "asyncio.Task[None]":
-        duty = Duty(f"{what} of {self._line.name}/{self._station.name}", work, may_finish=may_finish)
-        return asyncio.create_task(kept("camera", duty, over), name=duty.name)
+    def _duty(self, what: str, work: Callable[[], Awaitable[None]], *, may_finish: bool = False) -> Duty:
+        return Duty(f"{what} of {self._line.name}/{self._station.name}", work, may_finish=may_finish)
 
     async def _take_all(self) -> None:
         camera = self._source if isinstance(self._source, LiveSource) else None

@@ -25,7 +25,8 @@ from neverblink.drift.stations import Stations
 from neverblink.drift.statistics import Windowing, event_time
 from neverblink.events import TOPICS, DriftReport, EventError, Verdict
 from neverblink.kafka import DeadLetters, EventProducer, KafkaError, Record
-from neverblink.kafka.connection import CLIENT_FAULTS, connection_settings, explained, topics_of
+from neverblink.kafka.connection import connection_settings, explained, topics_of
+from neverblink.kafka.following_client import CLIENT_FAULTS
 from neverblink.kafka.record import record_headers, record_key, record_time
 from neverblink.plant import DriftSettings, Kafka
 

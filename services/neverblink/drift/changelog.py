@@ -7,7 +7,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from neverblink.drift.errors import DriftError
 from neverblink.drift.stations import ALERTS, PAST, WATCH
 from neverblink.events import TOPICS
-from neverblink.kafka.connection import CLIENT_FAULTS, connection_settings, explained
+from neverblink.kafka.connection import connection_settings, explained
+from neverblink.kafka.following_client import CLIENT_FAULTS
 from neverblink.plant import Kafka
 from neverblink.service_life.time_limit import time_limit
 

@@ -15,7 +15,7 @@ from neverblink.drift.webhook import Webhook, WebhookError
 from neverblink.kafka import DeadLetters, EventProducer, ensure_topics
 from neverblink.kafka.trouble import Watch
 from neverblink.plant import Plant
-from neverblink.service_life import end_all, run_service, wait_or_stop
+from neverblink.service_life import end_all, given_time, run_service, wait_or_stop
 from neverblink.service_life.standing import Standing, in_words
 
 _TICK_S = 0.5
@@ -98,15 +98,13 @@ async def _watch(drift: DriftApp, producer: EventProducer, standing: Standing, s
 
 async def _stop(drift: DriftApp) -> None:
     """Stop the stream processor; with its brokers away it waits for them, and is left: its state is in Kafka."""
-    stopping = asyncio.create_task(drift.app.stop(), name="the stream processor's end")
-    done, _ = await asyncio.wait({stopping}, timeout=_STOP_S)
-    if not done:
+    ended = await given_time(drift.app.stop(), seconds=_STOP_S, name="the stream processor's end", cancelled_s=2.0)
+    if not ended:
         telemetry.logger("drift").warning(
             f"the stream processor did not stop within {_STOP_S:g} s and is left; its state is rebuilt from Kafka"
         )
-    elif not stopping.cancelled() and (fault := stopping.exception()) is not None:
+    elif not ended[0].cancelled() and (fault := ended[0].exception()) is not None:
         telemetry.logger("drift").warning(f"the stream processor stopped with {fault!r}")
-    await end_all([stopping], within_s=2.0)
 
 
 async def _recovered(drift: DriftApp, stop: asyncio.Event) -> bool:

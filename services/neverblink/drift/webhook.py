@@ -19,7 +19,7 @@ from neverblink.drift.instruments import Instruments
 from neverblink.errors import NeverblinkError
 from neverblink.events import DriftAlert, DriftReport
 from neverblink.plant import DriftWebhook
-from neverblink.service_life import Duty, end_all, kept, time_limit
+from neverblink.service_life import Duty, keeping, time_limit
 from neverblink.service_life.back_off import BackOff
 
 _FIRST_PAUSE_S = 0.5
@@ -55,11 +55,11 @@ class Webhook:
         self._opener = urllib.request.build_opener(_NoRedirect)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="drift-webhook")
         self._log = telemetry.logger("drift")
+        self._working = contextlib.AsyncExitStack()
         self.dropped = 0
 
     async def __aenter__(self) -> Self:
-        self._over = asyncio.Event()
-        self._work = asyncio.create_task(kept("drift", Duty("the webhook", self._send_all), self._over))
+        await self._working.enter_async_context(keeping("drift", Duty("the webhook", self._send_all)))
         return self
 
     async def __aexit__(
@@ -68,8 +68,7 @@ class Webhook:
         with contextlib.suppress(TimeoutError):
             async with time_limit(_STOP_S):
                 await self._waiting.join()
-        self._over.set()
-        await end_all([self._work])
+        await self._working.aclose()
         for _ in range(self._waiting.qsize()):
             self._drop("the service stopped")
         self._thread.shutdown(wait=False, cancel_futures=True)

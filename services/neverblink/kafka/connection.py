@@ -110,10 +110,6 @@ def _several(named: object) -> bool:
     return isinstance(named, Iterable)
 
 
-CLIENT_FAULTS = (ClientError, OSError, TimeoutError)
-"""What an aiokafka client raises when the cluster, not the caller, is at fault."""
-
-
 def _tls(security: KafkaSecurity) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=security.ca_file)

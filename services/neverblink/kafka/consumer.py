@@ -1,7 +1,6 @@
 """Reads events fairly over partitions; offsets move only by hand."""
 
 import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
@@ -22,13 +21,13 @@ from aiokafka.structs import ConsumerRecord
 from neverblink import telemetry
 from neverblink.events import TOPICS
 from neverblink.kafka import positions
-from neverblink.kafka.connection import CLIENT_FAULTS, KafkaError, connection_settings, explained
-from neverblink.kafka.following_client import has_given_up
+from neverblink.kafka.connection import KafkaError, connection_settings, explained
+from neverblink.kafka.following_client import CLIENT_FAULTS, has_given_up
 from neverblink.kafka.rebalances import Rebalances
 from neverblink.kafka.record import Partition, Record, record_headers, record_key, record_time
 from neverblink.kafka.trouble import Trouble, Watch
 from neverblink.plant import Kafka
-from neverblink.service_life import end_all
+from neverblink.service_life import given_time
 from neverblink.service_life.time_limit import time_limit
 
 _START_TIMEOUT_S = 10.0
@@ -105,31 +104,25 @@ class EventConsumer:
         try:
             async with time_limit(_START_TIMEOUT_S):
                 await self._client.start()
-        except CLIENT_FAULTS as error:
-            await self._client.stop()
-            raise self._explained(error) from error
-        if self._group is not None:
-            self._client.subscribe(topics=list(self._short), listener=self._listener)
-            return
-        try:
+            if self._group is not None:
+                self._client.subscribe(topics=list(self._short), listener=self._listener)
+                return
             wanted = await self._partitions()
             self._client.assign(sorted(wanted))
             await positions.begin(self._client, wanted, self._start)
         except CLIENT_FAULTS as error:
-            await self._client.stop()
+            await self.stop()
             raise self._explained(error) from error
         except KafkaError:
-            await self._client.stop()
+            await self.stop()
             raise
 
     async def stop(self) -> None:
         """Leave the group and disconnect; a cluster that is away or silent is left without a word after GOODBYE_S."""
-        # In a task of its own: while the cluster is away aiokafka lets the cancellation of its own fetches through.
-        stopping = asyncio.create_task(self._client.stop(), name=f"the end of reading {', '.join(self._topics)}")
-        try:
-            await asyncio.wait({stopping}, timeout=GOODBYE_S)
-        finally:
-            await end_all([stopping], within_s=1.0)
+        await self._let_go(self._client, GOODBYE_S)
+
+    async def _let_go(self, client: AIOKafkaConsumer, seconds: float) -> None:
+        await given_time(client.stop(), seconds=seconds, name=f"the end of reading {', '.join(self._topics)}")
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -282,9 +275,7 @@ class EventConsumer:
             )
             if self._group is None:
                 self._left_at = positions.known(old)
-            with contextlib.suppress(Exception, asyncio.TimeoutError):  # whatever it has left to say
-                async with time_limit(_STOP_DEAD_S):
-                    await old.stop()
+            await self._let_go(old, _STOP_DEAD_S)
         self._client = AIOKafkaConsumer(**self._settings)
         await self.start()
         for place, offset in self._left_at.items():
@@ -301,7 +292,8 @@ class EventConsumer:
         if wanted == owned:
             return
         try:
-            kept = {place: await self._client.position(place) for place in owned & wanted}
+            known = await positions.next_offsets(self._client, self._start, committed=False)
+            kept = {place: known[place] for place in owned & wanted}
             self._client.assign(sorted(wanted))
             for place, offset in kept.items():
                 self._client.seek(place, offset)

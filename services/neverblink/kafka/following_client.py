@@ -41,7 +41,8 @@ _KNOWN_S = 2 * CONNECT_S
 _AGAIN_S = 1.0
 _FAULTS_KEPT = 64
 
-CONNECTION_FAULTS = (OSError, ClientError, TimeoutError)
+CLIENT_FAULTS = (ClientError, OSError, TimeoutError)
+"""What an aiokafka client raises when the cluster, not the caller, is at fault."""
 
 _faults: OrderedDict[tuple[str, int], BaseException] = OrderedDict()
 
@@ -69,7 +70,7 @@ async def create_conn(host: str, port: int, **settings: Any) -> AIOKafkaConnecti
     try:
         async with time_limit(CONNECT_S):
             connection = await library_create_conn(host, port, **settings)
-    except CONNECTION_FAULTS as error:
+    except CLIENT_FAULTS as error:
         _faults[host, port] = error
         _faults.move_to_end((host, port))
         while len(_faults) > _FAULTS_KEPT:
@@ -186,12 +187,12 @@ class FollowingClient(AIOKafkaClient):  # type: ignore[misc]
                     sasl_plain_username=self._sasl_plain_username,
                     sasl_plain_password=self._sasl_plain_password,
                 )
-            except CONNECTION_FAULTS:
+            except CLIENT_FAULTS:
                 continue
             try:
                 async with time_limit(CONNECT_S):
                     metadata = await connection.send(request)
-            except CONNECTION_FAULTS:
+            except CLIENT_FAULTS:
                 continue
             finally:
                 connection.close()

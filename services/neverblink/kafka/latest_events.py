@@ -7,8 +7,9 @@ from typing import Generic, Self
 from neverblink import telemetry
 from neverblink.events import EventError
 from neverblink.events.envelope import E
-from neverblink.kafka.connection import CLIENT_FAULTS, KafkaError, explained
+from neverblink.kafka.connection import KafkaError, explained
 from neverblink.kafka.consumer import EventConsumer
+from neverblink.kafka.following_client import CLIENT_FAULTS
 from neverblink.kafka.record import Record
 from neverblink.kafka.topic_span import TopicSpan
 from neverblink.plant import Kafka

@@ -25,16 +25,16 @@ from opentelemetry.trace import SpanKind
 from neverblink import telemetry
 from neverblink.events import TOPICS, Event, Message, encode
 from neverblink.kafka.connection import (
-    CLIENT_FAULTS,
     KafkaError,
     RecordTooLargeError,
     connection_settings,
     explained,
 )
+from neverblink.kafka.following_client import CLIENT_FAULTS
 from neverblink.kafka.instruments import acknowledged
 from neverblink.kafka.trouble import Trouble, Watch
 from neverblink.plant import Kafka
-from neverblink.service_life import end_all
+from neverblink.service_life import given_time
 from neverblink.service_life.time_limit import time_limit
 
 # After these the producer id is spent: aiokafka refuses every further send until a new producer is made
@@ -97,14 +97,13 @@ class EventProducer:
         clients, self._clients = list(self._clients.values()), {}
         if not clients:
             return
-        # Cancelled by hand and not by a time-out: the library's own tasks end by cancellation as well.
-        stopping = [asyncio.create_task(client.stop()) for client in clients]
-        await asyncio.wait(stopping, timeout=GOODBYE_S)
-        if not all(task.done() for task in stopping):
+        ended = await given_time(
+            *(client.stop() for client in clients), seconds=GOODBYE_S, name=f"the end of the producer {self._client_id}"
+        )
+        if len(ended) < len(clients):
             self._log.warning(
                 f"the producer {self._client_id} leaves unsent what Kafka did not take within {GOODBYE_S:g} s"
             )
-        await end_all(stopping, within_s=1.0)
         for client in clients:
             if not client._sender.sender_task.done():
                 client._sender.sender_task.cancel()

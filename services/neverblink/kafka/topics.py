@@ -9,7 +9,8 @@ from aiokafka.errors import TopicAuthorizationFailedError as TopicDenied
 
 from neverblink import telemetry
 from neverblink.events import TOPICS, Topic
-from neverblink.kafka.connection import CLIENT_FAULTS, KafkaError, connection_settings, explained
+from neverblink.kafka.connection import KafkaError, connection_settings, explained
+from neverblink.kafka.following_client import CLIENT_FAULTS
 from neverblink.plant import Kafka
 from neverblink.service_life.time_limit import time_limit
 

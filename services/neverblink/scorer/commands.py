@@ -14,7 +14,7 @@ from neverblink.scorer.instruments import Instruments, instruments, observe_mode
 from neverblink.scorer.models import Models
 from neverblink.scorer.service import Scorer
 from neverblink.scorer.slot_follower import READ_WITHIN_S, SlotFollower
-from neverblink.service_life import Duty, end_all, kept, run_service, supervise
+from neverblink.service_life import Duty, keeping, run_service, supervise
 from neverblink.service_life.standing import Parts, Standing, in_words, keep_standing
 from neverblink.storage.frame_objects import ObjectStore
 
@@ -91,11 +91,5 @@ async def followed_models(
         log.info("loading models", extra={"fields": {"stations_with_slots": len(slots)}})
         wanted = [event for event in slots.values() if event is not None]
         models = await asyncio.to_thread(Models.load, plant, wanted, measured)
-        over = asyncio.Event()
-        duty = Duty("following the models", SlotFollower(events, models).run)
-        following = asyncio.create_task(kept("scorer", duty, over), name=duty.name)
-        try:
+        async with keeping("scorer", Duty("following the models", SlotFollower(events, models).run)):
             yield models
-        finally:
-            over.set()
-            await end_all([following])

@@ -7,18 +7,18 @@ from neverblink.service_life.running import (
     ready,
     run_service,
     unready,
-    wait_or_stop,
 )
 from neverblink.service_life.supervisor import (
     Duty,
     DutyEndedError,
-    end_all,
+    keeping,
     kept,
     refuse_ended,
     supervise,
     unasked_end,
 )
 from neverblink.service_life.time_limit import nobody_asked, time_limit
+from neverblink.service_life.waiting import end_all, given_time, wait_or_stop
 
 __all__ = [
     "READY",
@@ -27,6 +27,8 @@ __all__ = [
     "Duty",
     "DutyEndedError",
     "end_all",
+    "given_time",
+    "keeping",
     "kept",
     "nobody_asked",
     "ready",

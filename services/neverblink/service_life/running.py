@@ -10,8 +10,8 @@ from pathlib import Path
 
 from neverblink import telemetry
 from neverblink.service_life import last_resort
-from neverblink.service_life.supervisor import Duty, DutyEndedError, end_all, kept
-from neverblink.service_life.time_limit import time_limit
+from neverblink.service_life.supervisor import Duty, DutyEndedError, awaited, keeping
+from neverblink.service_life.waiting import end_all
 
 READY = "ready"
 UNREADY = "unready"
@@ -51,8 +51,7 @@ async def run_service(service: str, main: Callable[[asyncio.Event], Awaitable[No
     if (file := _ready_file()) is not None:
         file.unlink(missing_ok=True)  # a killed predecessor's
     stop, left = asyncio.Event(), asyncio.Event()
-    work = asyncio.create_task(_awaited(main, stop), name=service)
-    beat = asyncio.create_task(kept(service, Duty("the ready file", partial(_keep_fresh, file)), left))
+    work = asyncio.create_task(awaited(partial(main, stop)), name=service)
     log = telemetry.logger(service)
 
     def on_signal() -> None:
@@ -69,29 +68,20 @@ async def run_service(service: str, main: Callable[[asyncio.Event], Awaitable[No
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     try:
-        await asyncio.wait({work})
-        told_to_leave = left.is_set()
+        async with keeping(service, Duty("the ready file", partial(_keep_fresh, file))):
+            await asyncio.wait({work})
     finally:
-        left.set()
-        await end_all([work, beat])
+        await end_all([work])
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
         if file is not None:
             file.unlink(missing_ok=True)
         log.info("stopped", extra={"fields": {"state": "stopped"}})
         telemetry.flush()
-    if not (told_to_leave and work.cancelled()):
+    if not (left.is_set() and work.cancelled()):
         if work.cancelled():
             raise DutyEndedError(f"{service} was cancelled, and nobody had asked: it ends, to be started anew")
         work.result()
-
-
-async def wait_or_stop(stop: asyncio.Event, seconds: float) -> bool:
-    """Wait that long, or until `stop` is set. Returns whether it is set."""
-    with contextlib.suppress(TimeoutError):
-        async with time_limit(seconds):
-            await stop.wait()
-    return stop.is_set()
 
 
 def _keep_others_out() -> None:
@@ -102,10 +92,6 @@ def _keep_others_out() -> None:
 def _ready_file() -> Path | None:
     named = os.environ.get(READY_FILE)
     return Path(named) if named else None
-
-
-async def _awaited(main: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event) -> None:
-    await main(stop)
 
 
 async def _keep_fresh(file: Path | None) -> None:

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
 
-from neverblink.service_life.running import ready, unready, wait_or_stop
+from neverblink.service_life.running import ready, unready
+from neverblink.service_life.waiting import wait_or_stop
 
 PATIENCE_S: Final = 1.0
 """A part that is mended within so long is not told of: a connection that is made anew, a broker that moves."""

@@ -7,7 +7,8 @@ TaskGroup takes its child for finished.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -16,12 +17,10 @@ from neverblink.errors import NeverblinkError
 from neverblink.service_life.back_off import BackOff
 from neverblink.service_life.instruments import restarts
 from neverblink.service_life.time_limit import nobody_asked
+from neverblink.service_life.waiting import GRACE_S, end_all, wait_or_stop
 
 FIRST_WAIT_S: Final = 0.5
 LONGEST_WAIT_S: Final = 30.0
-GRACE_S: Final = 10.0
-"""What a duty has to finish its work in hand once the service is told to stop."""
-
 _WELL_AFTER_S = 60.0
 """A duty that ran so long is sound: its next end waits as briefly as its first."""
 
@@ -74,7 +73,7 @@ async def supervise(
 ) -> None:
     """Keep all duties until `stop` is set or each has finished, then let them finish for `grace_s`.
 
-    `ended` is told of each end that nobody asked for, to count it and to be no longer ready. Raises DutyEndedError for
+    `ended` is told of each end that nobody asked for. Raises DutyEndedError for
     a duty that cannot be begun again; the others are told to stop first. A cancellation from outside ends all at once.
     """
     keepers = {asyncio.create_task(kept(service, duty, stop, ended), name=f"keep {duty.name}"): duty for duty in duties}
@@ -98,26 +97,6 @@ async def supervise(
         raise fault
 
 
-async def end_all(tasks: Sequence["asyncio.Task[Any]"], *, within_s: float = GRACE_S) -> None:
-    """Cancel tasks, wait until each has ended, and read their errors, so that none is reported as never read.
-
-    A library's wait may swallow a cancellation, so who goes on is cancelled again every second. What has not ended
-    within `within_s` is named in an error and left behind.
-    """
-    clock = asyncio.get_running_loop().time
-    until = clock() + within_s
-    left = {task for task in tasks if not task.done()}
-    while left and clock() < until:
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=min(1.0, within_s))
-    for task in left:
-        telemetry.logger("service_life").error(f"{task.get_name()} goes on though it was cancelled for {within_s:g} s")
-    for task in tasks:
-        if task.done() and not task.cancelled():
-            task.exception()
-
-
 async def kept(service: str, duty: Duty, stop: asyncio.Event, ended: Callable[[Ending], None] = lambda _: None) -> None:
     """Run a duty again and again until it is told to stop; return when it may and does finish."""
     clock = asyncio.get_running_loop().time
@@ -125,7 +104,7 @@ async def kept(service: str, duty: Duty, stop: asyncio.Event, ended: Callable[[E
     times = 0
     while not stop.is_set():
         began = clock()
-        task = asyncio.create_task(_awaited(duty.work), name=duty.name)
+        task = asyncio.create_task(awaited(duty.work), name=duty.name)
         try:
             await asyncio.wait({task})
         finally:
@@ -146,20 +125,24 @@ async def kept(service: str, duty: Duty, stop: asyncio.Event, ended: Callable[[E
             raise DutyEndedError(f"{service} ends, to be started anew: {ending.sentence}") from error
         if ending.ran_s >= _WELL_AFTER_S:
             duty.back_off.reset()
-        await _wait_or_stop(stop, duty.back_off.next())
+        await wait_or_stop(stop, duty.back_off.next())
 
 
-async def _awaited(work: Callable[[], Awaitable[object]]) -> None:
-    await work()
-
-
-async def _wait_or_stop(stop: asyncio.Event, seconds: float) -> None:
-    # asyncio.wait on a task of our own: no time-out here may ever be mistaken for a cancellation.
-    stopping = asyncio.create_task(stop.wait())
+@contextlib.asynccontextmanager
+async def keeping(service: str, *duties: Duty) -> AsyncIterator[list["asyncio.Task[None]"]]:
+    """Keep duties beside the block, and end them with it, however it ends; gives their tasks."""
+    over = asyncio.Event()
+    tasks = [asyncio.create_task(kept(service, duty, over), name=duty.name) for duty in duties]
     try:
-        await asyncio.wait({stopping}, timeout=seconds)
+        yield tasks
     finally:
-        stopping.cancel()
+        over.set()
+        await end_all(tasks)
+
+
+async def awaited(work: Callable[[], Awaitable[object]]) -> None:
+    """Await what a call returns: a task needs a coroutine, and whatever the call raises belongs into the task."""
+    await work()
 
 
 def refuse_ended(service: str, tasks: Sequence["asyncio.Task[Any]"]) -> None:

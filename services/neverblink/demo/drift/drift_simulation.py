@@ -21,7 +21,8 @@ from neverblink.demo.drift.scenarios import DAY_S, SCENARIOS, START, WEEK_S, Lin
 from neverblink.demo.drift.simulated_verdicts import LINE, PRODUCT, STATION, verdicts, weeks_back
 from neverblink.events import AlertStage, DriftAlert, DriftReport
 from neverblink.kafka import EventConsumer, EventProducer, ensure_topics
-from neverblink.kafka.connection import CLIENT_FAULTS, connection_settings
+from neverblink.kafka.connection import connection_settings
+from neverblink.kafka.following_client import CLIENT_FAULTS
 from neverblink.plant import Kafka, Plant, load_plant
 from neverblink.service_life.children import ProcessError, Services
 from neverblink.storage.whole_file import write_whole
