@@ -63,7 +63,7 @@ class Line:
     def __init__(self, folder: Path, bootstrap: str, images: Sequence[Image]) -> None:
         prefix = f"swap{uuid4().hex[:8]}"
         self._file = folder / "plant.yaml"
-        self._file.write_text(yaml.safe_dump(plant_file(folder, bootstrap, prefix)))
+        self._file.write_text(yaml.safe_dump(plant_file(bootstrap, prefix)))
         self.plant = load_plant(self._file)
         self._log = folder / "scorer.log"
         self._bodies = [png(image) for image in images]
@@ -120,7 +120,7 @@ class Line:
             await asyncio.sleep(0.05)
 
 
-def plant_file(folder: Path, bootstrap: str, prefix: str) -> dict[str, object]:
+def plant_file(bootstrap: str, prefix: str) -> dict[str, object]:
     """Return a plant of one station."""
     station = {
         "name": STATION.station, "product": STATION.product,

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neverblink.drift.errors import LayoutError
 from neverblink.drift.history import HOUR_S, HOURS_KEPT, SHIFTS_KEPT, WEEKS_KEPT, Calendar, History
 from neverblink.drift.moments import Moments
 from neverblink.drift.score_sketch import ScoreSketch
@@ -95,5 +96,5 @@ def test_a_replay_changes_nothing(lengths: list[int], replays: list[tuple[int, i
 
 
 def test_a_history_of_another_layout_is_refused() -> None:
-    with pytest.raises(ValueError, match="layout 9; this program reads 2"):
+    with pytest.raises(LayoutError, match="layout 9; this program reads 2"):
         History.from_json(History().to_json() | {"layout": 9})

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neverblink.drift.errors import LayoutError
 from neverblink.drift.moments import Moments
 from neverblink.drift.statistics import (
     StationKey,
@@ -161,7 +162,7 @@ def test_parts_that_no_model_scored_have_a_state_of_their_own() -> None:
 
 
 def test_a_state_of_another_layout_is_refused() -> None:
-    with pytest.raises(ValueError, match="layout 9; this program reads 3"):
+    with pytest.raises(LayoutError, match="layout 9; this program reads 3"):
         StationState.from_bytes(b'{"layout": 9}')
 
 

@@ -28,7 +28,3 @@ class FrozenWatch:
                 found = length
         self._digests.append(digest)
         return found
-
-    def is_frozen(self, digest: str) -> bool:
-        """Take the next picture's digest; return whether the camera is frozen."""
-        return self.frozen_cycle(digest) > 0

@@ -5,7 +5,7 @@ A decoder's queue is so never the place where a part's picture waits and grows o
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -49,10 +49,18 @@ class Shot:
     fault: SourceError | None = None
 
     @classmethod
-    def damaged(cls, at: datetime, sentence: str, *, count: int | None = None, taken_s: float | None = None) -> "Shot":
-        """Return what stands for a picture that arrived in part, or cannot be trusted."""
-        fault = SourceError(Reason.CORRUPT_IMAGE, sentence)
-        return cls(np.empty((0, 0), np.uint8), at, count, taken_s=taken_s, fault=fault)
+    def damaged(
+        cls,
+        at: datetime,
+        fault: SourceError | str,
+        *,
+        count: int | None = None,
+        taken_s: float | None = None,
+        skipped: int = 0,
+    ) -> "Shot":
+        """Return what stands for a picture that arrived in part, or cannot be trusted; a sentence is CORRUPT_IMAGE."""
+        known = SourceError(Reason.CORRUPT_IMAGE, fault) if isinstance(fault, str) else fault
+        return cls(np.empty((0, 0), np.uint8), at, count, taken_s=taken_s, skipped=skipped, fault=known)
 
     @property
     def earliest(self) -> datetime:
@@ -138,10 +146,8 @@ class LiveSource:
         self._back_off = back_off or BackOff(_FIRST_WAIT_S, _LONGEST_WAIT_S)
         self._counter = PictureCounter()
         self._latest: Shot | None = None  # the thread's
-        self._gaps = 0
-        self._drops = 0
-        self._repeats = 0
-        self._close_calls = 0
+        # What is warned of; each is counted by one thread.
+        self._counts: Counter[str] = Counter()
         self._last_trigger: datetime | None = None
         self._changed = threading.Condition()
         # All below is guarded by `_changed`.
@@ -229,14 +235,19 @@ class LiveSource:
         window = self._max_age + self._wait
         if before is None or at - before >= window:
             return
-        self._close_calls += 1
-        if _is_power_of_two(self._close_calls):
-            self._log.warning(
-                f"{self._name}: two parts came within {(at - before).total_seconds() * 1000:.0f} ms, and max_age_ms and"
-                f" wait_ms make {window.total_seconds() * 1000:.0f} ms: where a picture is lost, its part could get"
-                " the next one's",
-                extra={"fields": self._labels},
-            )
+        self._warn_rarely(
+            "close calls",
+            lambda _: (
+                f"two parts came within {(at - before).total_seconds() * 1000:.0f} ms, and max_age_ms and wait_ms make"
+                f" {window.total_seconds() * 1000:.0f} ms: where a picture is lost, its part could get the next one's"
+            ),
+        )
+
+    def _warn_rarely(self, what: str, sentence: Callable[[int], str]) -> None:
+        """Count it, and say so the 1st, 2nd, 4th, 8th … time; `sentence` is given how often it was."""
+        self._counts[what] += 1
+        if _is_power_of_two(times := self._counts[what]):
+            self._log.warning(f"{self._name}: {sentence(times)}", extra={"fields": self._labels})
 
     def take(self) -> Arrival | None:
         """Return the picture that has waited longest, None when there is none now."""
@@ -322,12 +333,10 @@ class LiveSource:
         lost = max(0, self._counter.lost_before(shot.count, uncounted=shot.fault is not None) - shot.skipped)
         if lost:
             self._measured.pictures_lost.add(lost, {**self._labels, "where": "camera"})
-            self._gaps += 1
-            if _is_power_of_two(self._gaps):
-                self._log.warning(
-                    f"{self._name}: the camera counted {lost} pictures that did not arrive; gap {self._gaps} so far",
-                    extra={"fields": self._labels},
-                )
+            self._warn_rarely(
+                "gaps",
+                lambda times: f"the camera counted {lost} pictures that did not arrive; gap {times} so far",
+            )
         self._measured.pictures.add(1, self._labels)
         if shot.fault is not None:
             self._measured.pictures_damaged.add(1, self._labels)
@@ -346,13 +355,13 @@ class LiveSource:
             self._changed.notify_all()
         if dropped:
             self._measured.pictures_lost.add(dropped, {**self._labels, "where": "node"})
-            self._drops += 1
-            if _is_power_of_two(self._drops):
-                self._log.warning(
-                    f"{self._name}: {self._every_bound} pictures wait to be looked at, and the oldest made room"
-                    f" ({self._drops} so far): the line is faster than this node",
-                    extra={"fields": self._labels},
-                )
+            self._warn_rarely(
+                "drops",
+                lambda times: (
+                    f"{self._every_bound} pictures wait to be looked at, and the oldest made room"
+                    f" ({times} so far): the line is faster than this node"
+                ),
+            )
         self._observer()
 
     def _is_repeated(self, shot: Shot) -> bool:
@@ -364,13 +373,10 @@ class LiveSource:
             self._latest = shot
             return False
         self._measured.pictures_repeated.add(1, self._labels)
-        self._repeats += 1
-        if _is_power_of_two(self._repeats):
-            self._log.warning(
-                f"{self._name}: the driver delivered picture {shot.count} again; it is thrown away"
-                f" ({self._repeats} so far)",
-                extra={"fields": self._labels},
-            )
+        self._warn_rarely(
+            "repeats",
+            lambda times: f"the driver delivered picture {shot.count} again; it is thrown away ({times} so far)",
+        )
         return True
 
     def _lose(self, sentence: str) -> None:

@@ -9,6 +9,7 @@ from neverblink.drift.stations import ALERTS, PAST, WATCH
 from neverblink.events import TOPICS
 from neverblink.kafka.connection import connection_settings, explained
 from neverblink.kafka.following_client import CLIENT_FAULTS
+from neverblink.kafka.topics import copies_wanted
 from neverblink.plant import Kafka
 from neverblink.service_life.time_limit import time_limit
 
@@ -57,7 +58,7 @@ async def layout(kafka: Kafka) -> Layout:
         present = set(await admin.list_topics())
         wanted = [name for name in (verdicts, changelog) if name in present]
         found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(wanted)}
-        brokers = len((await admin.describe_cluster())["brokers"])
+        copies = await copies_wanted(admin, kafka)
     except CLIENT_FAULTS as error:
         raise explained(error, kafka, "look up the verdict topic") from error
     finally:
@@ -68,4 +69,4 @@ async def layout(kafka: Kafka) -> Layout:
             f"the topic {changelog} has {found[changelog]} partitions and {verdicts} has {partitions}: the state "
             f"does not fit any more; delete {changelog} to count anew"
         )
-    return Layout(partitions, kafka.replication if kafka.replication > 0 else min(3, brokers))
+    return Layout(partitions, copies)

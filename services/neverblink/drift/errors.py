@@ -7,7 +7,7 @@ class DriftError(NeverblinkError, RuntimeError):
     """The drift service cannot run; the message says why and what to do."""
 
 
-class LayoutError(DriftError, ValueError):
+class LayoutError(DriftError):
     """State that another version of this program has written, as no version before it did."""
 
     def __init__(self, what: str, found: object, read: int) -> None:

@@ -100,8 +100,6 @@ class Stations:
             try:
                 state = StationState.from_bytes(self._read(raw))
                 key = StationKey.from_bytes(raw)
-            except LayoutError:
-                raise
             except _DAMAGE as error:
                 damaged.append((raw, repr(error)))
                 continue
@@ -174,8 +172,6 @@ class Stations:
     def _state(self, raw: bytes) -> StationState:
         try:
             return StationState.from_bytes(self._read(raw))
-        except LayoutError:
-            raise
         except _DAMAGE:
             return StationState()  # `load` has told of it
 
@@ -280,8 +276,6 @@ def _begun_anew() -> Iterator[None]:
     """Go on with what is new where what is kept cannot be read: nobody learns from what is damaged."""
     try:
         yield
-    except LayoutError:
-        raise
     except _DAMAGE:
         return
 

@@ -146,11 +146,6 @@ def encode(event: Event, *, source: str, trace: Mapping[str, str] | None = None)
     return Message(event.TOPIC, event.key.encode(), value, [(name, text.encode()) for name, text in headers])
 
 
-def read_envelope(headers: Headers) -> Envelope:
-    """Read the CloudEvents attributes of a record. Raises EventError when a required one is missing."""
-    return _envelope(attributes(headers), trace_of(headers))
-
-
 def decode(headers: Headers, value: bytes | None, *kinds: type[E]) -> tuple[E, Envelope]:
     """Read a record as one of `kinds`. Raises EventError with a sentence when it is none of them."""
     found = attributes(headers)

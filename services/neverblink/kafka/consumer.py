@@ -95,10 +95,6 @@ class EventConsumer:
         """Call this before partitions move to another member. It must not wait for `poll`."""
         self._listener.revoked = callback
 
-    def on_assigned(self, callback: Callable[[set[Partition]], Awaitable[None]]) -> None:
-        """Call this with all partitions this member now owns."""
-        self._listener.assigned = callback
-
     async def start(self) -> None:
         """Connect and join the group, or take the partitions by hand. Raises KafkaError."""
         try:
@@ -229,10 +225,7 @@ class EventConsumer:
     def trouble(self) -> Trouble | None:
         """Return what cannot be read now, and since when."""
         since: float | None = self._client._client.unreachable_since
-        if since is None:
-            self._away.worked()
-        else:
-            self._away.failed(str(explained(KafkaConnectionError(), self._kafka, self._reading)), since)
+        self._away.follow(since, lambda: str(explained(KafkaConnectionError(), self._kafka, self._reading)))
         return self._away.now or self._watch.now
 
     @property

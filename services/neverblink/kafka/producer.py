@@ -1,7 +1,6 @@
 """Sends events so that an acknowledged one is not lost."""
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -78,7 +77,7 @@ class EventProducer:
         self._clients: dict[str | None, AIOKafkaProducer] = {}
         self._changing = asyncio.Lock()
         self._watch = Watch()
-        self._unwritable: dict[str, Trouble] = {}
+        self._unwritable: dict[str, Watch] = {}
         self._closed = False
         self._log = telemetry.logger("kafka")
         self._tracer = telemetry.tracer("kafka")
@@ -172,19 +171,17 @@ class EventProducer:
     def troubles(self) -> tuple[Trouble, ...]:
         """Return what cannot be written now, and since when."""
         since = [at for one in self._clients.values() if (at := one.client.unreachable_since) is not None]
-        if since:
-            self._watch.failed(str(explained(KafkaConnectionError(), self._kafka, "write events")), min(since))
-        else:
-            self._watch.worked()
-        return tuple(found for found in (self._watch.now, *self._unwritable.values()) if found is not None)
+        self._watch.follow(
+            min(since, default=None), lambda: str(explained(KafkaConnectionError(), self._kafka, "write events"))
+        )
+        return tuple(one.now for one in (self._watch, *self._unwritable.values()) if one.now is not None)
 
     def _failed(self, error: BaseException, topic: str) -> KafkaError:
         denied = isinstance(error, TopicAuthorizationFailedError)
         told = explained(
             error, self._kafka, f"write to {topic}", right=f"Write and Describe on topic {topic}" if denied else ""
         )
-        began = self._unwritable.get(topic)
-        self._unwritable[topic] = Trouble(str(told), began.since if began is not None else time.time())
+        self._unwritable.setdefault(topic, Watch()).failed(str(told))
         return told
 
     async def _client(self, compression: str | None) -> AIOKafkaProducer:

@@ -13,7 +13,6 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self, short: Mapping[str, str]) -> None:
         self._short = short
         self.revoked: Callable[[set[Partition]], Awaitable[None]] | None = None
-        self.assigned: Callable[[set[Partition]], Awaitable[None]] | None = None
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Tell whoever asked, before the partitions go."""
@@ -21,6 +20,4 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
             await self.revoked({(self._short[tp.topic], tp.partition) for tp in revoked})
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Tell whoever asked what is here now."""
-        if self.assigned is not None:
-            await self.assigned({(self._short[tp.topic], tp.partition) for tp in assigned})
+        """Take note of nothing: whoever reads asks which partitions are here."""

@@ -110,7 +110,7 @@ class RecordBatch:
             last = self.base_offset + max(0, behind)
             code = self._attributes & 0x07
             self._codec = _CODECS.get(code)
-            if calc_crc32c(batch[_CHECKED_FROM:]) != crc:
+            if calc_crc32c(memoryview(batch)[_CHECKED_FROM:]) != crc:
                 self.fault = "its checksum does not fit its bytes"
             elif code and self._codec is None:
                 self.fault = f"its codec {code} is unknown"

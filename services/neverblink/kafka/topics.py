@@ -53,7 +53,7 @@ async def ensure_topics(kafka: Kafka, names: Iterable[str] = TOPICS) -> list[str
 
 
 async def _create(admin: AIOKafkaAdminClient, kafka: Kafka, missing: Mapping[str, Topic]) -> None:
-    copies = kafka.replication if kafka.replication > 0 else await _copies(admin)
+    copies = await copies_wanted(admin, kafka)
     response = await admin.create_topics(
         [
             NewTopic(
@@ -78,10 +78,11 @@ async def _create(admin: AIOKafkaAdminClient, kafka: Kafka, missing: Mapping[str
             )
 
 
-async def _copies(admin: AIOKafkaAdminClient) -> int:
-    """Return three copies where the cluster has the brokers, else as many as it has."""
-    cluster = await admin.describe_cluster()
-    return min(3, len(cluster["brokers"]))
+async def copies_wanted(admin: AIOKafkaAdminClient, kafka: Kafka) -> int:
+    """Return a new topic's copies: as stated, else three where the cluster has the brokers, or as many as it has."""
+    if kafka.replication > 0:
+        return kafka.replication
+    return min(3, len((await admin.describe_cluster())["brokers"]))
 
 
 async def _check(admin: AIOKafkaAdminClient, present: Mapping[str, Topic]) -> None:

@@ -31,6 +31,13 @@ class Watch:
         began = self.now.since if self.now is not None else since or self._clock()
         self.now = Trouble(what, began)
 
+    def follow(self, since: float | None, what: Callable[[], str]) -> None:
+        """Note what somebody else watches: since when it cannot be done, None when it can; asks for words in need."""
+        if since is None:
+            self.worked()
+        else:
+            self.failed(what(), since)
+
     def worked(self) -> None:
         """Note that it can be done again."""
         self.now = None

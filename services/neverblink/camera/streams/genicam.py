@@ -7,7 +7,6 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -195,7 +194,7 @@ class GenicamCamera:
         try:
             pixels = pixels_of(buffer, self._nodes, self._depth)
         except SourceError as error:
-            return replace(Shot.damaged(at, str(error), count=count, taken_s=taken_s), fault=error, skipped=skipped)
+            return Shot.damaged(at, error, count=count, taken_s=taken_s, skipped=skipped)
         return Shot(pixels, at, count, unsure_s, taken_s, skipped)
 
     def close(self) -> None:

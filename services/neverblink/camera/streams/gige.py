@@ -144,7 +144,7 @@ class GigeCamera:
         at, taken_s = _host_time(buffer.get_system_timestamp()), buffer.get_timestamp() / 1e9 or None
         if status != "success":
             why = _WHY.get(status, f"the picture came with the status {status}")
-            return Shot.damaged(at, f"{self._name}: {why}", count=count)
+            return Shot.damaged(at, f"{self._name}: {why}", count=count, skipped=skipped)
         try:
             width, height = buffer.get_image_width(), buffer.get_image_height()
             number = buffer.get_image_pixel_format() & 0xFFFFFFFF
@@ -154,7 +154,7 @@ class GigeCamera:
                 data = data[: image_bytes(name, width, height)]
             return Shot(from_pfnc(data, name, width, height, self._depth), at, count, 0.0, taken_s, skipped)
         except SourceError as error:
-            return Shot(np.empty((0, 0), np.uint8), at, count, 0.0, taken_s, skipped, error)
+            return Shot.damaged(at, error, count=count, taken_s=taken_s, skipped=skipped)
 
     def _set_node(self, name: str, value: bool | float | str) -> None:
         """Set one feature of the camera. Raises SourceError."""

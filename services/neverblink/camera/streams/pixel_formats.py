@@ -96,7 +96,7 @@ def from_pfnc(
         _check_size(data.size, width * height * channels, name, width, height)
         shaped = data.reshape(height, width, channels)
         code = _COLOURS[name]
-        return np.array(shaped if code is None else cv2.cvtColor(shaped, code), dtype=np.uint8)
+        return np.array(shaped, dtype=np.uint8) if code is None else np.asarray(cv2.cvtColor(shaped, code), np.uint8)
     kind, packing = _GREYS[name]
     values: NDArray[Any]
     if packing in _PACKED_BITS:
@@ -117,22 +117,23 @@ def from_pfnc(
     else:
         eight = _scaled(flat, bits, name)
     if kind == "Mono":
-        return np.array(eight, dtype=np.uint8)
+        # Eight bits as they came are still the camera's own buffer.
+        return np.array(eight) if values.dtype == np.uint8 else eight
     return np.asarray(cv2.cvtColor(eight, _MOSAICS[kind]), dtype=np.uint8)
 
 
 def _scaled(values: NDArray[Any], bits: int | None, name: str) -> NDArray[np.uint8]:
     """Bring a format's values to eight bits. Raises SourceError."""
-    if bits is not None and bits < 16 and values.dtype == np.uint16 and (highest := int(values.max())) >> bits:
-        raise SourceError(
-            Reason.WRONG_TYPE,
-            f"the camera states {name} and sends values up to {highest}, more than {bits} bits hold: does it align them"
-            f" to the left? State `depth: {suggested_depth(values)}` for its station",
-        )
     try:
         return scaled(values, bits, f"the camera's {name}")
     except ImageError as error:
-        raise SourceError(Reason(error.reason), str(error)) from error
+        if bits is None or bits == 16:
+            raise SourceError(Reason(error.reason), str(error)) from error
+        raise SourceError(
+            Reason.WRONG_TYPE,
+            f"the camera states {name} and sends values up to {int(values.max())}, more than {bits} bits hold: does it"
+            f" align them to the left? State `depth: {suggested_depth(values)}` for its station",
+        ) from error
 
 
 def _unpacked(data: NDArray[np.uint8], packing: str, pixels: int) -> NDArray[np.uint16]:
