@@ -1,6 +1,7 @@
 """What may be shown: texts of others without their secrets, and with their control characters as signs."""
 
 import re
+from functools import cache
 from typing import Final
 
 HIDDEN: Final = "***"
@@ -20,4 +21,9 @@ def without_secrets(text: str) -> str:
 
 def visible(text: str, *, but: str = "") -> str:
     """Return a text whose control characters are written out as signs, except those in `but`."""
-    return text.translate({code: sign for code, sign in _SIGNS.items() if chr(code) not in but} if but else _SIGNS)
+    return text.translate(_signs(but))
+
+
+@cache
+def _signs(but: str) -> dict[int, str]:
+    return {code: sign for code, sign in _SIGNS.items() if chr(code) not in but}

@@ -2,17 +2,16 @@
 
 import contextlib
 import socketserver
-import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
 import cv2
 import numpy as np
 
+from rigs.loopback_camera import LoopbackCamera
 
-class MjpegCamera:
+
+class MjpegCamera(LoopbackCamera):
     """Shows `picture(n)`, (H, W, 3) uint8 RGB, at `rate` to everyone who asks; a connection counts from 0.
 
     `spoil(n, jpeg)` may change the bytes of a picture. Without `tells_size` its parts have no Content-Length.
@@ -27,10 +26,8 @@ class MjpegCamera:
         spoil: Callable[[int, bytes], bytes] = lambda number, jpeg: jpeg,
         tells_size: bool = True,
     ) -> None:
+        super().__init__()
         self.exposed: list[tuple[int, float]] = []
-        self.speaking = threading.Event()
-        self.speaking.set()
-        self._generation = 0
         camera = self
 
         class Handler(socketserver.StreamRequestHandler):
@@ -41,11 +38,11 @@ class MjpegCamera:
                     self.wfile.write(
                         b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=next\r\n\r\n"
                     )
-                    self._play(camera._generation)
+                    self._play(camera.generation)
 
             def _play(self, generation: int) -> None:
                 number, began = 0, time.monotonic()
-                while camera._generation == generation:
+                while camera.generation == generation:
                     if camera.speaking.is_set():
                         bgr = cv2.cvtColor(picture(number), cv2.COLOR_RGB2BGR)
                         jpeg = spoil(number, cv2.imencode(".jpg", bgr)[1].tobytes())
@@ -58,24 +55,4 @@ class MjpegCamera:
                         began = time.monotonic() - number / rate
                     time.sleep(max(0.002, began + number / rate - time.monotonic()))
 
-        socketserver.ThreadingTCPServer.allow_reuse_address = True
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/stream"
-
-    def silence(self) -> None:
-        self.speaking.clear()
-
-    def cut(self) -> None:
-        self._generation += 1
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.cut()
-        self._server.shutdown()
-        self._server.server_close()
+        self.url = f"http://127.0.0.1:{self.serve(Handler)}/stream"

@@ -1,10 +1,14 @@
 """Pictures that say which one they are, and the video files and cameras that show them."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 from numpy.typing import NDArray
+
+from neverblink.vision.decode import ImageError, decode
 
 BITS = 12
 _CELL = 16
@@ -35,3 +39,16 @@ def video_file(path: Path, pictures: int, rate: float = 50.0) -> Path:
         writer.write(cv2.cvtColor(numbered(number), cv2.COLOR_RGB2BGR))
     writer.release()
     return path
+
+
+def encoded(suffix: str, image: NDArray[Any], *flags: int) -> bytes:
+    """Return a picture, (H, W) or (H, W, 3) RGB, as a file of that kind."""
+    ordered = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return bytes(cv2.imencode(suffix, ordered, flags)[1].tobytes())
+
+
+def refusal(data: bytes, **how: Any) -> ImageError:
+    """Return how a file is refused; one that is not is a failure."""
+    with pytest.raises(ImageError) as refused:
+        decode(data, **how)
+    return refused.value

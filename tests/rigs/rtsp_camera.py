@@ -6,22 +6,21 @@ import hashlib
 import re
 import socketserver
 import struct
-import threading
 import time
 from collections.abc import Callable
 from fractions import Fraction
-from types import TracebackType
-from typing import Self
 
 import av
 import cv2
 import numpy as np
 
+from rigs.loopback_camera import LoopbackCamera
+
 _FRAGMENT = 1400
 _CLOCK = 90_000
 
 
-class RtspCamera:
+class RtspCamera(LoopbackCamera):
     """Shows `picture(n)`, (H, W, 3) uint8 RGB with sides of multiples of 16, at `rate` to everyone who asks.
 
     `silence()` keeps the connections and sends nothing; `cut()` closes them. With `password`, user `viewer` needs it,
@@ -44,6 +43,7 @@ class RtspCamera:
         backlog: int = 0,
         prepared: int = 0,
     ) -> None:
+        super().__init__()
         self.picture = picture
         self.rate = rate
         self.password = password
@@ -57,10 +57,7 @@ class RtspCamera:
         self.sent_at: list[float] = []
         # When each picture that was sent was exposed, by its number; a connection counts anew.
         self.exposed: list[tuple[int, float]] = []
-        self.speaking = threading.Event()
-        self.speaking.set()
         self.connections = 0
-        self.generation = 0
         camera = self
 
         class Handler(socketserver.StreamRequestHandler):
@@ -68,30 +65,10 @@ class RtspCamera:
                 with contextlib.suppress(OSError, ValueError):
                     _Session(camera, self).serve()
 
-        socketserver.ThreadingTCPServer.allow_reuse_address = True
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"rtsp://127.0.0.1:{self._server.server_address[1]}/line"
+        self.url = f"rtsp://127.0.0.1:{self.serve(Handler)}/line"
 
     def coder(self) -> "Coder | JpegCoder":
         return JpegCoder() if self.codec == "JPEG" else Coder(self.codec, self.rate, self.gop)
-
-    def silence(self) -> None:
-        self.speaking.clear()
-
-    def cut(self) -> None:
-        self.generation += 1
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.cut()
-        self._server.shutdown()
-        self._server.server_close()
 
 
 class _Session:

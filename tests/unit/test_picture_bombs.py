@@ -3,29 +3,18 @@
 import struct
 import time
 import zlib
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from tiff_files import tiff
 
-from neverblink.vision.decode import ImageError, decode
+from neverblink.vision.decode import decode
+from rigs.pictures import encoded, refusal
 
 RNG = np.random.default_rng(5)
 SCENE = cv2.GaussianBlur(RNG.integers(0, 256, (48, 64, 3)).astype(np.uint8), (5, 5), 0)
 """(48, 64, 3) uint8 RGB."""
-
-
-def encoded(suffix: str, image: np.ndarray, *flags: int) -> bytes:
-    ordered = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    return cv2.imencode(suffix, ordered, flags)[1].tobytes()
-
-
-def refusal(data: bytes, **how: Any) -> ImageError:
-    with pytest.raises(ImageError) as refused:
-        decode(data, **how)
-    return refused.value
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:

@@ -12,23 +12,13 @@ from hypothesis import strategies as st
 from tiff_files import tiff
 
 from neverblink.vision.decode import ImageError, decode, decode_values, image_size
+from rigs.pictures import encoded, refusal
 
 RNG = np.random.default_rng(5)
 SCENE = cv2.GaussianBlur(RNG.integers(0, 256, (48, 64, 3)).astype(np.uint8), (5, 5), 0)
 """(48, 64, 3) uint8 RGB."""
 
 GREY = np.ascontiguousarray(SCENE[..., 1])
-
-
-def encoded(suffix: str, image: np.ndarray, *flags: int) -> bytes:
-    ordered = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    return cv2.imencode(suffix, ordered, flags)[1].tobytes()
-
-
-def refusal(data: bytes, **how: Any) -> ImageError:
-    with pytest.raises(ImageError) as refused:
-        decode(data, **how)
-    return refused.value
 
 
 # JPEG

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from neverblink import __version__
 from neverblink.errors import NeverblinkError
+from neverblink.telemetry.logs import FORMAT, LEVEL
 
 if TYPE_CHECKING:
     from neverblink.plant import Plant
@@ -26,19 +27,17 @@ DEFAULT_PLANT = Path("plant.yaml")
 
 def _log_from(level: str | None) -> str | None:
     if level is not None:
-        os.environ[LOG_LEVEL_VARIABLE] = level
+        os.environ[LEVEL] = level
     return level
 
 
-LOG_LEVEL_VARIABLE = "NEVERBLINK_LOG_LEVEL"
 LOG_LEVEL = Annotated[
     Literal["debug", "info", "warning", "error"] | None,
     typer.Option(
         "--log-level",
         callback=_log_from,
         show_default=False,
-        help=f"Log from this level on, info by default; {LOG_LEVEL_VARIABLE} says the same, and"
-        " NEVERBLINK_LOG_FORMAT json or text.",
+        help=f"Log from this level on, info by default; {LEVEL} says the same, and {FORMAT} json or text.",
     ),
 ]
 

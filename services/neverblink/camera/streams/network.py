@@ -16,7 +16,6 @@ from neverblink.plant import RtspSource
 from neverblink.shown import without_secrets
 from neverblink.vision.decode import ImageError, decode
 
-_USUAL_PORT = {"http": 80, "https": 443}
 # A camera that sends faster than this node reads must not keep it from showing anything.
 _MOST_SKIPPED = 64
 _LARGEST_PICTURE = 64 * 1024 * 1024
@@ -25,7 +24,7 @@ _LARGEST_PICTURE = 64 * 1024 * 1024
 def network_camera(settings: RtspSource, *, newest: bool = False) -> Stream:
     """Connect to a network camera; with `newest` a read gives the newest picture that is here. Raises SourceError."""
     credentials = _credentials(settings)
-    if urlsplit(settings.url).scheme in _USUAL_PORT:
+    if urlsplit(settings.url).scheme in ("http", "https"):
         return HttpCamera(settings, credentials, newest=newest)
     return RtspCamera(settings, credentials, newest=newest)
 
@@ -124,13 +123,7 @@ class HttpCamera:
     def _asked(self, settings: RtspSource, credentials: Credentials | None) -> tuple[int, dict[str, list[str]]]:
         parts = urlsplit(settings.url)
         uri = parts._replace(scheme="", netloc="").geturl() or "/"
-        self._wire = Wire.to(
-            parts,
-            _USUAL_PORT[parts.scheme],
-            secured=parts.scheme == "https",
-            ca_file=settings.ca_file,
-            timeout_s=settings.silent_after_s,
-        )
+        self._wire = Wire.to(settings)
         # HTTP/1.0 knows no chunks.
         lines = [f"GET {uri} HTTP/1.0", f"Host: {parts.netloc}", "User-Agent: neverblink"]
         signed = None if credentials is None else credentials.header("GET", uri)

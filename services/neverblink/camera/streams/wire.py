@@ -3,10 +3,13 @@
 import socket
 import ssl
 import time
-from pathlib import Path
 from typing import Self
-from urllib.parse import SplitResult
+from urllib.parse import urlsplit
 
+from neverblink.plant import RtspSource
+
+# The usual port of each scheme, and whether it speaks TLS.
+_SCHEMES = {"rtsp": (554, False), "rtsps": (322, True), "http": (80, False), "https": (443, True)}
 _PIECE = 64 * 1024
 _LONGEST_LINE = 8 * 1024
 _MOST_HEADERS = 100
@@ -28,13 +31,15 @@ class Wire:
         self.waited = True
 
     @classmethod
-    def to(cls, url: SplitResult, usual_port: int, *, secured: bool, ca_file: Path | None, timeout_s: float) -> Self:
-        """Connect to the host of a URL. Raises WireError."""
-        host = url.hostname or ""
+    def to(cls, settings: RtspSource) -> Self:
+        """Connect to the host of a camera's URL, by TLS where its scheme says so. Raises WireError."""
+        url = urlsplit(settings.url)
+        host, (usual_port, secured) = url.hostname or "", _SCHEMES[url.scheme]
         try:
-            connection = socket.create_connection((host, url.port or usual_port), timeout_s)
+            connection = socket.create_connection((host, url.port or usual_port), settings.silent_after_s)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if secured:
+                ca_file = settings.ca_file
                 context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
                 connection = context.wrap_socket(connection, server_hostname=host)
         except ssl.SSLCertVerificationError as error:

@@ -11,11 +11,11 @@ import orjson
 
 from neverblink.trainer.datasets.labelled_image import DatasetError
 from neverblink.trainer.datasets.outlines import Outline, Point, Runs, ellipse, rectangle
+from neverblink.vision.pictures.faults import MAX_PIXELS
 
 MAX_BYTES = 256 * 1024 * 1024
 """LabelMe keeps a copy of the picture in its JSON; COCO files of 100,000 images take less than this."""
 
-_MAX_PIXELS = 64_000_000
 _MAX_DEPTH = 16
 
 Tool = Literal["LabelMe", "COCO", "CVAT"]
@@ -234,8 +234,8 @@ class _CvatReader:
 def _runs(
     left: int, top: int, width: int, height: int, counts: Sequence[int], path: Path, *, by_column: bool = False
 ) -> Runs:
-    if not (width > 0 and height > 0 and width * height <= _MAX_PIXELS):
-        raise DatasetError(f"{path} has a bitmap of {width} × {height} pixels, and the most are {_MAX_PIXELS}")
+    if not (width > 0 and height > 0 and width * height <= MAX_PIXELS):
+        raise DatasetError(f"{path} has a bitmap of {width} × {height} pixels, and the most are {MAX_PIXELS}")
     if min(counts, default=0) < 0 or sum(counts) > width * height:
         raise DatasetError(f"{path} has a bitmap of {width} × {height} pixels whose counts do not fit it")
     return Runs(left, top, width, height, tuple(counts), by_column)

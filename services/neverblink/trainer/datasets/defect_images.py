@@ -88,8 +88,13 @@ def defect_images(place: Path) -> list[DefectImage]:
     A folder's name is the type of its images, unless outlines or `boxes.csv` name them. Raises DatasetError: no labels,
     a mask that belongs to no image, a type that is no name, a box that lies outside or makes no sense.
     """
+    return with_defects(labelled_images(place), place)
+
+
+def with_defects(images: Sequence[LabelledImage], place: Path) -> list[DefectImage]:
+    """Return what is known of the defects of images that were read from `place`; see `defect_images`."""
     boxes = read_boxes(place / BOXES) if (place / BOXES).is_file() else {}
-    return [_with_boxes(image, boxes.get(image.path.stem, ())) for image in labelled_images(place)]
+    return [_with_boxes(image, boxes.get(image.path.stem, ())) for image in images]
 
 
 def _with_boxes(image: LabelledImage, boxes: Sequence[Box]) -> DefectImage:

@@ -66,7 +66,12 @@ def labelled_images(place: Path) -> list[LabelledImage]:
 
     A mask that belongs to no image is an error too: it would silently leave its image unlabelled.
     """
-    found = image_folder(place, labelled=True).labelled
+    return both_kinds(image_folder(place, labelled=True), place)
+
+
+def both_kinds(folder: ImageFolder, place: Path) -> list[LabelledImage]:
+    """Return the labelled images of a layout that was read from `place`. Raises DatasetError where one kind lacks."""
+    found = folder.labelled
     if not any(image.defect is None for image in found) or not any(image.defect for image in found):
         good = sum(image.defect is None for image in found)
         raise DatasetError(
@@ -136,8 +141,8 @@ def _of_folder(folder: Path, *, labelled: bool) -> ImageFolder:
 def _tabled(path: Path) -> ImageFolder:
     rows = read_label_table(path)
     images = [_with_outlines(row.image) for row in rows]
-    listed = {image.path for image in images}
-    unlisted = [one for one in files_in(path.parent, PICTURES) if one not in listed and not _is_mask_of(one, images)]
+    known = {image.path for image in images} | {image.mask for image in images}
+    unlisted = [one for one in files_in(path.parent, PICTURES) if one not in known]
     return ImageFolder(
         f"the table {path.name}",
         tuple(row.image.path for row in rows if row.image.defect is None and row.split != "test"),
@@ -207,8 +212,7 @@ def _annotated(path: Path, annotations: Annotations, root: Path) -> ImageFolder:
             continue
         images.append(_outlined(LabelledImage(candidates[0], None), one))
     if missing:
-        more = "" if len(missing) <= _NAMED else f" and {len(missing) - _NAMED} more"
-        raise DatasetError(f"{path} lists {len(missing)} images without a file: {', '.join(missing[:_NAMED])}{more}")
+        raise DatasetError(f"{path} lists {len(missing)} images without a file: {_named(missing)}")
     listed = {image.path for image in images}
     return ImageFolder(
         f"the outlines of {path.name} ({annotations.tool})",
@@ -267,10 +271,6 @@ def _outlined(image: LabelledImage, annotated: Annotated) -> LabelledImage:
         outlines=annotated.outlines,
         outlined_for=annotated.size,
     )
-
-
-def _is_mask_of(path: Path, images: Sequence[LabelledImage]) -> bool:
-    return any(image.mask == path for image in images)
 
 
 def _unlabelled(paths: Sequence[Path], why: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -49,13 +49,17 @@ class Picture:
     fingerprint: Fingerprint
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Usable:
-    """The pictures of a set in the order given, their copies, and what is left out."""
+    """The pictures of a set in the order given, and what is left out."""
 
     pictures: tuple[Picture, ...]
-    copies: Copies
     left_out: tuple[Unusable, ...] = ()
+
+    @cached_property
+    def copies(self) -> Copies:
+        """Return which of them are copies; found when asked for first, for its work grows with their square."""
+        return find_copies([one.fingerprint for one in self.pictures])
 
     @property
     def paths(self) -> list[Path]:
@@ -75,8 +79,7 @@ class Usable:
 
     def of(self, paths: Collection[Path]) -> Self:
         """Return what is known of some of these files."""
-        pictures = tuple(picture for picture in self.pictures if picture.path in paths)
-        return type(self)(pictures, find_copies([one.fingerprint for one in pictures]))
+        return type(self)(tuple(picture for picture in self.pictures if picture.path in paths))
 
     def notes(self) -> tuple[str, ...]:
         """Return in sentences what a person should know: what was left out, and what counts once."""
@@ -105,7 +108,7 @@ def usable_pictures(
         unusable += [_other_size(one, first) for one in pictures if one.size != first.size]
         pictures = [one for one in pictures if one.size == first.size]
     refuse(unusable, len(paths), skip_unusable=skip_unusable)
-    return Usable(tuple(pictures), find_copies([one.fingerprint for one in pictures]), tuple(unusable))
+    return Usable(tuple(pictures), tuple(unusable))
 
 
 def usable_labelled(

@@ -8,8 +8,8 @@ from typing import Any
 from neverblink.decisions.rules import DEFAULT_RULES, ProductRules, rules_of
 from neverblink.job_life.progress import Progress
 from neverblink.plant import PlantError, load_plant
-from neverblink.trainer.datasets.defect_images import defect_images
-from neverblink.trainer.datasets.images import LabelledImage, file_digest, image_folder, labelled_images
+from neverblink.trainer.datasets.defect_images import with_defects
+from neverblink.trainer.datasets.images import LabelledImage, both_kinds, file_digest, image_folder
 from neverblink.trainer.datasets.usable_pictures import left_out_note, usable_labelled
 from neverblink.trainer.evaluation import report
 from neverblink.trainer.evaluation.compare import RESULTS, compare, product_of, read_configurations
@@ -65,7 +65,7 @@ def run_evaluate(job: EvaluateJob, progress: Progress = lambda *_: None) -> Eval
     VisionError, PlantError.
     """
     listed = image_folder(job.images, labelled=True)
-    found: Sequence[LabelledImage] = labelled_images(job.images)
+    labelled = both_kinds(listed, job.images)
     if job.report is not None:
         # A report that cannot be written is told before the images are scored, not after.
         pages.check_place(job.report)
@@ -75,13 +75,13 @@ def run_evaluate(job: EvaluateJob, progress: Progress = lambda *_: None) -> Eval
         rules, own_weights = _product(job.plant, job.artifact, model.product, job.station)
     rules = rules if job.depth is None else replace(rules, depth=job.depth)
     depth = rules.depth or model.manifest.depth
-    found, unusable = usable_labelled(found, skip_unusable=job.skip_unusable, depth=depth, progress=progress)
+    found, unusable = usable_labelled(labelled, skip_unusable=job.skip_unusable, depth=depth, progress=progress)
     found, notes = _fresh(found, model)
     notes = [*listed.left_out, *left_out_note(unusable), *notes]
     known = None
     if model.parts:
         usable = {image.path for image in found}
-        known = KnownDefects([one for one in defect_images(job.images) if one.path in usable], model, rules)
+        known = KnownDefects([one for one in with_defects(labelled, job.images) if one.path in usable], model, rules)
     result = evaluate(
         found,
         job.artifact,

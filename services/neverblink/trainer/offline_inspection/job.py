@@ -23,7 +23,7 @@ from neverblink.trainer.offline_inspection.report import write_inspection_report
 from neverblink.trainer.offline_inspection.results import Results
 from neverblink.trainer.offline_inspection.settings import InspectJob, Severity
 from neverblink.trainer.offline_inspection.terms import InspectSettings, LotSettings, SecondPass
-from neverblink.vision.artifact import Artifact, load_artifact
+from neverblink.vision.artifact import Artifact, read_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +74,24 @@ def run_inspect(job: InspectJob, progress: Progress = lambda *_: None) -> Inspec
     Raises VisionError, PlantError, ModelsError, KafkaError.
     """
     plant = None if job.plant is None else load_plant(job.plant)
-    artifact = load_artifact(job.artifact)
-    for one in (artifact, *([] if job.second is None else [load_artifact(job.second)])):
+    manifest, digest = read_manifest(job.artifact)
+    for one in (manifest, *([] if job.second is None else [read_manifest(job.second)[0]])):
         if job.product not in (None, one.product):
             raise InspectionError(
                 f"{one.name} {one.version} is a model of product {one.product}, and the images show {job.product}: name"
                 " an artifact of that product"
             )
-    product = job.product or artifact.product
+    product = job.product or manifest.product
     stations = _stations(job, plant, product)
     settings = _terms(job)
     if plant is not None:
         settings = _by_plant(settings, plant, product, stations)
         if job.threshold == "in-force":
             chosen = Which(stations=stations).of(plant)
-            reference = reference_of(artifact.manifest, artifact.digest)
+            reference = reference_of(manifest, digest)
             settings = replace(settings, thresholds=asyncio.run(edited_thresholds(plant, chosen, reference)))
     known, settings = _known(job, settings, plant, stations)
-    depth = job.depth or settings.rules.depth or artifact.manifest.depth
+    depth = job.depth or settings.rules.depth or manifest.depth
     with _inputs(job, plant, product, stations, depth) as inputs:
         inspection = OfflineInspection(inputs, settings, folder=job.out, known=known)
         done = inspection.result.is_file() and inspection.report.is_file()
@@ -125,7 +125,6 @@ def _terms(job: InspectJob) -> InspectSettings:
         job.weights,
         second=None if job.second is None else SecondPass(job.second, job.second_from, job.second_weights),
         lot=None if job.aql is None else LotSettings(job.aql, job.lot_size, job.level, severity, job.seed),
-        depth=job.depth,
         device=job.device,
         engine=job.engine,
         batch=job.batch,

@@ -38,8 +38,7 @@ class InspectSettings:
     """What an inspection goes by; `batch`, `decoders` and `save_every_s` change its pace and not its result.
 
     By (line, station) `scales` are mm per pixel, the rules' elsewhere, and `thresholds` what the artifact's was edited
-    to, its own elsewhere; a second artifact goes by its own. `depth` are the bits that values of 16-bit pictures use,
-    whatever plant file and artifact say. `against` says what is compared with, for people.
+    to, its own elsewhere; a second artifact goes by its own. `against` says what is compared with, for people.
     """
 
     artifact: Path
@@ -48,7 +47,6 @@ class InspectSettings:
     rules: ProductRules = DEFAULT_RULES
     scales: Mapping[tuple[str, str], float] = field(default_factory=dict)
     thresholds: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    depth: int | None = None
     lot: LotSettings | None = None
     against: str | None = None
     device: str = "cpu"

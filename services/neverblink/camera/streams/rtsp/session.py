@@ -13,7 +13,6 @@ from neverblink.plant import RtspSource
 from neverblink.shown import without_secrets
 
 _LARGEST_BODY = 64 * 1024
-_USUAL_PORT = {"rtsp": 554, "rtsps": 322}
 # A camera forgets us after a minute if it says nothing else, and wants to hear of us before.
 _SESSION_S = 60.0
 _DATA_CHANNEL = 0
@@ -42,19 +41,12 @@ class RtspSession:
         self._credentials = credentials
         self._count = 0
         self._session = ""
-        parts = urlsplit(settings.url)
         try:
-            self._wire = Wire.to(
-                parts,
-                _USUAL_PORT[parts.scheme],
-                secured=parts.scheme == "rtsps",
-                ca_file=settings.ca_file,
-                timeout_s=settings.silent_after_s,
-            )
+            self._wire = Wire.to(settings)
         except WireError as error:
             raise self._refused(str(error)) from error
         try:
-            self._begin(parts)
+            self._begin(urlsplit(settings.url))
         except BaseException:
             self._wire.close()
             raise
