@@ -97,7 +97,8 @@ async def test_every_part_of_an_outage_is_told_as_unscored_and_its_frame_follows
     async with node_on(kafka, tmp_path, budget_s=0.8, rate=20) as node:
         await read(kafka, Frame, lambda found: len(found) >= 10)
         development.faults.go_away()
-        await asyncio.sleep(2.5)
+        began = node._seq
+        await until(lambda: node._seq >= began + 50)
         development.faults.come_back()
         before = node._seq
         await until(lambda: node._seq > before + 20 and not len(node._backlog))

@@ -7,7 +7,8 @@ import pytest
 from small_artifacts import write_artifact
 
 from neverblink.brokers.development import DevelopmentBroker
-from neverblink.events import ArtifactRef
+from neverblink.events import ArtifactRef, ModelSlots, Slot
+from neverblink.kafka import ensure_topics
 from neverblink.model_registry import registry
 from neverblink.model_registry.changes import ModelsError, Stamp, Which
 from neverblink.model_registry.what_scores import described, edited_thresholds, what_scores
@@ -73,3 +74,16 @@ async def test_a_threshold_of_another_model_is_no_threshold_of_this_one(line: Sc
     assert await edited_thresholds(line.plant, [top], reference(line, "striped-2")) == {("line-1", "top"): 3.0}
     with pytest.raises(ModelsError, match=r"line-1/top is scored by striped-2 2 \(.*\), not by striped 1"):
         await edited_thresholds(line.plant, [top], reference(line, "striped"))
+
+
+async def test_a_model_of_the_product_that_the_station_had_before_is_not_what_scores(line: ScoredLine) -> None:
+    """Its network would be the new model's; the plant file's artifact, which scores, has another one."""
+    slot = Slot(artifact=reference(line, "striped-2"), location=str(line.plant.storage.artifacts / "striped-2"))
+    at = datetime.now(UTC)
+    await ensure_topics(line.plant.kafka, ("models",))
+    async with line.producer() as producer:
+        await producer.send(
+            ModelSlots(id="before", line="line-1", station="top", product="before", active=slot, by="x", at=at)
+        )
+    (note,) = (await registry.activate(line.plant, TOP, "striped-2", None, stamp())).notes
+    assert "line-1/top is scored with resnet18" in note

@@ -1,6 +1,7 @@
 """Record batches as no client of ours writes them: bombs, damage, names that are no text."""
 
 import struct
+from collections import Counter
 from collections.abc import Sequence
 from typing import Self
 
@@ -8,7 +9,7 @@ import cramjam
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.codec import gzip_encode, snappy_encode
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, LeaderNotAvailableError, for_code
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c, encode_varint
@@ -96,6 +97,9 @@ class RawProducer:
 
     def __init__(self, bootstrap: str) -> None:
         self._client = AIOKafkaClient(bootstrap_servers=bootstrap, client_id="raw")
+        self.refusals: Counter[str] = Counter()
+        """How often the broker took nothing, by what it answered; it ends the connection of a request it cannot parse.
+        """
 
     async def __aenter__(self) -> Self:
         await self._client.bootstrap()
@@ -106,11 +110,17 @@ class RawProducer:
 
     async def write(self, topic: str, partition: int, raw: bytes) -> int:
         """Write one batch and return its first offset, -1 where the broker refuses it or ends the connection."""
-        await self._client._wait_on_metadata(topic)
-        leader = self._client.cluster.leader_for_partition(TopicPartition(topic, partition))
         try:
+            await self._client._wait_on_metadata(topic)
+            leader = self._client.cluster.leader_for_partition(TopicPartition(topic, partition))
+            if leader is None or leader < 0:
+                raise LeaderNotAvailableError(topic)
+            # Connected anew where the one before has ended.
             answer = await self._client.send(leader, ProduceRequest(None, -1, 10_000, [(topic, [(partition, raw)])]))
-        except KafkaError:
+        except (KafkaError, OSError) as error:
+            self.refusals[type(error).__name__] += 1
             return -1
         ((_, ((_, code, offset, *_),)),) = answer.topics
+        if code != 0:
+            self.refusals[f"{for_code(code).__name__} ({code})"] += 1
         return int(offset) if code == 0 else -1

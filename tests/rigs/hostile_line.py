@@ -43,6 +43,7 @@ LIMITS_MIB = {"camera": 512, "scorer": 4096, "bridge": 256, "drift": 512, "ledge
 
 _BOMBS_EVERY = 400
 _SETTLED_S = 900.0
+_NOTHING_TAKEN_S = 60.0
 
 
 class HostileLine:
@@ -56,6 +57,7 @@ class HostileLine:
         self._stack = contextlib.AsyncExitStack()
         self._most_mib: Counter[str] = Counter()
         self._sent, self._taken = Counter[str](), Counter[str]()
+        self._refusals = Counter[str]()
         self._took_s = 0.0
         self._began = datetime.now(UTC)
         self.plant: Plant
@@ -108,7 +110,7 @@ class HostileLine:
         self._began = datetime.now(UTC)
         began = time.monotonic()
         async with RawProducer(self._kafka.bootstrap) as producer:
-            batches = 0
+            batches, taken_at = 0, began
             while (taken := sum(self._taken.values())) < count:
                 name = self._drawn.choices(list(SHARES), list(SHARES.values()))[0]
                 batches += 1
@@ -120,9 +122,16 @@ class HostileLine:
                 there = await producer.write(topic, self._drawn.randrange(self.plant.kafka.partitions), raw) >= 0
                 self._sent[name] += records
                 self._taken[name] += records * there
+                taken_at = time.monotonic() if there else taken_at
+                if time.monotonic() - taken_at > _NOTHING_TAKEN_S:
+                    raise TimeoutError(
+                        f"Apache Kafka has taken nothing for {_NOTHING_TAKEN_S:.0f} s, of {taken} records before:"
+                        f" {dict(producer.refusals)}; {self._kafka.last_words()}"
+                    )
                 self._measure()
                 ahead_s = taken / rate - (time.monotonic() - began)
                 await asyncio.sleep(max(0.0, ahead_s))
+            self._refusals = producer.refusals
         self._took_s = time.monotonic() - began
         await self._settled()
 
@@ -212,6 +221,7 @@ class HostileLine:
             "|---|---|---|",
             *(f"| {name} | {self._sent[name]} | {self._taken[name]} |" for name in SHARES),
             "",
+            f"Refused by Apache Kafka, in batches: {dict(self._refusals.most_common())}.",
             f"{sum(self._taken.values())} records in {self._took_s:.0f} s; {behind} not passed at the end.",
         ]
 

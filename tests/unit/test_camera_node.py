@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -419,6 +420,7 @@ async def test_a_live_camera_that_shows_two_pictures_in_turn_is_frozen_and_a_fol
 
 
 async def test_a_full_spool_counts_what_it_drops(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "neverblink.camera")
     wire = Wire()
     wire.there.clear()
     node = made(
@@ -429,3 +431,4 @@ async def test_a_full_spool_counts_what_it_drops(tmp_path: Path, caplog: pytest.
     assert len(node._backlog) == 6
     dropped = [record for record in caplog.records if "made room" in record.message and "spool" in record.message]
     assert len(dropped) == 10  # five frames and five verdicts
+    assert sum(record.levelno > logging.DEBUG for record in dropped) == 2  # the first frame and the first verdict

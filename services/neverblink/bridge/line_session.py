@@ -70,6 +70,7 @@ class LineSession:
         self._instruments = instruments
         self._clock = clock
         self._log = telemetry.logger("bridge")
+        self._recurring = telemetry.Recurring(self._log)
         self._tracer = telemetry.tracer("bridge")
         self._about = {"line": line.name}
         stations = [station.name for station in line.stations if station.trigger.kind == "plc"]
@@ -138,10 +139,8 @@ class LineSession:
         effect, decision = self._tracking.add(verdict, self._deadline(verdict), trace)
         self._count_verdict(effect)
         if effect in (Effect.LATE, Effect.FOREIGN_STATION):
-            self._log.warning(
-                f"a verdict had no effect: {effect}",
-                extra={"fields": {**self._about, "station": verdict.station, "part": verdict.part}},
-            )
+            fields = {**self._about, "station": verdict.station, "part": verdict.part}
+            self._recurring.tell(effect, f"a verdict had no effect: {effect}", fields=fields)
         if decision is not None:
             self._order(decision)
 
@@ -398,13 +397,15 @@ class LineSession:
             self._instruments.verdict_to_write.record(told.at - told.order.accepted, self._about)
             self._instruments.slack.record(decision.deadline - told.at, self._about)
         else:
-            fields = {"fields": {**self._about, "number": decision.number, "why": told.detail}}
+            fields = {**self._about, "number": decision.number, "why": told.detail}
             if self._silence_passes and decision.decision is not Decision.PASS:
                 self._log.error(
-                    f"part {decision.number} may pass the gate, and is not good: {told.outcome}", extra=fields
+                    f"part {decision.number} may pass the gate, and is not good: {told.outcome}",
+                    extra={"fields": fields},
                 )
             else:
-                self._log.warning(f"part {decision.number} was not told: {told.outcome}", extra=fields)
+                sentence = f"part {decision.number} was not told: {told.outcome}"
+                self._recurring.tell(told.outcome, sentence, fields=fields)
         self._report(told_report(self.line.name, decision, told), self._span(decision, told))
 
     def _tell_gate(self, event: GateEvent, now: float) -> None:

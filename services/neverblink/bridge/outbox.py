@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
@@ -33,6 +34,7 @@ class Outbox:
         self._queue: asyncio.Queue[tuple[Work, str]] = asyncio.Queue(BOUND)
         self._working = contextlib.AsyncExitStack()
         self._log = telemetry.logger("bridge")
+        self._recurring = telemetry.Recurring(self._log)
         self._dropping = False
 
     def put(self, event: Event, trace: Mapping[str, str]) -> None:
@@ -70,9 +72,15 @@ class Outbox:
             work, key = await self._queue.get()
             try:
                 await work()
-            except Exception:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001
                 # The loop's boundary: an event that cannot be sent must not end the sending of the others.
                 self._on_drop(key)
-                self._log.exception("an event could not be sent", extra={"fields": {"key": key}})
+                self._recurring.tell(
+                    type(error).__name__,
+                    "an event could not be sent",
+                    level=logging.ERROR,
+                    fields={"key": key},
+                    error=error,
+                )
             finally:
                 self._queue.task_done()

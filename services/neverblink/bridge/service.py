@@ -103,11 +103,12 @@ class _Desk:
 
 
 async def _read_verdicts(verdicts: EventConsumer, desk: _Desk, stop: asyncio.Event) -> None:
+    recurring = telemetry.Recurring(_log)
     while not stop.is_set():
         try:
             records = await verdicts.poll(timeout_s=POLL_S)
         except KafkaError as error:
-            _log.warning(f"verdicts cannot be read now: {error}")
+            recurring.tell("unread", f"verdicts cannot be read now: {error}")
             await asyncio.sleep(KAFKA_RETRY_S)
             continue
         for record in records:

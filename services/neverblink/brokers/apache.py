@@ -154,6 +154,10 @@ class LocalKafka:
     ) -> None:
         await self.stop()
 
+    def last_words(self, number: int = 1) -> str:
+        """Return the last lines that a node has logged, to say what it did not answer. Counts from 1."""
+        return _tail(_read(self._node(number).log))
+
     def _node(self, number: int) -> _Node:
         if not 1 <= number <= len(self._nodes):
             raise BrokerError(f"there is no node {number}: the cluster has {len(self._nodes)} running or killed")

@@ -1,6 +1,7 @@
 """What a node could not send in time: kept on disk, and sent when the broker is back, for statistics."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -62,6 +63,7 @@ class Backlog:
         # Disks block. One thread, so that a spool has one user at a time.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"spool-{name.replace('/', '-')}")
         self._log = telemetry.logger("camera")
+        self._recurring = telemetry.Recurring(self._log)
         self._measured = measured
 
     def __len__(self) -> int:
@@ -86,22 +88,24 @@ class Backlog:
         kind = _kind(event)
         spool = self._spools[kind]
         if not self.usable:
-            self._drop(kind, 1, f"the {kind} of part {event.part} is not kept: there is no spool")
+            self._drop(kind, "no spool", f"the {kind} of part {event.part} is not kept: there is no spool")
             return
         if self._in_hand >= _MOST_IN_HAND:
-            self._drop(kind, 1, f"the {kind} of part {event.part} is not kept: the disk does not keep up")
+            self._drop(kind, "slow disk", f"the {kind} of part {event.part} is not kept: the disk does not keep up")
             return
         self._in_hand += 1
         try:
             displaced = await self._on_disk(kind, lambda: spool.put(event, trace))
         except SpoolError as error:
-            self._drop(kind, 1, f"the {kind} of part {event.part} is not kept: {error}")
+            self._drop(kind, "not written", f"the {kind} of part {event.part} is not kept: {error}")
             return
         finally:
             self._in_hand -= 1
         self._measured.spooled.add(1, {**self._labels, "kind": kind})
         if displaced:
-            self._drop(kind, displaced, f"the spool is full, and the {displaced} oldest {kind}s made room")
+            self._drop(
+                kind, "full", f"the spool is full, and the {displaced} oldest {kind}s made room", count=displaced
+            )
 
     async def send_all(self) -> None:
         """Send what is kept, for ever: verdicts first, frames when nothing live waits."""
@@ -118,7 +122,7 @@ class Backlog:
             except (TimeoutError, KafkaError, ObjectError) as error:
                 if isinstance(error, ObjectError) and error.reason is not Reason.STORE_AWAY:
                     await self._forget(due)  # waiting cannot mend it
-                    self._drop(kind, 1, f"the spooled {kind} of part {due.event.part} is dropped: {error}")
+                    self._drop(kind, "unmendable", f"the spooled {kind} of part {due.event.part} is dropped: {error}")
                 else:
                     await asyncio.sleep(back_off.next())
                 continue
@@ -142,7 +146,7 @@ class Backlog:
             try:
                 oldest = await self._on_disk(kind, spool.oldest)
             except SpoolError as error:
-                self._drop(kind, 1, str(error))
+                self._drop(kind, "not read", str(error))
                 return await self._due()
             if oldest is None or (isinstance(oldest.event, Frame) and oldest.event.deadline >= self._clock()):
                 continue
@@ -153,9 +157,11 @@ class Backlog:
         kind = _kind(spooled.event)
         await self._on_disk(kind, lambda: self._spools[kind].remove(spooled))
 
-    def _drop(self, kind: str, count: int, sentence: str) -> None:
+    def _drop(self, kind: str, why: str, sentence: str, count: int = 1) -> None:
         self._measured.spool_dropped.add(count, {**self._labels, "kind": kind})
-        self._log.error(f"{self._name}: {sentence}", extra={"fields": {**self._labels, "dropped": count}})
+        self._recurring.tell(
+            (kind, why), f"{self._name}: {sentence}", level=logging.ERROR, fields={**self._labels, "dropped": count}
+        )
 
     async def _on_disk(self, kind: str, work: Callable[[], T]) -> T:
         try:

@@ -74,7 +74,7 @@ async def run(plant: Plant, names: Sequence[str] = ()) -> None:
 
             def parts() -> Parts:
                 listening = {
-                    name: None if node.listening.is_set() else "it does not listen to its trigger yet"
+                    name: None if node.listening.is_set() else "it does not hear its trigger"
                     for name, node in zip(names, nodes, strict=True)
                 }
                 return {**listening, "sending": in_words(producer.troubles)}

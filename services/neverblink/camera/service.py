@@ -5,11 +5,12 @@ What can be told neither in time nor at all lies in the backlog on disk, and is 
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from opentelemetry.trace import SpanKind
 
@@ -28,12 +29,17 @@ from neverblink.events import Decision, Frame, Quality, Reason, Times, Verdict
 from neverblink.events.identity import frame_id, verdict_id
 from neverblink.kafka import EventProducer, KafkaError
 from neverblink.plant import HardwareTrigger, Line, LiveSettings, Station, Storage, VideoSource
-from neverblink.service_life import Duty, end_all, keeping, time_limit, unasked_end
+from neverblink.service_life import Duty, end_all, given_time, keeping, time_limit, unasked_end
 from neverblink.storage.frame_objects import ObjectError, ObjectStore
 from neverblink.vision.quality import ImageQuality, judge, judge_size, measure
 
 # Unpublishable frames tell the bridge at once; the time for that is small and must end.
 _VERDICT_TIMEOUT_S = 5.0
+
+# Told to stop, a node sends what it has in hand for so long; what Kafka has not taken by then it keeps on disk, for
+# which it has a little time more. With the goodbye to Kafka and the collector it is below the process's grace time.
+FINISH_S = 4.0
+KEEP_S = 2.0
 _MIB = 1024 * 1024
 
 T = TypeVar("T")
@@ -74,10 +80,13 @@ class CameraNode:
         self._seq = 0
         self._open = 0  # triggers that have not ended in a frame or a verdict yet
         self._displaced: set[asyncio.Task[None]] = set()
+        self._leaving = False
+        self._sends: set[asyncio.Timeout] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self.listening = asyncio.Event()
         self._log = telemetry.logger("camera")
+        self._recurring = telemetry.Recurring(self._log)
         self._tracer = telemetry.tracer("camera")
         self._labels = {"line": line.name, "station": station.name}
         self._backlog = self._backlog_in(storage, name)
@@ -118,18 +127,51 @@ class CameraNode:
         try:
             async with keeping("camera", *duties) as (triggers, *_):
                 await asyncio.wait({triggers, stopped}, return_when=asyncio.FIRST_COMPLETED)
-                if isinstance(self._station.trigger, HardwareTrigger):
-                    # Its pictures are parts: what has arrived is taken, then its triggers end by themselves.
-                    await self._in_thread(self._source.close)
-                    await asyncio.wait({triggers})
-                await end_all([triggers])
-                await self._idle.wait()
+                await self._finish(triggers, stopped)
         finally:
-            await end_all([stopped, *self._displaced])
-            await self._in_thread(self._source.close)
+            await end_all([stopped, *self._displaced], within_s=KEEP_S)
+            await given_time(self._in_thread(self._source.close), seconds=KEEP_S, name="letting go of the camera")
             self._backlog.close()
             self._claims.close()
             self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _finish(self, triggers: "asyncio.Task[None]", stopped: "asyncio.Task[Literal[True]]") -> None:
+        """Tell what is in hand; what Kafka does not take in time is kept, and sent when the node runs again."""
+        telling = asyncio.create_task(self._tell_all(triggers), name="telling the last parts")
+        try:
+            # Whose last part is through has all the time that it needs, until somebody wants it to stop.
+            await asyncio.wait({telling, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({telling}, timeout=FINISH_S)
+            if telling.done():
+                telling.result()
+                return
+            self._leaving = True
+            for limit in self._sends:
+                limit.reschedule(asyncio.get_running_loop().time())
+            await end_all([triggers], within_s=KEEP_S)
+            if not await given_time(self._idle.wait(), seconds=KEEP_S, name="keeping the last parts"):
+                left = f"{self._open} parts in hand could be neither told nor kept"
+                self._log.error(left, extra={"fields": self._labels})
+        finally:
+            await end_all([telling], within_s=KEEP_S)
+
+    async def _tell_all(self, triggers: "asyncio.Task[None]") -> None:
+        if isinstance(self._station.trigger, HardwareTrigger):
+            # Its pictures are parts: what has arrived is taken, then its triggers end by themselves.
+            await self._in_thread(self._source.close)
+            await asyncio.wait({triggers})
+        await end_all([triggers])
+        await self._idle.wait()
+
+    @contextlib.asynccontextmanager
+    async def _sending(self, seconds: float) -> AsyncIterator[None]:
+        """As `time_limit`, which is over at once when the node leaves."""
+        async with time_limit(0.0 if self._leaving else seconds) as limit:
+            self._sends.add(limit)
+            try:
+                yield
+            finally:
+                self._sends.discard(limit)
 
     def _duty(self, what: str, work: Callable[[], Awaitable[None]], *, may_finish: bool = False) -> Duty:
         return Duty(f"{what} of {self._line.name}/{self._station.name}", work, may_finish=may_finish)
@@ -253,7 +295,7 @@ class CameraNode:
             return
         claimed = frame
         try:
-            async with time_limit(left):
+            async with self._sending(left):
                 claimed = await self._claims.checked(frame)
                 await self._producer.send(claimed, trace=trace)
         except ObjectError as error:
@@ -322,9 +364,8 @@ class CameraNode:
             late=now > deadline,
         )
         self._measured.unscored.add(1, {**self._labels, "reason": reason})
-        self._log.warning(
-            f"part {trigger.part} is not scored: {sentence}",
-            extra={"fields": {**self._labels, "reason": reason}},
+        self._recurring.tell(
+            reason, f"part {trigger.part} is not scored: {sentence}", fields={**self._labels, "reason": reason}
         )
         try:
             await self._tell(verdict, trace)
@@ -335,13 +376,15 @@ class CameraNode:
         """Send a verdict, or keep it until the broker is back: then the PLC's own default protects the part."""
         if not (self._backlog.broker_away and self._backlog.usable):
             try:
-                async with time_limit(_VERDICT_TIMEOUT_S):
+                async with self._sending(_VERDICT_TIMEOUT_S):
                     await self._producer.send(verdict, trace=trace)
             except (TimeoutError, KafkaError) as error:
                 self._backlog.broker_away = True
-                self._log.error(
+                self._recurring.tell(
+                    "unsent",
                     f"the verdict of part {verdict.part} could not be sent in time: {str(error) or 'Kafka is away'}",
-                    extra={"fields": {**self._labels, "verdict": verdict.id}},
+                    level=logging.ERROR,
+                    fields={**self._labels, "verdict": verdict.id},
                 )
             else:
                 return

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -132,13 +131,16 @@ async def _from_plc(
 
     assert line.plc is not None
     log = telemetry.logger("camera")
+    recurring = telemetry.Recurring(log)
 
     def on_state(state: str, sentence: str) -> None:
-        level = logging.WARNING
+        fields = {"line": line.name, "plc": state}
         if state == "connected":
-            level = logging.INFO
             listening.set()
-        log.log(level, sentence, extra={"fields": {"line": line.name, "plc": state}})
+            log.info(sentence, extra={"fields": fields})
+        else:
+            listening.clear()
+            recurring.tell(state, sentence, fields=fields)
 
     async for found in triggers(
         line.plc, name=f"camera {line.name}/{station.name}", poll_ms=settings.poll_ms, on_state=on_state

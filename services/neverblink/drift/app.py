@@ -1,6 +1,7 @@
 """The Faust app: verdicts in, one table of station states, reports of closed windows with their alerts out."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from mode.utils.queues import FlowControlEvent
 from neverblink import telemetry
 from neverblink.drift.alert_sink import AlertSink
 from neverblink.drift.changelog import TABLE, Layout, app_id, is_table_key
+from neverblink.drift.errors import DriftError
 from neverblink.drift.history import Calendar
 from neverblink.drift.instruments import Instruments, observe_states
 from neverblink.drift.moments import unmeasurable
@@ -106,12 +108,15 @@ class DriftApp:
         self._alerts = alerts
         self._clock = clock
         self._log = telemetry.logger("drift")
+        self._recurring = telemetry.Recurring(self._log)
         self._measured = measured
         # A window that the timer closed is gone from the states at once and from the table with its partition's next
         # verdict: Faust lets only an event write. After a crash in between it is reported again with the same id.
         self._heard: dict[bytes, float] = {}
         self._processed: dict[int, int] = {}
         self.fault: BaseException | None = None
+        self.refused: DriftError | None = None
+        """Why nothing may be counted: the state is another program's. Offsets stay, until that one runs again."""
         self._stale = True
         self._changing = asyncio.Lock()
         self._topic = TOPICS["verdicts"].full_name(kafka.topic_prefix)
@@ -170,8 +175,14 @@ class DriftApp:
 
     async def _count_verdicts(self, stream: Any) -> None:
         async for event in stream.noack().events():
+            if self.refused is not None:
+                continue
             async with self._changing:
-                change = await self._count(event)
+                try:
+                    change = await self._count(event)
+                except DriftError as error:
+                    self.refused = error
+                    continue
             if change is None:
                 event.ack()
             else:
@@ -191,14 +202,22 @@ class DriftApp:
         expected = self._processed.get(record.partition, record.offset - 1) + 1
         if record.offset > expected:
             self._measured.skipped.add(record.offset - expected)
-            self._log.error(f"records {expected} to {record.offset - 1} of partition {record.partition} never arrived")
+            sentence = f"records {expected} to {record.offset - 1} of partition {record.partition} never arrived"
+            self._recurring.tell("skipped", sentence, level=logging.ERROR)
         try:
             verdict, _ = record.read(Verdict)
             change = await self._take(verdict, record)
         except EventError as error:
             await self._set_aside(record, str(error))
+        except DriftError:
+            raise  # no fault of this verdict: the state cannot be used
         except Exception as error:  # noqa: BLE001 - the boundary: Faust would end the agent, and count nothing more
-            self._log.error(f"a verdict of partition {record.partition} could not be counted", exc_info=error)
+            self._recurring.tell(
+                ("not counted", type(error)),
+                f"a verdict of partition {record.partition} could not be counted",
+                level=logging.ERROR,
+                error=error,
+            )
             await self._set_aside(record, f"it could not be counted: {error!r}")
         self._processed[record.partition] = record.offset
         return change
@@ -241,14 +260,16 @@ class DriftApp:
                 await self._producer.send(report)
             except KafkaError as error:
                 # Faust would take an exception here as done with the verdict, uncounted.
-                self._log.error(f"a drift report of {report.line}/{report.station} is lost: {error}")
+                sentence = f"a drift report of {report.line}/{report.station} is lost: {error}"
+                self._recurring.tell("lost report", sentence, level=logging.ERROR)
             self._alerts.tell(report)
 
     async def _set_aside(self, record: Record, why: str) -> None:
         try:
             await self._dead_letters.send(record, why)
         except KafkaError as error:
-            self._log.error(f"a record that is no verdict could not be set aside either: {error}")
+            sentence = f"a record that is no verdict could not be set aside either: {error}"
+            self._recurring.tell("not set aside", sentence, level=logging.ERROR)
 
     async def _is_caught_up(self, partitions: Iterable[int]) -> bool:
         """Say whether everything that the broker has of a state's partitions has been counted."""

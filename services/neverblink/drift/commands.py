@@ -122,6 +122,8 @@ async def _recovered(drift: DriftApp, stop: asyncio.Event) -> bool:
 def _raise_if_crashed(drift: DriftApp) -> None:
     if drift.app.crashed:
         raise DriftError(f"the stream processor gave up: {drift.in_words(drift.app.crash_reason)}")
+    if drift.refused is not None:
+        raise drift.refused
     if drift.fault is not None:
         raise DriftError(f"the drift state could not be written to Kafka: {drift.in_words(drift.fault)}")
 

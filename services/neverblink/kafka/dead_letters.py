@@ -27,7 +27,7 @@ class DeadLetters:
     def __init__(self, producer: EventProducer, service: str) -> None:
         self._producer = producer
         self._service = service
-        self._log = telemetry.logger(service)
+        self._recurring = telemetry.Recurring(telemetry.logger(service))
         self._counter = set_aside(service)
 
     async def send(self, record: Record, why: str) -> None:
@@ -35,7 +35,9 @@ class DeadLetters:
         place = f"{record.topic}[{record.partition}]@{record.offset}"
         why = carried(why, _MAX_WHY)
         key = carried(record.key, _MAX_KEY)
-        self._log.warning(f"the record {place} is set aside: {why}", extra={"fields": {"key": key, "place": place}})
+        self._recurring.tell(
+            record.topic, f"the record {place} is set aside: {why}", fields={"key": key, "place": place}
+        )
         self._counter.add(1, {"topic": record.topic})
         await self._producer.send(
             DeadLetter(

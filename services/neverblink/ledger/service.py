@@ -1,6 +1,7 @@
 """The ledger's loop: poll, read, keep in SQL, then move the offsets."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -49,6 +50,7 @@ class Ledger:
         self._dead_letters = dead_letters
         self._stop = stop
         self._log = telemetry.logger("ledger")
+        self._recurring = telemetry.Recurring(self._log)
         self._measured = measured
         self.fault: str | None = None
         """Why nothing can be written now."""
@@ -72,7 +74,7 @@ class Ledger:
             await self._consumer.commit(offsets)
         except KafkaError as error:
             # The next commit covers this one; what arrives again until then is known by its ids.
-            self._log.warning(f"{error}; the next commit tries again")
+            self._recurring.tell("uncommitted", f"{error}; the next commit tries again")
 
     async def _keep(self, records: Sequence[Record]) -> bool:
         """Keep a batch; returns False when told to stop while the database is away."""
@@ -136,14 +138,16 @@ class Ledger:
     async def _set_aside(self, record: Record, why: str) -> None:
         if record.topic == "dead-letters":
             # Answering an unreadable dead letter with another one would never end.
-            self._log.warning(f"a dead letter cannot be read and is skipped: {why}")
+            self._recurring.tell("dead letter", f"a dead letter cannot be read and is skipped: {why}")
             return
         try:
             await self._dead_letters.send(record, why)
         except KafkaError as error:
-            self._log.error(
+            self._recurring.tell(
+                "not set aside",
                 f"a record that cannot be kept could not be set aside either: {error}",
-                extra={"fields": {"topic": record.topic, "partition": record.partition, "offset": record.offset}},
+                level=logging.ERROR,
+                fields={"topic": record.topic, "partition": record.partition, "offset": record.offset},
             )
 
 

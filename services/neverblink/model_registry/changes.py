@@ -89,7 +89,7 @@ def activated(before: ModelSlots | None, target: Target, slot: Slot, stamp: Stam
 
 def shadowed(before: ModelSlots | None, target: Target, slot: Slot | None, stamp: Stamp) -> ModelSlots:
     """Return the event that puts a model in shadow, None: that takes it away."""
-    return _event(before, target, stamp, _active(before, target), slot)
+    return _event(before, target, stamp, active_of(before, target), slot)
 
 
 def with_threshold(
@@ -99,7 +99,7 @@ def with_threshold(
 
     `plants` is the plant file's artifact, for a station whose models were never changed.
     """
-    active = _active(before, target) or plants
+    active = active_of(before, target) or plants
     edited = active.model_copy(update={"threshold": threshold})
     return _event(before, target, stamp, edited, _shadow(before, target))
 
@@ -154,7 +154,8 @@ def rolled_back(before: ModelSlots | None, target: Target, history: Iterable[Mod
     return _event(before, target, replace(stamp, why=why), earlier.active, earlier.shadow)
 
 
-def _active(before: ModelSlots | None, target: Target) -> Slot | None:
+def active_of(before: ModelSlots | None, target: Target) -> Slot | None:
+    """Return what was put into a station's active slot for its product; None: the plant file's artifact scores."""
     return before.active if before is not None and before.product == target.product else None
 
 

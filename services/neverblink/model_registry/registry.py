@@ -170,8 +170,7 @@ def _other_backbones(
     store = ArtifactStore(plant.storage)
     notes: dict[str, str] = {}
     for target in chosen:
-        event = state.get(target.key)
-        slot = None if event is None else event.active
+        slot = changes.active_of(state.get(target.key), target)
         # What scores now may lie where only scorers reach it: then nothing is said.
         with contextlib.suppress(ArtifactError):
             if slot is None:

@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from neverblink.events import ArtifactRef, EventError, ModelSlots, Slot, Verdict
 from neverblink.kafka import EventConsumer, ensure_topics
 from neverblink.kafka.topic_span import TopicSpan
-from neverblink.model_registry.changes import ModelsError, Target, Which, targets
+from neverblink.model_registry.changes import ModelsError, Target, Which, active_of, targets
 from neverblink.model_registry.registry import CLIENT, history_of, plants_slot, reference_of
 from neverblink.plant import Plant
 from neverblink.service_life.time_limit import time_limit
@@ -62,7 +62,7 @@ async def scoring_slot(plant: Plant, chosen: Sequence[Target]) -> Slot:
     state = {event.key: event for event in await history_of(plant)}
     found: dict[str, Slot] = {}
     for target in chosen:
-        active = _active(state, target)
+        active = active_of(state.get(target.key), target)
         if active is None:
             active = await asyncio.to_thread(plants_slot, plant, target.product)
         found[target.key] = active
@@ -84,7 +84,7 @@ async def edited_thresholds(
     state = {event.key: event for event in await history_of(plant)}
     found: dict[tuple[str, str], float] = {}
     for target in chosen:
-        slot = _active(state, target)
+        slot = active_of(state.get(target.key), target)
         scoring = slot.artifact if slot is not None else await asyncio.to_thread(_plants_reference, plant, target)
         if scoring.digest != artifact.digest:
             raise ModelsError(
@@ -113,12 +113,6 @@ def named(slot: Slot | None, nothing: str = "the plant file's") -> str:
 def short(digest: str | None) -> str:
     """Return as much of a digest as people compare."""
     return "" if digest is None else digest.removeprefix("sha256:")[:12]
-
-
-def _active(state: Mapping[str, ModelSlots], target: Target) -> Slot | None:
-    """Return what was put into a station's active slot for its product, None: the plant file's artifact scores."""
-    event = state.get(target.key)
-    return None if event is None or event.product != target.product else event.active
 
 
 def _plants_reference(plant: Plant, target: Target) -> ArtifactRef:

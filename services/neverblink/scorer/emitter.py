@@ -1,6 +1,7 @@
 """Says what came of a frame: events, sent until they are acknowledged."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -64,7 +65,7 @@ class Emitter:
         self._passes_shown = passes_shown
         # Apart from the decoding threads: a picture to look at must not keep the next part's image waiting.
         self._drawing = ThreadPoolExecutor(workers, thread_name_prefix="evidence")
-        self._log = telemetry.logger("scorer")
+        self._recurring = telemetry.Recurring(telemetry.logger("scorer"))
         self._measured = measured
 
     def close(self) -> None:
@@ -92,7 +93,12 @@ class Emitter:
             await self._show(work, inspection, verdict, kinds)
         except Exception as error:  # noqa: BLE001 - the boundary: the verdict is told, and must not be told anew
             self._measured.evidence_lost.add(1, {"line": frame.line, "station": frame.station})
-            self._log.error(f"part {frame.part} has its verdict, and its evidence cannot be had", exc_info=error)
+            self._recurring.tell(
+                ("evidence", type(error)),
+                f"part {frame.part} has its verdict, and its evidence cannot be had",
+                level=logging.ERROR,
+                error=error,
+            )
 
     async def _show(self, work: Work, inspection: Inspection, verdict: Verdict, kinds: Sequence[EvidenceKind]) -> None:
         frame = work.frame
@@ -125,7 +131,8 @@ class Emitter:
         try:
             facts = self._facts(work, inspection)
         except NoNumberError as error:
-            self._log.warning(f"part {work.frame.part} has no score for statistics ({cause}): {error}")
+            sentence = f"part {work.frame.part} has no score for statistics ({cause}): {error}"
+            self._recurring.tell(("statistics", cause), sentence)
             return
         verdict = verdicts.for_statistics(work.frame, cause=cause, times=self._emitted(work.times), **facts)
         await self._send(verdict, work.arrival)
@@ -141,9 +148,10 @@ class Emitter:
         verdict = verdicts.unscored(frame, reason, sentence, self._emitted(arrival.times))
         await self._send(verdict, arrival)
         self._count(f"unscored:{reason}", frame, verdict.times)
-        self._log.warning(
+        self._recurring.tell(
+            ("unscored", frame.line, frame.station, reason),
             f"part {frame.part} is not scored: {sentence}",
-            extra={"fields": {"line": frame.line, "station": frame.station, "reason": reason}},
+            fields={"line": frame.line, "station": frame.station, "reason": reason},
         )
 
     async def unreadable(self, record: Record, reason: Reason, sentence: str) -> None:
@@ -187,7 +195,7 @@ class Emitter:
             except RecordTooLargeError:
                 raise
             except KafkaError as error:
-                self._log.warning(f"{error}; trying again")
+                self._recurring.tell("unsent", f"{error}; trying again")
                 await asyncio.sleep(_RETRY_S)
             else:
                 return

@@ -39,7 +39,7 @@ class Fetcher:
         self._in_hand: dict[tuple[Partition, int], asyncio.Task[None]] = {}
         self._paused: frozenset[Partition] = frozenset()
         self._freed = asyncio.Event()
-        self._log = telemetry.logger("scorer")
+        self._recurring = telemetry.Recurring(telemetry.logger("scorer"))
 
     async def run(self) -> None:
         """Fetch until cancelled."""
@@ -57,7 +57,7 @@ class Fetcher:
                     pause=self._paused,
                 )
             except KafkaError as error:
-                self._log.warning(str(error))
+                self._recurring.tell("unread", str(error))
                 await asyncio.sleep(_RETRY_S)
                 continue
             for record in records:

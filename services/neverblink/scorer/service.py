@@ -5,6 +5,7 @@ is committed only after verdict and evidence are acknowledged.
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -104,7 +105,7 @@ class Scorer:
             max_bytes=bound_bytes // 4,
         )
         self._committer = Committer(consumer, watermark)
-        self._log = telemetry.logger("scorer")
+        self._recurring = telemetry.Recurring(telemetry.logger("scorer"))
         self._tracer = telemetry.tracer("scorer")
         observe_decoded(lambda: self._decode_pool.held_bytes)
 
@@ -141,12 +142,15 @@ class Scorer:
             # The boundary: what could not even be told, or was cancelled although nobody asked, is set aside.
             if isinstance(error, asyncio.CancelledError) and not nobody_asked(error):
                 raise
-            self._log.error("a record has no verdict", exc_info=error, extra={"fields": _place_of(record)})
+            self._tell_bug("a record has no verdict", error, **_place_of(record))
             try:
                 await self._emitter.set_aside(record, f"no verdict could be sent: {error!r}")
             except Exception as fault:  # noqa: BLE001 - the boundary: the PLC's own default protects the part
                 self._measured.given_up.add(1, {"topic": record.topic})
-                self._log.error("a record is given up", exc_info=fault, extra={"fields": _place_of(record)})
+                self._tell_bug("a record is given up", fault, **_place_of(record))
+
+    def _tell_bug(self, sentence: str, error: BaseException, **fields: object) -> None:
+        self._recurring.tell((sentence, type(error)), sentence, level=logging.ERROR, fields=fields, error=error)
 
     async def _carry(self, record: Record) -> None:
         received = self._clock()
@@ -179,7 +183,7 @@ class Scorer:
                 if fault.reason in _POISON:
                     await self._emitter.set_aside(record, str(fault))
             except Exception as error:  # noqa: BLE001 - the boundary: no fault of a model may cost a part its verdict
-                self._log.error(f"part {frame.part} could not be scored", exc_info=error)
+                self._tell_bug("a part could not be scored", error, part=frame.part)
                 await self._emitter.unscored(arrival, Reason.SCORER_ERROR, repr(error))
 
     async def _score(self, arrival: Arrival) -> None:

@@ -42,7 +42,7 @@ class SpareScoring:
         # One is decoded at a time: how many bytes it takes is known only afterwards.
         self._preparing = asyncio.Lock()
         self._in_hand: set[asyncio.Task[None]] = set()
-        self._log = telemetry.logger("scorer")
+        self._recurring = telemetry.Recurring(telemetry.logger("scorer"))
         self._measured = measured
 
     def late(self, arrival: Arrival, model: Model, prepared: Prepared | None) -> None:
@@ -104,7 +104,8 @@ class SpareScoring:
             self._batcher.put_spare(work)
             await self._emitter.for_statistics(work, await work.scored, cause)
         except Exception as error:  # noqa: BLE001 - the boundary: its verdict is told already, or another model's
-            self._log.warning(f"part {arrival.frame.part} is not scored for statistics ({cause}): {error!r}")
+            sentence = f"part {arrival.frame.part} is not scored for statistics ({cause}): {error!r}"
+            self._recurring.tell((cause, type(error)), sentence)
 
     def _leave_out(self, arrival: Arrival, cause: Cause) -> None:
         labels = {"line": arrival.frame.line, "station": arrival.frame.station, "cause": cause}
