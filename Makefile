@@ -23,8 +23,11 @@ PLANT_PARTS := postgresql:/usr/lib/postgresql/*/bin/initdb \
 	gstreamer1.0-plugins-base:/usr/lib/*/gstreamer-1.0/libgstapp.so \
 	gstreamer1.0-plugins-good:/usr/lib/*/gstreamer-1.0/libgstrtp.so \
 	gstreamer1.0-plugins-ugly:/usr/lib/*/gstreamer-1.0/libgstx264.so
-# A test against real parts that hangs must not hold up whoever waits for the end.
+# What hangs must not hold up whoever waits for the end; nor does a test process that died, whose tests nobody takes over.
+TEST_TIME := 40m
 PLANT_TIME := 45m
+BOUNDED := timeout --kill-after=30s
+PYTEST := $(BIN)/pytest --dist loadgroup --max-worker-restart 0
 NODE_OPCUA := tests/plc/node/node_modules/.installed
 
 .PHONY: demo test test-plant plant-parts lint bench format clean
@@ -32,10 +35,10 @@ demo: $(STAMP)
 	$(BIN)/neverblink demo $(ARGS)
 
 test: lint $(NODE_OPCUA)
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(BOUNDED) $(TEST_TIME) $(PYTEST) -n $(WORKERS) $(ARGS)
 
 test-plant: $(STAMP) $(NODE_OPCUA) plant-parts
-	timeout --kill-after=30s $(PLANT_TIME) $(BIN)/pytest -m plant -n $(PLANT_WORKERS) --dist loadgroup $(ARGS)
+	$(BOUNDED) $(PLANT_TIME) $(PYTEST) -m plant -n $(PLANT_WORKERS) $(ARGS)
 
 plant-parts:
 	@missing=; for part in $(PLANT_PARTS); do ls $${part#*:} >/dev/null 2>&1 || missing="$$missing $${part%%:*}"; done; \

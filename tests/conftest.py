@@ -24,6 +24,7 @@ _TESTS = Path(__file__).parent
 _LINES = {_TESTS / "broker": "kafka", _TESTS / "plc": "plc", _TESTS / "chaos": None}
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plug-in that reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file's tests in one worker, with the models they share; all that waits for Kafka in one, for PLCs in one.
 

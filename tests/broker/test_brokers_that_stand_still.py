@@ -69,7 +69,7 @@ async def test_a_producer_with_something_to_send_ends_in_seconds_though_no_broke
     await asyncio.sleep(0.5)
     began = time.monotonic()
     await producer.stop()
-    assert time.monotonic() - began < 8  # 40 s and more, without a limit
+    assert time.monotonic() - began < 20  # 40 s and more, without a limit
     sending.cancel()
     await asyncio.gather(sending, return_exceptions=True)
 
@@ -85,4 +85,4 @@ async def test_a_consumer_ends_in_seconds_though_no_broker_answers(
     await asyncio.sleep(0.5)
     began = time.monotonic()
     await consumer.stop()
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 20

@@ -36,7 +36,7 @@ async def test_a_request_is_answered_late_by_the_delay(
     fault = development.faults.delay("produce", 0.3, times=1)
     began = time.monotonic()
     await producer.send_and_wait(topic, b"slow")
-    assert 0.3 <= time.monotonic() - began < 1.5
+    assert time.monotonic() - began >= 0.3
     assert fault.hits == 1
 
 

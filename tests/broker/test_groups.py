@@ -110,7 +110,7 @@ async def test_a_killed_member_is_evicted_and_its_partitions_move(clients: Any) 
         member.kill()
         killed = time.monotonic()
         await _until(lambda: len(survivor.assignment()) == 4, within_s=15)
-        assert time.monotonic() - killed < session_ms / 1000 + 2.5
+        assert time.monotonic() - killed < session_ms / 1000 + 10
     finally:
         if member.returncode is None:
             member.kill()

@@ -3,6 +3,8 @@
 import struct
 import time
 import zlib
+from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
@@ -27,12 +29,26 @@ def scan_bomb(side: int, copies: int) -> bytes:
     return whole[:end] + whole[whole.rindex(b"\xff\xda") : end] * copies + b"\xff\xd9"
 
 
+def seconds(work: Callable[[], object]) -> float:
+    """Return the least CPU time of this thread that some work takes: the second time nothing is loaded any more."""
+    taken = []
+    for _ in range(3):
+        began = time.thread_time()
+        work()
+        taken.append(time.thread_time() - began)
+    return min(taken)
+
+
+def unpacked(packed: bytes) -> float:
+    """Return how long it takes to unpack all of a bomb: what a ratio to it says, it says on any machine."""
+    return seconds(lambda: zlib.decompress(packed))
+
+
 def test_600_scans_are_refused_in_the_time_of_reading_them() -> None:
     bomb = scan_bomb(4000, 600)
-    began = time.process_time()
-    told = refusal(bomb)
-    assert time.process_time() - began < 0.5  # it took 5.8 s
-    assert "a scan of the JPEG repeats another" in str(told)
+    assert "a scan of the JPEG repeats another" in str(refusal(bomb))
+    few = scan_bomb(4000, 30)
+    assert seconds(lambda: refusal(bomb)) < seconds(lambda: cv2.imdecode(np.frombuffer(few, np.uint8), 0))
 
 
 def test_more_scans_than_any_progression_has_are_too_much_work() -> None:
@@ -53,10 +69,10 @@ def test_more_scans_than_any_progression_has_are_too_much_work() -> None:
 def test_a_million_segments_are_refused() -> None:
     whole = encoded(".jpg", SCENE)
     np.testing.assert_array_equal(decode(whole[:2] + b"\xff" * 4_000_000 + whole[2:]), decode(whole))  # fill bytes
-    for filler in (b"\xff\xfe\x00\x02" * 1_000_000, b"\xff\xff\xfe\x00\x02" * 1_000_000):
-        began = time.process_time()
-        assert refusal(whole[:2] + filler + whole[2:]).reason == "image-too-large"
-        assert time.process_time() - began < 0.5
+    for filler in (b"\xff\xfe\x00\x02", b"\xff\xff\xfe\x00\x02"):
+        fewer, more = (whole[:2] + filler * count + whole[2:] for count in (200_000, 1_000_000))
+        assert refusal(more).reason == refusal(fewer).reason == "image-too-large"
+        assert seconds(partial(refusal, more)) < 3 * seconds(partial(refusal, fewer))  # it stops in the midst of them
 
 
 def test_a_png_of_a_million_empty_chunks_is_refused() -> None:
@@ -71,10 +87,10 @@ def packed_zeros(size: int) -> bytes:
 
 def test_a_png_whose_pixels_unpack_to_far_too_much_is_refused_before_that() -> None:
     whole = encoded(".png", SCENE)
-    bomb = whole[:33] + chunk(b"IDAT", packed_zeros(150_000_000)) + chunk(b"IEND", b"")
-    began = time.process_time()
+    packed = packed_zeros(150_000_000)
+    bomb = whole[:33] + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
     assert refusal(bomb).reason == "image-too-large"
-    assert time.process_time() - began < 0.1  # two gigabytes took 5 s
+    assert seconds(lambda: refusal(bomb)) < unpacked(packed) / 2
 
 
 def test_a_bomb_behind_the_pixels_of_a_large_png_is_refused() -> None:
@@ -104,10 +120,10 @@ def test_even_pngs_that_could_be_packed_further_are_no_bombs(level: int, colour:
 def test_packed_notes_of_a_png_are_not_unpacked(kind: bytes) -> None:
     whole = encoded(".png", SCENE)
     start = {b"zTXt": b"note\0\0", b"iTXt": b"note\0\1\0\0\0", b"iCCP": b"profile\0\0"}[kind]
-    notes = chunk(kind, start + packed_zeros(5_000_000)) * 2000
-    began = time.process_time()
-    np.testing.assert_array_equal(decode(whole[:33] + notes + whole[33:]), SCENE)
-    assert time.process_time() - began < 0.5
+    packed = packed_zeros(5_000_000)
+    bomb = whole[:33] + chunk(kind, start + packed) * 2000 + whole[33:]
+    np.testing.assert_array_equal(decode(bomb), SCENE)
+    assert seconds(lambda: decode(bomb)) < 2000 * unpacked(packed) / 4
 
 
 def interlaced(image: np.ndarray) -> bytes:
@@ -152,7 +168,5 @@ def test_a_deflate_bomb_in_a_tiff_is_stopped_at_the_size_of_its_rows() -> None:
     whole = tiff(
         np.zeros((8, 8), np.uint8), rows=8, extra={259: (3, [8]), 273: (4, [start]), 279: (4, [len(bomb)])}
     ).ljust(start, b"\0")
-    began = time.process_time()
-    told = refusal(whole[:start] + bomb)
-    assert told.reason == "corrupt-image"
-    assert time.process_time() - began < 0.2
+    assert refusal(whole[:start] + bomb).reason == "corrupt-image"
+    assert seconds(lambda: refusal(whole[:start] + bomb)) < unpacked(bomb)

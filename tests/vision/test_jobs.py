@@ -1,8 +1,8 @@
 """Every job once as another program runs it: settings from a file, lines of JSON that fit their schemas, the result."""
 
 import signal
+import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,14 @@ from neverblink.vision.artifact import load_artifact
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "schemas" / "jobs"
 TRAIN, TEST = 24, 8
+
+
+@pytest.fixture(autouse=True)
+def _sigterm_as_before() -> Iterator[None]:
+    """A job takes SIGTERM for a person's Ctrl-C, here for the rest of the tests."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="module")
@@ -178,23 +186,14 @@ def test_what_goes_wrong_is_the_last_line(
     assert said.err == f"neverblink: {last['error']}\n"
 
 
-@pytest.fixture
-def sigterm() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
-@pytest.mark.usefixtures("sigterm")
-def test_a_fault_of_ours_and_a_stop_are_told_apart(
+def test_a_fault_of_ours_is_told_as_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, images: Path
 ) -> None:
-    words = ["neverblink", "fit", str(images), "--product", "plate", "--out", str(tmp_path / "x"), "--progress=json"]
-    monkeypatch.setattr(sys, "argv", words)
-
     def stumbles(*_: object, **__: object) -> object:
         raise ZeroDivisionError("division by zero")
 
+    words = ["neverblink", "fit", str(images), "--product", "plate", "--out", str(tmp_path / "x"), "--progress=json"]
+    monkeypatch.setattr(sys, "argv", words)
     monkeypatch.setattr("neverblink.trainer.fitting.jobs.fit", stumbles)
     with pytest.raises(ZeroDivisionError):
         main()
@@ -202,13 +201,18 @@ def test_a_fault_of_ours_and_a_stop_are_told_apart(
     assert (last["kind"], last["exit_code"]) == ("error", 1)
     assert "ZeroDivisionError: division by zero" in last["error"]
 
-    def stopped(*_: object, **__: object) -> object:
-        signal.raise_signal(signal.SIGTERM)
-        time.sleep(10)
-        raise AssertionError("it goes on")
 
-    monkeypatch.setattr("neverblink.trainer.fitting.jobs.fit", stopped)
-    with pytest.raises(SystemExit) as end:
-        main()
-    last = orjson.loads(capsys.readouterr().out.splitlines()[-1])
-    assert (end.value.code, last["exit_code"], last["error"]) == (130, 130, "stopped")
+def test_a_job_that_its_program_stops_says_so(tmp_path: Path, images: Path) -> None:
+    words = ["fit", str(images), "--product", "plate", "--out", str(tmp_path / "x"), "--progress=json"]
+    job = subprocess.Popen([sys.executable, "-m", "neverblink", *words], stdout=subprocess.PIPE)
+    try:
+        assert job.stdout is not None
+        assert orjson.loads(job.stdout.readline())["kind"] == "progress"
+        job.send_signal(signal.SIGTERM)
+        said, _ = job.communicate(timeout=60)
+    finally:
+        job.kill()
+        job.wait()
+    last = orjson.loads(said.splitlines()[-1])
+    assert (job.returncode, last["exit_code"], last["error"]) == (130, 130, "stopped")
+    assert not (tmp_path / "x").exists()
