@@ -17,6 +17,8 @@ pytest.importorskip("faust", reason="Faust is not installed: pip install neverbl
 LINES = ("line-1", "line-2", "line-3", "line-4")
 PARTS = 600
 MISSED_AT, CAUGHT_AT = 130, (250, 310, 370)
+LATENESS_S = 120
+"""Longer than this test may be silent on a busy machine: event time runs on with the clock on the wall."""
 
 
 def stream() -> list[Verdict]:
@@ -35,13 +37,13 @@ def stream() -> list[Verdict]:
 async def test_two_workers_one_killed_and_two_again_count_every_part_once_and_raise_no_alert_twice(
     apache: LocalKafka, tmp_path: Path
 ) -> None:
-    description, file = plant(apache.bootstrap, tmp_path, LINES)
+    description, file = plant(apache.bootstrap, tmp_path, LINES, lateness_s=LATENESS_S)
     kafka = description.kafka
     await ensure_topics(kafka)
     verdicts = stream()
     third = len(verdicts) // 3
     # A later part closes the windows before it.
-    after_all = [verdict(line, PARTS + 37) for line in LINES]
+    after_all = [verdict(line, PARTS + LATENESS_S + 37) for line in LINES]
     reports: dict[str, DriftReport] = {}
     told: list[DriftReport] = []
 
@@ -61,13 +63,13 @@ async def test_two_workers_one_killed_and_two_again_count_every_part_once_and_ra
     ):
         async with running(*drift) as second:
             await sent(producer, *verdicts[:third])
-            await read_reports(consumer, 2 * len(LINES))
+            await read_reports(consumer, 1 * len(LINES))
             sending = asyncio.gather(*(producer.send(item) for item in verdicts[third : third + 400]))
             await kill(second)
             await sending
         async with running(*drift):
             await sent(producer, *verdicts[third + 400 : 2 * third])
-            await read_reports(consumer, 5 * len(LINES))
+            await read_reports(consumer, 4 * len(LINES))
         await sent(producer, *verdicts[2 * third :], *after_all)
         await read_reports(consumer, 10 * len(LINES))
         assert first.returncode is None

@@ -20,12 +20,12 @@ pytest.importorskip("faust", reason="Faust is not installed: pip install neverbl
 async def test_after_kill_9_reports_and_ledger_hold_exactly_what_the_topic_holds(
     broker: Broker, tmp_path: Path
 ) -> None:
-    description, file = plant(broker.bootstrap, tmp_path)
+    description, file = plant(broker.bootstrap, tmp_path, lateness_s=90)  # longer than a busy machine makes it silent
     kafka = description.kafka
     await ensure_topics(kafka)
     verdicts = [verdict(line, number) for number in range(1, 600) for line in LINES]
     # Later parts, scored and unscored, let the windows before them close.
-    after_all = [verdict(line, number) for number in (637, 638) for line in LINES]
+    after_all = [verdict(line, number) for number in (737, 738) for line in LINES]
     places = Counter((item.line, int(item.times.captured.timestamp()) // WINDOW_S, item.decision) for item in verdicts)
     windows = {(line, window) for line, window, _ in places}
 

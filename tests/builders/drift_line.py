@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from neverblink.drift.statistics import StationKey, StationState
 from neverblink.events import ArtifactRef, Decision, Quality, Times, Verdict
 from neverblink.events.identity import verdict_id
 from neverblink.plant import Kafka, Plant
+from neverblink.service_life import READY_FILE
 
 WINDOW_S = 60
 LINES = ("line-1", "line-2")
@@ -29,7 +31,7 @@ START = datetime.fromtimestamp((datetime.now(UTC).timestamp() // WINDOW_S - 60) 
 ARTIFACT = ArtifactRef(name="pcb", version="1", digest="sha256:" + "a" * 64)
 
 
-def plant(bootstrap: str, folder: Path, names: tuple[str, ...] = LINES) -> tuple[Plant, Path]:
+def plant(bootstrap: str, folder: Path, names: tuple[str, ...] = LINES, *, lateness_s: float = 5) -> tuple[Plant, Path]:
     """A plant with topics of its own, and its file."""
     lines = [
         {
@@ -56,7 +58,7 @@ def plant(bootstrap: str, folder: Path, names: tuple[str, ...] = LINES) -> tuple
                 "replication": 1,
             },
             "storage": {"ledger": f"sqlite:///{folder / 'ledger.db'}"},
-            "drift": {"window_s": WINDOW_S, "allowed_lateness_s": 5},
+            "drift": {"window_s": WINDOW_S, "allowed_lateness_s": lateness_s},
             "products": [{"name": "pcb", "artifact": "pcb"}],
             "lines": lines,
         }
@@ -96,17 +98,25 @@ def verdict(line: str, number: int, *, challenge: Decision | None = None) -> Ver
 
 @contextlib.asynccontextmanager
 async def running(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run `neverblink …`; a process that still runs at the end is asked to stop, and must."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "neverblink", *arguments, stderr=asyncio.subprocess.DEVNULL, env=dict(os.environ)
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(30):
-                assert await process.wait() == 0
+    """Run `neverblink …` once it is ready; a process that still runs at the end is asked to stop, and must."""
+    with tempfile.TemporaryDirectory() as folder:
+        ready = Path(folder) / "ready"
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "neverblink", *arguments,
+            stderr=asyncio.subprocess.DEVNULL, env=os.environ | {READY_FILE: str(ready)},
+        )  # fmt: skip
+        try:
+            # Before that a signal would end it as it ends any program.
+            async with asyncio.timeout(90):
+                while not ready.exists():
+                    assert process.returncode is None, f"{arguments} ended with {process.returncode}"
+                    await asyncio.sleep(0.05)
+            yield process
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+                async with asyncio.timeout(30):
+                    assert await process.wait() == 0
 
 
 async def kill(*processes: asyncio.subprocess.Process) -> None:
