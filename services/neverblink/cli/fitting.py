@@ -45,6 +45,8 @@ def _calibrate(job: CalibrateJob, teller: Teller) -> CalibrateResult:
 
 def _show_calibrate(job: CalibrateJob, done: CalibrateResult, screen: Screen) -> None:
     """Print the promise before and after, and what changes for labelled images."""
+    for note in done.notes:
+        screen.say(note)
     both = (done.before, done.after)
     table = Table("", "before", "after")
     table.add_row("threshold", *(f"{one.threshold:.4f}" for one in both))

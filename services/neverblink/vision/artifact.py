@@ -48,8 +48,9 @@ Tensors = Mapping[str, npt.NDArray[np.float32]]
 @dataclass(frozen=True)
 class Artifact:
     """A loaded model. `bank` (M, C) float32, `neighbours` (M, b) int32 or None, `scores` and `peaks` (m,)
-    float32: image scores and highest map values of the held-out good images, sorted. `sketch` is the KLL sketch
-    of scores / threshold; `region` (R, h, w) bool or None; `graph` and `weights` (n,) uint8 are the int8 network.
+    float32: image scores and highest map values of the held-out good images, sorted, one a group. `picture_scores`
+    (n,) float32 are those of all pictures, which differ where groups were made. `sketch` is the KLL sketch of them /
+    threshold; `region` (R, h, w) bool or None; `graph` and `weights` (n,) uint8 are the int8 network.
     `parts` holds the float32 tensors of U-Net and classifier, where the manifest has them.
     """
 
@@ -59,6 +60,7 @@ class Artifact:
     neighbours: npt.NDArray[np.int32] | None
     scores: Floats
     peaks: Floats
+    picture_scores: Floats
     sketch: bytes
     region: npt.NDArray[np.bool_] | None
     graph: Bytes | None
@@ -108,6 +110,7 @@ def save_artifact(
     bank: Floats,
     scores: Floats,
     peaks: Floats,
+    picture_scores: Floats | None = None,
     neighbours: npt.NDArray[np.int32] | None = None,
     region: npt.NDArray[np.bool_] | None = None,
     graph: Bytes | None = None,
@@ -123,8 +126,12 @@ def save_artifact(
         "bank": np.ascontiguousarray(bank, dtype=np.float32),
         "scores": np.sort(scores).astype(np.float32),
         "peaks": np.sort(peaks).astype(np.float32),
-        "sketch": np.frombuffer(ratio_sketch(scores, description.calibration.threshold), dtype=np.uint8),
     }
+    if picture_scores is not None:
+        tensors["picture_scores"] = np.sort(picture_scores).astype(np.float32)
+    # Drift compares single parts with it: the worst of a group would make all of them look better.
+    sketch = ratio_sketch(scores if picture_scores is None else picture_scores, description.calibration.threshold)
+    tensors["sketch"] = np.frombuffer(sketch, dtype=np.uint8)
     if neighbours is not None:
         tensors["neighbours"] = np.ascontiguousarray(neighbours, dtype=np.int32)
     if region is not None:
@@ -155,7 +162,8 @@ def save_artifact(
 def recalibrated(path: Path, calibration: Calibration, *, out: Path, overwrite: bool = False) -> Artifact:
     """Write the artifact at `path` to `out` with another calibration. Raises ArtifactError."""
     found = load_artifact(path)
-    return _rewritten(found, out, {"calibration": calibration}, found.bank, found.neighbours, overwrite=overwrite)
+    changed = {"calibration": calibration.from_the_same(found.manifest.calibration)}
+    return _rewritten(found, out, changed, found.bank, found.neighbours, overwrite=overwrite)
 
 
 def tried(found: Artifact, out: Path, retraining: Retraining) -> Artifact:
@@ -209,6 +217,7 @@ def _rewritten(
         bank=bank,
         scores=found.scores,
         peaks=found.peaks,
+        picture_scores=None if found.manifest.calibration.pictures is None else found.picture_scores,
         neighbours=neighbours,
         region=found.region,
         graph=found.graph,
@@ -296,6 +305,8 @@ def _assemble(
         "peaks": (np.float32, (count,)),
         "sketch": (np.uint8, (None,)),
     }
+    if manifest.calibration.pictures is not None:
+        wanted["picture_scores"] = (np.float32, (manifest.calibration.pictures,))
     if manifest.neighbours:
         wanted["neighbours"] = (np.int32, (manifest.vectors, manifest.neighbours))
     if manifest.regions:
@@ -329,6 +340,7 @@ def _assemble(
         neighbours=table,
         scores=tensors["scores"].astype(np.float32, copy=False),
         peaks=tensors["peaks"].astype(np.float32, copy=False),
+        picture_scores=tensors.get("picture_scores", tensors["scores"]).astype(np.float32, copy=False),
         sketch=tensors["sketch"].tobytes(),
         region=None if region is None else region.astype(np.bool_),
         graph=None if graph is None else graph.astype(np.uint8, copy=False),

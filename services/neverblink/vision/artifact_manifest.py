@@ -45,7 +45,15 @@ class Provenance(_Strict):
     images: tuple[Digest, ...] = Field(description="sha256 of every training image's file, in order.")
     groups: tuple[int, ...] = Field(
         default=(),
-        description="Group of copies of each image that calibrated, in order; none: no two are copies.",
+        description="Group of each image that calibrated, in order; none: each is its own.",
+    )
+    grouped_by: str | None = Field(
+        default=None,
+        max_length=200,
+        description="folder, minute or a regular expression that joined images beside copies; null: copies alone.",
+    )
+    excluded: dict[str, Digest] = Field(
+        default={}, description="Images that a person, or a robust fit, left out: path below their folder, sha256."
     )
     coreset_ratio: float = Field(gt=0, le=1, description="Share of all patches kept in the bank.")
     projection: int = Field(ge=1, description="Dimensions in which the coreset was chosen.")

@@ -45,6 +45,16 @@ class Calibration(BaseModel):
     unsure_from: float | None = Field(
         default=None, gt=0, description="From here up to the threshold a part passes and a person should look."
     )
+    pictures: int | None = Field(
+        default=None,
+        ge=1,
+        description="Good images in the groups (items, minutes) that `normals` counts; null: none were grouped.",
+    )
+    taken_out: int = Field(
+        default=0,
+        ge=0,
+        description="Images that stood out and were taken for not good: the promise holds only if they are not.",
+    )
 
     def is_unsure(self, score: float, edited: float | None = None) -> bool:
         """Say whether a score lies in the unsure band, which ends at the threshold, or at the one it was `edited` to.
@@ -56,15 +66,25 @@ class Calibration(BaseModel):
 
     def statement(self) -> str:
         """Return the promise as a sentence."""
+        counted = "good images" if self.pictures is None else "groups"
         said = (
-            f"at most {_percent(self.false_reject)} of good parts are rejected, with"
-            f" {_percent(self.confidence)} confidence, from {self.normals} good images"
+            f"at most {percent(self.false_reject)} of good parts are rejected, with"
+            f" {percent(self.confidence)} confidence, from {self.normals} {counted}"
         )
+        if self.pictures is not None:
+            said += f" of {self.pictures} good images"
         if self.method == "bound" and self.rank == self.normals:
             needed = normals_needed(DEFAULT_FALSE_REJECT, self.confidence)
             if self.false_reject > DEFAULT_FALSE_REJECT and needed > self.normals:
-                said += f"; {needed} good images would promise {_percent(DEFAULT_FALSE_REJECT)}"
+                said += f"; {needed} {counted} would promise {percent(DEFAULT_FALSE_REJECT)}"
+        if self.taken_out:
+            images = "image" if self.taken_out == 1 else "images"
+            said += f"; it holds only if the {self.taken_out} {images} that stood out and were left out are not good"
         return said
+
+    def from_the_same(self, before: "Calibration") -> "Calibration":
+        """Return this calibration with what is true of all that were made from the same held-out images."""
+        return self.model_copy(update={"pictures": before.pictures, "taken_out": before.taken_out})
 
 
 def calibrate(
@@ -74,11 +94,13 @@ def calibrate(
     false_reject: float | Literal["auto"] = "auto",
     confidence: float = CONFIDENCE,
     unsure: float | None = None,
+    counted: str = "good images",
 ) -> Calibration:
     """Choose the thresholds from held-out good images: (m,) image scores and (m,) highest map values.
 
     `auto` promises 1 % where there are enough images, else the tightest rate that can be promised. `unsure`
-    opens the band that people look at: at most this share of good parts lies above its lower edge.
+    opens the band that people look at: at most this share of good parts lies above its lower edge. `counted` is what
+    a score stands for, in an error's words.
     Raises CalibrationError, naming the number of images needed, when a given rate cannot be promised.
     """
     count = len(scores)
@@ -90,7 +112,7 @@ def calibrate(
         if isinstance(false_reject, str)
         else false_reject
     )
-    rank = threshold_rank(count, rate, confidence)
+    rank = threshold_rank(count, rate, confidence, counted)
     return Calibration(
         threshold=_order_statistic(scores, rank),
         map_threshold=_order_statistic(peaks, rank),
@@ -176,7 +198,9 @@ def threshold_by_cost(
     return CostThreshold(threshold, float(costs[best]), int(false_rejects[best]), int(missed[best]))
 
 
-def threshold_rank(count: int, false_reject: float, confidence: float = CONFIDENCE) -> int:
+def threshold_rank(
+    count: int, false_reject: float, confidence: float = CONFIDENCE, counted: str = "good images"
+) -> int:
     """Return the smallest k for which the k-th smallest of `count` good scores keeps the promise.
 
     The share of good parts above the k-th order statistic exceeds p only if at most count - k of the scores
@@ -198,9 +222,9 @@ def threshold_rank(count: int, false_reject: float, confidence: float = CONFIDEN
         above = hits
     if above < 0:
         raise CalibrationError(
-            f"{count} good images cannot promise a false-reject rate of {_percent(false_reject)} with"
-            f" {_percent(confidence)} confidence: {normals_needed(false_reject, confidence)} are needed;"
-            f" {count} can promise {_percent(tightest_promise(count, confidence))}"
+            f"{count} {counted} cannot promise a false-reject rate of {percent(false_reject)} with"
+            f" {percent(confidence)} confidence: {normals_needed(false_reject, confidence)} are needed;"
+            f" {count} can promise {percent(tightest_promise(count, confidence))}"
         )
     return count - above
 
@@ -239,8 +263,8 @@ def _unsure_from(
         return None
     if unsure <= rate:
         raise CalibrationError(
-            f"the unsure band holds a larger share of good parts than the {_percent(rate)} that may be rejected,"
-            f" not {_percent(unsure)}"
+            f"the unsure band holds a larger share of good parts than the {percent(rate)} that may be rejected,"
+            f" not {percent(unsure)}"
         )
     return _order_statistic(scores, threshold_rank(len(scores), unsure, confidence))
 
@@ -256,5 +280,6 @@ def _order_statistic(values: npt.NDArray[np.floating], rank: int) -> float:
     return max(float(np.partition(values, rank - 1)[rank - 1]), float(np.finfo(np.float32).tiny))
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Return a share as people read it: 0.0495 as 4.95 %."""
     return f"{100 * share:.3g} %"

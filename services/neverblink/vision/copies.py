@@ -84,9 +84,8 @@ def find_copies(pictures: Sequence[Fingerprint]) -> Copies:
             label = _joined(label, distinct[later], distinct[earlier])
             which, at = np.unique(later, return_index=True)
             near += zip(distinct[which].tolist(), distinct[earlier[at]].tolist(), strict=True)
-    _, begins, group = np.unique(label, return_index=True, return_inverse=True)
     return Copies(
-        group=np.asarray(np.argsort(np.argsort(begins))[group], dtype=np.int64),
+        group=_in_order(label),
         equal=tuple((index, earlier) for index, earlier in enumerate(same.tolist()) if index != earlier),
         near=tuple(near),
     )
@@ -97,6 +96,18 @@ def one_each(values: npt.NDArray[np.floating], group: Groups) -> npt.NDArray[np.
     highest = np.full(int(group.max()) + 1, -np.inf, dtype=np.float32)
     np.maximum.at(highest, group, values.astype(np.float32))
     return highest
+
+
+def joined_groups(one: Groups, other: Groups) -> Groups:
+    """Return the (n,) int64 groups, counted from 0 in order, in which both those of `one` and of `other` stay whole."""
+    _, first = np.unique(other, return_index=True)
+    return _in_order(_joined(_in_order(one), np.arange(len(one)), first[np.unique(other, return_inverse=True)[1]]))
+
+
+def _in_order(label: Groups) -> Groups:
+    """Return labels counted from 0 in the order in which they come first."""
+    _, begins, group = np.unique(label, return_index=True, return_inverse=True)
+    return np.asarray(np.argsort(np.argsort(begins))[group], dtype=np.int64)
 
 
 def _close(thumbnails: npt.NDArray[np.float32]) -> Iterator[tuple[Groups, Groups]]:

@@ -38,6 +38,9 @@ _ANNOTATIONS = (".json", ".xml")
 _TABLES = (".csv", ".tsv", ".txt")
 _NAMED = 5
 
+MVTEC, BY_FOLDERS, ALONE = "MVTec", "a folder a type", "images alone"
+_LAYOUTS_BY_FOLDERS = (MVTEC, BY_FOLDERS, ALONE)
+
 
 @dataclass(frozen=True, slots=True)
 class ImageFolder:
@@ -81,9 +84,10 @@ def both_kinds(folder: ImageFolder, place: Path) -> list[LabelledImage]:
     return list(found)
 
 
-def image_folder(place: Path, *, labelled: bool) -> ImageFolder:
+def image_folder(place: Path, *, labelled: bool, deep: bool = False) -> ImageFolder:
     """Read how a folder of images is laid out; `labelled` asks for labels, without it good parts are enough.
 
+    `deep` takes good parts from the sub-folders of where they lie too, such as one an item.
     In this order: a table (`labels.csv`, or the file itself); `train/good`, `test/good` and `test/TYPE` as in MVTec AD;
     a file of COCO or CVAT; a folder a type, one of them good; LabelMe's files beside the images; images alone. Raises
     DatasetError.
@@ -97,6 +101,8 @@ def image_folder(place: Path, *, labelled: bool) -> ImageFolder:
         )
     else:
         found = _of_folder(place, labelled=labelled)
+        if deep and not labelled:
+            found = _with_sub_folders(found, place)
     wanted: Sequence[object] = found.labelled if labelled else found.good
     if not wanted and labelled:
         raise DatasetError(
@@ -106,8 +112,38 @@ def image_folder(place: Path, *, labelled: bool) -> ImageFolder:
         )
     if not wanted:
         where = place / "train" / GOOD if (place / "train" / GOOD).is_dir() else place
-        raise DatasetError(f"{where} has no images ({', '.join(sorted(SUFFIXES))}); put pictures of good parts there")
+        below = _in_sub_folders(where)
+        hint = (
+            f"its {len(below)} folders have {sum(map(len, below.values()))}: where they all show good parts, add"
+            " --group-by folder, and each folder's pictures count as one in the promise"
+            if below
+            else "put pictures of good parts there"
+        )
+        raise DatasetError(f"{where} has no images ({', '.join(sorted(SUFFIXES))}); {hint}")
     return found
+
+
+def _with_sub_folders(found: ImageFolder, place: Path) -> ImageFolder:
+    """Add the pictures of sub-folders to the good ones: a table or a file of outlines has named all there are."""
+    if found.layout not in _LAYOUTS_BY_FOLDERS:
+        return found
+    good = place / "train" / GOOD
+    roots = [good] if good.is_dir() else [place / "train"] if (place / "train").is_dir() else [place]
+    if found.layout == BY_FOLDERS and roots == [place]:
+        roots = [one for one in folders_in(place) if is_good(one.name)]
+    more = [path for root in roots for paths in _in_sub_folders(root).values() for path in paths]
+    return replace(found, good=tuple(dict.fromkeys((*found.good, *more))))
+
+
+def _in_sub_folders(folder: Path) -> dict[Path, list[Path]]:
+    """Return the pictures in each of a folder's sub-folders, however deep, without masks."""
+    if not folder.is_dir():
+        return {}
+    found: dict[Path, list[Path]] = {}
+    for path in files_in(folder, PICTURES, deep=True):
+        if path.parent != folder and path.parent.name not in MASK_FOLDERS:
+            found.setdefault(path.parent, []).append(path)
+    return {place: without_masks(paths) for place, paths in found.items()}
 
 
 def _listed(path: Path) -> ImageFolder:
@@ -157,9 +193,9 @@ def _mvtec(folder: Path, *, labelled: bool) -> ImageFolder:
     good = without_masks(images_in(place)) if place.is_dir() else without_masks(images_in(folder))
     left_out = _others(place) if place.is_dir() else ()
     if not labelled or not (folder / "test").is_dir():
-        return ImageFolder("MVTec", tuple(good), (), left_out)
+        return ImageFolder(MVTEC, tuple(good), (), left_out)
     found = _by_folders(folder, folder / "test", folders_in(folder / "test"))
-    return ImageFolder("MVTec", tuple(good), found.labelled, (*left_out, *found.left_out))
+    return ImageFolder(MVTEC, tuple(good), found.labelled, (*left_out, *found.left_out))
 
 
 def _by_folders(root: Path, place: Path, types: Sequence[Path]) -> ImageFolder:
@@ -178,7 +214,7 @@ def _by_folders(root: Path, place: Path, types: Sequence[Path]) -> ImageFolder:
         # Without any image of a defect that is what must be said first.
         masks.check_all_used()
     good = tuple(image.path for image in images if image.defect is None)
-    return ImageFolder("a folder a type", good, tuple(images), tuple(note for one in types for note in _others(one)))
+    return ImageFolder(BY_FOLDERS, good, tuple(images), tuple(note for one in types for note in _others(one)))
 
 
 def _listing_in(folder: Path) -> tuple[Path, Annotations] | None:
@@ -228,7 +264,7 @@ def _flat(folder: Path) -> ImageFolder:
     images = without_masks(images_in(folder))
     outlined = {path: _labelme_of(path) for path in images}
     if not any(outlined.values()):
-        return ImageFolder("images alone", tuple(images), (), _others(folder))
+        return ImageFolder(ALONE, tuple(images), (), _others(folder))
     labelled = [
         _outlined(LabelledImage(path, None), annotated) for path, annotated in outlined.items() if annotated is not None
     ]

@@ -163,8 +163,9 @@ def _fitted(
 
 
 def _key(seen: Sequence[str], settings: FitSettings) -> str:
-    # `labelled` was a setting once: with it, models that an earlier version kept are found again.
-    plain: dict[str, Any] = settings.model_dump(mode="json") | {"labelled": []}
+    # `labelled` was a setting once, others are younger: models that an earlier version kept are found again.
+    later = {name for name in ("group_by", "robust") if not getattr(settings, name)}
+    plain: dict[str, Any] = settings.model_dump(mode="json", exclude=later) | {"labelled": []}
     for name, file in (("weights", settings.weights), ("region", settings.region)):
         if isinstance(file, Path):
             plain[name] = hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,7 +1,7 @@
 """The jobs that judge models: settings in, progress, result out. They print nothing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +19,30 @@ from neverblink.trainer.evaluation.figures import Evaluation
 from neverblink.trainer.evaluation.known_defects import KnownDefects
 from neverblink.trainer.evaluation.results import CompareResult, EvaluateResult
 from neverblink.trainer.evaluation.settings import CompareJob, EvaluateJob
+from neverblink.trainer.fitting.likeness_of_pictures import likeness_of
 from neverblink.trainer.reports import pages
 from neverblink.vision.artifact import Artifact, load_artifact
+from neverblink.vision.likeness import Likeness
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """A model's figures on labelled images; `defects` where it knows defects; `notes` for people; the report."""
+    """A model's figures on labelled images; `defects` where it knows defects; `notes` for people; the report.
+
+    `likeness` compares the good parts with those of the calibration; None where the model was fitted to them.
+    """
 
     evaluation: Evaluation
     defects: DefectEvaluation | None
     notes: tuple[str, ...]
     report: pages.Written | None
+    likeness: Likeness | None = None
 
     def figures(self) -> dict[str, Any]:
         """Return all figures as plain values, for JSON."""
         more = {} if self.defects is None else {"known_defects": self.defects.as_dict()}
-        return self.evaluation.as_dict() | more
+        alike = {} if self.likeness is None else {"likeness": asdict(self.likeness) | {"alike": self.likeness.alike}}
+        return self.evaluation.as_dict() | alike | more
 
     def result(self, artifact: Path) -> EvaluateResult:
         """Return what a program is told of the artifact in that folder."""
@@ -55,6 +62,7 @@ class Evaluated:
             report=None if self.report is None else self.report.html,
             figures=self.figures(),
             notes=self.notes,
+            like_calibration=None if self.likeness is None else self.likeness.alike,
         )
 
 
@@ -76,7 +84,7 @@ def run_evaluate(job: EvaluateJob, progress: Progress = lambda *_: None) -> Eval
     rules = rules if job.depth is None else replace(rules, depth=job.depth)
     depth = rules.depth or model.manifest.depth
     found, unusable = usable_labelled(labelled, skip_unusable=job.skip_unusable, depth=depth, progress=progress)
-    found, notes = _fresh(found, model)
+    found, notes, fitted_to_all = _fresh(found, model)
     notes = [*listed.left_out, *left_out_note(unusable), *notes]
     known = None
     if model.parts:
@@ -99,28 +107,37 @@ def run_evaluate(job: EvaluateJob, progress: Progress = lambda *_: None) -> Eval
         notes.append(
             f"{job.artifact} has neither U-Net nor classifier: it is judged by its threshold, whatever the rules"
         )
+    alike = (
+        None
+        if fitted_to_all
+        else likeness_of(model, {one.path: one.score for one in result.scored if one.defect is None}, job.images)
+    )
+    if alike is not None and (warning := alike.warning()) is not None:
+        notes.append(warning)
     written = None
     if job.report is not None:
         written = report.write_report(result, job.report, subject=job.images.resolve().name, defects=defects)
-    return Evaluated(result, defects, tuple(notes), written)
+    return Evaluated(result, defects, tuple(notes), written, alike)
 
 
-def _fresh(images: Sequence[LabelledImage], model: Artifact) -> tuple[list[LabelledImage], list[str]]:
+def _fresh(images: Sequence[LabelledImage], model: Artifact) -> tuple[list[LabelledImage], list[str], bool]:
     """Leave out good parts that the model was fitted to, and say so: it would reject too few of them.
 
-    Where it was fitted to all of them they stay, and that is said.
+    Where it was fitted to all of them they stay, and that is said; true: so it was.
     """
     seen = set(model.manifest.provenance.images)
     known = {image.path for image in images if image.defect is None and file_digest(image.path) in seen}
     good = sum(image.defect is None for image in images)
     if not known:
-        return list(images), []
+        return list(images), [], False
     if len(known) == good:
-        return list(images), [
-            f"the model was fitted to all {good} good images: on fresh ones it rejects more than it does here"
-        ]
+        return (
+            list(images),
+            [f"the model was fitted to all {good} good images: on fresh ones it rejects more than it does here"],
+            True,
+        )
     note = f"{len(known)} of {good} good images were left out, the model was fitted to them"
-    return [image for image in images if image.path not in known], [note]
+    return [image for image in images if image.path not in known], [note], False
 
 
 def _product(plant: Path, artifact: Path, name: str, station: str | None) -> tuple[ProductRules, Path | None]:

@@ -23,6 +23,10 @@ class EvaluateResult(JobResult):
     missed: int = Field(description="Defective images that pass.")
     threshold: float
     report: Path | None = Field(default=None, description="The page, where one was asked for.")
+    like_calibration: bool | None = Field(
+        default=None,
+        description="Good parts are like those of the calibration; null: the model was fitted to them all.",
+    )
     figures: dict[str, Any] = Field(description="All figures, and every image's score.")
     notes: tuple[str, ...] = Field(default=(), description="What a person should know about them.")
 

@@ -1,7 +1,7 @@
 """From pictures of good parts to a calibrated artifact."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -14,18 +14,20 @@ from torch import Tensor
 
 from neverblink import __version__
 from neverblink.job_life.progress import Progress
-from neverblink.trainer.datasets.images import DatasetError, LabelledImage
-from neverblink.trainer.datasets.usable_pictures import Usable, usable_pictures
+from neverblink.trainer.datasets.images import LabelledImage
+from neverblink.trainer.datasets.usable_pictures import Usable
+from neverblink.trainer.fitting.cross_fitting import HeldOut, cross_fitted
 from neverblink.trainer.fitting.feature_store import FeatureStore
 from neverblink.trainer.fitting.memory_banks import Banks, projected, room_of
+from neverblink.trainer.fitting.picture_set import PictureSet, counted, grouped_notes, picture_set, rate_of
 from neverblink.trainer.fitting.places import check_place
 from neverblink.trainer.fitting.settings import FitSettings
+from neverblink.trainer.fitting.suspects import Robust, Suspect, find_suspects, suspects_notes, taken_for_bad
 from neverblink.trainer.fitting.views import Views, preprocess_of
 from neverblink.vision.artifact import Artifact, save_artifact
 from neverblink.vision.artifact_manifest import Description, Provenance, Quantised, ValidatedEngine
 from neverblink.vision.backbones import Backbone, load_backbone
 from neverblink.vision.calibration import Calibration, calibrate, threshold_rank
-from neverblink.vision.copies import one_each
 from neverblink.vision.decode import read_image
 from neverblink.vision.embedding import PatchEmbedding
 from neverblink.vision.engines import QuantisedNetwork, check_shift, quantise
@@ -47,11 +49,16 @@ _VALIDATED_WITH = 8
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """The artifact, how many images are behind it, and what a person should know of them, in sentences."""
+    """The artifact, how many images are behind it, and what a person should know of them, in sentences.
+
+    `suspects` stand out among them, `left_out` stood out and were taken for not good by a robust fit.
+    """
 
     artifact: Artifact
     images: int
     notes: tuple[str, ...] = ()
+    suspects: tuple[Suspect, ...] = ()
+    left_out: tuple[Suspect, ...] = ()
 
 
 def fit(
@@ -63,6 +70,8 @@ def fit(
     judged: Mask | None = None,
     labelled: Sequence[LabelledImage] = (),
     skip_unusable: bool = False,
+    root: Path | None = None,
+    excluded: Mapping[str, str] | None = None,
 ) -> Fitted:
     """Fit a PatchCore model to images of good parts and write it to `folder`.
 
@@ -74,84 +83,65 @@ def fit(
     patches that another artifact judges; it takes the place of a region in the settings.
 
     All images are looked at first, unless that was done: those that cannot be used are told at once, or left out with
-    `skip_unusable`. Copies of a picture share a fold and count as one in the promise, by the worst of them.
+    `skip_unusable`. Images of a group (`group_by`, by their paths below `root`) and copies of a picture share a fold
+    and count as one in the promise, by the worst of them. Images that stand out are told, and left out of a `robust`
+    fit, which is then made anew. `excluded` (path below the folder, sha256) were left out before, and are recorded.
 
     With the engine openvino-bf16 or openvino-int8 the model is fitted twice, in fp32 and so, and refused when the
     second ranks worse or scores good parts otherwise; `labelled` images try it too, without them only the scores of
     good ones are compared. Raises VisionError.
     """
     check_place(folder, settings.product, replace=True)
-    usable = _usable(images, settings, progress, skip_unusable=skip_unusable)
-    images = usable.paths
+    given = picture_set(images, settings, progress, root=root, excluded=excluded or {}, skip_unusable=skip_unusable)
     backbone = load_backbone(
         settings.model,
         weights=settings.weights,
         levels=settings.levels,
         dimension=settings.dimension,
-        preprocess=preprocess_of(images, settings),
+        preprocess=preprocess_of(given.usable.paths, settings),
     )
     checked = settings.engine in OWN_BANK
     extractor = FeatureExtractor(backbone, device=settings.device, engine="auto" if checked else settings.engine)
-    views = Views(images, extractor, settings, judged, usable.copies.group)
-    model = _model(views, extractor, settings, progress)
+    learnt, views, model, assumed = _without_suspects(given, extractor, settings, judged, progress)
     engines: tuple[ValidatedEngine, ...] = ()
     network: QuantisedNetwork | None = None
     if checked:
         extractor, model, network = _with_own_bank(backbone, (model, extractor), views, settings, labelled, progress)
     else:
         engines = _validated(backbone, model, extractor, views)
+    left_out = () if assumed is None else assumed.left_out
+    if left_out:
+        model = replace(model, calibration=model.calibration.model_copy(update={"taken_out": len(left_out)}))
     artifact = save_artifact(
         folder,
-        _description(extractor, model, views, settings, usable, engines, network),
+        _description(extractor, model, views, settings, learnt, engines, network),
         bank=model.bank.numpy(),
         neighbours=None if model.table is None else model.table.numpy(),
         scores=model.scores,
         peaks=model.peaks,
+        picture_scores=None if model.calibration.pictures is None else model.held_out.scores,
         region=views.region,
         graph=None if network is None else network.graph,
         weights=None if network is None else network.weights,
         overwrite=True,
     )
-    return Fitted(artifact, len(images), usable.notes())
-
-
-def _usable(
-    images: Sequence[Path] | Usable, settings: FitSettings, progress: Progress, *, skip_unusable: bool
-) -> Usable:
-    """Look at the images before anything is loaded. A promise that cannot be kept is refused here, not at the end."""
-    given = len(images.pictures) if isinstance(images, Usable) else len(images)
-    if given < 2:
-        raise DatasetError(f"{given} image is not enough to know what is normal; give dozens, better hundreds")
-    if settings.false_reject is not None:
-        threshold_rank(given, settings.false_reject)
-    found = images
-    if not isinstance(found, Usable):
-        found = usable_pictures(
-            found,
-            skip_unusable=skip_unusable,
-            one_size=settings.tiling is not None,
-            depth=settings.depth,
-            progress=progress,
-        )
-    if found.copies.different < 2:
-        raise DatasetError(
-            f"all {len(found.pictures)} pictures are copies of one, which is not enough to know what is normal; give"
-            " pictures of different parts, dozens, better hundreds"
-        )
-    if settings.false_reject is not None:
-        threshold_rank(found.copies.different, settings.false_reject)
-    return found
+    suspects = find_suspects(learnt.usable.paths, model.held_out, rate_of(settings))
+    notes = [*given.usable.notes(), *grouped_notes(given), *suspects_notes(suspects, model.calibration)]
+    if assumed is not None:
+        notes.append(assumed.note())
+    return Fitted(artifact, len(learnt.usable.pictures), tuple(notes), tuple(suspects), left_out)
 
 
 @dataclass(frozen=True, slots=True)
 class _Model:
-    """What one engine's features give: bank (M, C), chosen by `levels` of k-center; eq. 7's table; held-out scores
-    and map peaks (m,), one a group of copies.
+    """What one engine's features give: bank (M, C), chosen by `levels` of k-center; eq. 7's table; what held-out
+    pictures score, and of that scores and map peaks (m,), one a group.
     """
 
     bank: Tensor
     levels: Literal[1, 2]
     table: Tensor | None
+    held_out: HeldOut
     scores: npt.NDArray[np.float32]
     peaks: npt.NDArray[np.float32]
     calibration: Calibration
@@ -168,12 +158,33 @@ def _model(views: Views, extractor: FeatureExtractor, settings: FitSettings, pro
         with projected(features, settings) as small:
             banks = Banks(features, small, views, settings)
             bank = banks.all_images(lambda done, total: progress("choosing the memory bank", done, total))
-            scores, peaks = _cross_fitted(banks, views, extractor, settings, progress)
-    calibration = calibrate(
-        scores, peaks, false_reject="auto" if settings.false_reject is None else settings.false_reject
-    )
+            held_out = cross_fitted(
+                banks, views, extractor.grid, lambda some: _patchcore(some, views, extractor, settings)[1], progress
+            )
+    scores, peaks = held_out.one_a_group()
+    calibration = calibrate(scores, peaks, false_reject=rate_of(settings), counted=counted(settings))
+    if settings.group_by is not None:
+        calibration = calibration.model_copy(update={"pictures": len(views.images)})
     table, patchcore = _patchcore(bank, views, extractor, settings)
-    return _Model(bank, banks.levels, table, scores, peaks, calibration, patchcore)
+    return _Model(bank, banks.levels, table, held_out, scores, peaks, calibration, patchcore)
+
+
+def _without_suspects(
+    given: PictureSet, extractor: FeatureExtractor, settings: FitSettings, judged: Mask | None, progress: Progress
+) -> tuple[PictureSet, Views, _Model, Robust | None]:
+    """Fit, and in a robust fit once more without what stands out; return what was learnt from, and what it assumed."""
+    views = Views(given.usable.paths, extractor, settings, judged, given.groups.group)
+    model = _model(views, extractor, settings, progress)
+    if not settings.robust:
+        return given, views, model, None
+    assumed = taken_for_bad(find_suspects(given.usable.paths, model.held_out, rate_of(settings)), len(views.images))
+    if not assumed.left_out:
+        return given, views, model, assumed
+    learnt = given.without(assumed.left_out)
+    if settings.false_reject is not None:
+        threshold_rank(learnt.groups.count, settings.false_reject, counted=counted(settings))
+    views = Views(learnt.usable.paths, extractor, settings, judged, learnt.groups.group)
+    return learnt, views, _model(views, extractor, settings, progress), assumed
 
 
 def _with_own_bank(
@@ -202,12 +213,12 @@ def _description(
     model: _Model,
     views: Views,
     settings: FitSettings,
-    usable: Usable,
+    learnt: PictureSet,
     engines: tuple[ValidatedEngine, ...],
     network: QuantisedNetwork | None,
 ) -> Description:
     """Return what the artifact says of itself."""
-    copies = usable.copies
+    usable, groups = learnt.usable, learnt.groups
     return Description(
         name=settings.name,
         version=settings.version,
@@ -229,11 +240,13 @@ def _description(
         calibration=model.calibration,
         provenance=Provenance(
             images=tuple(picture.digest for picture in usable.pictures),
-            groups=tuple(copies.group.tolist()) if copies.different < len(copies.group) else (),
+            groups=tuple(groups.group.tolist()) if groups.count < len(groups.group) else (),
+            grouped_by=groups.by,
+            excluded=dict(learnt.excluded),
             coreset_ratio=settings.ratio,
             projection=settings.projection,
             seed=settings.seed,
-            folds=min(settings.folds, copies.different),
+            folds=min(settings.folds, groups.count),
             brightness=() if settings.brightness == (1.0,) else settings.brightness,
             starts=settings.starts,
             levels=model.levels,
@@ -300,24 +313,3 @@ def _check(
             found.append(views.anomaly(model.patchcore.score(features)).score / model.calibration.threshold)
         scores.append(np.array(found))
     check_shift(*scores, labels=np.array([image.defect is not None for image in labelled]))
-
-
-def _cross_fitted(
-    banks: Banks, views: Views, extractor: FeatureExtractor, settings: FitSettings, progress: Progress
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return each group's worst score and highest map value against a bank of the other folds."""
-    count = len(views.images)
-    scores = np.empty(count, dtype=np.float32)
-    peaks = np.empty(count, dtype=np.float32)
-    done = 0
-    progress("calibrating", done, count)
-    for fold in range(int(banks.fold_of.max()) + 1):
-        _, model = _patchcore(banks.without(fold), views, extractor, settings)
-        for image in torch.nonzero(banks.fold_of == fold).flatten().tolist():
-            rows = torch.tensor(views.judged(image))
-            features = banks.features.images(rows).view(len(rows), *extractor.grid, -1)
-            anomaly = views.anomaly(model.score(features))
-            scores[image], peaks[image] = anomaly.score, anomaly.anomaly_map.max()
-            done += 1
-            progress("calibrating", done, count)
-    return one_each(scores, views.group), one_each(peaks, views.group)

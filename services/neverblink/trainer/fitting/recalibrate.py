@@ -9,13 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from neverblink.job_life.progress import Progress
-from neverblink.trainer.datasets.images import LabelledImage
+from neverblink.trainer.datasets.images import LabelledImage, file_digest
+from neverblink.trainer.fitting.likeness_of_pictures import likeness_of
 from neverblink.vision.artifact import Artifact, load_artifact, recalibrated
 from neverblink.vision.calibration import Calibration, calibrate, calibrate_at, threshold_by_cost
 from neverblink.vision.decode import read_image
 from neverblink.vision.errors import VisionError
 from neverblink.vision.inspection import scores_of
 from neverblink.vision.inspector import Inspector, extractor_of, inspect
+from neverblink.vision.likeness import Likeness
 
 _BATCH = 8
 
@@ -68,11 +70,15 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Recalibration:
-    """The artifact that was written, the calibration it replaces, and what that means for labelled images."""
+    """The artifact that was written, the calibration it replaces, and what that means for labelled images.
+
+    `likeness` compares the good ones that the model was not fitted to with those of its calibration.
+    """
 
     artifact: Artifact
     before: Calibration
     labelled: Labelled | None
+    likeness: Likeness | None = None
 
     @property
     def after(self) -> Calibration:
@@ -86,13 +92,15 @@ def recalibrate(
     wish: Wish,
     *,
     images: Sequence[LabelledImage] = (),
+    place: Path | None = None,
     weights: Path | None = None,
     progress: Progress = lambda *_: None,
 ) -> Recalibration:
     """Write the artifact to `out` with another calibration, from its own held-out scores of good images.
 
     `images` are scored to choose a threshold by cost, and to tell how many of them change side. The promise
-    comes from the held-out scores in any case. Raises VisionError in a sentence.
+    comes from the held-out scores in any case. `place` is the folder that the images were named by. Raises VisionError
+    in a sentence.
     """
     if sum(given is not None for given in (wish.false_reject, wish.cost, wish.threshold)) > 1:
         raise RecalibrationError("a threshold is chosen by a false-reject rate, by cost, or given: name one of them")
@@ -110,7 +118,16 @@ def recalibrate(
     defective = np.array([image.defect is not None for image in images], dtype=np.bool_)
     after = _chosen(wish, artifact, scores[~defective], scores[defective])
     written = recalibrated(folder, after, out=out)
-    return Recalibration(written, before, _compared(scores, defective, before, after) if images else None)
+    if not images:
+        return Recalibration(written, before, None)
+    known = set(artifact.manifest.provenance.images)
+    fresh = {
+        image.path: float(score)
+        for image, score in zip(images, scores, strict=True)
+        if image.defect is None and file_digest(image.path) not in known
+    }
+    alike = likeness_of(written, fresh, place or images[0].path.parent) if fresh else None
+    return Recalibration(written, before, _compared(scores, defective, before, after), alike)
 
 
 def _chosen(wish: Wish, artifact: Artifact, good: npt.NDArray[np.float64], bad: npt.NDArray[np.float64]) -> Calibration:
@@ -124,7 +141,8 @@ def _chosen(wish: Wish, artifact: Artifact, good: npt.NDArray[np.float64], bad: 
     if wish.false_reject is None and before.method != "bound":
         return calibrate_at(before.threshold, *held_out, method=before.method, unsure=wish.unsure)
     rate = before.false_reject if wish.false_reject is None else wish.false_reject
-    return calibrate(*held_out, false_reject=rate, unsure=wish.unsure)
+    counted = "good images" if before.pictures is None else "groups"
+    return calibrate(*held_out, false_reject=rate, unsure=wish.unsure, counted=counted)
 
 
 def _scores(

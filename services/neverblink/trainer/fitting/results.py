@@ -42,10 +42,23 @@ class ModelResult(JobResult):
         return cls.model_validate(about | more)
 
 
+class SuspiciousPicture(JobResult):
+    """A training picture whose held-out score stands out among the others."""
+
+    path: Path
+    score: float = Field(description="What it scores by a bank that never saw it.")
+    threshold_without: float | None = Field(
+        description="The threshold without it and those that score higher; null: too few would be left for the promise."
+    )
+    left_out: bool = Field(default=False, description="A robust fit took it for not good and left it out.")
+
+
 class FitResult(ModelResult):
     """What `neverblink fit` comes to."""
 
     images: int = Field(description="Images of good parts that it was fitted to.")
+    suspicious: tuple[SuspiciousPicture, ...] = Field(default=(), description="Pictures to look at, the highest first.")
+    suspicious_page: Path | None = Field(default=None, description="Where they are shown; null: there are none.")
     notes: tuple[str, ...] = Field(default=(), description="What a person should know: what was left out, copies.")
 
     @property
@@ -93,6 +106,7 @@ class CalibrateResult(ModelResult):
     before: Threshold
     after: Threshold
     labelled: ChangedImages | None = Field(default=None, description="Null: no images were named.")
+    notes: tuple[str, ...] = Field(default=(), description="What a person should know about the images.")
 
 
 class UpdateResult(ModelResult):

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from neverblink.job_life.settings import JobSettings, SettingsError, Spelling, fault_of, unit
 from neverblink.job_life.yaml_file import read_yaml
-from neverblink.trainer.datasets.settings import OWN_WEIGHTS, AnyEngine, PictureSettings
+from neverblink.trainer.datasets.settings import OWN_WEIGHTS, AnyEngine, GroupBy, PictureSettings
 from neverblink.vision.colour import Clahe, Gain
 from neverblink.vision.network_names import DEFAULT_MODEL
 from neverblink.vision.pictures.stated_depth import Depth
@@ -75,6 +75,14 @@ class ModelSettings(JobSettings):
         ge=0.0001,
         le=0.5,
         description="Promise. Default: 0.01, or the tightest that the images allow.",
+    )
+    group_by: Annotated[GroupBy | None, Spelling(metavar="folder|minute|REGEX")] = Field(
+        default=None,
+        description="Pictures of one folder or minute, or alike in the REGEX's brackets, count as one in the promise.",
+    )
+    robust: bool = Field(
+        default=False,
+        description="Take pictures that stand out for not good, a twentieth at most, and leave them out.",
     )
     top: int = Field(
         default=1,
@@ -146,6 +154,11 @@ class _GoodParts(JobSettings):
 class FitJob(ModelSettings, PictureSettings, _GoodParts):
     """What `neverblink fit` is asked to do."""
 
+    exclude: Annotated[tuple[str, ...], Spelling(metavar="FILE|GLOB")] = Field(
+        default=(),
+        max_length=10_000,
+        description="Leave this picture out, or those that a pattern such as 'lot7/*' names; may be given again.",
+    )
     replace: bool = Field(default=False, description="Write over an earlier artifact of the same product.")
 
     @property

@@ -24,6 +24,7 @@ from neverblink.trainer.offline_inspection.results import Results
 from neverblink.trainer.offline_inspection.settings import InspectJob, Severity
 from neverblink.trainer.offline_inspection.terms import InspectSettings, LotSettings, SecondPass
 from neverblink.vision.artifact import Artifact, read_manifest
+from neverblink.vision.likeness import likeness
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def run_inspect(job: InspectJob, progress: Progress = lambda *_: None) -> Inspec
             inspection.result,
             inspection.report,
             done,
-            _notes(inputs),
+            (*_notes(inputs), *_unlike(results, inspection.artifact)),
         )
 
 
@@ -115,6 +116,19 @@ def _notes(inputs: Inputs) -> tuple[str, ...]:
     if not isinstance(inputs, FolderInputs) or not inputs.masks_left_out:
         return ()
     return (f"{inputs.masks_left_out} pictures of {inputs.subject} are masks of others and were left out",)
+
+
+def _unlike(results: Results, artifact: Artifact) -> tuple[str, ...]:
+    """Say when parts score higher than those that the threshold was made from, some defective ones apart."""
+    found = likeness(
+        artifact.manifest.calibration,
+        artifact.picture_scores,
+        results.scores_of(artifact.digest),
+        mixed=True,
+        noun="parts",
+    )
+    warning = found.warning()
+    return () if warning is None else (warning,)
 
 
 def _terms(job: InspectJob) -> InspectSettings:

@@ -110,6 +110,16 @@ class Results:
         scored = ~np.isnan(self._ratios)
         return self._ratios[scored & ~rejected], self._ratios[scored & rejected]
 
+    def scores_of(self, digest: str) -> npt.NDArray[np.float64]:
+        """Return the scores that the artifact of that digest gave, whether or not it decided in the end."""
+        found: list[float] = []
+        columns = (self._column(name) for name in ("artifact_digest", "score", "first"))
+        for own, score, first in zip(*columns, strict=True):
+            verdict = (own, score) if first is None else (first["artifact_digest"], first["score"])
+            if verdict[0] == digest and verdict[1] is not None:
+                found.append(verdict[1])
+        return np.array(found, dtype=np.float64)
+
     @property
     def second_judged(self) -> int:
         """Return how many images the second artifact judged."""
