@@ -9,11 +9,11 @@ from plates import plate, write_plates
 
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.evaluation.compare import (
-    EXAMPLE,
     RESULTS,
     CompareError,
     Configuration,
     compare,
+    example,
     product_of,
     read_configurations,
 )
@@ -95,7 +95,7 @@ def test_the_list_says_what_differs_from_the_defaults(tmp_path: Path) -> None:
 
 
 def test_the_printed_example_can_be_read(tmp_path: Path) -> None:
-    labels = [one.label for one in read_configurations(listed(tmp_path, EXAMPLE), "tile")]
+    labels = [one.label for one in read_configurations(listed(tmp_path, example()), "tile")]
     assert labels == ["default", "finer", "large bank"]
 
 

@@ -27,7 +27,7 @@ from neverblink.trainer.evaluation.evaluate import EXAMPLES, evaluate
 from neverblink.trainer.evaluation.figures import Evaluation, Example, best_f1
 from neverblink.trainer.evaluation.pixel_ranking import PixelRanking
 from neverblink.trainer.evaluation.report import render, write_report
-from neverblink.trainer.reports.galleries import LABEL_COLOUR
+from neverblink.trainer.reports.galleries import LABEL_COLOUR, HeatScale
 from neverblink.trainer.reports.pages import ReportError, check_place
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.inspection import Inspection
@@ -432,7 +432,7 @@ def test_a_page_says_that_one_channel_stands_for_all_defects_and_whose_rules_dec
 
 
 def test_outlines_show_the_label_and_what_the_unet_marked(tmp_path: Path) -> None:
-    section = defect_section(known_defects(tmp_path), map_threshold=1)
+    section = defect_section(known_defects(tmp_path), HeatScale(normal=0.5, threshold=1))
     left, top, _, _ = CORNERS
     for picture, colour in ((section.misses[0], LABEL_COLOUR), (section.alarms[0], OUTLINE)):
         pixels = np.frombuffer(base64.b64decode(picture.image.partition(",")[2]), np.uint8)

@@ -102,14 +102,18 @@ def learn_limits(plant: Plant, name: str, images: Path | None, pictures: int, ev
     """
     ((_, station),) = chosen_stations(plant, [name])
     depth = plant.depth(station)
-    found = (
-        islice(_pictures_of(station, name, every_s, depth), pictures) if images is None else _images_of(images, depth)
-    )
-    qualities, sizes = [], []
-    for pixels in found:
+    found: Iterator[tuple[str, NDArray[np.uint8]]]
+    if images is None:
+        own = islice(_pictures_of(station, name, every_s, depth), pictures)
+        found = ((f"picture {number}", pixels) for number, pixels in enumerate(own, start=1))
+    else:
+        found = _images_of(images, depth)
+    names, qualities, sizes = [], [], []
+    for called, pixels in found:
+        names.append(called)
         qualities.append(measure(pixels))
         sizes.append((pixels.shape[1], pixels.shape[0]))
-    return learn(qualities, sizes)
+    return learn(qualities, sizes, names)
 
 
 async def _sweep_objects(storage: Storage) -> None:
@@ -126,13 +130,13 @@ async def _sweep_objects(storage: Storage) -> None:
         await asyncio.sleep(_SWEEP_EVERY_S)
 
 
-def _images_of(folder: Path, depth: int | None) -> Iterator[NDArray[np.uint8]]:
+def _images_of(folder: Path, depth: int | None) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     files = ordered_images(folder, shuffle=False, seed=0) if folder.is_dir() else []
     if len(files) < FEWEST:
         raise PlantError(f"{folder} has {len(files)} images, and {FEWEST} are the fewest to learn limits from")
     for path in files:
         try:
-            yield read_image(path, depth=depth)
+            yield path.relative_to(folder).as_posix(), read_image(path, depth=depth)
         except ImageError as error:
             raise PlantError(f"{error}; good parts only, please") from error
 

@@ -8,10 +8,14 @@ import numpy as np
 
 from neverblink.errors import NeverblinkError
 from neverblink.plant import QualityLimits
+from neverblink.shown import visible
 from neverblink.vision.quality import ImageQuality, judge
 
 FEWEST = 20
 """Fewer pictures say too little about what varies."""
+
+_NAMED = 20
+"""So many pictures that would be refused are named."""
 
 ENOUGH = 100
 """With fewer, the limits are printed with a warning."""
@@ -47,20 +51,29 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class LearntLimits:
-    """Limits of a station, and how many of the pictures they would refuse themselves.
+    """Limits of a station, and which of the pictures they would refuse themselves: (name, reason) each.
 
     Width and height are None when the pictures had several sizes.
     """
 
     pictures: int
-    refused: int
+    refusals: tuple[tuple[str, str], ...]
     width: int | None
     height: int | None
     limits: tuple[Limit, ...]
 
+    @property
+    def refused(self) -> int:
+        """Return how many of the pictures would be refused."""
+        return len(self.refusals)
+
     def as_yaml(self, station: str) -> Iterator[str]:
         """Yield the lines of the plant file's `quality` section, with what was seen as comments."""
         yield f"quality:   # {station}, learnt from {self.pictures} pictures; {self.refused} of them would be refused"
+        for name, reason in self.refusals[:_NAMED]:
+            yield f"  # refused: {visible(name)}, {reason}"
+        if self.refused > _NAMED:
+            yield f"  # and {self.refused - _NAMED} more"
         if self.width is None or self.height is None:
             yield "  # the pictures had several sizes, so that none is expected"
         else:
@@ -71,8 +84,11 @@ class LearntLimits:
             yield f"  {limit.name}: {limit.value:.4g}   # seen {low} to {high}, median {middle}"
 
 
-def learn(qualities: Sequence[ImageQuality], sizes: Sequence[tuple[int, int]]) -> LearntLimits:
-    """Learn limits from pictures of good parts; `sizes` are their (width, height).
+def learn(
+    qualities: Sequence[ImageQuality], sizes: Sequence[tuple[int, int]], names: Sequence[str] | None = None
+) -> LearntLimits:
+    """Learn limits from pictures of good parts; `sizes` are their (width, height), `names` what they are called, else
+    by their number.
 
     Raises LimitsError with fewer than `FEWEST` pictures.
     """
@@ -93,7 +109,9 @@ def learn(qualities: Sequence[ImageQuality], sizes: Sequence[tuple[int, int]]) -
         limit("min_sharpness", lambda quality: quality.sharpness, _lower_sharpness),
     )
     as_settings = QualityLimits.model_validate({found.name: found.value for found in limits})
-    refused = sum(judge(quality, as_settings) is not None for quality in qualities)
+    called = names or [f"picture {number}" for number in range(1, len(qualities) + 1)]
+    refusals = [(name, judge(quality, as_settings)) for name, quality in zip(called, qualities, strict=True)]
+    refused = tuple((name, reason) for name, reason in refusals if reason is not None)
     return LearntLimits(len(qualities), refused, width, height, limits)
 
 

@@ -12,6 +12,7 @@ from neverblink.job_life.terminal import say, shown
 
 if TYPE_CHECKING:
     from neverblink.vision.artifact_manifest import ClassifierPart, UnetPart
+    from neverblink.vision.calibration import Calibration
 
 
 @app.command(short_help="Print the networks that features can come from.")
@@ -35,11 +36,24 @@ def backbones() -> None:
 
 
 @artifact_app.command("inspect")
-def artifact_inspect(folder: Annotated[Path, typer.Argument(help="Artifact folder.")]) -> None:
-    """Verify an artifact and print what it is."""
+def artifact_inspect(
+    folder: Annotated[Path, typer.Argument(help="Artifact folder.")],
+    plant: Annotated[
+        Path | None, typer.Option("--plant", "-p", help="Plant file: what rejects a part is said by its rules.")
+    ] = None,
+) -> None:
+    """Verify an artifact and print what it is, what rejects a part and what all of it promises.
+
+    `neverblink artifact inspect artifacts/pcb-hybrid --plant plant.yaml`
+    """
+    from neverblink.decisions.promise import promise_of, rejected_when
+    from neverblink.decisions.rules import DEFAULT_RULES, rules_for
+    from neverblink.plant import load_plant
     from neverblink.vision.artifact import load_artifact
 
+    described = None if plant is None else load_plant(plant)
     artifact = load_artifact(folder)
+    rules = DEFAULT_RULES if described is None else rules_for(described.product(artifact.product))
     manifest = artifact.manifest
     calibration = manifest.calibration
     bank = artifact.bank
@@ -55,8 +69,10 @@ def artifact_inspect(folder: Annotated[Path, typer.Argument(help="Artifact folde
         *((f"also runs on {one.name}", f"scores differ by at most {one.difference:.1e}") for one in manifest.engines),
         ("memory bank", f"{bank.shape[0]} × {bank.shape[1]}, {manifest.provenance.coreset_ratio:.1%} of all patches"),
         ("threshold", f"{artifact.threshold:.4f}, chosen by {calibration.method}"),
-        ("unsure from", "–" if calibration.unsure_from is None else f"{calibration.unsure_from:.4f}"),
-        ("promise", calibration.statement()),
+        ("rejected when", "\n".join(rejected_when(manifest, rules))),
+        ("unsure from", "–" if calibration.unsure_from is None else _of_threshold(calibration)),
+        ("promise", promise_of(manifest, rules)),
+        ("by", rules.title),
         ("U-Net", "–" if manifest.unet is None else _unet(manifest.unet)),
         ("classifier", "–" if manifest.classifier is None else _classifier(manifest.classifier)),
         ("training images", str(len(manifest.provenance.images))),
@@ -64,6 +80,10 @@ def artifact_inspect(folder: Annotated[Path, typer.Argument(help="Artifact folde
     ):
         table.add_row(name, shown(value))
     Console().print(table)
+
+
+def _of_threshold(calibration: "Calibration") -> str:
+    return f"{(calibration.unsure_from or 0) / calibration.threshold:.2f} of the threshold"
 
 
 def _unet(part: "UnetPart") -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import orjson
 from rich.table import Column, Table
 
+from neverblink.cli.advice import costs_table, tell
 from neverblink.cli.jobs import Job, Screen, Teller, command
 from neverblink.job_life.terminal import shown
 from neverblink.trainer.evaluation.results import ComparedConfiguration, CompareResult, EvaluateResult
@@ -34,6 +35,8 @@ def _show_evaluate(job: EvaluateJob, done: "Evaluated", screen: Screen) -> None:
     screen.tables(_figures(done.evaluation, f"{job.artifact.name} on {job.images.name}"), _classes(done.evaluation))
     if done.defects is not None:
         screen.tables(*_defect_tables(done.defects))
+    screen.tables(costs_table(done.evaluation.promises))
+    tell(done.advice, screen)
 
 
 command(
@@ -75,9 +78,9 @@ def _show_compare(job: CompareJob, done: CompareResult, screen: Screen) -> None:
 
 
 def _example_list() -> str:
-    from neverblink.trainer.evaluation.compare import EXAMPLE
+    from neverblink.trainer.evaluation.compare import example
 
-    return EXAMPLE
+    return example()
 
 
 command(
@@ -103,16 +106,26 @@ command(
 def _figures(result: "Evaluation", title: str) -> Table:
     from neverblink.trainer.evaluation.pixel_ranking import PRO_LIMIT
 
-    table = Table("figure", "value", title=shown(title))
+    table = Table("figure", Column("value", overflow="fold"), title=shown(title))
     latency, unsure = result.latency, result.unsure
-    table.add_row("image AUROC", f"{result.image_auroc:.4f}")
+    good, defective = result.decided
+    low, high = result.auroc_interval
+    table.add_row("image AUROC", f"{result.image_auroc:.4f} (95 % sure: {low:.3f} to {high:.3f})")
     table.add_row("average precision", f"{result.average_precision:.4f}")
     table.add_row("pixel AUROC", _or_dash(result.pixels.auroc))
     table.add_row(f"AU-PRO up to {PRO_LIMIT:.0%}", _or_dash(result.pixels.au_pro))
-    table.add_row("false rejects", f"{result.false_rejects} of {result.good} ({result.false_reject_rate:.1%})")
-    table.add_row("missed defects", f"{result.missed} of {result.defective} ({1 - result.found:.1%})")
+    table.add_row("false rejects", f"{result.false_rejects} of {good} ({result.false_reject_rate:.1%})")
+    table.add_row("missed defects", f"{result.missed} of {defective} ({1 - result.found:.1%})")
     table.add_row("precision, F1", f"{_or_dash(result.precision)}, {result.f1:.4f}")
-    table.add_row("best F1, chosen on this test", f"{result.best_f1.f1:.4f} at {result.best_f1.threshold:.4f}")
+    best = result.best_f1
+    table.add_row(
+        "best F1, chosen on this test", f"{best.f1:.4f} at {best.threshold / result.threshold:.2f} of the threshold"
+    )
+    if result.hybrid:
+        alone = result.by_region_alone
+        table.add_row("rejected by a region alone", f"{alone[0]} good, {alone[1]} defective")
+    table.add_row("decided by", shown(result.rules))
+    table.add_row("promise", shown(result.promise))
     if result.calibration.unsure_from is not None:
         table.add_row("unsure", f"{unsure[0]} good, {unsure[1]} defective")
     table.add_row("timed", shown(latency.models))
@@ -131,7 +144,7 @@ def _classes(result: "Evaluation") -> Table:
             shown(kind.name),
             str(kind.images),
             str(kind.missed),
-            f"{kind.recall:.3f}",
+            _figure(kind.recall),
             f"{kind.auroc:.4f}",
             _or_dash(kind.pixel_auroc),
             _or_dash(kind.au_pro),

@@ -51,7 +51,14 @@ def _show_calibrate(job: CalibrateJob, done: CalibrateResult, screen: Screen) ->
     table = Table("", "before", "after")
     table.add_row("threshold", *(f"{one.threshold:.4f}" for one in both))
     table.add_row("chosen by", *(one.method for one in both))
-    table.add_row("unsure from", *("–" if one.unsure_from is None else f"{one.unsure_from:.4f}" for one in both))
+    table.add_row("of the one before", "1.00", f"{done.after.threshold / done.before.threshold:.2f}")
+    table.add_row(
+        "unsure from",
+        *(
+            "–" if one.unsure_from is None else f"{one.unsure_from / one.threshold:.2f} of the threshold"
+            for one in both
+        ),
+    )
     table.add_row("promise", *(one.promise for one in both))
     found = done.labelled
     if found is not None:

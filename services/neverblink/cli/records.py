@@ -158,14 +158,14 @@ def _table(title: str, columns: Sequence[Column], rows: Sequence[Any]) -> Table 
 
 def _line_of(row: queries.LatestVerdict) -> str:
     colour = _COLOURS.get(row.decision, "white")
-    ratio = "     –" if row.ratio is None else f"{row.ratio:6.3f}"
+    score = f"{'no score' if row.ratio is None else f'{row.ratio:.2f} of threshold':<18}"
     told = "" if row.trigger_to_told_ms is None else f"  told {row.outcome} in {row.trigger_to_told_ms:.0f} ms"
     gate = "" if row.gate is None else f"  gate {row.gate}"
     when = row.captured.astimezone().strftime("%H:%M:%S.%f")[:-3]
     place = shown(f"{row.line}/{row.station}".ljust(20))
     decision = f"[{colour}]{shown(row.decision.ljust(8))}[/{colour}]"
     reason, part = shown((row.reason or "").ljust(12)), shown(row.part.ljust(16))
-    return f"{when}  {place} {part} {decision} {ratio}  {reason}{shown(told)}{shown(gate)}"
+    return f"{when}  {place} {part} {decision} {score}  {reason}{shown(told)}{shown(gate)}"
 
 
 def _nothing_yet(database: Database) -> str:

@@ -6,6 +6,7 @@ A setting is a field with a description, bounds, a unit and a default. Its key i
 
 import difflib
 import re
+import textwrap
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -110,6 +111,27 @@ def unknown(key: str, keys: Collection[str], whose: str = "of this job") -> str:
     close = difflib.get_close_matches(key, sorted(keys), n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(keys))}"
     return f"{key!r} is no setting {whose}; {hint}"
+
+
+def explained(model: type[JobSettings], *, without: Collection[str] = ()) -> str:
+    """Return a model's keys as comments of a YAML file: default, where there is one, unit and meaning of each."""
+    lines: list[str] = []
+    for key, field in model.keys().items():
+        if key in without:
+            continue
+        default = None if field.is_required() else field.get_default(call_default_factory=True)
+        value = "" if default in (None, ()) else f" {_as_yaml(default)}"
+        extra = field.json_schema_extra
+        given = extra.get("unit") if isinstance(extra, dict) else None
+        about = (field.description or "").rstrip(".") + (f", {given}" if given else "")
+        lines += textwrap.wrap(f"{key}:{value}   # {about}", 96, initial_indent="#   ", subsequent_indent="#       ")
+    return "\n".join(lines) + "\n"
+
+
+def _as_yaml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"[{', '.join(map(_as_yaml, value))}]" if isinstance(value, tuple) else str(value)
 
 
 def fault_of(error: ValidationError) -> tuple[str, str]:

@@ -18,13 +18,20 @@ from rich.progress import (
 from neverblink.job_life.progress import Progress as Report
 from neverblink.shown import visible
 
+_WIDE = 110
+"""Columns from which on a bar may take what is left."""
+
+_SHORT_BAR = 12
+_COUNTED = 38
+"""Columns that counts of six digits, times and what stands between them take."""
+
 
 @contextmanager
 def progress_bar(console: Console, title: str) -> Iterator[Report]:
     """Show one bar per stage of a job, with what is left of it; `title` is said before each stage."""
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=40 if console.width >= _WIDE else _SHORT_BAR),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
@@ -35,10 +42,20 @@ def progress_bar(console: Console, title: str) -> Iterator[Report]:
 
         def stage_done(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = progress.add_task(shown(f"{title}: {stage}" if title else stage), total=total)
+                named = _fitting(title, stage, console.width)
+                tasks[stage] = progress.add_task(shown(named), total=total)
             progress.update(tasks[stage], completed=done, total=total)
 
         yield stage_done
+
+
+def _fitting(title: str, stage: str, width: int) -> str:
+    """Return what a bar is called: where a terminal is narrow the title gives way, so that every count can be read."""
+    whole = f"{title}: {stage}" if title else stage
+    room = width - _COUNTED - _SHORT_BAR
+    if width >= _WIDE or len(whole) <= room:
+        return whole
+    return stage if len(stage) <= room else f"{stage[: max(1, room - 1)]}…"
 
 
 def shown(text: str) -> str:

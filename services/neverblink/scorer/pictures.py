@@ -39,7 +39,14 @@ def evidence_pictures(
     """Return JPEG bytes per kind: `overlay`, anomaly map and known defects' outlines over the image, `thumbnail`."""
     pictures: dict[EvidenceKind, bytes] = {}
     if "overlay" in kinds:
-        drawn = overlay(at_most(pixels, _OVERLAY_SIDE), inspection.anomaly.anomaly_map, artifact.map_threshold)
+        drawn = overlay(
+            at_most(pixels, _OVERLAY_SIDE),
+            inspection.anomaly.anomaly_map,
+            artifact.map_threshold,
+            normal=artifact.map_normal,
+            # Of such a region there is one exactly where the score was above the threshold in force.
+            anomalous=any("patchcore" in finding.seen_by for finding in inspection.findings),
+        )
         if inspection.outlined is not None:
             drawn = outlined(drawn, np.asarray(inspection.outlined.any(axis=0)))
         pictures["overlay"] = _jpeg(drawn)

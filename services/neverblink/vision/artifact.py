@@ -102,6 +102,11 @@ class Artifact:
         """Return the map value above which a pixel belongs to a defect region."""
         return self.manifest.calibration.map_threshold
 
+    @property
+    def map_normal(self) -> float:
+        """Return what a map's highest value is on half of all good parts: below, nothing is remarkable."""
+        return float(np.median(self.peaks))
+
 
 def save_artifact(
     path: Path,

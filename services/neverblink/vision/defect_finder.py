@@ -66,10 +66,12 @@ class DefectFinder:
             else Classifier.from_tensors(manifest.classifier.spec, artifact.parts["classifier"])
         )
 
-    def with_threshold(self, threshold: float) -> Self:
-        """Return a finder with another image threshold that shares the networks with this one."""
+    def with_threshold(self, threshold: float, map_threshold: float | None = None) -> Self:
+        """Return a finder with another image threshold, and map threshold if given, that shares the networks."""
         other = copy.copy(self)
         other._threshold = threshold
+        if map_threshold is not None:
+            other._map_threshold = map_threshold
         return other
 
     def warm_up(self, batch: int) -> None:

@@ -91,10 +91,13 @@ class Inspector:
         """Resize, crop and cut an (H, W, 3) uint8 RGB image for all networks, in any thread. Raises VisionError."""
         return Prepared(image, self.prepare(image), self.finder.prepare(image))
 
-    def with_threshold(self, threshold: float) -> Self:
-        """Return an inspector with another image threshold that shares the bank and all networks with this one."""
+    def with_threshold(self, threshold: float, map_threshold: float | None = None) -> Self:
+        """Return an inspector with another image threshold that shares the bank and all networks with this one.
+
+        The map's threshold stays, unless another is given: a person edits the one, a calibration chooses both.
+        """
         other = copy.copy(self)
-        other.finder = self.finder.with_threshold(threshold)
+        other.finder = self.finder.with_threshold(threshold, map_threshold)
         return other
 
     def warm_up(self, batch: int, *, extractor_is_busy: bool = False) -> None:

@@ -8,23 +8,55 @@ import numpy.typing as npt
 
 from neverblink.vision.decode import Image
 
-_FLOOR = 0.5
-"""The heat begins at half the threshold and is fully there at the threshold and a half."""
+_NORMAL = 0.5
+"""Where nothing is known about good parts, half the threshold is taken for normal."""
+
+_HIGHEST_NORMAL = 0.95
+"""Of the threshold: what lies there is worth a tint, however high the peaks of good parts are."""
+
+_FULL = 1.5
+"""The heat is fully there at the threshold and a half."""
+
+# RGB. A tint that is no alarm up to the threshold, warm colours above: a part that passes is never painted red.
+_TINT, _WARM, _HOT = ((70.0, 140.0, 255.0), (255.0, 170.0, 0.0), (225.0, 20.0, 20.0))
+_MOST_TINT, _LEAST_HEAT, _MOST_HEAT = 0.4, 0.5, 0.75
+
+_JUST_BELOW = 0.97
+"""Of the highest place: what is this close to it is shown with it, so that it is more than a pixel."""
 
 OUTLINE = (0, 214, 255)
 """RGB of what a model found."""
 
 
-def overlay(image: Image, anomaly_map: npt.NDArray[np.float32], threshold: float) -> Image:
-    """Blend a heat map over an (H, W, 3) uint8 RGB image where the map nears its threshold; returns a new one."""
+def overlay(
+    image: Image,
+    anomaly_map: npt.NDArray[np.float32],
+    threshold: float,
+    *,
+    normal: float | None = None,
+    anomalous: bool = False,
+) -> Image:
+    """Return an (H, W, 3) uint8 RGB image with its (h, w) float32 map over it; the image itself is not changed.
+
+    A bluish tint grows from `normal`, the map value from which on a good part is remarkable, up to the threshold;
+    above, colours are warm at once, so that a defect at 1.1 of the threshold is seen. Without `normal` it is half the
+    threshold. An `anomalous` image shows at least its highest place in a warm colour, though its map stays below.
+    """
     height, width = image.shape[:2]
-    heat = cv2.resize(anomaly_map / max(threshold, 1e-12), (width, height), interpolation=cv2.INTER_LINEAR)
-    strength = np.clip((heat - _FLOOR) / (1.5 - _FLOOR), 0, 1).astype(np.float32)
-    colours = cv2.cvtColor(
-        cv2.applyColorMap((strength * 255).astype(np.uint8), cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB
-    )
-    share = (0.65 * strength)[..., None]
-    blended = image.astype(np.float32) * (1 - share) + colours.astype(np.float32) * share
+    if anomalous:
+        threshold = min(threshold, _JUST_BELOW * float(anomaly_map.max()))
+    threshold = max(threshold, 1e-12)
+    start = _NORMAL if normal is None else min(normal / threshold, _HIGHEST_NORMAL)
+    ratio = cv2.resize(anomaly_map / threshold, (width, height), interpolation=cv2.INTER_LINEAR)
+    beyond = np.clip((ratio - 1) / (_FULL - 1), 0, 1)
+    share = np.where(
+        ratio > 1,
+        _LEAST_HEAT + (_MOST_HEAT - _LEAST_HEAT) * beyond,
+        _MOST_TINT * np.clip((ratio - start) / (1 - start), 0, 1),
+    )[..., None]
+    tint, warm, hot = (np.array(colour, dtype=np.float32) for colour in (_TINT, _WARM, _HOT))
+    colours = np.where((ratio > 1)[..., None], warm + (hot - warm) * beyond[..., None], tint)
+    blended = image.astype(np.float32) * (1 - share) + colours * share
     return np.asarray(np.clip(np.rint(blended), 0, 255), dtype=np.uint8)
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from neverblink import __version__
 from neverblink.errors import reason_of
 from neverblink.job_life.progress import Progress
-from neverblink.job_life.settings import SettingsError, unknown
+from neverblink.job_life.settings import SettingsError, explained, unknown
 from neverblink.job_life.yaml_file import read_yaml
 from neverblink.storage.whole_file import write_whole
 from neverblink.trainer.datasets.images import good_images, labelled_images
@@ -34,18 +34,26 @@ _LABEL = "label"
 _NOT_COMPARED: Final = frozenset({"scratch"})
 _FILES: Final = frozenset({"weights", "region"})
 
-EXAMPLE = """\
+_EXAMPLE = """\
 # Each item is one configuration: what `neverblink fit` takes, as far as it differs from the defaults.
 - label: default
 - label: finer
   size: 320
 - label: large bank
   ratio: 0.1
+
+# Every key, its default where it has one, and what it means:
+#   label: its name in the table
 """
 
 
 class CompareError(VisionError):
     """A list of configurations that cannot be understood; the message says where and why."""
+
+
+def example() -> str:
+    """Return a list to start from, with every key that an item may have as a comment."""
+    return _EXAMPLE + explained(ModelSettings, without=_NOT_COMPARED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +125,7 @@ def _configuration(item: Any, product: str, beside: Path, where: str) -> Configu
         raise CompareError(f"{where} must be settings such as `size: 320`")
     known = ModelSettings.keys().keys() - _NOT_COMPARED
     for key in item.keys() - known - {_LABEL}:
-        raise CompareError(f"{where}: {unknown(key, known, 'of a fit')}")
+        raise CompareError(f"{where}: {unknown(key, known | {_LABEL}, 'of a fit')}")
     changes = {key: value for key, value in item.items() if key != _LABEL}
     for name in _FILES & changes.keys():
         if isinstance(changes[name], str):

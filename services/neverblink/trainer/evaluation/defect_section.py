@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from neverblink.trainer.evaluation.defect_figures import FEW, Confusion, DefectEvaluation, DefectExample
 from neverblink.trainer.evaluation.region_matching import OVERLAP
-from neverblink.trainer.reports.galleries import LABEL_COLOUR, data_url, heat, name_of, small
+from neverblink.trainer.reports.galleries import LABEL_COLOUR, HeatScale, data_url, heat, name_of, small
 from neverblink.vision.decode import read_image
 from neverblink.vision.findings import Finding
 from neverblink.vision.overlay import OUTLINE, outlined, overlay
@@ -72,7 +72,7 @@ class DefectSection:
     model_colour: str
 
 
-def defect_section(found: DefectEvaluation, map_threshold: float, depth: int | None = None) -> DefectSection:
+def defect_section(found: DefectEvaluation, scale: HeatScale, depth: int | None = None) -> DefectSection:
     """Return what the page shows; `depth` is that of 16-bit pictures.
 
     Raises ImageError, DatasetError when a picture can no longer be read.
@@ -81,8 +81,8 @@ def defect_section(found: DefectEvaluation, map_threshold: float, depth: int | N
         found=found,
         columns=found.confusion.columns,
         matrix=_matrix(found.confusion),
-        misses=[_picture(example, _misses(example), map_threshold, depth) for example in found.misses],
-        alarms=[_picture(example, _alarms(example), map_threshold, depth) for example in found.false_alarms],
+        misses=[_picture(example, _misses(example), scale, depth) for example in found.misses],
+        alarms=[_picture(example, _alarms(example), scale, depth) for example in found.false_alarms],
         few=FEW,
         overlap=OVERLAP,
         label_colour=_css(LABEL_COLOUR),
@@ -123,7 +123,7 @@ def _said(finding: Finding) -> str:
     return finding.type if finding.confidence is None else f"{finding.type} {finding.confidence:.2f}"
 
 
-def _picture(example: DefectExample, faults: list[str], map_threshold: float, depth: int | None) -> _Picture:
+def _picture(example: DefectExample, faults: list[str], scale: HeatScale, depth: int | None) -> _Picture:
     path = example.image.path
     full = read_image(path, depth=depth)
     height, width = full.shape[:2]
@@ -141,7 +141,7 @@ def _picture(example: DefectExample, faults: list[str], map_threshold: float, de
         verdict="rejected" if example.rejected else "unsure" if example.unsure else "passed",
         score_ratio=example.score_ratio,
         image=data_url(drawn),
-        heat=data_url(heat(image, example.anomaly_map, map_threshold)),
+        heat=data_url(heat(image, example.anomaly_map, scale, anomalous=example.score_ratio > 1)),
         probability=None if example.probability is None else data_url(overlay(image, example.probability, _PROBABLE)),
         width=100 * width / longer,
         height=100 * height / longer,

@@ -1,8 +1,8 @@
 """How well a model tells good parts from defects, on images it has not seen."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import reduce
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial, reduce
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from neverblink.decisions.judgement import judged
+from neverblink.decisions.promise import promise_of
 from neverblink.decisions.rules import DEFAULT_RULES, ProductRules
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.images import DatasetError, LabelledImage
@@ -24,7 +26,9 @@ from neverblink.trainer.evaluation.figures import (
     best_f1,
 )
 from neverblink.trainer.evaluation.pixel_ranking import PixelRanking
+from neverblink.trainer.evaluation.promise_costs import PromiseTally, Terms, settled
 from neverblink.trainer.evaluation.scaled_masks import ScaledMask, scaled_mask
+from neverblink.trainer.reports.galleries import HeatScale
 from neverblink.vision.artifact import Artifact, load_artifact
 from neverblink.vision.decode import Image, read_image
 from neverblink.vision.errors import NoNumberError
@@ -54,15 +58,18 @@ def evaluate(
     device: str = "cpu",
     engine: EngineName | Literal["auto"] = "auto",
     rules: ProductRules = DEFAULT_RULES,
+    taught: Collection[Path] = (),
     witness: Witness = lambda *_: None,
     clock: Clock = time.perf_counter,
 ) -> Evaluation:
     """Inspect labelled images with an artifact and measure ranking, localisation and time.
 
-    Each image is inspected once, with U-Net and classifier where the artifact has them, as `rules` say; `witness`
-    is told what was found. Every other one, 63 at most, goes alone, to time single images; the rest in batches.
-    Pixel figures are taken over images with a mask and good ones, at 256 × 256 pixels each; masks without a defect
-    pixel are left out and counted. Raises VisionError: an image, mask or artifact that cannot be used.
+    Each image is inspected once, with U-Net and classifier where the artifact has them, and decided as `rules` say;
+    `witness` is told what was found. Images that are `taught` are ranked, and their decisions do not count. Every other
+    one, 63 at most, goes alone, to time single images; the rest in batches. What another promise would decide takes a
+    second look at few images, if any. Pixel figures are taken over images with a mask and good ones, at 256 × 256
+    pixels each; masks without a defect pixel are left out and counted. Raises VisionError: an image, mask or artifact
+    that cannot be used.
     """
     labels = np.array([image.defect is not None for image in images])
     if labels.all() or not labels.any():
@@ -76,7 +83,7 @@ def evaluate(
     )
     # U-Net and classifier are opened here: no image's time pays for it.
     _ = inspector.finder
-    tally = _Tally(images, artifact)
+    tally = _Tally(images, artifact, rules, taught)
     stopwatch = _Stopwatch(clock)
     depth = rules.depth or artifact.manifest.depth
     for index, picture, inspection in _inspected(inspector, images, stopwatch, depth):
@@ -86,6 +93,9 @@ def evaluate(
         tally.add(index, picture, inspection)
         witness(path, picture, inspection)
         progress("inspecting", len(tally.scored), len(images))
+    settled(tally.promises, partial(_looked_again, inspector, depth=depth))
+    promises = tally.promises.costs("real")
+    assert promises is not None
     in_order = tuple(tally.scored[index] for index in range(len(images)))
     scores = np.array([image.score for image in in_order])
     return Evaluation(
@@ -101,6 +111,10 @@ def evaluate(
         scored=in_order,
         lowest_defects=tuple(tally.lowest.kept),
         highest_good=tuple(tally.highest.kept),
+        promises=promises,
+        promise=promise_of(artifact.manifest, rules),
+        rules=rules.title,
+        heat=HeatScale.of(artifact),
         depth=depth,
     )
 
@@ -108,8 +122,12 @@ def evaluate(
 class _Tally:
     """What is kept of each inspected image: its score, its pixels' ranks, and a few that are to be looked at."""
 
-    def __init__(self, images: Sequence[LabelledImage], artifact: Artifact) -> None:
-        self._images, self._threshold = images, artifact.threshold
+    def __init__(
+        self, images: Sequence[LabelledImage], artifact: Artifact, rules: ProductRules, taught: Collection[Path]
+    ) -> None:
+        self._images, self._rules, self._taught = images, rules, taught
+        self._calibration = artifact.manifest.calibration
+        self.promises = PromiseTally(artifact, rules)
         self.scored: dict[int, ScoredImage] = {}
         self.lowest, self.highest = _Extremes(lowest=True), _Extremes(lowest=False)
         self.rankings: dict[str | None, PixelRanking] = {None: PixelRanking()}
@@ -119,8 +137,12 @@ class _Tally:
         """Add an image by its place. Raises VisionError when its mask cannot be used."""
         image, anomaly = self._images[index], inspection.anomaly
         truth = self._masks.truth(image, picture)
-        found = ScoredImage(image.path, image.defect, anomaly.score, anomaly.score > self._threshold)
+        told = judged(inspection, self._calibration, self._rules, mm_per_px=self._rules.mm_per_px)
+        taught = image.path in self._taught
+        found = ScoredImage(image.path, image.defect, told.score, told.reject, told.reason, told.unsure, taught)
         self.scored[index] = found
+        if not taught:
+            self.promises.add(image.path, inspection, defective=image.defect is not None)
         shown = Example(found, anomaly.anomaly_map, image if image.marked else None)
         (self.highest if image.defect is None else self.lowest).offer(shown)
         if truth is not None:
@@ -142,14 +164,20 @@ class _Tally:
 
 
 class _Extremes:
-    """The `EXAMPLES` images whose score is furthest on the wrong side, with their maps; the rest is let go."""
+    """The `EXAMPLES` wrong ones, those whose score is furthest on the wrong side first, then the nearest right ones.
+
+    They keep their maps; the rest is let go.
+    """
 
     def __init__(self, *, lowest: bool) -> None:
         self.kept: list[Example] = []
         self._sign = 1 if lowest else -1
 
     def offer(self, example: Example) -> None:
-        self.kept = sorted([*self.kept, example], key=lambda kept: self._sign * kept.image.score)[:EXAMPLES]
+        self.kept = sorted([*self.kept, example], key=self._rank)[:EXAMPLES]
+
+    def _rank(self, example: Example) -> tuple[bool, float]:
+        return not example.image.wrong, self._sign * example.image.score
 
 
 class _MaskCount:
@@ -182,6 +210,7 @@ def _classes(scored: Sequence[ScoredImage], rankings: dict[str | None, PixelRank
         yield DefectClass(
             name=name,
             images=len(own),
+            decided=sum(not image.taught for image in own),
             missed=sum(image.wrong for image in own),
             auroc=float(roc_auc_score([False] * len(good) + [True] * len(own), good + [image.score for image in own])),
             pixel_auroc=None if pixels is None else pixels.auroc(),
@@ -236,6 +265,17 @@ def _inspected(
     for group in (*alone, *(others[start : start + _BATCH] for start in range(0, len(others), _BATCH))):
         pictures = [read_image(images[index].path, depth=depth) for index in group]
         yield from zip(group, pictures, stopwatch.inspect(inspector, pictures), strict=True)
+
+
+def _looked_again(
+    inspector: Inspector, terms: Terms, paths: Sequence[Path], *, depth: int | None
+) -> Iterator[tuple[Path, Inspection]]:
+    """Yield images' inspections by other thresholds."""
+    other = inspector.with_threshold(terms.calibration.threshold, terms.calibration.map_threshold)
+    for start in range(0, len(paths), _BATCH):
+        group = paths[start : start + _BATCH]
+        pictures = [read_image(path, depth=depth) for path in group]
+        yield from zip(group, inspect_defects([(other, picture) for picture in pictures]), strict=True)
 
 
 def _models(artifact: Artifact, rules: ProductRules) -> str:

@@ -9,7 +9,10 @@ import numpy.typing as npt
 from scipy.stats import binom
 
 from neverblink.trainer.datasets.labelled_image import LabelledImage
+from neverblink.trainer.evaluation.intervals import Interval, auroc_interval
 from neverblink.trainer.evaluation.pixel_ranking import PRO_LIMIT, Truth
+from neverblink.trainer.evaluation.promise_costs import PromiseCosts
+from neverblink.trainer.reports.galleries import HeatScale
 from neverblink.vision.artifact_manifest import Manifest
 from neverblink.vision.calibration import Calibration
 
@@ -19,17 +22,24 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class ScoredImage:
-    """One test image and what the model said; `defect` is None for a good part."""
+    """One test image, and what is decided about it as a scorer decides; `defect` is None for a good part.
+
+    `reason` says why it is rejected: `anomaly` by its score, `defect` by a region alone. `taught`: U-Net or classifier
+    were trained with it, so that its score counts and what is decided about it does not.
+    """
 
     path: Path
     defect: str | None
     score: float
     rejected: bool
+    reason: str | None = None
+    unsure: bool = False
+    taught: bool = False
 
     @property
     def wrong(self) -> bool:
         """Say whether the verdict contradicts the label."""
-        return self.rejected is (self.defect is None)
+        return self.rejected is (self.defect is None) and not self.taught
 
 
 class Example(NamedTuple):
@@ -42,19 +52,23 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DefectClass:
-    """One kind of defect against all good parts; pixel figures are None where no mask has a defect pixel."""
+    """One kind of defect against all good parts; pixel figures are None where no mask has a defect pixel.
+
+    Of its `images`, `decided` count for what is decided: the models were not trained with them.
+    """
 
     name: str
     images: int
+    decided: int
     missed: int
     auroc: float
     pixel_auroc: float | None
     au_pro: float | None
 
     @property
-    def recall(self) -> float:
-        """Return the share that was rejected."""
-        return 1 - self.missed / self.images
+    def recall(self) -> float | None:
+        """Return the share that was rejected, None where the models were trained with all of them."""
+        return 1 - self.missed / self.decided if self.decided else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +111,8 @@ class Evaluation:
     """Ranking quality, and what happens at the artifact's threshold.
 
     `scored` holds every image in the order given; `lowest_defects` and `highest_good` at most `EXAMPLES` each,
-    the most wrong first. `depth` are the bits that values of 16-bit pictures were taken to use.
+    the wrong ones first. Decisions are a scorer's, by `rules`; `promise` says what they promise, in a sentence.
+    `depth` are the bits that values of 16-bit pictures were taken to use.
     """
 
     manifest: Manifest
@@ -112,7 +127,27 @@ class Evaluation:
     scored: tuple[ScoredImage, ...]
     lowest_defects: tuple[Example, ...]
     highest_good: tuple[Example, ...]
+    promises: PromiseCosts
+    promise: str
+    rules: str
+    heat: HeatScale
     depth: int | None = None
+
+    @property
+    def hybrid(self) -> bool:
+        """Say whether more than the score may decide."""
+        return self.manifest.unet is not None or self.manifest.classifier is not None
+
+    @property
+    def by_region_alone(self) -> tuple[int, int]:
+        """Return how many good and defective parts are rejected by a region and not by their score."""
+        own = [image.defect for image in self.scored if image.reason == "defect" and not image.taught]
+        return own.count(None), len(own) - own.count(None)
+
+    @property
+    def auroc_interval(self) -> Interval:
+        """Return between what the AUROC of more such images lies, with 95 % confidence."""
+        return auroc_interval(self.image_auroc, self.good, self.defective)
 
     @property
     def calibration(self) -> Calibration:
@@ -140,6 +175,12 @@ class Evaluation:
         return self.images - self.good
 
     @property
+    def decided(self) -> tuple[int, int]:
+        """Return of how many good and defective parts the decisions count: no model was trained with them."""
+        own = [image.defect for image in self.scored if not image.taught]
+        return own.count(None), len(own) - own.count(None)
+
+    @property
     def false_rejects(self) -> int:
         """Return how many good parts were rejected."""
         return sum(image.wrong for image in self.scored if image.defect is None)
@@ -152,41 +193,42 @@ class Evaluation:
     @property
     def found(self) -> float:
         """Return the recall at the threshold: the share of defective parts that was rejected."""
-        return 1 - self.missed / self.defective
+        return 1 - self.missed / self.decided[1]
 
     @property
     def precision(self) -> float | None:
         """Return the share of rejected parts that is defective, None when nothing was rejected."""
-        rejected = sum(image.rejected for image in self.scored)
-        return (self.defective - self.missed) / rejected if rejected else None
+        hits = self.decided[1] - self.missed
+        return hits / (hits + self.false_rejects) if hits + self.false_rejects else None
 
     @property
     def f1(self) -> float:
         """Return the harmonic mean of precision and recall at the threshold."""
-        hits = self.defective - self.missed
+        hits = self.decided[1] - self.missed
         return 2 * hits / (2 * hits + self.missed + self.false_rejects)
 
     @property
     def false_reject_rate(self) -> float:
         """Return the share of good parts that was rejected."""
-        return self.false_rejects / self.good
+        return self.false_rejects / self.decided[0]
 
     @property
     def chance_of_false_rejects(self) -> float:
-        """Return how likely at least so many false rejects are while the promised rate holds.
+        """Return how likely at least so many false rejects by the score are while its promised rate holds.
 
         Below 5 %: the good parts of this test are not like those that the model was calibrated on.
         """
-        return float(binom.sf(self.false_rejects - 1, self.good, self.calibration.false_reject))
+        by_score = sum(image.wrong and image.reason != "defect" for image in self.scored if image.defect is None)
+        return float(binom.sf(by_score - 1, self.decided[0], self.calibration.false_reject))
 
     @property
     def unsure(self) -> tuple[int, int]:
-        """Return how many good and defective parts lie in the unsure band; all of them pass."""
-        inside = [image.defect for image in self.scored if self.calibration.is_unsure(image.score)]
+        """Return how many good and defective parts are unsure; all of them pass."""
+        inside = [image.defect for image in self.scored if image.unsure and not image.taught]
         return inside.count(None), len(inside) - inside.count(None)
 
     @property
-    def recall(self) -> dict[str, float]:
+    def recall(self) -> dict[str, float | None]:
         """Return the recall per defect type."""
         return {found.name: found.recall for found in self.classes}
 
@@ -210,12 +252,14 @@ class Evaluation:
                 "engine": self.engine,
                 "fitted_with_engine": manifest.engine,
                 "bank": [manifest.vectors, manifest.dimension],
-                "promise": self.calibration.statement(),
+                "promise": self.promise,
+                "decided_by": self.rules,
                 "calibration": self.calibration.model_dump(mode="json"),
             },
             "images": self.images,
             "good": self.good,
             "defective": self.defective,
+            "decided": dict(zip(("good", "defective"), self.decided, strict=True)),
             "image_auroc": self.image_auroc,
             "average_precision": self.average_precision,
             "best_f1": asdict(self.best_f1) | {"chosen_on": "these test images"},
@@ -227,6 +271,9 @@ class Evaluation:
             "found": self.found,
             "precision": self.precision,
             "f1": self.f1,
+            "rejected_by_region_alone": dict(zip(("good", "defective"), self.by_region_alone, strict=True)),
+            "image_auroc_interval": list(self.auroc_interval),
+            "promises": self.promises.as_dict(),
             "unsure": {"good": unsure_good, "defective": unsure_defective},
             "pixel_auroc": self.pixels.auroc,
             "au_pro": self.pixels.au_pro,

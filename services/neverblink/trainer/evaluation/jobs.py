@@ -12,11 +12,12 @@ from neverblink.trainer.datasets.defect_images import with_defects
 from neverblink.trainer.datasets.images import LabelledImage, both_kinds, file_digest, image_folder
 from neverblink.trainer.datasets.usable_pictures import left_out_note, usable_labelled
 from neverblink.trainer.evaluation import report
+from neverblink.trainer.evaluation.advice import Advice, Places, Ranking, advise
 from neverblink.trainer.evaluation.compare import RESULTS, compare, product_of, read_configurations
 from neverblink.trainer.evaluation.defect_figures import DefectEvaluation
 from neverblink.trainer.evaluation.evaluate import evaluate
 from neverblink.trainer.evaluation.figures import Evaluation
-from neverblink.trainer.evaluation.known_defects import KnownDefects
+from neverblink.trainer.evaluation.known_defects import KnownDefects, seen_images
 from neverblink.trainer.evaluation.results import CompareResult, EvaluateResult
 from neverblink.trainer.evaluation.settings import CompareJob, EvaluateJob
 from neverblink.trainer.fitting.likeness_of_pictures import likeness_of
@@ -27,12 +28,13 @@ from neverblink.vision.likeness import Likeness
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """A model's figures on labelled images; `defects` where it knows defects; `notes` for people; the report.
+    """A model's figures on labelled images, what they mean, `defects` where it knows defects, `notes`, the report.
 
     `likeness` compares the good parts with those of the calibration; None where the model was fitted to them.
     """
 
     evaluation: Evaluation
+    advice: Advice
     defects: DefectEvaluation | None
     notes: tuple[str, ...]
     report: pages.Written | None
@@ -42,7 +44,7 @@ class Evaluated:
         """Return all figures as plain values, for JSON."""
         more = {} if self.defects is None else {"known_defects": self.defects.as_dict()}
         alike = {} if self.likeness is None else {"likeness": asdict(self.likeness) | {"alike": self.likeness.alike}}
-        return self.evaluation.as_dict() | alike | more
+        return self.evaluation.as_dict() | {"doubts": list(self.advice.doubts)} | alike | more
 
     def result(self, artifact: Path) -> EvaluateResult:
         """Return what a program is told of the artifact in that folder."""
@@ -63,14 +65,16 @@ class Evaluated:
             figures=self.figures(),
             notes=self.notes,
             like_calibration=None if self.likeness is None else self.likeness.alike,
+            doubts=self.advice.doubts,
+            next=self.advice.commands,
         )
 
 
 def run_evaluate(job: EvaluateJob, progress: Progress = lambda *_: None) -> Evaluated:
     """Evaluate a model on the test part of an MVTec layout, and write a report where one is asked for.
 
-    Known defects are decided by the rules of the artifact's product in the plant file, where one is named. Raises
-    VisionError, PlantError.
+    All is decided by the rules of the artifact's product in the plant file, where one is named. Images that the model
+    was made with are left out: figures on them would flatter. Raises VisionError, PlantError.
     """
     listed = image_folder(job.images, labelled=True)
     labelled = both_kinds(listed, job.images)
@@ -86,10 +90,12 @@ def run_evaluate(job: EvaluateJob, progress: Progress = lambda *_: None) -> Eval
     found, unusable = usable_labelled(labelled, skip_unusable=job.skip_unusable, depth=depth, progress=progress)
     found, notes, fitted_to_all = _fresh(found, model)
     notes = [*listed.left_out, *left_out_note(unusable), *notes]
-    known = None
+    known, taught = None, frozenset[Path]()
     if model.parts:
         usable = {image.path for image in found}
         known = KnownDefects([one for one in with_defects(labelled, job.images) if one.path in usable], model, rules)
+        taught, more = _taught(found, model)
+        notes += more
     result = evaluate(
         found,
         job.artifact,
@@ -97,16 +103,13 @@ def run_evaluate(job: EvaluateJob, progress: Progress = lambda *_: None) -> Eval
         progress,
         device=job.device,
         engine=job.engine,
-        rules=rules,
+        rules=rules if model.parts else replace(DEFAULT_RULES, depth=rules.depth),
+        taught=taught,
         witness=(lambda *_: None) if known is None else known.add,
     )
     defects = None if known is None else known.evaluation()
-    if known is not None and known.left_out:
-        notes.append(f"known defects: {known.left_out} images were left out, the model was trained with them")
     if known is None and job.plant is not None:
-        notes.append(
-            f"{job.artifact} has neither U-Net nor classifier: it is judged by its threshold, whatever the rules"
-        )
+        notes.append(f"{job.artifact} has neither U-Net nor classifier: {_without_parts(rules)}")
     alike = (
         None
         if fitted_to_all
@@ -114,10 +117,19 @@ def run_evaluate(job: EvaluateJob, progress: Progress = lambda *_: None) -> Eval
     )
     if alike is not None and (warning := alike.warning()) is not None:
         notes.append(warning)
+    advice = _advice(result, job)
     written = None
     if job.report is not None:
-        written = report.write_report(result, job.report, subject=job.images.resolve().name, defects=defects)
-    return Evaluated(result, defects, tuple(notes), written, alike)
+        subject = job.images.resolve().name
+        written = report.write_report(result, job.report, subject=subject, defects=defects, advice=advice)
+    return Evaluated(result, advice, defects, tuple(notes), written, alike)
+
+
+def _advice(found: Evaluation, job: EvaluateJob) -> Advice:
+    manifest = found.manifest
+    places = Places(job.artifact, job.images, manifest.product, manifest.backbone.preprocess.side)
+    ranking = Ranking(found.image_auroc, found.auroc_interval, found.good, found.defective)
+    return advise(found.promises, ranking, places, hybrid=found.hybrid)
 
 
 def _fresh(images: Sequence[LabelledImage], model: Artifact) -> tuple[list[LabelledImage], list[str], bool]:
@@ -138,6 +150,30 @@ def _fresh(images: Sequence[LabelledImage], model: Artifact) -> tuple[list[Label
         )
     note = f"{len(known)} of {good} good images were left out, the model was fitted to them"
     return [image for image in images if image.path not in known], [note], False
+
+
+def _taught(images: Sequence[LabelledImage], model: Artifact) -> tuple[frozenset[Path], list[str]]:
+    """Return the images that U-Net or classifier were trained with, and say so; good ones count where all are."""
+    seen = seen_images(model)
+    taught = {image.path for image in images if file_digest(image.path) in seen}
+    good = {image.path for image in images if image.defect is None}
+    notes: list[str] = []
+    if good <= taught:
+        taught -= good
+        notes.append(f"U-Net and classifier were trained with all {len(good)} good images: fresh ones may be rejected")
+    if taught:
+        notes.append(
+            f"decisions and known defects: {len(taught)} images were left out, the model was trained with them"
+        )
+    return frozenset(taught), notes
+
+
+def _without_parts(rules: ProductRules) -> str:
+    """Return how a model is judged that neither U-Net nor classifier belong to."""
+    said = "it is judged by its threshold, whatever the rules"
+    if rules.policy.reject_on == "defects":
+        said += "; by these rules (reject_on: defects) a scorer rejects nothing of its own: such parts are unsure"
+    return said
 
 
 def _product(plant: Path, artifact: Path, name: str, station: str | None) -> tuple[ProductRules, Path | None]:

@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from neverblink.trainer.evaluation.advice import Advice
 from neverblink.trainer.evaluation.defect_figures import DefectEvaluation
 from neverblink.trainer.evaluation.defect_section import defect_section
 from neverblink.trainer.evaluation.figures import Evaluation, Example
 from neverblink.trainer.evaluation.pixel_ranking import PRO_LIMIT
+from neverblink.trainer.evaluation.promise_chart import promise_chart
 from neverblink.trainer.reports.charts import Bar, Tick, histogram, points, round_top
-from neverblink.trainer.reports.galleries import LABEL_COLOUR, data_url, heat, name_of, small
+from neverblink.trainer.reports.galleries import HEAT_SAYS, LABEL_COLOUR, data_url, heat, name_of, small
 from neverblink.trainer.reports.pages import Written, check_place, template, write_page
 from neverblink.vision.decode import read_image
 from neverblink.vision.overlay import outlined
@@ -24,12 +26,19 @@ _BINS = 44
 _FEW = 4
 """With fewer wrong verdicts than this, the closest right ones are shown too."""
 
+NO_ADVICE = Advice((), ())
+
 _DOUBT = 0.05
 """A promise is doubted when so many false rejects were less likely than this."""
 
 
 def write_report(
-    evaluation: Evaluation, path: Path, *, subject: str, defects: DefectEvaluation | None = None
+    evaluation: Evaluation,
+    path: Path,
+    *,
+    subject: str,
+    defects: DefectEvaluation | None = None,
+    advice: Advice = NO_ADVICE,
 ) -> Written:
     """Write `path` (HTML) and the same figures as JSON beside it; `subject` names the images.
 
@@ -38,13 +47,15 @@ def write_report(
     be read.
     """
     check_place(path)
-    html = render(evaluation, subject=subject, defects=defects)
+    html = render(evaluation, subject=subject, defects=defects, advice=advice)
     known = {} if defects is None else {"known_defects": defects.as_dict()}
     return write_page(path, html, {"images_from": subject} | evaluation.as_dict() | known)
 
 
-def render(evaluation: Evaluation, *, subject: str, defects: DefectEvaluation | None = None) -> str:
-    """Return the page, with a section on known `defects` where they were evaluated.
+def render(
+    evaluation: Evaluation, *, subject: str, defects: DefectEvaluation | None = None, advice: Advice = NO_ADVICE
+) -> str:
+    """Return the page, with a section on known `defects` where they were evaluated, and `advice` where there is any.
 
     Every name that comes from a file or a folder is escaped.
     """
@@ -58,6 +69,11 @@ def render(evaluation: Evaluation, *, subject: str, defects: DefectEvaluation | 
         doubted=evaluation.chance_of_false_rejects < _DOUBT,
         bank_mb=4 * evaluation.manifest.vectors * evaluation.manifest.dimension / 1e6,
         pro_limit=PRO_LIMIT,
+        advice=advice,
+        costs=evaluation.promises,
+        costs_chart=promise_chart(evaluation.promises),
+        heat_says=HEAT_SAYS,
+        best_ratio=evaluation.best_f1.threshold / evaluation.threshold,
         histogram=_histogram(evaluation),
         roc=_roc(evaluation),
         precision_recall=_precision_recall(evaluation),
@@ -65,9 +81,7 @@ def render(evaluation: Evaluation, *, subject: str, defects: DefectEvaluation | 
             ("Missed defects", "missed", [_picture(example, evaluation) for example in missed]),
             ("False alarms", "rejected", [_picture(example, evaluation) for example in alarms]),
         ),
-        defects=None
-        if defects is None
-        else defect_section(defects, evaluation.calibration.map_threshold, evaluation.depth),
+        defects=None if defects is None else defect_section(defects, evaluation.heat, evaluation.depth),
     )
 
 
@@ -78,9 +92,9 @@ def render(evaluation: Evaluation, *, subject: str, defects: DefectEvaluation | 
 class _Picture:
     name: str
     label: str
-    score: float
     of_threshold: float
     wrong: bool
+    by_region: bool
     image: str
     heat: str
 
@@ -101,11 +115,18 @@ def _picture(example: Example, evaluation: Evaluation) -> _Picture:
     return _Picture(
         name=name_of(path),
         label=example.image.defect or "good",
-        score=example.image.score,
         of_threshold=example.image.score / evaluation.threshold,
         wrong=example.image.wrong,
+        by_region=example.image.reason == "defect",
         image=data_url(labelled),
-        heat=data_url(heat(image, example.anomaly_map, evaluation.calibration.map_threshold)),
+        heat=data_url(
+            heat(
+                image,
+                example.anomaly_map,
+                evaluation.heat,
+                anomalous=example.image.score > evaluation.threshold,
+            )
+        ),
     )
 
 
@@ -132,13 +153,12 @@ class _Curve:
 
 
 def _histogram(evaluation: Evaluation) -> _Histogram:
-    scores = np.array([image.score for image in evaluation.scored])
+    scores = np.array([image.score for image in evaluation.scored]) / evaluation.threshold
     defective = np.array([image.defect is not None for image in evaluation.scored])
-    threshold = evaluation.threshold
-    low, high = min(float(scores.min()), threshold), max(float(scores.max()), threshold)
-    step = max((high - low) / _BINS, 1e-6 * threshold)
-    below, above = int(np.ceil((threshold - low) / step)) + 1, int(np.ceil((high - threshold) / step)) + 1
-    edges = threshold + step * np.arange(-below, above + 1)
+    low, high = min(float(scores.min()), 1.0), max(float(scores.max()), 1.0)
+    step = max((high - low) / _BINS, 1e-6)
+    below, above = int(np.ceil((1 - low) / step)) + 1, int(np.ceil((high - 1) / step)) + 1
+    edges = 1 + step * np.arange(-below, above + 1)
     chart = histogram(scores[~defective], scores[defective], edges, below)
     unsure_from = evaluation.calibration.unsure_from
     good, bad = (round_top(count) for count in chart.tallest)
@@ -146,13 +166,13 @@ def _histogram(evaluation: Evaluation) -> _Histogram:
         bars=chart.bars(
             (good, bad),
             lambda index: (
-                f"{edges[index]:.3g} to {edges[index + 1]:.3g}: {chart.up[index]} good, {chart.down[index]} defective"
+                f"{edges[index]:.2f} to {edges[index + 1]:.2f}: {chart.up[index]} good, {chart.down[index]} defective"
             ),
         ),
         width=chart.width,
         threshold=chart.threshold,
-        unsure_from=None if unsure_from is None else max(0.0, chart.along(unsure_from)),
-        across=chart.ticks(9, ".4g"),
+        unsure_from=None if unsure_from is None else max(0.0, chart.along(unsure_from / evaluation.threshold)),
+        across=chart.ticks(9, "g"),
         good_up=[Tick(value / good, f"{value:g}") for value in (good / 2, good)],
         defective_up=[Tick(value / bad, f"{value:g}") for value in (bad / 2, bad)],
     )

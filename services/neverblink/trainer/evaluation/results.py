@@ -20,7 +20,7 @@ class EvaluateResult(JobResult):
     image_auroc: float
     au_pro: float | None = Field(description="Null: no image has a mask.")
     false_rejects: int
-    missed: int = Field(description="Defective images that pass.")
+    missed: int = Field(description="Defective images that pass, of those that no model was trained with.")
     threshold: float
     report: Path | None = Field(default=None, description="The page, where one was asked for.")
     like_calibration: bool | None = Field(
@@ -29,6 +29,8 @@ class EvaluateResult(JobResult):
     )
     figures: dict[str, Any] = Field(description="All figures, and every image's score.")
     notes: tuple[str, ...] = Field(default=(), description="What a person should know about them.")
+    doubts: tuple[str, ...] = Field(default=(), description="Why the model is of no use; none: it is of some.")
+    next: tuple[str, ...] = Field(default=(), description="Commands to try next, in order.")
 
 
 class ComparedConfiguration(JobResult):

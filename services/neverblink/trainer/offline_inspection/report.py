@@ -13,10 +13,10 @@ from neverblink.trainer.datasets.inputs import InspectionError, Origin
 from neverblink.trainer.offline_inspection.inspection import RESULT, Looked, OfflineInspection
 from neverblink.trainer.offline_inspection.known_decisions import Change
 from neverblink.trainer.offline_inspection.lot_sampling import CONSUMER_RISK, SamplingPlan
-from neverblink.trainer.offline_inspection.results import Results, Shown
+from neverblink.trainer.offline_inspection.results import Results, Shown, ShownDefect
 from neverblink.trainer.reports.charts import Bar, Tick, histogram, points, round_values
-from neverblink.trainer.reports.figures import of_threshold
-from neverblink.trainer.reports.galleries import Card, Gallery, data_url, heat, small
+from neverblink.trainer.reports.figures import of_threshold, whole
+from neverblink.trainer.reports.galleries import HEAT_SAYS, Card, Gallery, HeatScale, data_url, heat, small
 from neverblink.trainer.reports.pages import template
 from neverblink.vision.overlay import outlined
 
@@ -25,6 +25,7 @@ _TEMPLATE = "inspection.html.jinja"
 _WORST = 18
 _CHANGED = 12
 _LISTED = 200
+_NAMED_DEFECTS = 3
 _BINS = 48
 _TICKS = 6
 _CURVE_POINTS = 120
@@ -87,6 +88,7 @@ def render(run: OfflineInspection, results: Results, progress: Progress = lambda
         run=run,
         found=results,
         result_file=RESULT,
+        heat_says=HEAT_SAYS,
         histogram=None if not len(results.ratios) else _histogram(*results.ratios_by_decision),
         lot=results.lot,
         characteristic=None if results.lot is None else _characteristic(results.lot.plan),
@@ -121,7 +123,9 @@ def _pictures(run: OfflineInspection, shown: Sequence[Shown], progress: Progress
 
 
 def _heat(image: npt.NDArray[np.uint8], looked: Looked) -> npt.NDArray[np.uint8]:
-    drawn = heat(image, looked.inspection.anomaly.anomaly_map, looked.artifact.map_threshold)
+    seen = looked.inspection
+    anomalous = any("patchcore" in finding.seen_by for finding in seen.findings)
+    drawn = heat(image, seen.anomaly.anomaly_map, HeatScale.of(looked.artifact), anomalous=anomalous)
     if looked.inspection.outlined is not None:
         drawn = outlined(drawn, np.asarray(looked.inspection.outlined.any(axis=0)))
     return drawn
@@ -130,14 +134,26 @@ def _heat(image: npt.NDArray[np.uint8], looked: Looked) -> npt.NDArray[np.uint8]
 def _card(one: Shown, pictures: dict[str, tuple[str, str]]) -> Card:
     image, hot = pictures.get(one.origin.name, (None, None))
     place = "" if one.origin.line is None else f"{one.origin.line}/{one.origin.station}, "
-    score = "no score" if one.ratio is None else f"score {one.score:.4g}, {of_threshold(one.ratio)} of the threshold"
+    score = "no score" if one.ratio is None else f"score {of_threshold(one.ratio)} of the threshold"
     verdict = one.decision + (f", {one.reason}" if one.reason else "") + (", unsure" if one.unsure else "")
     lines = [f"{verdict}; {score}"]
+    if one.defects:
+        lines.append(_found(one.defects))
     if one.known_decision is not None:
         than = "" if one.known_ratio is None else f", {of_threshold(one.known_ratio)} of its threshold"
         lines.append(f"before: {one.known_decision}{than}")
     name = one.origin.name if one.origin.part == one.origin.name else f"{place}part {one.origin.part}"
     return Card(name, tuple(lines), image, hot)
+
+
+def _found(defects: Sequence[ShownDefect]) -> str:
+    """Return the regions as people read them, the most conspicuous first."""
+    said = [
+        one.type + ("" if one.confidence is None else f" {one.confidence:.2f}") + f", {whole(one.area_px)} px"
+        for one in defects[:_NAMED_DEFECTS]
+    ]
+    more = len(defects) - _NAMED_DEFECTS
+    return f"found: {'; '.join(said)}" + (f"; and {more} more" if more > 0 else "")
 
 
 # Charts: numbers here, ink in the template

@@ -39,6 +39,14 @@ class PlaceCount(NamedTuple):
     unscored: int
 
 
+class ShownDefect(NamedTuple):
+    """A region that does not look right; the confidence is None where no network that names it has one."""
+
+    type: str
+    area_px: int
+    confidence: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """One image that people look at. Score to digest are None where it has no score, the known ones where none was."""
@@ -53,6 +61,7 @@ class Shown:
     artifact_digest: str | None
     known_decision: str | None
     known_ratio: float | None
+    defects: tuple[ShownDefect, ...] = ()
 
 
 class Results:
@@ -246,7 +255,9 @@ class Results:
         return [int(place) for place in places[np.argsort(-ratios, kind="stable")]]
 
     def _shown(self, places: Iterable[int]) -> list[Shown]:
-        rows: list[dict[str, Any]] = self._table.take(np.array(list(places), dtype=np.int64)).to_pylist()
+        chosen = np.array(list(places), dtype=np.int64)
+        rows: list[dict[str, Any]] = self._table.take(chosen).to_pylist()
+        defects = pq.read_table(self._path, columns=["defects"]).take(chosen)["defects"].to_pylist() if rows else []
         return [
             Shown(
                 origin=Origin(**{name: row[name] for name in Origin.__slots__}),
@@ -259,8 +270,9 @@ class Results:
                 artifact_digest=row["artifact_digest"],
                 known_decision=None if row["known"] is None else row["known"]["decision"],
                 known_ratio=None if row["known"] is None else row["known"]["ratio"],
+                defects=tuple(ShownDefect(one["type"], one["area_px"], one["confidence"]) for one in own or ()),
             )
-            for row in rows
+            for row, own in zip(rows, defects, strict=True)
         ]
 
     def _column(self, name: str) -> list[Any]:

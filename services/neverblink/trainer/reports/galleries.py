@@ -3,12 +3,13 @@
 import base64
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from neverblink.vision.artifact import Artifact
 from neverblink.vision.decode import Image
 from neverblink.vision.overlay import at_most, overlay
 
@@ -53,9 +54,25 @@ def data_url(image: Image) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
 
 
-def heat(image: Image, anomaly_map: npt.NDArray[np.float32], threshold: float) -> Image:
-    """Return an (H, W, 3) uint8 RGB image with its map over it, hot from half the map's threshold on.
+class HeatScale(NamedTuple):
+    """Map values by which heat is drawn: `normal`, that of half of all good parts, and the map's threshold."""
 
-    A map that stays below its threshold would show nothing: then its own peak is the measure.
-    """
-    return overlay(image, anomaly_map, min(threshold, float(anomaly_map.max())))
+    normal: float
+    threshold: float
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> Self:
+        """Return an artifact's."""
+        return cls(artifact.map_normal, artifact.map_threshold)
+
+
+HEAT_SAYS = (
+    "a bluish tint begins at what the maps of half of all good parts reach, warm colours at the map's threshold;"
+    " without colour, the map sees nothing there"
+)
+"""What a page says about its heat maps."""
+
+
+def heat(image: Image, anomaly_map: npt.NDArray[np.float32], scale: HeatScale, *, anomalous: bool) -> Image:
+    """Return an (H, W, 3) uint8 RGB image with its map over it; an `anomalous` one shows its highest place warm."""
+    return overlay(image, anomaly_map, scale.threshold, normal=scale.normal, anomalous=anomalous)

@@ -1,9 +1,12 @@
 """A retraining as one HTML file that needs nothing else, and the same figures as JSON beside it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from neverblink.trainer.reports.charts import Tick
 from neverblink.trainer.reports.figures import figure, of_threshold, percent, whole
@@ -15,8 +18,11 @@ from neverblink.vision.decode import read_image
 
 _TEMPLATE = "retraining.html.jinja"
 _SHOWN = 12
-_MOST = 3.0
-"""Shares of the threshold beyond this lie on the chart's edge."""
+_LEAST, _MOST = 0.05, 20.0
+"""Shares of the threshold beyond these are drawn there."""
+
+_AIR, _LEAST_SPAN = 1.05, 1.25
+_TICKS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.4, 1.7, 2, 2.5, 3, 4, 5, 7, 10, 20)
 
 
 class _Dot(NamedTuple):
@@ -31,10 +37,14 @@ class _Dot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Chart:
+    """`corners` count normals and defective parts: rejected by the challenger alone, by both, by none, by the champion
+    alone.
+    """
+
     dots: list[_Dot]
     ticks: list[Tick]
     threshold: float
-    most: float
+    corners: list[tuple[int, int]]
     clipped: bool
 
 
@@ -122,29 +132,40 @@ def _tiles(trial: Trial) -> list[tuple[str, str]]:
 
 
 def _chart(trial: Trial) -> _Chart:
-    highest = max(max(one.ratio for one in model.judged) for model in (trial.champion, trial.challenger))
-    most = min(_MOST, max(1.25, highest))
+    """Axes are logarithms and end where the parts do: what matters lies around the threshold, within a factor."""
+    models = trial.champion, trial.challenger
+    ratios = np.array([[one.ratio for one in model.judged] for model in models], dtype=np.float64)
+    clear = np.clip(ratios, _LEAST, _MOST)
+    # Without the few that are far out, but always with the threshold, and some air around it.
+    low = min(float(np.quantile(clear, 0.005)) / _AIR, 1 / _LEAST_SPAN)
+    high = max(float(np.quantile(clear, 0.995)) * _AIR, _LEAST_SPAN)
+
+    def along(value: float) -> float:
+        return min(max(math.log(value / low) / math.log(high / low), 0.0), 1.0)
+
     escaping = set(trial.escaping)
-    dots = []
-    for place, part in enumerate(trial.parts):
-        before, after = trial.champion.judged[place], trial.challenger.judged[place]
-        says = f"{part.name}, {part.type or 'normal'}: {_of(before)}, {_of(after)}"
-        dots.append(
-            _Dot(
-                min(before.ratio / most, 1),
-                min(after.ratio / most, 1),
-                part.type is not None,
-                place in escaping,
-                says,
-            )
+    dots = [
+        _Dot(
+            along(clear[0, place]),
+            along(clear[1, place]),
+            part.type is not None,
+            place in escaping,
+            f"{part.name}, {part.type or 'normal'}: {_of(models[0].judged[place])}, {_of(models[1].judged[place])}",
         )
-    steps = [step / 2 for step in range(int(most * 2) + 1)]
+        for place, part in enumerate(trial.parts)
+    ]
+    rejected = [np.array([one.rejected for one in model.judged]) for model in models]
+    good = np.array([part.type is None for part in trial.parts])
+    corners = []
+    for before, after in ((False, True), (True, True), (False, False), (True, False)):
+        own = (rejected[0] == before) & (rejected[1] == after)
+        corners.append((int((own & good).sum()), int((own & ~good).sum())))
     return _Chart(
         sorted(dots, key=lambda dot: dot.escapes),
-        [Tick(at / most, f"{at:g}") for at in steps],
-        1 / most,
-        most,
-        highest > most,
+        [Tick(along(at), f"{at:g}") for at in _TICKS if low <= at <= high],
+        along(1.0),
+        corners,
+        bool((ratios < low).any() or (ratios > high).any()),
     )
 
 
