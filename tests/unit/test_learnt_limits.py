@@ -75,6 +75,7 @@ def test_one_bad_picture_among_good_ones_is_told_and_moves_no_limit_by_much(good
     clean, spoilt = learnt_from(good), learnt_from([*good, black])
     assert (clean.refused, spoilt.refused) == (0, 1)
     assert "1 of them would be refused" in next(spoilt.as_yaml("x"))
+    assert f"  # refused: picture {len(good) + 1}, too-dark" in list(spoilt.as_yaml("x"))
     limits = settings_of(spoilt)
     assert limits.min_brightness is not None
     assert judge(measure(black), limits) == "too-dark"

@@ -17,7 +17,7 @@ from neverblink.trainer.evaluation.compare import (
     product_of,
     read_configurations,
 )
-from neverblink.trainer.fitting.settings import FitSettings
+from neverblink.trainer.fitting.settings import FitSettings, ModelSettings
 from neverblink.vision.artifact import Artifact, load_artifact
 from neverblink.vision.inspector import extractor_of
 from neverblink.vision.patchcore import FeatureExtractor
@@ -99,6 +99,16 @@ def test_the_printed_example_can_be_read(tmp_path: Path) -> None:
     assert labels == ["default", "finer", "large bank"]
 
 
+def test_the_printed_example_says_every_key_with_its_meaning() -> None:
+    lines = example().splitlines()
+    for key, field in ModelSettings.keys().items():
+        told = [line for line in lines if line.startswith(f"#   {key}:")]
+        assert len(told) == (key != "scratch"), key
+        if told:
+            assert (field.description or "").split()[0] in told[0]
+    assert any(line.startswith("#   label:") for line in lines)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -106,6 +116,7 @@ def test_the_printed_example_can_be_read(tmp_path: Path) -> None:
         ("size: 320", "must hold a list"),
         ("- size: [", "is not valid YAML: .* line 1"),
         ("- 320", "configuration 1 must be settings such as"),
+        ("- lable: a", r"configuration 1: 'lable' is no setting of a fit; did you mean 'label'\?"),
         ("- sizes: 320", r"configuration 1: 'sizes' is no setting of a fit; did you mean 'size'\?"),
         ("- {}\n- product: other", "configuration 2: 'product' is no setting"),
         ("- size: large", r"configuration 1: size: .*integer.* \(it is 'large'\)"),

@@ -79,3 +79,32 @@ def test_a_large_picture_is_shown_smaller_with_its_aspect_and_a_small_one_as_it_
     assert (shown[80, 10].tolist(), shown[80, 310].tolist()) == ([0, 0, 0], [200, 200, 200])
     assert at_most(np.zeros((1, 5000, 3), np.uint8), 320).shape == (1, 320, 3)
     assert at_most(shown, 320) is shown
+
+
+def redness(drawn: np.ndarray) -> np.ndarray:
+    return drawn[..., 0].astype(int) - drawn[..., 2]
+
+
+def test_a_defect_a_little_above_the_threshold_is_seen_at_once_and_what_passes_is_never_warm() -> None:
+    grey = np.full((64, 64, 3), 128, np.uint8)
+    warm = overlay(grey, with_patch(24, 24, 16, 16, 3.3), 3.0, normal=2.4)
+    assert redness(warm)[32, 32] > 100
+    assert (warm[4, 4] == 128).all()
+    passes = overlay(grey, with_patch(24, 24, 16, 16, 2.9), 3.0, normal=2.4)
+    assert redness(passes).max() <= 0
+    assert redness(passes)[32, 32] < -30
+    # What half of all good parts reach is left as it is.
+    assert (overlay(grey, with_patch(24, 24, 16, 16, 2.4), 3.0, normal=2.4) == grey).all()
+
+
+def test_an_anomalous_image_shows_where_though_its_map_stays_below_its_threshold() -> None:
+    grey = np.full((64, 64, 3), 128, np.uint8)
+    drawn = overlay(grey, with_patch(24, 24, 16, 16, 2.0), 3.0, normal=2.4, anomalous=True)
+    assert redness(drawn)[32, 32] > 100
+    assert redness(drawn)[4, 4] <= 0
+
+
+@given(st.floats(0.1, 10), st.floats(0.01, 20), st.floats(0.01, 20))
+def test_no_heat_is_warm_below_the_threshold_wherever_normal_lies(threshold: float, normal: float, top: float) -> None:
+    drawn = overlay(np.full((8, 8, 3), 128, np.uint8), np.full((8, 8), top, np.float32), threshold, normal=normal)
+    assert (redness(drawn).max() > 0) == (np.float32(top) / threshold > 1)

@@ -1,37 +1,49 @@
 """Jobs that make a model from pictures of good parts, and that change one."""
 
+from typing import TYPE_CHECKING
+
 import typer
 from rich.table import Table
 
+from neverblink.cli.advice import costs_table, tell
 from neverblink.cli.jobs import Job, Screen, Teller, command
 from neverblink.trainer.fitting.results import CalibrateResult, FitResult, UpdateResult
 from neverblink.trainer.fitting.settings import CalibrateJob, FitJob, UpdateJob
 
-
-def _fit(job: FitJob, teller: Teller) -> FitResult:
-    from neverblink.trainer.fitting.jobs import run_fit
-
-    return run_fit(job, teller.progress)
+if TYPE_CHECKING:
+    from neverblink.trainer.fitting.jobs import FirstFit
 
 
-def _show_fit(job: FitJob, done: FitResult, screen: Screen) -> None:
-    for note in done.notes:
+def _fit(job: FitJob, teller: Teller) -> "FirstFit":
+    from neverblink.trainer.fitting.jobs import run_fit_and_trial
+
+    return run_fit_and_trial(job, teller.progress)
+
+
+def _show_fit(job: FitJob, done: "FirstFit", screen: Screen) -> None:
+    for note in done.result.notes:
         screen.say(note)
-    screen.console.print(done.sentence)
+    screen.console.print(done.result.sentence)
+    if done.trial is not None:
+        screen.tables(costs_table(done.trial.costs))
+        tell(done.advice, screen)
+    if done.report is not None:
+        screen.say(f"report: {done.report.html}, figures: {done.report.json}")
     typer.echo(str(job.folder))
 
 
 command(
     "fit",
     Job(
-        settings=FitJob, result=FitResult, work=_fit, told=lambda _, done: done, show=_show_fit,
+        settings=FitJob, result=FitResult, work=_fit, told=lambda _, done: done.result, show=_show_fit,
         title=lambda job: job.product,
     ),
     short="Fit a model to pictures of good parts; the threshold comes with its promise.",
     text="""Fit a model to pictures of good parts; no defect is needed. The threshold comes with its promise.
 
-    `neverblink fit pictures/pcb --product pcb`
+    `neverblink fit pictures/pcb --product pcb --report pcb-fit.html`
 
+    A table says how many defects each promise finds: real ones of `test/DEFECT`, else drawn ones.
     docs/guides/onboarding.md says what each knob does, in numbers; `neverblink compare` tries them side by side.
     """,
 )  # fmt: skip

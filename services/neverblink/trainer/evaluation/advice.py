@@ -42,6 +42,9 @@ class Advice:
         return tuple(step.command for step in self.steps if step.command is not None)
 
 
+NO_ADVICE = Advice((), ())
+
+
 class Places(NamedTuple):
     """What commands name: the artifact, the images, the product, and the side of the network's input in pixels."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from neverblink.trainer.evaluation.advice import Advice
+from neverblink.trainer.evaluation.advice import NO_ADVICE, Advice
 from neverblink.trainer.evaluation.defect_figures import DefectEvaluation
 from neverblink.trainer.evaluation.defect_section import defect_section
 from neverblink.trainer.evaluation.figures import Evaluation, Example
@@ -25,8 +25,6 @@ _BINS = 44
 
 _FEW = 4
 """With fewer wrong verdicts than this, the closest right ones are shown too."""
-
-NO_ADVICE = Advice((), ())
 
 _DOUBT = 0.05
 """A promise is doubted when so many false rejects were less likely than this."""

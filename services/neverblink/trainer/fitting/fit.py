@@ -51,7 +51,8 @@ _VALIDATED_WITH = 8
 class Fitted:
     """The artifact, how many images are behind it, and what a person should know of them, in sentences.
 
-    `suspects` stand out among them, `left_out` stood out and were taken for not good by a robust fit.
+    `suspects` stand out among them, `left_out` stood out and were taken for not good by a robust fit. `extractor` is
+    what made the features.
     """
 
     artifact: Artifact
@@ -59,6 +60,7 @@ class Fitted:
     notes: tuple[str, ...] = ()
     suspects: tuple[Suspect, ...] = ()
     left_out: tuple[Suspect, ...] = ()
+    extractor: FeatureExtractor | None = None
 
 
 def fit(
@@ -129,7 +131,7 @@ def fit(
     notes = [*given.usable.notes(), *grouped_notes(given), *suspects_notes(suspects, model.calibration)]
     if assumed is not None:
         notes.append(assumed.note())
-    return Fitted(artifact, len(learnt.usable.pictures), tuple(notes), tuple(suspects), left_out)
+    return Fitted(artifact, len(learnt.usable.pictures), tuple(notes), tuple(suspects), left_out, extractor=extractor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,19 @@
 """The jobs that make a model: settings in, progress, result out. They print nothing."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.exclusion import without_excluded
-from neverblink.trainer.datasets.images import good_images, image_folder, labelled_images
+from neverblink.trainer.datasets.images import DatasetError, good_images, image_folder, labelled_images
 from neverblink.trainer.datasets.usable_pictures import usable_pictures
-from neverblink.trainer.fitting.fit import fit
+from neverblink.trainer.evaluation.advice import NO_ADVICE, Advice, Places, advise
+from neverblink.trainer.fitting.first_trial import FirstTrial, try_out
+from neverblink.trainer.fitting.fit import Fitted, fit
 from neverblink.trainer.fitting.places import check_place, check_writable
 from neverblink.trainer.fitting.recalibrate import Cost, Wish, recalibrate
+from neverblink.trainer.fitting.report import write_fit_report
 from neverblink.trainer.fitting.results import (
     CalibrateResult,
     ChangedImages,
@@ -18,8 +25,20 @@ from neverblink.trainer.fitting.results import (
 from neverblink.trainer.fitting.settings import CalibrateJob, FitJob, UpdateJob
 from neverblink.trainer.fitting.suspects_page import write_suspects
 from neverblink.trainer.fitting.update import update
+from neverblink.trainer.reports import pages
+from neverblink.trainer.reports.pages import Written
 from neverblink.vision.artifact import read_manifest
 from neverblink.vision.network_names import OWN_BANK
+
+
+@dataclass(frozen=True, slots=True)
+class FirstFit:
+    """What a program is told of a fit, and what a person sees: what the promise costs, and what to do next."""
+
+    result: FitResult
+    trial: FirstTrial | None = None
+    advice: Advice = NO_ADVICE
+    report: Written | None = None
 
 
 def run_fit(job: FitJob, progress: Progress = lambda *_: None) -> FitResult:
@@ -28,6 +47,50 @@ def run_fit(job: FitJob, progress: Progress = lambda *_: None) -> FitResult:
     A bf16 or int8 model is tried on the labelled images too, where an MVTec layout has them. What lies where the
     artifact goes is looked at first. Raises VisionError.
     """
+    return _fitted(job, progress)[0]
+
+
+def run_fit_and_trial(job: FitJob, progress: Progress = lambda *_: None) -> FirstFit:
+    """Fit as `run_fit` does, then try the model on defects: real ones of the data set, else synthetic ones.
+
+    Raises VisionError; what defects are like never keeps a model from being written.
+    """
+    if job.report is not None:
+        pages.check_place(job.report)
+    result, fitted, good = _fitted(job, progress)
+    trial = _tried(job, fitted, good, progress)
+    if trial is None:
+        said = "no defect could be drawn on these pictures: `neverblink evaluate` judges the model by real ones"
+        return FirstFit(result.model_copy(update={"notes": (*result.notes, said)}))
+    manifest = fitted.artifact.manifest
+    places = Places(job.folder, job.images, manifest.product, manifest.backbone.preprocess.side)
+    advice = advise(trial.costs, trial.ranking, places)
+    notes = (*result.notes, *trial.notes)
+    written = None
+    if job.report is not None:
+        written = write_fit_report(fitted.artifact, trial, advice, job.report, notes=notes)
+    more = {
+        "notes": notes,
+        "promises": trial.costs.as_dict(),
+        "doubts": advice.doubts,
+        "next": advice.commands,
+        "report": None if written is None else written.html,
+    }
+    return FirstFit(result.model_copy(update=more), trial, advice, written)
+
+
+def _tried(job: FitJob, fitted: Fitted, good: Sequence[Path], progress: Progress) -> FirstTrial | None:
+    assert fitted.extractor is not None
+    try:
+        labelled = image_folder(job.images, labelled=True).labelled
+    except DatasetError:
+        # A folder of good parts alone, or labels that cannot be read: defects are drawn.
+        labelled = ()
+    return try_out(fitted.artifact, fitted.extractor, job.of_the_model, good, labelled, progress)
+
+
+def _fitted(job: FitJob, progress: Progress) -> tuple[FitResult, Fitted, list[Path]]:
+    """Fit, and return what a program is told, what was made, and the pictures that it was made from."""
     check_place(job.folder, job.product, replace=job.replace)
     found = image_folder(job.images, labelled=False, deep=job.group_by is not None)
     root = job.images if job.images.is_dir() else job.images.parent
@@ -50,7 +113,7 @@ def run_fit(job: FitJob, progress: Progress = lambda *_: None) -> FitResult:
     sheet = write_suspects(fitted, job.folder, job.depth)
     if sheet is not None:
         notes.append(f"the pictures that stand out, beside where they differ: {sheet}")
-    return FitResult.of(
+    result = FitResult.of(
         fitted.artifact,
         job.folder,
         images=fitted.images,
@@ -62,6 +125,7 @@ def run_fit(job: FitJob, progress: Progress = lambda *_: None) -> FitResult:
         ],
         suspicious_page=sheet,
     )
+    return result, fitted, list(good)
 
 
 def run_calibrate(job: CalibrateJob, progress: Progress = lambda *_: None) -> CalibrateResult:

@@ -1,7 +1,7 @@
 """What the jobs that make a model come to. Nothing heavy is imported."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field
 
@@ -60,6 +60,12 @@ class FitResult(ModelResult):
     suspicious: tuple[SuspiciousPicture, ...] = Field(default=(), description="Pictures to look at, the highest first.")
     suspicious_page: Path | None = Field(default=None, description="Where they are shown; null: there are none.")
     notes: tuple[str, ...] = Field(default=(), description="What a person should know: what was left out, copies.")
+    promises: dict[str, Any] | None = Field(
+        default=None, description="Recall against promised false rejects, by real or synthetic defects."
+    )
+    doubts: tuple[str, ...] = Field(default=(), description="Why the model is of no use; none: it is of some.")
+    next: tuple[str, ...] = Field(default=(), description="Commands to try next, in order.")
+    report: Path | None = Field(default=None, description="The page, where one was asked for.")
 
     @property
     def sentence(self) -> str:

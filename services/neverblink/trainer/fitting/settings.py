@@ -160,6 +160,9 @@ class FitJob(ModelSettings, PictureSettings, _GoodParts):
         description="Leave this picture out, or those that a pattern such as 'lot7/*' names; may be given again.",
     )
     replace: bool = Field(default=False, description="Write over an earlier artifact of the same product.")
+    report: Annotated[Path | None, Spelling(metavar="FILE.html")] = Field(
+        default=None, description="Write a page on what the promise costs, and FILE.json beside it."
+    )
 
     @property
     def folder(self) -> Path:

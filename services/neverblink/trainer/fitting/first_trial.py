@@ -1,0 +1,190 @@
+"""What a fresh model finds: on the real defects of a data set where there are any, else on synthetic ones."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from neverblink.decisions.rules import DEFAULT_RULES
+from neverblink.job_life.progress import Progress
+from neverblink.trainer.datasets.images import LabelledImage, file_digest
+from neverblink.trainer.datasets.usable_pictures import usable_labelled
+from neverblink.trainer.evaluation.advice import Ranking
+from neverblink.trainer.evaluation.intervals import auroc_interval
+from neverblink.trainer.evaluation.promise_costs import PromiseCosts, PromiseTally, Source
+from neverblink.trainer.fitting.settings import FitSettings
+from neverblink.vision.artifact import Artifact
+from neverblink.vision.decode import Image, ImageError, read_image
+from neverblink.vision.inspection import Inspection
+from neverblink.vision.inspector import Inspector, inspect
+from neverblink.vision.patchcore import FeatureExtractor
+from neverblink.vision.region import Mask, read_mask
+from neverblink.vision.region_of_interest import RegionOfInterest
+from neverblink.vision.synthesis import KINDS, Scene, SynthesisError, Synthetic, synthesise
+
+_MOST: Final = 150
+"""Real images of either kind that a fit looks at: `neverblink evaluate` judges by all of them."""
+
+_MOST_PER_KIND: Final = 4
+_IMAGES_PER_DEFECT: Final = 5
+"""A few drawn defects for few images: the trial of a small fit must not take longer than the fit."""
+
+_BATCH: Final = 8
+_SHOWN: Final = 6
+
+
+class Tried(NamedTuple):
+    """A part with a defect, real or drawn: what it is called, its kind, pixels, (H, W) bool mask, score and map."""
+
+    name: str
+    kind: str
+    image: Image
+    mask: Mask | None
+    inspection: Inspection
+
+
+@dataclass(frozen=True, slots=True)
+class FirstTrial:
+    """What a fresh model's promises cost, how its score ranks, and the defects with the lowest scores."""
+
+    costs: PromiseCosts
+    ranking: Ranking
+    lowest: tuple[Tried, ...]
+    notes: tuple[str, ...] = ()
+
+
+def try_out(
+    artifact: Artifact,
+    extractor: FeatureExtractor,
+    settings: FitSettings,
+    good: Sequence[Path],
+    labelled: Sequence[LabelledImage],
+    progress: Progress = lambda *_: None,
+) -> FirstTrial | None:
+    """Return what the model makes of defects, None where there are none and none can be drawn.
+
+    `good` are pictures that synthetic defects are drawn on; the model was fitted to them, so that all but the defect is
+    known to it. Of `labelled` images at most 150 of either kind are looked at, none that it was fitted to.
+    """
+    fitted = set(artifact.manifest.provenance.images)
+    usable, unusable = usable_labelled(labelled, skip_unusable=True, depth=settings.depth) if labelled else ([], [])
+    fresh = [image for image in usable if image.defect is None and file_digest(image.path) not in fitted]
+    defective = _some([image for image in usable if image.defect is not None], _MOST)
+    fresh = _some(fresh, _MOST) if defective else []
+    tally = PromiseTally(artifact, DEFAULT_RULES)
+    tried = _Tried(Inspector(artifact, extractor, device=settings.device), tally)
+    source: Source = "real" if defective else "synthetic"
+    if defective:
+        shown = _photographed([*fresh, *defective], settings.depth)
+        total = len(fresh) + len(defective)
+    else:
+        shown = _drawn(good, settings)
+        total = _per_kind(good) * len(KINDS)
+    tried.look(shown, lambda done: progress(f"trying {source} defects", done, max(total, done)))
+    progress(f"trying {source} defects", total, total)
+    costs = tally.costs(source)
+    if costs is None:
+        return None
+    # Without fresh good parts the held-out scores stand for them: each is by a bank that did not know it.
+    normal = tried.good or [float(score) for score in artifact.scores]
+    bad = tried.defective
+    auroc = float(roc_auc_score([False] * len(normal) + [True] * len(bad), [*normal, *bad]))
+    ranking = Ranking(auroc, auroc_interval(auroc, len(normal), len(bad)), len(normal), len(bad))
+    return FirstTrial(costs, ranking, tuple(tried.lowest), _notes(usable, unusable, defective))
+
+
+class _Tried:
+    """Inspects parts and keeps their scores, and the defects that stand out least."""
+
+    def __init__(self, inspector: Inspector, tally: PromiseTally) -> None:
+        self._inspector, self._tally = inspector, tally
+        self.good: list[float] = []
+        self.defective: list[float] = []
+        self.lowest: list[Tried] = []
+
+    def look(self, shown: Iterator[tuple[str, str | None, Image, Mask | None]], told: Callable[[int], None]) -> None:
+        batch: list[tuple[str, str | None, Image, Mask | None]] = []
+        for one in shown:
+            batch.append(one)
+            if len(batch) == _BATCH:
+                self._judge(batch)
+                told(len(self.good) + len(self.defective))
+                batch = []
+        if batch:
+            self._judge(batch)
+
+    def _judge(self, batch: Sequence[tuple[str, str | None, Image, Mask | None]]) -> None:
+        anomalies = inspect([(self._inspector, image) for _, _, image, _ in batch])
+        for (name, kind, image, mask), anomaly in zip(batch, anomalies, strict=True):
+            inspection = Inspection(anomaly)
+            number = len(self.good) + len(self.defective)
+            self._tally.add(Path(f"{number}/{name}"), inspection, defective=kind is not None)
+            if kind is None:
+                self.good.append(anomaly.score)
+                continue
+            self.defective.append(anomaly.score)
+            self.lowest.append(Tried(name, kind, image, mask, inspection))
+            self.lowest.sort(key=lambda tried: tried.inspection.anomaly.score)
+            del self.lowest[_SHOWN:]
+
+
+def _photographed(
+    images: Sequence[LabelledImage], depth: int | None
+) -> Iterator[tuple[str, str | None, Image, Mask | None]]:
+    for image in images:
+        pixels = read_image(image.path, depth=depth)
+        mask = image.marks(*pixels.shape[:2]) if image.marked else None
+        yield f"{image.path.parent.name}/{image.path.name}", image.defect, pixels, mask
+
+
+def _drawn(good: Sequence[Path], settings: FitSettings) -> Iterator[tuple[str, str, Image, Mask]]:
+    """Yield good parts with a synthetic defect of each kind, as `neverblink synthesize` draws them by default."""
+    random = np.random.default_rng(settings.seed)
+    order = random.permutation(len(good))
+    number = 0
+    for kind in KINDS:
+        for _ in range(_per_kind(good)):
+            path = good[order[number % len(good)]]
+            number += 1
+            try:
+                image = read_image(path, depth=settings.depth)
+                found: Synthetic = synthesise(image, kind, random, scene=Scene(region=_region(settings, image)))
+            except (ImageError, SynthesisError):
+                # A kind that such pictures have no room for says nothing about the model.
+                continue
+            yield f"{kind} on {path.name}", kind, found.image, found.mask
+
+
+def _region(settings: FitSettings, image: Image) -> Mask | None:
+    """Return the (H, W) part of an image that is judged: a defect beside it would be missed by wish."""
+    size = image.shape[:2]
+    if isinstance(settings.region, RegionOfInterest):
+        return settings.region.mask(*size)
+    if settings.region is not None and (mask := read_mask(settings.region)).shape == size:
+        return mask
+    return None
+
+
+def _per_kind(good: Sequence[Path]) -> int:
+    return min(_MOST_PER_KIND, max(1, len(good) // (_IMAGES_PER_DEFECT * len(KINDS))))
+
+
+def _some(images: Sequence[LabelledImage], most: int) -> list[LabelledImage]:
+    """Return at most so many, from all over the set."""
+    places = np.unique(np.linspace(0, len(images) - 1, min(len(images), most)).round().astype(int))
+    return [images[place] for place in places]
+
+
+def _notes(
+    usable: Sequence[LabelledImage], unusable: Sequence[object], defective: Sequence[LabelledImage]
+) -> tuple[str, ...]:
+    notes = []
+    if unusable:
+        notes.append(f"{len(unusable)} test pictures cannot be used and were not tried")
+    total = sum(image.defect is not None for image in usable)
+    if len(defective) < total:
+        notes.append(f"tried on {len(defective)} of {total} pictures of defects: `neverblink evaluate` judges by all")
+    return tuple(notes)
