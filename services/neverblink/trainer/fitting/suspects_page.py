@@ -6,7 +6,8 @@ from pathlib import Path
 from neverblink.storage.whole_file import write_whole
 from neverblink.trainer.fitting.fit import Fitted
 from neverblink.trainer.fitting.suspects import Suspect
-from neverblink.trainer.reports.galleries import Card, Gallery, data_url, heat, name_of, small
+from neverblink.trainer.reports.figures import of_threshold
+from neverblink.trainer.reports.galleries import HEAT_SAYS, Card, Gallery, HeatScale, data_url, heat, name_of, small
 from neverblink.trainer.reports.pages import ReportError, template
 from neverblink.vision.decode import read_image
 
@@ -45,7 +46,9 @@ def write_suspects(fitted: Fitted, folder: Path, depth: int | None = None) -> Pa
         if not galleries:
             page.unlink(missing_ok=True)
             return None
-        html = template(_TEMPLATE).render(artifact=fitted.artifact, images=fitted.images, galleries=galleries)
+        html = template(_TEMPLATE).render(
+            artifact=fitted.artifact, images=fitted.images, galleries=galleries, heat_says=HEAT_SAYS
+        )
         write_whole(page, html.encode())
     except OSError as error:
         raise ReportError(f"the page {page} cannot be written: {error.strerror}") from error
@@ -59,13 +62,16 @@ def _cards(suspects: Sequence[Suspect], fitted: Fitted, depth: int | None) -> li
 def _card(one: Suspect, fitted: Fitted, depth: int | None) -> Card:
     image = small(read_image(one.path, depth=depth))
     without = one.threshold_without
+    threshold = fitted.artifact.threshold
     lines = (
-        f"score {one.score:.3f}, {one.score / fitted.artifact.threshold:.2f} of the threshold",
-        "too few would be left without it" if without is None else f"threshold without it {without:.3f}",
+        f"score {of_threshold(one.score / threshold)} of the threshold",
+        "too few would be left without it"
+        if without is None
+        else f"threshold without it: {of_threshold(without / threshold)} of what it is",
     )
-    return Card(
-        name_of(one.path),
-        lines,
-        data_url(image),
-        None if one.anomaly_map is None else data_url(heat(image, one.anomaly_map, fitted.artifact.map_threshold)),
-    )
+    hot = None
+    if one.anomaly_map is not None:
+        scale = HeatScale.of(fitted.artifact)
+        # It is shown since it stands out: its highest place is what to look at.
+        hot = data_url(heat(image, one.anomaly_map, scale, anomalous=True))
+    return Card(name_of(one.path), lines, data_url(image), hot)
