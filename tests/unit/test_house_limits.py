@@ -28,11 +28,12 @@ MANY_PARAMETERS: dict[str, str] = {}
 TRAINER_LEVELS = {
     "datasets": 0,
     "reports": 0,
-    "fitting": 1,
-    "offline_inspection": 1,
-    "evaluation": 2,
-    "teaching": 2,
-    "retraining": 3,
+    "promises": 1,
+    "fitting": 2,
+    "offline_inspection": 2,
+    "evaluation": 3,
+    "teaching": 3,
+    "retraining": 4,
 }
 
 _BROAD = {"Exception", "BaseException"}

@@ -8,8 +8,8 @@ from neverblink.cli.jobs import Screen
 from neverblink.job_life.terminal import shown
 
 if TYPE_CHECKING:
-    from neverblink.trainer.evaluation.advice import Advice
-    from neverblink.trainer.evaluation.promise_costs import PromiseCosts, PromiseRow
+    from neverblink.trainer.promises.advice import Advice
+    from neverblink.trainer.promises.promise_costs import PromiseCosts, PromiseRow
 
 _BAR = 20
 

@@ -26,8 +26,8 @@ from neverblink.trainer.evaluation.figures import (
     best_f1,
 )
 from neverblink.trainer.evaluation.pixel_ranking import PixelRanking
-from neverblink.trainer.evaluation.promise_costs import PromiseTally, Terms, settled
 from neverblink.trainer.evaluation.scaled_masks import ScaledMask, scaled_mask
+from neverblink.trainer.promises.promise_costs import PromiseTally, Terms, settled
 from neverblink.trainer.reports.galleries import HeatScale
 from neverblink.vision.artifact import Artifact, load_artifact
 from neverblink.vision.decode import Image, read_image

@@ -12,7 +12,6 @@ from neverblink.trainer.datasets.defect_images import with_defects
 from neverblink.trainer.datasets.images import LabelledImage, both_kinds, file_digest, image_folder
 from neverblink.trainer.datasets.usable_pictures import left_out_note, usable_labelled
 from neverblink.trainer.evaluation import report
-from neverblink.trainer.evaluation.advice import Advice, Places, Ranking, advise
 from neverblink.trainer.evaluation.compare import RESULTS, compare, product_of, read_configurations
 from neverblink.trainer.evaluation.defect_figures import DefectEvaluation
 from neverblink.trainer.evaluation.evaluate import evaluate
@@ -21,6 +20,7 @@ from neverblink.trainer.evaluation.known_defects import KnownDefects, seen_image
 from neverblink.trainer.evaluation.results import CompareResult, EvaluateResult
 from neverblink.trainer.evaluation.settings import CompareJob, EvaluateJob
 from neverblink.trainer.fitting.likeness_of_pictures import likeness_of
+from neverblink.trainer.promises.advice import Advice, Places, Ranking, advise
 from neverblink.trainer.reports import pages
 from neverblink.vision.artifact import Artifact, load_artifact
 from neverblink.vision.likeness import Likeness

@@ -12,10 +12,10 @@ from neverblink.decisions.rules import DEFAULT_RULES
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.images import LabelledImage, file_digest
 from neverblink.trainer.datasets.usable_pictures import usable_labelled
-from neverblink.trainer.evaluation.advice import Ranking
-from neverblink.trainer.evaluation.intervals import auroc_interval
-from neverblink.trainer.evaluation.promise_costs import PromiseCosts, PromiseTally, Source
 from neverblink.trainer.fitting.settings import FitSettings
+from neverblink.trainer.promises.advice import Ranking
+from neverblink.trainer.promises.intervals import auroc_interval
+from neverblink.trainer.promises.promise_costs import PromiseCosts, PromiseTally, Source
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.decode import Image, ImageError, read_image
 from neverblink.vision.inspection import Inspection

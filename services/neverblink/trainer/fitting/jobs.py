@@ -8,7 +8,6 @@ from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.exclusion import without_excluded
 from neverblink.trainer.datasets.images import DatasetError, good_images, image_folder, labelled_images
 from neverblink.trainer.datasets.usable_pictures import usable_pictures
-from neverblink.trainer.evaluation.advice import NO_ADVICE, Advice, Places, advise
 from neverblink.trainer.fitting.first_trial import FirstTrial, try_out
 from neverblink.trainer.fitting.fit import Fitted, fit
 from neverblink.trainer.fitting.places import check_place, check_writable
@@ -25,6 +24,7 @@ from neverblink.trainer.fitting.results import (
 from neverblink.trainer.fitting.settings import CalibrateJob, FitJob, UpdateJob
 from neverblink.trainer.fitting.suspects_page import write_suspects
 from neverblink.trainer.fitting.update import update
+from neverblink.trainer.promises.advice import NO_ADVICE, Advice, Places, advise
 from neverblink.trainer.reports import pages
 from neverblink.trainer.reports.pages import Written
 from neverblink.vision.artifact import read_manifest

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from neverblink.trainer.evaluation.advice import Advice
-from neverblink.trainer.evaluation.promise_chart import promise_chart
 from neverblink.trainer.fitting.first_trial import FirstTrial, Tried
+from neverblink.trainer.promises.advice import Advice
+from neverblink.trainer.promises.promise_chart import promise_chart
 from neverblink.trainer.reports.figures import of_threshold
 from neverblink.trainer.reports.galleries import (
     HEAT_SAYS,

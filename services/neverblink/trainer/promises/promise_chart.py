@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from neverblink.trainer.evaluation.promise_costs import PromiseCosts
+from neverblink.trainer.promises.promise_costs import PromiseCosts
 from neverblink.trainer.reports.charts import Tick, points
 
 _AIR = 1.35

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from neverblink.trainer.evaluation.intervals import Interval
-from neverblink.trainer.evaluation.promise_costs import PromiseCosts, PromiseRow, Source
+from neverblink.trainer.promises.intervals import Interval
+from neverblink.trainer.promises.promise_costs import PromiseCosts, PromiseRow, Source
 
 GUESSING = 0.5
 """The AUROC of a coin."""

@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple
 
 from neverblink.decisions.judgement import judged
 from neverblink.decisions.rules import ProductRules
-from neverblink.trainer.evaluation.intervals import Interval, share_interval
+from neverblink.trainer.promises.intervals import Interval, share_interval
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.calibration import Calibration, calibrate, normals_needed
 from neverblink.vision.inspection import Inspection
