@@ -8,13 +8,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from neverblink.trainer.datasets.images import DatasetError
 from neverblink.trainer.fitting import fit as fitting
 from neverblink.trainer.fitting import memory_banks
 from neverblink.trainer.fitting.feature_store import FeatureStore
 from neverblink.trainer.fitting.fit import fit
+from neverblink.trainer.fitting.memory_banks import usual_ratio
 from neverblink.trainer.fitting.settings import FitSettings
+from neverblink.trainer.retraining.refit import settings_like
 from neverblink.vision.bank_update import surprise_limit, surprising_patches, updated_bank
 from neverblink.vision.coreset import condense, coverage_radius, greedy_k_center
 from neverblink.vision.errors import VisionError
@@ -128,6 +132,30 @@ def test_many_patches_are_condensed_once_and_the_threshold_hardly_moves(
     assert progress == sorted(progress)
     assert progress[-1][0] == progress[-1][1]
     assert many.manifest.calibration.threshold == pytest.approx(exact.manifest.calibration.threshold, rel=0.1)
+
+
+@given(st.integers(1, 100_000_000))
+def test_the_usual_bank_is_affordable_and_never_below_a_hundredth(patches: int) -> None:
+    share = usual_ratio(patches)
+    vectors = share * patches
+    assert 0.01 <= share <= 0.25
+    assert vectors <= max(65_536, 0.01 * patches) * (1 + 1e-9)
+    assert share >= min(0.04, 65_536 / patches) * (1 - 1e-9)
+    # More images never make a smaller bank.
+    assert usual_ratio(patches + 1024) * (patches + 1024) >= vectors * (1 - 1e-9)
+
+
+def test_a_bank_nobody_asked_a_share_for_follows_the_number_of_images_in_a_refit_too(tmp_path: Path) -> None:
+    images = plates(tmp_path / "images", 12)
+    champion = fit(images[:6], tmp_path / "usual", settings(ratio=None)).artifact
+    made = champion.manifest.provenance
+    assert made.usual_ratio
+    assert champion.manifest.vectors == round(made.coreset_ratio * 6 * 64) == 96
+    assert settings_like(champion, 12, version="2").ratio is None
+    asked = fit(images[:6], tmp_path / "asked", settings(ratio=0.05)).artifact
+    assert not asked.manifest.provenance.usual_ratio
+    assert asked.manifest.vectors == round(0.05 * 6 * 64)
+    assert settings_like(asked, 12, version="2").ratio == 0.05
 
 
 @pytest.mark.parametrize("seed", range(4))

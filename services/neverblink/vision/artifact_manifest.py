@@ -56,6 +56,9 @@ class Provenance(_Strict):
         default={}, description="Images that a person, or a robust fit, left out: path below their folder, sha256."
     )
     coreset_ratio: float = Field(gt=0, le=1, description="Share of all patches kept in the bank.")
+    usual_ratio: bool = Field(
+        default=False, description="Nobody asked for that share: it is what a fit takes of so many patches."
+    )
     projection: int = Field(ge=1, description="Dimensions in which the coreset was chosen.")
     seed: int = Field(ge=0)
     folds: int = Field(ge=2, description="Folds of the calibration.")

@@ -136,11 +136,12 @@ def fit(
 
 @dataclass(frozen=True, slots=True)
 class _Model:
-    """What one engine's features give: bank (M, C), chosen by `levels` of k-center; eq. 7's table; what held-out
-    pictures score, and of that scores and map peaks (m,), one a group.
+    """What one engine's features give: bank (M, C), a share `ratio` of all patches, by `levels` of k-center; eq. 7's
+    table; what held-out pictures score, and of that scores and map peaks (m,), one a group.
     """
 
     bank: Tensor
+    ratio: float
     levels: Literal[1, 2]
     table: Tensor | None
     held_out: HeldOut
@@ -168,7 +169,7 @@ def _model(views: Views, extractor: FeatureExtractor, settings: FitSettings, pro
     if settings.group_by is not None:
         calibration = calibration.model_copy(update={"pictures": len(views.images)})
     table, patchcore = _patchcore(bank, views, extractor, settings)
-    return _Model(bank, banks.levels, table, held_out, scores, peaks, calibration, patchcore)
+    return _Model(bank, banks.ratio, banks.levels, table, held_out, scores, peaks, calibration, patchcore)
 
 
 def _without_suspects(
@@ -245,7 +246,8 @@ def _description(
             groups=tuple(groups.group.tolist()) if groups.count < len(groups.group) else (),
             grouped_by=groups.by,
             excluded=dict(learnt.excluded),
-            coreset_ratio=settings.ratio,
+            coreset_ratio=model.ratio,
+            usual_ratio=settings.ratio is None,
             projection=settings.projection,
             seed=settings.seed,
             folds=min(settings.folds, groups.count),

@@ -16,8 +16,14 @@ from neverblink.vision.region import Mask
 
 _GIB = 1024**3
 
-_CHOSEN_AT_ONCE = 1 << 20
-"""More patches than this (1,024 images of 256 px) are condensed fold by fold: the work grows with their square."""
+_RATIO, _LEAST_RATIO = 0.04, 0.01
+_FEW, _FEW_RATIO = 8192, 0.25
+_MANY = 65_536
+
+_CHOSEN_AT_ONCE = 1_000_000_000
+"""Patches times vectors wanted (156 images of 256 px at 4 %): more are condensed fold by fold, for the work of one
+choice is their product.
+"""
 
 _KEPT = 2.0
 """Times its share that each fold keeps: on magnetic tiles 1.5, 2 and 5 end at 1.08 to 1.11 of the greedy radius."""
@@ -43,6 +49,17 @@ def projected(features: FeatureStore, settings: FitSettings) -> FeatureStore:
     return found
 
 
+def usual_ratio(patches: int) -> float:
+    """Return the share of so many patches that a memory bank holds when nobody says it.
+
+    4 %, beyond which the ranking of magnetic tiles hardly gains. Few images get more, as the search of so few vectors
+    costs little: up to 8,192 vectors, but a quarter of the patches at most. Of thousands of images 65,536 vectors are
+    kept, or 1 % where that is more: time and memory of a fit and of a search grow with them.
+    """
+    wanted = max(min(_RATIO * patches, _MANY), _LEAST_RATIO * patches, min(_FEW, _FEW_RATIO * patches))
+    return wanted / patches
+
+
 class Banks:
     """The memory bank of all images, and those of all images but one fold's.
 
@@ -50,7 +67,16 @@ class Banks:
     and each bank from what its folds kept: six banks for less than the work of one.
     """
 
-    def __init__(self, features: FeatureStore, projected: FeatureStore, views: Views, settings: FitSettings) -> None:
+    def __init__(
+        self,
+        features: FeatureStore,
+        projected: FeatureStore,
+        views: Views,
+        settings: FitSettings,
+        *,
+        levels: Literal[1, 2] | None = None,
+    ) -> None:
+        """`projected` are the features in the dimensions that choose; `levels` of k-center, None: by the work."""
         # Copies of a picture share its fold: no bank may know an image by a copy of it.
         groups = int(views.group.max()) + 1
         self.fold_of = torch.from_numpy(folds(groups, settings.folds, seed=settings.seed)[views.group])
@@ -64,7 +90,11 @@ class Banks:
         self._inside = region.repeat(len(self._fold_of_row) // len(region), 1) if len(region) > 1 else region
         size = 4 * self._patches * projected.dimension
         self._rows_at_once = max(1, room_of(settings) // 6 // size)
-        self._at_once = len(features) * self._patches <= _CHOSEN_AT_ONCE and not projected.on_disk
+        judged = int(self._inside.sum()) * (len(features) if len(self._inside) == 1 else 1)
+        self.ratio = settings.ratio or usual_ratio(max(1, judged))
+        self._at_once = not projected.on_disk and self.ratio * judged**2 <= _CHOSEN_AT_ONCE
+        if levels is not None:
+            self._at_once = levels == 1
         self._condensed: list[Condensed] = []
 
     @property
@@ -96,7 +126,7 @@ class Banks:
         return self._chosen_from(condensed, self._wanted(others))
 
     def _wanted(self, rows: Tensor) -> int:
-        return max(1, round(self._settings.ratio * int(self._inside_of(rows).sum())))
+        return max(1, round(self.ratio * int(self._inside_of(rows).sum())))
 
     def _positions(self, rows: Tensor) -> Tensor:
         """Return which patches of some rows are judged, counted over the patches of all rows."""
@@ -126,7 +156,7 @@ class Banks:
         settings = self._settings
         kept = condense(
             (self._vectors(some) for some in torch.split(rows, self._rows_at_once)),
-            min(1.0, _KEPT * settings.ratio),
+            min(1.0, _KEPT * self.ratio),
             seed=settings.seed,
             starts=settings.starts,
         )

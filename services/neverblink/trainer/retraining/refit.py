@@ -43,7 +43,8 @@ def settings_like(
         depth=preprocess.depth,
         tiling=manifest.tiling,
         brightness=made.brightness or (1.0,),
-        ratio=made.coreset_ratio,
+        # Other numbers of images have other usual shares: a quarter of thirty images' is no share for thousands.
+        ratio=None if made.usual_ratio else made.coreset_ratio,
         projection=made.projection,
         neighbours=manifest.neighbours,
         top=manifest.top,
