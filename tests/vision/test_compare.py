@@ -54,7 +54,7 @@ def test_the_second_run_fits_only_what_changed(tmp_path: Path, monkeypatch: pyte
     def progress(label: str) -> Progress:
         return lambda stage, *_: stages.append(f"{label}: {stage}")
 
-    wanted = [small("a"), broken("broken"), small("b", ratio=0.05)]
+    wanted = [small("a", ratio=0.01), broken("broken"), small("b", ratio=0.05)]
     first = compare(images, wanted, tmp_path / "kept", progress)
     a, failed, b = first
     assert (a.label, a.good, a.fitted_before, b.fitted_before) == ("a", 2, False, False)
@@ -67,7 +67,7 @@ def test_the_second_run_fits_only_what_changed(tmp_path: Path, monkeypatch: pyte
     assert [row["label"] for row in orjson.loads((tmp_path / "kept" / RESULTS).read_bytes())] == ["a", "broken", "b"]
 
     stages.clear()
-    again = compare(images, [small("renamed"), wanted[2]], tmp_path / "kept", progress)
+    again = compare(images, [small("renamed", ratio=0.01), wanted[2]], tmp_path / "kept", progress)
     assert [row.fitted_before for row in again] == [True, True]
     assert not any("extracting" in stage for stage in stages)
     assert [row.image_auroc for row in again] == [a.image_auroc, b.image_auroc]
