@@ -22,7 +22,7 @@ from neverblink.brokers.apache import LocalKafka
 from rigs.faults.pairs import FAULTS, PAIRS, chosen
 from rigs.faults.site import SECOND, Sites
 from rigs.faults.table import rows_of, table, written_into
-from rigs.faults.trial import Seen, tried
+from rigs.faults.trial import Bounds, Seen, tried
 from rigs.postgresql import PostgresqlServer
 from rigs.scored_line import fit_striped, refit_striped
 
@@ -84,9 +84,9 @@ async def run(names: list[str], *, outage_s: float, at_once: int, kafka: str, pa
                 folder.mkdir()
                 async with seats:
                     try:
-                        seen = found[pair.name] = await tried(pair, sites, folder, outage_s=outage_s)
-                    except TimeoutError as error:
-                        print(f"{len(found)}/{len(pairs)} {error}", file=sys.stderr, flush=True)
+                        seen = found[pair.name] = await tried(pair, sites, folder, Bounds(outage_s))
+                    except Exception as error:  # noqa: BLE001 - the boundary: the other pairs are tried
+                        print(f"{pair.name} could not be tried: {error!r}", file=sys.stderr, flush=True)
                         return
                 if page is not None:
                     write(page, seen)

@@ -1,7 +1,6 @@
 """Twelve pairs of the fault table, each a service against one fault of what it depends on; the bench tries all."""
 
 import asyncio
-import os
 from functools import cache
 from pathlib import Path
 
@@ -9,12 +8,14 @@ import pytest
 
 from rigs.faults.pairs import PAIRS, Pair
 from rigs.faults.site import SECOND, Sites
-from rigs.faults.trial import Seen, tried
+from rigs.faults.trial import Bounds, Seen, tried
 from rigs.postgresql import PostgresqlServer
 from rigs.scored_line import fit_striped, refit_striped
 
-OUTAGE_S = 8.0
-SIDE_BY_SIDE = 4
+BOUNDS = Bounds(outage_s=6.0, says_s=60.0, heals_s=90.0, stops_s=40.0, waits_s=45.0)
+"""A busy machine waits longer for the same states. The bench has the page's own bounds."""
+
+SIDE_BY_SIDE = 6
 TWELVE = [pair for pair in PAIRS if pair.in_tests]
 
 
@@ -34,21 +35,20 @@ def the_sites(folder: Path) -> Sites:
 async def seen_of(pairs: list[Pair], folder: Path) -> list[Seen]:
     """Try the pairs, some side by side: most of their time is waiting."""
     sites = the_sites(folder)
-    await asyncio.to_thread(sites.artifacts)
+    if any(pair.service == "scorer" for pair in pairs):
+        await asyncio.to_thread(sites.artifacts)
     seats = asyncio.Semaphore(SIDE_BY_SIDE)
 
     async def one(pair: Pair) -> Seen:
         place = folder / pair.name.replace(":", "-")
         place.mkdir()
         async with seats:
-            return await tried(pair, sites, place, outage_s=OUTAGE_S)
+            return await tried(pair, sites, place, BOUNDS)
 
     return await asyncio.gather(*(one(pair) for pair in pairs))
 
 
-@pytest.mark.plant
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(not os.environ.get("NEVERBLINK_FAULT_PAIRS"), reason="minutes of outages: NEVERBLINK_FAULT_PAIRS=1")
 async def test_twelve_pairs_say_so_heal_and_stop(tmp_path: Path) -> None:
     assert len(TWELVE) == 12
     seen = await seen_of(TWELVE, tmp_path)

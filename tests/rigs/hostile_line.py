@@ -43,6 +43,7 @@ LIMITS_MIB = {"camera": 512, "scorer": 4096, "bridge": 256, "drift": 512, "ledge
 
 _BOMBS_EVERY = 400
 _SETTLED_S = 900.0
+_EXAMPLES = {one.TOPIC: one for one in reversed(examples())}
 _NOTHING_TAKEN_S = 60.0
 
 
@@ -147,8 +148,7 @@ class HostileLine:
                 (b"line-1/top/striped/none", b"watch:line-1/top/striped/none", b"alerts:line-1/top")
             )
             return Message(name, key, self._drawn.choice((b'{"layout":3,"marks":{},"clock":null}', b"{}", b"\xff")), [])
-        event = next(one for one in examples() if name == one.TOPIC)
-        return encode(_named(event), source="/hostile")
+        return encode(_named(_EXAMPLES[name]), source="/hostile")
 
     def _topic(self, name: str) -> str:
         if name == "changelog":

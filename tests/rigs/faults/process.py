@@ -88,6 +88,9 @@ class ServiceProcess:
             async with asyncio.timeout(within_s):
                 return_code = await self._process.wait()
                 return time.monotonic() - began, return_code
+        await asyncio.sleep(_LOOK_EVERY_S)
+        if (code := self._process.returncode) is not None:
+            return time.monotonic() - began, code  # this process was too busy to see its end in time
         self._process.kill()
         await self._process.wait()
         return time.monotonic() - began, None

@@ -21,9 +21,8 @@ from neverblink.events import Actuation, ArtifactRef, DeadLetter, Decision, Fram
 from neverblink.events.identity import frame_id, verdict_id
 from neverblink.kafka import EventProducer, ensure_topics
 from neverblink.plant import Plant, Timing
-from neverblink.simulation.plc.line import SimulatedLine
-from neverblink.simulation.plc.simulator import PlcSimulator
 from neverblink.storage.frame_objects import ObjectStore
+from rigs import plc_process
 from rigs.cuttable_network import CuttableNetwork
 from rigs.faults.effects import Effects, in_counter, on_topic, rows_of_postgresql, rows_of_sqlite
 from rigs.faults.pairs import Pair, Service
@@ -31,8 +30,10 @@ from rigs.faults.parts import Collector, Folder, LockedFile, Part, Server
 from rigs.postgresql import PostgresqlServer
 from rigs.rtsp_camera import RtspCamera
 from rigs.scored_line import ScoredLine
+from rigs.supervised_process import SupervisedProcess
 
 _EVERY_S = 0.5
+_PLC_WITHIN_S = 180.0
 _TIMING = Timing(distance_to_gate_m=2.0, speed_m_s=1.0)
 _COMMANDS: Mapping[Service, tuple[str, ...]] = {
     "camera": ("camera",), "scorer": ("scorer", "--instance", "faults"), "bridge": ("bridge",), "drift": ("drift",),
@@ -187,7 +188,7 @@ async def _around_bridge(site: Site, producer: EventProducer, stack: AsyncExitSt
 
 async def _around_drift(site: Site, producer: EventProducer, stack: AsyncExitStack) -> Duties:
     # What cannot be read comes out as a dead letter at once; a report would take its window.
-    client = AIOKafkaProducer(bootstrap_servers=site.line.kafka.bootstrap)
+    client = AIOKafkaProducer(bootstrap_servers=site.line.kafka.bootstrap, request_timeout_ms=120_000)
     await stack.enter_async_context(client)
 
     async def send(number: int) -> None:
@@ -218,9 +219,12 @@ async def _paced(send: Callable[[int], Awaitable[None]]) -> None:
 
 
 async def _plc(site: Site, stack: AsyncExitStack) -> None:
-    simulated = SimulatedLine("line-1", _TIMING, rate_per_s=1 / _EVERY_S)
-    plc = await stack.enter_async_context(PlcSimulator(simulated))
-    way = await stack.enter_async_context(CuttableNetwork([Route(_port(plc.endpoint), free_port())]))
+    port = free_port()
+    # A process of its own: an OPC UA server takes seconds to set up, in which no other pair would be watched.
+    command = plc_process.arguments("line-1", _TIMING, port, site.folder, rate=1 / _EVERY_S, stop_after=0, run=True)
+    plc = await stack.enter_async_context(SupervisedProcess("plc", command, site.folder))
+    await plc.said(plc_process.READY, within_s=_PLC_WITHIN_S)
+    way = await stack.enter_async_context(CuttableNetwork([Route(port, free_port())]))
     site.values["lines"][0]["plc"] = {
         "endpoint": f"opc.tcp://{way.bootstrap}/", "security": {"policy": "None", "allow_insecure": True}
     }  # fmt: skip
