@@ -97,6 +97,32 @@ def told_to_stop(program: str, **environment: str) -> tuple[int, float, str]:
         process.wait()
 
 
+STUBBORN = """
+import asyncio
+from neverblink import telemetry
+from neverblink.service_life import run_service
+telemetry.setup("test", "site")
+async def library():
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            pass
+async def main(stop):
+    kept = asyncio.create_task(library())
+    print("up", flush=True)
+    await stop.wait()
+asyncio.run(run_service("test", main))
+"""
+
+
+def test_a_librarys_task_that_swallows_its_cancellation_holds_up_no_end() -> None:
+    """As a Kafka client's does whose broker is gone: the end of the loop would wait for it."""
+    code, _, log = told_to_stop(STUBBORN, NEVERBLINK_GRACE_S="30")
+    assert code == 0, log
+    assert "did not stop within" not in log
+
+
 BLOCKED = """
 import asyncio, threading, time
 from neverblink import telemetry

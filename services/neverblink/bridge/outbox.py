@@ -36,6 +36,7 @@ class Outbox:
         self._log = telemetry.logger("bridge")
         self._recurring = telemetry.Recurring(self._log)
         self._dropping = False
+        self._in_hand = 0
 
     def put(self, event: Event, trace: Mapping[str, str]) -> None:
         """Take an event; never blocks."""
@@ -64,12 +65,13 @@ class Outbox:
             async with time_limit(FLUSH_S):
                 await self._queue.join()
         except TimeoutError:
-            self._log.error(f"{self._queue.qsize()} events could not be sent before the end")
+            self._log.error(f"{self._queue.qsize() + self._in_hand} events could not be sent before the end")
         await self._working.aclose()
 
     async def _work(self) -> None:
         while True:
             work, key = await self._queue.get()
+            self._in_hand += 1
             try:
                 await work()
             except Exception as error:  # noqa: BLE001
@@ -83,4 +85,5 @@ class Outbox:
                     error=error,
                 )
             finally:
+                self._in_hand -= 1
                 self._queue.task_done()

@@ -28,6 +28,7 @@ from neverblink.service_life.standing import Parts, Standing, in_words, keep_sta
 TOPICS_READ = tuple(kind.TOPIC for kind in KEPT)
 _RETRY_S = 5.0
 _LOOK_EVERY_S = 0.5
+_LAST_ANSWER_S = 3.0
 
 
 class Ledger:
@@ -121,11 +122,25 @@ class Ledger:
                 return True
 
     async def _answered(self, work: "asyncio.Future[int]") -> int:
-        """Wait for the SQL thread, and end its wait for a database that stands still. Raises as `Database.keep`."""
+        """Wait for the SQL thread, and end its wait for a database that stands still. Raises as `Database.keep`.
+
+        Told to stop it waits for `_LAST_ANSWER_S` at most: a connection that is being made cannot be broken off.
+        """
+        clock = asyncio.get_running_loop().time
+        give_up: float | None = None
         while True:
             done, _ = await asyncio.wait({work}, timeout=_LOOK_EVERY_S)
             if done:
                 return work.result()
+            if self._stop.is_set():
+                give_up = clock() + _LAST_ANSWER_S if give_up is None else give_up
+                if clock() >= give_up:
+                    work.add_done_callback(lambda late: late.cancelled() or late.exception())
+                    self._database.break_off()
+                    raise LedgerError(
+                        f"the ledger {self._database.name} did not answer before the end; what it was given is read"
+                        " again at the next start"
+                    )
             silent_s = self._database.silent_s
             if silent_s < ANSWER_S:
                 continue

@@ -16,6 +16,9 @@ DEFAULT_GRACE_S: Final = 18.0
 
 EXIT_HELD_UP: Final = 70
 
+LEAVE_S: Final = 1.5
+"""What the loop and the interpreter have to end in good order once a service that was told to stop has done so."""
+
 _log = telemetry.logger("service_life")
 
 
@@ -25,6 +28,17 @@ def arm(service: str) -> None:
     timer = threading.Timer(within_s, _end, (service, within_s))
     timer.name = "last-resort"
     timer.daemon = True  # a process that ends by itself does not wait for it
+    timer.start()
+
+
+def leave(service: str) -> None:
+    """End this process with code 0 in LEAVE_S: its work is done, and a library's tasks and threads hold up nothing.
+
+    A client whose broker is gone may go on though it is cancelled, and the end of the loop would wait for it.
+    """
+    timer = threading.Timer(LEAVE_S, _leave, (service,))
+    timer.name = "leaving"
+    timer.daemon = True
     timer.start()
 
 
@@ -39,6 +53,11 @@ def grace_s() -> float:
         _log.warning(f"{GRACE} is {stated!r}, which is no number of seconds up to 3600: {DEFAULT_GRACE_S:g} s it is")
         return DEFAULT_GRACE_S
     return seconds
+
+
+def _leave(service: str) -> None:
+    _log.debug(f"{service} has stopped, and leaves what libraries still do")
+    os._exit(0)
 
 
 def _end(service: str, within_s: float) -> None:

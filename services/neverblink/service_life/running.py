@@ -50,7 +50,7 @@ async def run_service(service: str, main: Callable[[asyncio.Event], Awaitable[No
     _keep_others_out()
     if (file := _ready_file()) is not None:
         file.unlink(missing_ok=True)  # a killed predecessor's
-    stop, left = asyncio.Event(), asyncio.Event()
+    stop, told, left = asyncio.Event(), asyncio.Event(), asyncio.Event()
     work = asyncio.create_task(awaited(partial(main, stop)), name=service)
     log = telemetry.logger(service)
 
@@ -61,6 +61,7 @@ async def run_service(service: str, main: Callable[[asyncio.Event], Awaitable[No
             work.cancel()
         else:
             log.info("told to stop: finishing the work in hand")
+            told.set()
             stop.set()
             last_resort.arm(service)
 
@@ -82,6 +83,8 @@ async def run_service(service: str, main: Callable[[asyncio.Event], Awaitable[No
         if work.cancelled():
             raise DutyEndedError(f"{service} was cancelled, and nobody had asked: it ends, to be started anew")
         work.result()
+    if told.is_set():
+        last_resort.leave(service)
 
 
 def _keep_others_out() -> None:
