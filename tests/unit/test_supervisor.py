@@ -1,8 +1,10 @@
 """A task that ends without having been told to is never taken for a good end."""
 
 import asyncio
+import importlib.util
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,8 @@ from neverblink.service_life.back_off import BackOff
 from neverblink.service_life.standing import Standing
 from neverblink.service_life.supervisor import Duty, DutyEndedError, Ending, end_all, supervise
 
-wait_for2 = pytest.importorskip("wait_for2", reason="the OPC UA client needs it before Python 3.12 alone")
+wait_for2: Any = importlib.import_module("wait_for2") if importlib.util.find_spec("wait_for2") else None
+with_wait_for2 = pytest.mark.skipif(wait_for2 is None, reason="the OPC UA client needs it before Python 3.12 alone")
 
 
 def soon() -> BackOff:
@@ -64,6 +67,7 @@ async def test_however_a_duty_ends_it_is_counted_and_begun_again(
     assert [ending.times for ending in endings] == [1, 2, 3]
 
 
+@with_wait_for2
 async def test_an_answer_that_meets_its_time_out_does_not_end_a_line() -> None:
     endings: list[Ending] = []
     await told(endings, answer_meets_time_out, times=2)

@@ -14,6 +14,7 @@ from rigs.faults.pairs import Fault
 
 SLOWER_S: Final = 1.0
 _LOCKED_WITHIN_S = 10.0
+_TRIES = 100
 
 
 class Part(Protocol):
@@ -74,12 +75,20 @@ class Folder:
 
     async def end(self, fault: Fault) -> None:
         """Put it back."""
-        if self.folder.is_dir():
-            shutil.rmtree(self.folder)
-        self.folder.unlink(missing_ok=True)
-        self._aside.rename(self.folder)
+        await asyncio.to_thread(self._put_back)
         if self.meanwhile is not None:
             await self.meanwhile.end(fault)
+
+    def _put_back(self) -> None:
+        for _ in range(_TRIES):
+            if self.folder.is_dir():
+                shutil.rmtree(self.folder, ignore_errors=True)
+            else:
+                self.folder.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a service may have made one of its own in between
+                self._aside.rename(self.folder)
+                return
+        raise OSError(f"{self.folder} is made anew faster than it can be taken away")
 
     @property
     def _aside(self) -> Path:
