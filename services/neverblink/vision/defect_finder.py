@@ -138,6 +138,9 @@ class DefectFinder:
         *,
         anomalous: bool,
     ) -> list[Marked]:
+        if not anomalous and (outlined is None or not outlined.any()):
+            # Nobody has anything to say, so the anomaly map, which is dearer than the score, is not asked for.
+            return []
         height, width = image.shape[:2]
         return mark(
             anomaly.anomaly_map,

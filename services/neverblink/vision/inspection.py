@@ -10,23 +10,31 @@ import numpy.typing as npt
 
 from neverblink.vision.errors import NoNumberError
 from neverblink.vision.findings import Finding
+from neverblink.vision.map_on_demand import A_MAP, MapField
 
 
 @dataclass(frozen=True)
 class Anomaly:
     """`score`: L2 distance of the most unusual patch, comparable with the threshold; `anomaly_map`: (S, S)
     float32 over the whole image (aspect not kept), smoothed, comparable with the map threshold.
+
+    A score is had for a tenth of what the map costs, and few maps are looked at: given what makes it instead of the
+    map, it is made when it is first read, in whatever thread reads it, and is then the same whole map.
     """
 
     score: float
-    anomaly_map: npt.NDArray[np.float32]
+    anomaly_map: MapField = A_MAP
 
     @property
     def fault(self) -> str | None:
-        """Return in words what is no finite number, None when all is."""
+        """Return in words what is no finite number, None when all is. It makes no map.
+
+        A map that is not made yet comes of features that gave a finite score, which is the farthest of its distances.
+        """
         if not math.isfinite(self.score):
             return f"the anomaly score is {self.score}"
-        return None if np.isfinite(self.anomaly_map).all() else "the anomaly map has values that are no numbers"
+        made = MapField.made(self)
+        return None if made is None or np.isfinite(made).all() else "the anomaly map has values that are no numbers"
 
 
 @dataclass(frozen=True, slots=True)

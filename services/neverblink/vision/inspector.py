@@ -17,6 +17,7 @@ from neverblink.vision.defect_finder import DefectFinder
 from neverblink.vision.engines import QuantisedNetwork
 from neverblink.vision.errors import VisionError
 from neverblink.vision.inspection import Anomaly, Inspection
+from neverblink.vision.map_on_demand import MapField, MapOnDemand
 from neverblink.vision.neighbours import Method
 from neverblink.vision.network_names import EngineName
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
@@ -112,16 +113,18 @@ class Inspector:
             side = self.extractor.spec.preprocess.side
             features = self.extractor.embed([np.full((side, side, 3), 128, dtype=np.uint8)] * inputs)
         self._patchcore.score(features)
+        self._patchcore.score(features[: max(1, self._regions)], complete=True)
         self.finder.warm_up(batch)
 
-    def judge(self, features: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Anomaly]:
+    def judge(self, features: Tensor, sizes: Sequence[tuple[int, int]], *, complete: bool = False) -> list[Anomaly]:
         """Score the (T, h, w, C) features of images whose `prepare` gave T inputs in all.
 
-        `sizes` are the images' (height, width). Returns one Anomaly an image, in order. Raises VisionError when
-        an image is cut into other tiles than its region was drawn for.
+        `sizes` are the images' (height, width); `complete` says that every map will be read. Returns one Anomaly an
+        image, in order. Raises VisionError when an image is cut into other tiles than its region was drawn for.
         """
+        score = partial(self._patchcore.score, complete=True) if complete else self._patchcore.score
         if self._plan is None:
-            return self._patchcore.score(features)
+            return score(features)
         counts = [len(self._plan.tiles(height, width)) for height, width in sizes]
         for (height, width), count in zip(sizes, counts, strict=True):
             if self._regions > 1 and count != self._regions:
@@ -129,7 +132,7 @@ class Inspector:
                     f"an image of {width} × {height} pixels has {count} tiles and the region was drawn for "
                     f"{self._regions}: the region belongs to images of another size"
                 )
-        tiles = iter(self._patchcore.score(features))
+        tiles = iter(score(features))
         return [
             joined([next(tiles) for _ in range(count)], self._plan, size)
             for size, count in zip(sizes, counts, strict=True)
@@ -187,10 +190,13 @@ def prepared(image: Image, extractor: FeatureExtractor, plan: TilePlan | None) -
 def joined(tiles: Sequence[Anomaly], plan: TilePlan, size: tuple[int, int]) -> Anomaly:
     """Return the anomaly of an image of `size` (height, width) from those of its tiles: the highest score decides."""
     height, width = size
-    maps = [tile.anomaly_map for tile in tiles]
     # `max` of Python may pass over a score that is no number.
     highest = float(np.max([tile.score for tile in tiles]))
-    return Anomaly(highest, merge(maps, plan, image_size=(width, height)))
+    merged = MapOnDemand(lambda: merge([tile.anomaly_map for tile in tiles], plan, image_size=(width, height)))
+    anomaly = Anomaly(highest, merged)
+    if all(MapField.made(tile) is not None for tile in tiles):
+        merged.get()
+    return anomaly
 
 
 def embedded(extractor: FeatureExtractor, inputs: Sequence[Image]) -> Tensor:
@@ -211,18 +217,20 @@ def inspect(work: Sequence[tuple[Inspector, Image]]) -> list[Anomaly]:
     return [found[index] for index in range(len(work))]
 
 
-def inspect_defects(work: Sequence[tuple[Inspector, Image]]) -> list[Inspection]:
+def inspect_defects(work: Sequence[tuple[Inspector, Image]], *, complete: bool = False) -> list[Inspection]:
     """Judge images as `inspect` does, then find and name their known defects, in the same batch.
 
-    Returns one Inspection an image, in order; it does not depend on the image's company.
+    `complete` says that every map will be read. Returns one Inspection an image, in order; it does not depend on the
+    image's company.
     """
-    return inspect_prepared([(inspector, inspector.prepare_defects(image)) for inspector, image in work])
+    prepared_work = [(inspector, inspector.prepare_defects(image)) for inspector, image in work]
+    return inspect_prepared(prepared_work, complete=complete)
 
 
-def inspect_prepared(work: Sequence[tuple[Inspector, Prepared]]) -> list[Inspection]:
+def inspect_prepared(work: Sequence[tuple[Inspector, Prepared]], *, complete: bool = False) -> list[Inspection]:
     """Do what `inspect_defects` does with images that went through their own inspector's `prepare_defects`."""
     found: dict[int, Inspection] = {}
-    for inspector, own, anomalies, features in _judged(work):
+    for inspector, own, anomalies, features in _judged(work, complete=complete):
         images = [work[index][1] for index in own]
         inspections = inspector.finder.find(
             [one.image for one in images], [one.outlining for one in images], anomalies, features
@@ -232,7 +240,7 @@ def inspect_prepared(work: Sequence[tuple[Inspector, Prepared]]) -> list[Inspect
 
 
 def _judged(
-    work: Sequence[tuple[Inspector, Prepared]],
+    work: Sequence[tuple[Inspector, Prepared]], *, complete: bool = False
 ) -> Iterator[tuple[Inspector, list[int], list[Anomaly], list[Tensor]]]:
     """Yield a product's inspector, the places of its images, their anomalies and their (T, h, w, C) features."""
     inputs = [one.inputs for _, one in work]
@@ -245,7 +253,8 @@ def _judged(
         for inspector in {id(work[index][0]): work[index][0] for index in indices}.values():
             own = [index for index in indices if work[index][0] is inspector]
             chosen = features[[row for index in own for row in rows[index]]]
-            anomalies = inspector.judge(chosen, [work[index][1].image.shape[:2] for index in own])
+            sizes = [work[index][1].image.shape[:2] for index in own]
+            anomalies = inspector.judge(chosen, sizes, complete=complete)
             yield inspector, own, anomalies, list(torch.split(chosen, [len(inputs[index]) for index in own]))
 
 

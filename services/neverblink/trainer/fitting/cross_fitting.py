@@ -54,7 +54,7 @@ def cross_fitted(
         for image in torch.nonzero(banks.fold_of == fold).flatten().tolist():
             rows = torch.tensor(views.judged(image))
             features = banks.features.images(rows).view(len(rows), *grid, -1)
-            anomaly = views.anomaly(model.score(features))
+            anomaly = views.anomaly(model.score(features, complete=True))
             scores[image], peaks[image] = anomaly.score, anomaly.anomaly_map.max()
             maps[image] = _small(anomaly.anomaly_map)
             if len(maps) > MAPS:

@@ -154,7 +154,7 @@ def flagged_by(inspector: Inspector) -> Flag:
     """Return what marks an image's regions as a verdict does: the U-Net's regions, and the anomaly map's."""
 
     def flag(image: Image, features: Tensor) -> list[Mask]:
-        (anomaly,) = inspector.judge(features, [image.shape[:2]])
+        (anomaly,) = inspector.judge(features, [image.shape[:2]], complete=True)
         return inspector.finder.regions(image, anomaly)
 
     return flag
