@@ -49,6 +49,7 @@ BUILT_IN = {
     "trainer/datasets/annotation_files.py": "the module catches it itself, and says which file it is about",
     "trainer/datasets/settings.py": _CHECKED,
     "trainer/retraining/settings.py": _CHECKED,
+    "vision/map_on_demand.py": "dataclasses asks for a default so, and takes it that there is none",
     "vision/plain_name.py": _CHECKED,
 }
 """Modules that raise an exception of Python's own, and why no person is ever told by it."""
