@@ -11,6 +11,9 @@ to calibrate, and what the threshold rejects of the rest is counted. Two rates s
   5 % of splits may break it.
 
 The limit is 5 %, or the expected share where that is more, plus one-sided 95 % binomial error of the splits.
+
+With --grouped: pictures that are not as many witnesses as they are, made of the same tiles (near copies, items that are
+laid down several times, drift in time), by the calibration of before and by groups, and what the test of likeness says.
 """
 
 import argparse
@@ -24,6 +27,7 @@ import numpy.typing as npt
 import torch
 from scipy.stats import binom
 
+from bench.models.grouped_bound import grouped_table
 from bench.real_images import data_folder, read_all, weights_of
 from neverblink.trainer.datasets.images import good_images, labelled_images
 from neverblink.vision.backbones import load_backbone
@@ -34,6 +38,9 @@ from neverblink.vision.patchcore import FeatureExtractor, PatchCore
 
 RATES = (0.01, 0.02, 0.05, 0.10)
 BATCH = 8
+TILES = 400
+"""Of which grouped pictures are made."""
+
 PROJECTION = 64
 
 Scores = npt.NDArray[np.float32]
@@ -138,9 +145,15 @@ def main() -> None:
     parser.add_argument("--drawn", type=int, default=400, help="calibration images, beside the least that p needs")
     parser.add_argument("--splits", type=int, default=200)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--grouped", action="store_true", help="near copies, items and drift made of the tiles instead")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     data = data_folder(parser, given.data)
+    if given.grouped:
+        paths = good_images(data / "magnetic-tile")
+        order = np.random.default_rng(0).permutation(len(paths))[:TILES]
+        grouped_table(read_all([paths[place] for place in order]), given.cache, given.splits)
+        return
     scores, peaks = scored_normals(given.backbone, data, given.cache, given.bank_images, given.ratio)
     allowed = 1 - CONFIDENCE
     print(f"{len(scores)} scored good images, {len(np.unique(scores))} different scores, {given.splits} splits;")

@@ -13,8 +13,8 @@ KINDS: tuple[Kind, ...] = ("near copies", "items", "drift")
 SIDE = 144
 """Tiles are made so large; the network sees 128 px."""
 
-_SHOTS = {"near copies": 3, "items": 6, "drift": 1}
-_MOST = {"near copies": 450, "items": 480, "drift": 360}
+_SHOTS = {"near copies": 3, "items": 5, "drift": 1}
+_MOST = {"near copies": 450, "items": 600, "drift": 360}
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -31,9 +31,9 @@ def grouped(tiles: Sequence[Image], kind: Kind, *, seed: int = 0) -> Grouped:
     """Return pictures of one kind, each group from another tile.
 
     - near copies: a part three times, between the shots the exposure wavers by 1 % and the sensor makes noise;
-    - items: a part six times, laid down anew each time: a few pixels elsewhere, half a degree turned. Parts have their
+    - items: a part five times, laid down anew each time: a few pixels elsewhere, half a degree turned. Parts have their
       own shade, light and marks: such as a stain or a line of the press that is not on others;
-    - drift: light falls to 85 %, the lens blurs, and the press leaves more lines, from the first picture to the last.
+    - drift: light falls to 70 %, and the press leaves more and more marks, from the first picture to the last.
     """
     random = np.random.default_rng(seed)
     shots = _SHOTS[kind]
@@ -47,8 +47,7 @@ def grouped(tiles: Sequence[Image], kind: Kind, *, seed: int = 0) -> Grouped:
             own = _marked(own * random.normal(1, 0.08), random, int(random.integers(0, 4)))
         elif kind == "drift":
             age = part / parts
-            own = _marked(own * (1 - 0.15 * age), random, int(random.poisson(3 * age)))
-            own = np.asarray(cv2.GaussianBlur(own, (0, 0), 0.4 + 0.5 * age), dtype=np.float32)
+            own = _marked(own * (1 - 0.3 * age), random, int(random.poisson(6 * age)))
         for _ in range(shots):
             shot = own if kind == "drift" else own * random.normal(1, 0.01)
             if kind == "items":

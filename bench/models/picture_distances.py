@@ -32,13 +32,13 @@ Places = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class PictureDistances:
-    """`nearest` (n, patches, m) float16: of each picture's patch the distance to each of m pictures of good parts."""
+    """`nearest` (n, m, patches) float32: to each of m pictures of good parts the distance of each picture's patch."""
 
-    nearest: npt.NDArray[np.float16]
+    nearest: npt.NDArray[np.float32]
 
     def scores(self, judged: Places, bank: Places) -> Scores:
         """Return the scores (j,) float32 of the pictures `judged` by a bank of the pictures `bank`."""
-        return np.array([self.nearest[one][:, bank].min(axis=1).max() for one in judged.tolist()], dtype=np.float32)
+        return np.array([self.nearest[one][bank].min(axis=0).max() for one in judged.tolist()], dtype=np.float32)
 
     def held_out(self, pictures: Places, fold_of: Places) -> Scores:
         """Return the score of each of `pictures` (p,) by a bank of those in other folds."""
@@ -50,7 +50,10 @@ class PictureDistances:
 
 
 def distances(pictures: Sequence[Image], good: int, cache: Path) -> PictureDistances:
-    """Return the distances of all `pictures`, (H, W, 3) uint8 RGB, to the first `good` of them; kept in `cache`."""
+    """Return the distances of all `pictures`, (H, W, 3) uint8 RGB, to the first `good` of them.
+
+    They are kept in the file `cache`, half as wide.
+    """
     if not cache.is_file():
         extractor = FeatureExtractor(load_backbone(DEFAULT_MODEL, preprocess=Preprocess(resize=SIDE)))
         parts = [extractor.extract(pictures[start : start + BATCH]).cpu() for start in range(0, len(pictures), BATCH)]
@@ -60,11 +63,11 @@ def distances(pictures: Sequence[Image], good: int, cache: Path) -> PictureDista
         banks = [one[greedy_k_center(project(one, PROJECTION, seed=0), kept)] for one in features[:good]]
         bank = torch.cat(banks)
         norms = (bank * bank).sum(dim=1)
-        nearest = np.empty((len(features), patches, good), dtype=np.float16)
+        nearest = np.empty((len(features), good, patches), dtype=np.float16)
         for place, one in enumerate(features):
             apart = (one * one).sum(dim=1, keepdim=True) + norms - 2 * one @ bank.T
             closest = apart.view(patches, good, kept).amin(dim=2).clamp_min(0).sqrt()
-            nearest[place] = closest.numpy()
+            nearest[place] = closest.T.numpy()
         cache.parent.mkdir(parents=True, exist_ok=True)
         np.save(cache, nearest)
-    return PictureDistances(np.load(cache))
+    return PictureDistances(np.load(cache).astype(np.float32))

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from plates import SIDE, plate
 
+from neverblink.events.parts import CalibratedScores
 from neverblink.trainer.evaluation.jobs import run_evaluate
 from neverblink.trainer.evaluation.settings import EvaluateJob
 from neverblink.trainer.fitting.jobs import run_calibrate, run_fit
 from neverblink.trainer.fitting.results import FitResult
 from neverblink.trainer.fitting.settings import CalibrateJob, FitJob
+from neverblink.trainer.offline_inspection.job import run_inspect
+from neverblink.trainer.offline_inspection.settings import InspectJob
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.calibration import tightest_promise
 from neverblink.vision.errors import VisionError
@@ -54,6 +57,10 @@ def test_pictures_of_a_folder_count_as_one_and_share_a_fold(items: Path, grouped
     assert made.groups == tuple(item for item in range(ITEMS) for _ in range(SHOTS))
     assert len(artifact.picture_scores) == ITEMS * SHOTS
     assert set(artifact.scores) <= set(artifact.picture_scores)
+    drift = CalibratedScores.of(artifact.picture_scores.tolist(), artifact.threshold, calibration.normals)
+    assert drift is not None
+    assert drift.count == ITEMS
+    assert drift.quantiles[2] == pytest.approx(np.median(artifact.picture_scores) / artifact.threshold, rel=0.01)
     assert any("30 pictures are 6 groups of 5 by folder" in note for note in grouped.notes)
 
 
@@ -121,6 +128,10 @@ def test_good_parts_of_another_kind_are_told_by_evaluate_and_calibrate(items: Pa
     assert "Fit again with pictures of these" in said
     job = CalibrateJob(artifact=items / "clean", out=items / "third", false_reject=0.3, images=items / "turned")
     assert any("not like those" in note for note in run_calibrate(job).notes)
+    for kind, told in (("alike", False), ("turned", True)):
+        place = items / kind / "test/good"
+        lot = run_inspect(InspectJob(images=place, artifact=items / "clean", out=items / f"lot-{kind}", engine="torch"))
+        assert any("score higher than the 29" in note for note in lot.notes) is told
 
 
 def _without_groups(items: Path) -> Path:

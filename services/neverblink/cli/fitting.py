@@ -39,11 +39,17 @@ command(
         title=lambda job: job.product,
     ),
     short="Fit a model to pictures of good parts; the threshold comes with its promise.",
-    text="""Fit a model to pictures of good parts; no defect is needed. The threshold comes with its promise.
+    text=r"""Fit a model to pictures of good parts; no defect is needed. The threshold comes with its promise.
 
     `neverblink fit pictures/pcb --product pcb --report pcb-fit.html`
 
     A table says how many defects each promise finds: real ones of `test/DEFECT`, else drawn ones.
+
+    Pictures of one item are one witness: `--group-by folder` (one an item), `minute`, or a regular expression such as
+    `'(item\d+)_'` makes them count as one. Pictures that stand out are named and shown; `--exclude` leaves them out.
+
+    `neverblink fit pictures/pcb --product pcb --group-by folder --exclude 'lot7/*'`
+
     docs/guides/onboarding.md says what each knob does, in numbers; `neverblink compare` tries them side by side.
     """,
 )  # fmt: skip

@@ -136,14 +136,17 @@ class CalibratedScores(Part):
     )
 
     @classmethod
-    def of(cls, scores: Iterable[float], threshold: float) -> Self | None:
-        """Return what is said of these scores, None when fewer than two pass."""
+    def of(cls, scores: Iterable[float], threshold: float, witnesses: int | None = None) -> Self | None:
+        """Return what is said of these scores, None when fewer than two pass.
+
+        Images of one item are not as many `witnesses` as they are: they count for at most so many.
+        """
         ratios = [score / threshold for score in scores if score <= threshold]
         if len(ratios) < 2:
             return None
         steps = statistics.quantiles(ratios, n=20, method="inclusive")
         return cls(
-            count=len(ratios),
+            count=len(ratios) if witnesses is None else max(2, min(len(ratios), witnesses)),
             quantiles=tuple(round(steps[round(20 * share) - 1], 4) for share in CALIBRATED_SHARES),
         )
 

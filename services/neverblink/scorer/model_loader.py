@@ -41,7 +41,10 @@ class Model:
         """Return the model of an opened artifact, decided as the product's rules say."""
         artifact = inspector.artifact
         threshold = artifact.threshold if edited is None else edited
-        calibrated = CalibratedScores.of(artifact.scores.tolist(), threshold)
+        # Of single pictures, as verdicts are: the worst of a group would make every part look good beside it.
+        calibrated = CalibratedScores.of(
+            artifact.picture_scores.tolist(), threshold, artifact.manifest.calibration.normals
+        )
         return cls(product, inspector, rules_for(product), edited, calibrated)
 
     @property

@@ -125,7 +125,8 @@ def _fitted(job: FitJob, progress: Progress) -> tuple[FitResult, Fitted, list[Pa
         ],
         suspicious_page=sheet,
     )
-    return result, fitted, list(good)
+    bad = {one.path for one in fitted.left_out}
+    return result, fitted, [path for path in good if path not in bad]
 
 
 def run_calibrate(job: CalibrateJob, progress: Progress = lambda *_: None) -> CalibrateResult:
