@@ -10,7 +10,7 @@ from neverblink.service_life.time_limit import time_limit
 _COMMIT_EVERY_S = 0.2
 # While partitions are given back the whole group stands still, and a coordinator that is away must not prolong it.
 _GIVE_BACK_S = 1.0
-_LAST_COMMIT_S = 5.0
+_LAST_COMMIT_S = 2.0
 
 
 class Committer:

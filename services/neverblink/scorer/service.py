@@ -34,7 +34,7 @@ from neverblink.scorer.work import Arrival, UnscorableError, Work
 from neverblink.service_life import nobody_asked, refuse_ended
 from neverblink.storage.frame_objects import ObjectStore
 
-_LAST_WORK_S = 5.0
+_LAST_WORK_S = 4.0
 
 # Faults of the record itself: people want to see it. The others are faults of its surroundings.
 _POISON = frozenset(

@@ -16,6 +16,8 @@ DEFAULT_GRACE_S: Final = 18.0
 
 EXIT_HELD_UP: Final = 70
 
+_LAST_WORDS_S: Final = 1.0
+
 LEAVE_S: Final = 1.5
 """What the loop and the interpreter have to end in good order once a service that was told to stop has done so."""
 
@@ -61,6 +63,10 @@ def _leave(service: str) -> None:
 
 
 def _end(service: str, within_s: float) -> None:
+    # On a busy machine the words alone may take seconds: the end does not wait for them.
+    silent = threading.Timer(_LAST_WORDS_S, os._exit, (EXIT_HELD_UP,))
+    silent.daemon = True
+    silent.start()
     frames = sys._current_frames()
     own = threading.get_ident()
     where = {

@@ -15,7 +15,8 @@ _HEAD = (
     "| lines a minute | SIGTERM in it: s, code | proof |"
 )
 _LONGEST = 150
-_PLACE = re.compile(r"127\.0\.0\.1:\d+")
+_PLACE = re.compile(r"127\.0\.0\.1(:|', (port=)?)\d+")
+_OF_THIS_RUN = re.compile(r"(?<=/)(\d{8}T\d{6}|test_[0-9a-f]{32})")
 _SINCE = re.compile(r" ?\(since [^)]*\)")
 
 
@@ -61,7 +62,8 @@ def _proof(pair: Pair) -> str:
 
 
 def _row(one: Seen) -> str:
-    said = _SINCE.sub("", _PLACE.sub("HOST:PORT", one.said)).replace("|", "/").replace("\n", " ")
+    said = _SINCE.sub("", _OF_THIS_RUN.sub("…", _PLACE.sub("HOST:PORT", one.said)))
+    said = said.replace("|", "/").replace("\n", " ").replace("***", "…")  # no row of ours is in bold letters
     said = said if len(said) <= _LONGEST else said[: _LONGEST - 1].rstrip() + "…"
     meanwhile = "yes" if one.went_on else "no"
     unready = "stays ready" if one.unready_s is None else f"{one.unready_s:.1f}"
