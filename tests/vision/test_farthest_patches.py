@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from neverblink.vision import patchcore
 from neverblink.vision.map_on_demand import MapField, MapOnDemand
-from neverblink.vision.neighbours import FarthestSearch, farthest, neighbour_table
+from neverblink.vision.neighbours import FarthestSearch, PrunedGemm, farthest, neighbour_table
 from neverblink.vision.patchcore import PatchCore
 from neverblink.vision.preprocess import Preprocess
 
@@ -55,7 +55,7 @@ def plainly(patches: np.ndarray, bank: np.ndarray) -> np.ndarray:
     return np.stack([np.linalg.norm(bank.astype(np.float64) - patch, axis=1) for patch in patches.astype(np.float64)])
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(
     kind=st.sampled_from(sorted(BANKS)),
     shown=st.lists(st.sampled_from(sorted(IMAGES)), min_size=1, max_size=4),
@@ -99,6 +99,25 @@ def test_crowds_that_float32_cannot_tell_apart_are_told_apart(kind: str, monkeyp
     np.testing.assert_allclose(
         found.distance[0].numpy(), np.sort(plainly(image, bank).min(axis=1))[::-1][:10], rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("kind", sorted(BANKS))
+@pytest.mark.parametrize("name", sorted(IMAGES))
+def test_a_pruned_search_of_many_patches_changes_no_answer(
+    kind: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(5)
+    bank = BANKS[kind](random, clumps(random, 700, 20)).astype(np.float32)
+    image = IMAGES[name](random, clumps(random, 200, 20), bank).astype(np.float32)
+    monkeypatch.setattr(farthest, "_MANY", 0)
+    monkeypatch.setattr(farthest, "_OF_MANY", 0)
+    vectors = torch.from_numpy(bank)
+    found = FarthestSearch(vectors, PrunedGemm(vectors)).top(torch.from_numpy(image)[None], 5)
+    between = plainly(image, bank)
+    np.testing.assert_allclose(found.distance[0].numpy(), np.sort(between.min(axis=1))[::-1][:5], rtol=1e-5)
+    for patch, vector in zip(found.patch[0], found.index[0], strict=True):
+        assert between[patch, vector] <= between[patch].min() * (1 + 1e-5)
+        assert vector == np.flatnonzero((bank == bank[vector]).all(axis=1))[0]
 
 
 def test_few_patches_of_a_large_bank_are_searched_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,6 +178,46 @@ def test_a_score_is_the_same_with_and_without_its_map(top: int, eq7: bool, regio
         assert one.score == pytest.approx(wanted.score, rel=1e-5)
         np.testing.assert_allclose(found.anomaly_map, wanted.anomaly_map, rtol=1e-5, atol=1e-7)
         np.testing.assert_allclose(one.anomaly_map, wanted.anomaly_map, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.usefixtures("sparing")
+@pytest.mark.parametrize("top", [1, 3])
+@pytest.mark.parametrize("eq7", [False, True])
+@pytest.mark.parametrize("region", [None, 0.1])
+def test_tiles_that_cannot_decide_are_left_out_and_the_highest_is_exact(
+    top: int, eq7: bool, region: float | None
+) -> None:
+    for seed in range(4):
+        random = np.random.default_rng(seed)
+        scorer = model(random, top=top, eq7=eq7, region=region, tiles=4)
+        # Two images of four tiles each, of which one tile of one image is conspicuous.
+        shown = features(random, 8)
+        shown[5] *= 1 + seed
+        found, plain = scorer.score(shown, tiles=[4, 4]), scorer.score(shown, complete=True)
+        for own in (slice(0, 4), slice(4, 8)):
+            highest = max(one.score for one in plain[own])
+            assert max(one.score for one in found[own]) == pytest.approx(highest, rel=1e-5)
+            for one, wanted in zip(found[own], plain[own], strict=True):
+                assert one.score == pytest.approx(wanted.score, rel=1e-5) or one.score == -np.inf
+                np.testing.assert_allclose(one.anomaly_map, wanted.anomaly_map, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.usefixtures("sparing")
+def test_few_tiles_of_a_large_image_are_searched_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    scorer, shown = model(random, top=1, eq7=False, region=None), features(random, 24)
+    searched: list[int] = []
+    real = FarthestSearch._measure
+    monkeypatch.setattr(
+        FarthestSearch,
+        "_measure",
+        lambda self, bounds, rows: searched.append(len(rows)) or real(self, bounds, rows),
+    )
+    scorer.score(shown)
+    alone = sum(searched)
+    searched.clear()
+    scorer.score(shown, tiles=[24])
+    assert sum(searched) < alone / 4
 
 
 @pytest.mark.usefixtures("sparing")

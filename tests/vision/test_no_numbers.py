@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,8 +137,8 @@ def in_features(patched: pytest.MonkeyPatch, value: float, at: int) -> None:
 def in_scores(patched: pytest.MonkeyPatch, value: float, at: int) -> None:
     real = PatchCore.score
 
-    def score(self: PatchCore, features: torch.Tensor) -> list[Anomaly]:
-        first, *others = real(self, features)
+    def score(self: PatchCore, features: torch.Tensor, **how: Any) -> list[Anomaly]:
+        first, *others = real(self, features, **how)
         return [replace(first, score=value), *others]
 
     patched.setattr(PatchCore, "score", score)
@@ -146,8 +147,8 @@ def in_scores(patched: pytest.MonkeyPatch, value: float, at: int) -> None:
 def in_maps(patched: pytest.MonkeyPatch, value: float, at: int) -> None:
     real = PatchCore.score
 
-    def score(self: PatchCore, features: torch.Tensor) -> list[Anomaly]:
-        first, *others = real(self, features)
+    def score(self: PatchCore, features: torch.Tensor, **how: Any) -> list[Anomaly]:
+        first, *others = real(self, features, **how)
         spoilt = first.anomaly_map.copy()
         spoilt.ravel()[at % spoilt.size] = value
         return [replace(first, anomaly_map=spoilt), *others]

@@ -122,9 +122,8 @@ class Inspector:
         `sizes` are the images' (height, width); `complete` says that every map will be read. Returns one Anomaly an
         image, in order. Raises VisionError when an image is cut into other tiles than its region was drawn for.
         """
-        score = partial(self._patchcore.score, complete=True) if complete else self._patchcore.score
         if self._plan is None:
-            return score(features)
+            return self._patchcore.score(features, complete=complete)
         counts = [len(self._plan.tiles(height, width)) for height, width in sizes]
         for (height, width), count in zip(sizes, counts, strict=True):
             if self._regions > 1 and count != self._regions:
@@ -132,7 +131,7 @@ class Inspector:
                     f"an image of {width} × {height} pixels has {count} tiles and the region was drawn for "
                     f"{self._regions}: the region belongs to images of another size"
                 )
-        tiles = iter(score(features))
+        tiles = iter(self._patchcore.score(features, complete=complete, tiles=counts))
         return [
             joined([next(tiles) for _ in range(count)], self._plan, size)
             for size, count in zip(sizes, counts, strict=True)

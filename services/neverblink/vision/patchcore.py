@@ -19,7 +19,7 @@ from neverblink.vision.engines import Engine, QuantisedNetwork, open_engine
 from neverblink.vision.errors import VisionError
 from neverblink.vision.inspection import Anomaly
 from neverblink.vision.map_on_demand import Map, MapOnDemand
-from neverblink.vision.neighbours import ApproximateIndex, FarthestSearch, Method, neighbour_index
+from neverblink.vision.neighbours import ApproximateIndex, Bounds, FarthestSearch, Method, neighbour_index
 from neverblink.vision.network_names import EngineName
 from neverblink.vision.preprocess import Preprocess
 
@@ -139,12 +139,14 @@ class PatchCore:
     @cached_property
     def _farthest(self) -> FarthestSearch:
         # Made when a score is first asked for: a fit asks for complete maps alone.
-        return FarthestSearch(self._bank)
+        return FarthestSearch(self._bank, self._index)
 
     @torch.inference_mode()
-    def score(self, features: Tensor, *, complete: bool = False) -> list[Anomaly]:
+    def score(self, features: Tensor, *, complete: bool = False, tiles: Sequence[int] | None = None) -> list[Anomaly]:
         """Score (N, h, w, C) float32 features; an image's score does not depend on its company in the batch.
 
+        `tiles` says how many inputs in turn belong to one image, whose score is their highest: those that cannot be it
+        may have the score minus infinity.
         On a CPU the patches that cannot be among the highest are not searched, and an image's map is made when it is
         first read, from a copy of its features; `complete` says that all maps will be read, and makes them at once.
         An image with a feature that is no finite number has the score NaN, wherever it lies.
@@ -168,13 +170,13 @@ class PatchCore:
             scores = self._by_all(patches, distances)
             maps = self._maps(distances.view(count, high, wide))
         else:
-            scores = self._by_the_farthest(patches, inside)
+            scores = self._by_the_farthest(patches, inside, tiles)
             # A copy: the caller's memory may change, and a view would keep all of a batch for one of its images.
             maps = [
                 MapOnDemand(partial(self._map, own.clone(), None if inside is None else inside[index], (high, wide)))
                 for index, own in enumerate(patches)
             ]
-        scores = torch.where(sound & scores.isfinite(), scores, torch.nan)
+        scores = torch.where(sound & (scores.isfinite() | (scores == -torch.inf)), scores, torch.nan)
         return [
             Anomaly(score=score, anomaly_map=anomaly_map)
             for score, anomaly_map in zip(scores.tolist(), maps, strict=True)
@@ -202,9 +204,31 @@ class PatchCore:
             scores = scores * self._weights(unusual[:, 0], found.index.view(top.shape)[:, 0], self._neighbours)
         return scores
 
-    def _by_the_farthest(self, patches: Tensor, inside: Tensor | None) -> Tensor:
-        """Return the same (N,) scores by the farthest patches alone."""
-        found = self._farthest.top(patches, self._top, inside)
+    def _by_the_farthest(self, patches: Tensor, inside: Tensor | None, tiles: Sequence[int] | None) -> Tensor:
+        """Return the same (N,) scores by the farthest patches alone; minus infinity for tiles that are not searched."""
+        search, top = self._farthest, min(self._top, patches.shape[1])
+        bounds = search.bounds(patches, inside)
+        if tiles is None or len(tiles) == len(patches):
+            search.settle(bounds, top)
+            return self._of_settled(patches, bounds)
+        image = torch.arange(len(tiles)).repeat_interleave(torch.tensor(tiles))
+        # A mean of the highest bounds is above the tile's score, which eq. 7 only lowers.
+        promising = bounds.bound.clamp(min=0).topk(top, dim=1).values.mean(dim=1)
+        first = torch.tensor([int(part.argmax()) for part in torch.split(promising, list(tiles))])
+        first += torch.tensor([0, *tiles[:-1]]).cumsum(0)
+        done = torch.zeros(len(patches), dtype=torch.bool)
+        done[first] = True
+        search.settle(bounds, top, torch.where(done, -1, torch.inf))
+        best = self._of_settled(patches, bounds)[first][image]
+        # One patch above the best score is the least that a tile needs to be higher.
+        search.settle(bounds, 1, torch.where(done, torch.inf, best))
+        rivals = ~done & (bounds.highest(1) > best)
+        search.settle(bounds, top, torch.where(rivals, -1, torch.inf))
+        return torch.where(done | rivals, self._of_settled(patches, bounds), -torch.inf)
+
+    def _of_settled(self, patches: Tensor, bounds: Bounds) -> Tensor:
+        """Return (N,) scores by what is certain."""
+        found = self._farthest.found(bounds, self._top)
         scores = found.distance.mean(dim=1)
         if self._neighbours is not None:
             unusual = patches[torch.arange(len(patches)), found.patch[:, 0]]

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from neverblink.vision.neighbours.lists import BankLists, bank_lists
-from neverblink.vision.neighbours.search import ALIGNED, BLOCK_FLOATS, filled, scratch, true_distance
+from neverblink.vision.neighbours.pruned import PrunedGemm
+from neverblink.vision.neighbours.search import ALIGNED, BLOCK_FLOATS, NeighbourIndex, filled, scratch, true_distance
 
 _FIRST = 16
 """Patches of an image that are searched whole before anything is known: fewer cost nearly as much."""
@@ -16,6 +17,10 @@ _NEXT = 32
 
 _PROBES = 2
 """Lists that are looked into: a second one halves what is left to be searched whole."""
+
+_MANY, _OF_MANY = 64, 20_000
+"""Patches that are searched whole at once, and bank vectors, beyond which pruning is faster than the full width: 33 ms
+of CPU instead of 54 for an image in a batch of eight and 78,000 vectors, and no less at 7,800."""
 
 _LOPSIDED = 4
 """Lists that hold more than this part of the bank, for the patches asked, are no short cut."""
@@ -82,9 +87,13 @@ class FarthestSearch:
     equally near ones the first in the bank counts. Where a crowd of them is, it is told apart in float64.
     """
 
-    def __init__(self, bank: Tensor) -> None:
-        """`bank` (M, C) float32, on the CPU. Lists of it are made here, in a few passes over it."""
+    def __init__(self, bank: Tensor, index: NeighbourIndex | None = None) -> None:
+        """`bank` (M, C) float32, on the CPU. Lists of it are made here, in a few passes over it.
+
+        `index` searches it where many patches are to be searched whole, if it measures whatever may be the nearest.
+        """
         self._bank = bank.contiguous()
+        self._index = index if isinstance(index, PrunedGemm) else None
         self._centre = bank.mean(dim=0)
         centred = bank - self._centre
         self._lists: BankLists = bank_lists(centred)
@@ -124,18 +133,21 @@ class FarthestSearch:
         count = min(count, places)
         least = bounds.bound.new_full((images,), -1) if floor is None else floor
 
-        def open_patches() -> Tensor:
-            certain = torch.maximum(bounds.highest(count), least)
-            return (bounds.bound > certain.unsqueeze(1)) & ~bounds.exact
+        def certain() -> Tensor:
+            return torch.maximum(bounds.highest(count), least).unsqueeze(1)
 
-        found = self._search(bounds, _foremost(bounds, open_patches(), max(_FIRST, count)))
+        def left() -> Tensor:
+            return (bounds.bound > certain()) & ~bounds.exact
+
+        # Where nothing is certain yet, no patch can be left out.
+        found = self._search(bounds, _foremost(bounds, left() & (certain() < 0), max(_FIRST, count)))
         probe, wanted = 0, _NEXT
-        while (left := open_patches()).any():
-            self._share(bounds, left.view(-1).nonzero().squeeze(1), found)
+        while (rows := _rows(left())).numel():
+            self._share(bounds, rows, found)
             if probe < min(_PROBES, len(self._heads)):
-                self._look_into(bounds, (left := open_patches()).view(-1).nonzero().squeeze(1), probe)
+                self._look_into(bounds, _rows(left()), probe)
                 probe += 1
-            found = self._search(bounds, _foremost(bounds, open_patches(), wanted))
+            found = self._search(bounds, _foremost(bounds, left(), wanted))
             wanted *= 2
 
     @torch.inference_mode()
@@ -178,8 +190,14 @@ class FarthestSearch:
 
     def _search(self, bounds: Bounds, rows: Tensor) -> Tensor:
         """Find the nearest vectors of patches in the whole bank; returns (r,) their indices."""
-        for start in range(0, len(rows), self._rows):
-            self._measure(bounds, rows[start : start + self._rows])
+        if self._index is not None and len(rows) > _MANY and len(self._bank) > _OF_MANY:
+            queries = bounds.queries[rows]
+            bounds.index[rows] = self._index.nearest(queries).index
+            # Measured as all bounds are, so that patches of one kind stay equally far to the last bit.
+            bounds.bound.view(-1)[rows] = true_distance(queries, self._bank, bounds.index[rows])
+        else:
+            for start in range(0, len(rows), self._rows):
+                self._measure(bounds, rows[start : start + self._rows])
         bounds.exact.view(-1)[rows] = True
         return bounds.index[rows]
 
@@ -227,6 +245,11 @@ class FarthestSearch:
             nearer = lowest < best - inexact
             best, index = torch.where(nearer, lowest, best), torch.where(nearer, first + start, index)
         return index
+
+
+def _rows(left: Tensor) -> Tensor:
+    """Return (r,) the rows of patches that are `left` (N, P)."""
+    return torch.nonzero(left.view(-1))[:, 0]
 
 
 def _foremost(bounds: Bounds, left: Tensor, count: int) -> Tensor:

@@ -119,7 +119,8 @@ class PrunedGemm(NeighbourIndex):
             exact[some] = self._squared_distance(rows_of(queries, query[some], "asked"), candidate[some])
         distance.scatter_reduce_(0, query, exact, "amin")
         best = exact == distance[query]
-        index[query[best]] = candidate[best]
+        # Of copies the first in the bank counts.
+        index.scatter_reduce_(0, query[best], candidate[best], "amin", include_self=False)
         return distance, index
 
     def _closer_bound(self, split: _Split, query: Tensor, candidate: Tensor, bound: Tensor) -> Tensor:
