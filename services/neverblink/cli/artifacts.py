@@ -46,12 +46,15 @@ def artifact_inspect(
 
     `neverblink artifact inspect artifacts/pcb-hybrid --plant plant.yaml`
     """
+    from neverblink.plant import load_plant
+
+    # A plant file that is not there is told before what takes a second to load.
+    described = None if plant is None else load_plant(plant)
+
     from neverblink.decisions.promise import promise_of, rejected_when
     from neverblink.decisions.rules import DEFAULT_RULES, rules_for
-    from neverblink.plant import load_plant
     from neverblink.vision.artifact import load_artifact
 
-    described = None if plant is None else load_plant(plant)
     artifact = load_artifact(folder)
     rules = DEFAULT_RULES if described is None else rules_for(described.product(artifact.product))
     manifest = artifact.manifest
