@@ -184,6 +184,13 @@ def test_a_threshold_that_finds_no_more_than_it_may_reject_of_good_parts_is_told
     assert (job.false_reject, job.out) == (0.05, Path("artifacts/my pcb-5pct"))
 
 
+def test_a_model_that_finds_few_defects_at_every_promise_needs_more_than_a_threshold() -> None:
+    told = advise(rows(20, 22, 24), ranking(0.8), HERE)
+    (doubt,) = told.doubts
+    assert doubt.startswith("even a promise of 5 % finds 24 of 70 defective parts (34.3 %)")
+    assert any(" --size 512 " in command for command in told.commands)
+
+
 def test_too_few_images_are_no_proof_against_a_model() -> None:
     (doubt,) = advise(rows(2, 2, 2, of=2), ranking(0.8, good=3, defective=2), HERE).doubts
     assert doubt.startswith("3 good and 2 defective images are too few to know")

@@ -6,6 +6,7 @@ from rich.table import Column, Table
 
 from neverblink.cli.jobs import Screen
 from neverblink.job_life.terminal import shown
+from neverblink.trainer.reports.figures import between
 
 if TYPE_CHECKING:
     from neverblink.trainer.promises.advice import Advice
@@ -30,7 +31,7 @@ def costs_table(costs: "PromiseCosts") -> Table:
         table.add_row(
             f"{100 * row.promise:.3g} %{' (in force)' if row.in_force else ''}",
             f"{row.of_threshold:.2f}",
-            f"{row.found} of {row.defective}, {row.recall:.0%} ({_between(row.recall_interval)})",
+            f"{row.found} of {row.defective}, {row.recall:.0%} ({between(row.recall_interval)})",
             "█" * round(_BAR * row.recall) + "░" * (_BAR - round(_BAR * row.recall)),
             _good(row, held_out=costs.held_out),
             style="bold" if row.in_force else None,
@@ -50,12 +51,7 @@ def tell(advice: "Advice", screen: Screen) -> None:
 
 def _good(row: "PromiseRow", *, held_out: bool) -> str:
     counted = f"{row.false_rejects} of {row.good}"
-    return counted if held_out else f"{counted}, {row.false_reject_rate:.1%} ({_between(row.false_reject_interval)})"
-
-
-def _between(interval: tuple[float, float]) -> str:
-    low, high = interval
-    return f"{100 * low:.2g}–{100 * high:.3g} %"
+    return counted if held_out else f"{counted}, {row.false_reject_rate:.1%} ({between(row.false_reject_interval)})"
 
 
 def _caption(costs: "PromiseCosts") -> str:

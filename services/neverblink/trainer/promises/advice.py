@@ -88,7 +88,16 @@ def _doubts(costs: PromiseCosts, ranking: Ranking, *, hybrid: bool) -> Iterator[
             f" parts ({_percent(now.recall)}, 95 % sure: {_range(now.recall_interval)}), and may reject"
             f" {_percent(now.promise)} of good ones"
         )
+    loosest = costs.rows[-1]
+    if not useless and loosest.recall < _FEW:
+        yield (
+            f"even a promise of {_percent(loosest.promise)} finds {loosest.found} of {loosest.defective}"
+            f" {drawn}defective parts ({_percent(loosest.recall)}): no threshold will do, another model must be tried"
+        )
 
+
+_FEW = 0.5
+"""With less found at every promise, a threshold is not what is wrong."""
 
 _CLEAR = 0.75
 """An AUROC that would be worth something if there were enough images to believe it."""

@@ -9,6 +9,9 @@ from neverblink.trainer.reports.charts import Tick, points
 _AIR = 1.35
 """The axis of promises is logarithmic and begins and ends this factor beyond the first and the last."""
 
+_ROOM = 0.11
+"""A tick's text takes this share of the axis."""
+
 
 class PromiseDot(NamedTuple):
     """A promise's recall, from `low` to `high` with 95 % confidence."""
@@ -50,5 +53,14 @@ def promise_chart(costs: PromiseCosts) -> PromiseChart:
     return PromiseChart(
         dots,
         points([dot.across for dot in dots], [dot.up for dot in dots]),
-        [Tick(along(promise), f"{100 * promise:.3g} %") for promise in promises],
+        _ticks([(row.in_force, along(row.promise), f"{100 * row.promise:.3g} %") for row in costs.rows]),
     )
+
+
+def _ticks(places: list[tuple[bool, float, str]]) -> list[Tick]:
+    """Return the ticks that have room, the one in force before the others."""
+    kept: list[Tick] = []
+    for _, at, text in sorted(places, key=lambda place: not place[0]):
+        if all(abs(at - one.at) >= _ROOM for one in kept):
+            kept.append(Tick(at, text))
+    return sorted(kept)

@@ -16,6 +16,13 @@ def percent(value: float) -> str:
     return "99.9 %" if 0.9995 <= value < 1 else f"{100 * value:.3g} %"
 
 
+def between(interval: tuple[float, float]) -> str:
+    """Return an interval of shares as percentages, with as many places as they are worth."""
+    low, high = (100 * value for value in interval)
+    places = 1 if high < 10 else 0
+    return f"{low:.{places}f}–{high:.{places}f} %"
+
+
 def figure(value: float | None) -> str:
     """Return a figure of merit to four places; none is rounded to a perfect one, and – is none."""
     if value is None:

@@ -8,7 +8,7 @@ import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from neverblink.storage.whole_file import write_whole
-from neverblink.trainer.reports.figures import figure, of_threshold, percent, ratio, share, whole
+from neverblink.trainer.reports.figures import between, figure, of_threshold, percent, ratio, share, whole
 from neverblink.vision.errors import VisionError
 
 _SUFFIXES = (".html", ".htm")
@@ -64,5 +64,5 @@ def template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {one.__name__: one for one in (figure, of_threshold, percent, ratio, share, whole)}
+    environment.filters |= {one.__name__: one for one in (between, figure, of_threshold, percent, ratio, share, whole)}
     return environment.get_template(name)
