@@ -9,6 +9,7 @@ from small_artifacts import write_artifact
 
 from neverblink.trainer.datasets.inputs import InspectionError
 from neverblink.trainer.fitting import fit as fitting
+from neverblink.trainer.fitting import picture_set
 from neverblink.trainer.fitting.fit import fit
 from neverblink.trainer.fitting.jobs import run_calibrate, run_fit, run_update
 from neverblink.trainer.fitting.settings import CalibrateJob, FitJob, FitSettings, UpdateJob
@@ -40,8 +41,8 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     def unwanted(*_: object, **__: object) -> None:
         raise AssertionError("the work begins before the place is known to be right")
 
-    for name in ("usable_pictures", "load_backbone"):
-        monkeypatch.setattr(fitting, name, unwanted)
+    for module, name in ((picture_set, "usable_pictures"), (fitting, "load_backbone")):
+        monkeypatch.setattr(module, name, unwanted)
 
 
 def test_fit_writes_over_a_model_of_its_product_only_when_it_is_told_to(images: Path, model: Path) -> None:

@@ -93,6 +93,8 @@ def test_a_defect_a_little_above_the_threshold_is_seen_at_once_and_what_passes_i
     passes = overlay(grey, with_patch(24, 24, 16, 16, 2.9), 3.0, normal=2.4)
     assert redness(passes).max() <= 0
     assert redness(passes)[32, 32] < -30
+    # Nor where the map alone goes beyond its threshold.
+    assert redness(overlay(grey, with_patch(24, 24, 16, 16, 3.3), 3.0, normal=2.4, anomalous=False)).max() <= 0
     # What half of all good parts reach is left as it is.
     assert (overlay(grey, with_patch(24, 24, 16, 16, 2.4), 3.0, normal=2.4) == grey).all()
 

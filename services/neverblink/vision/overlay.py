@@ -24,6 +24,9 @@ _MOST_TINT, _LEAST_HEAT, _MOST_HEAT = 0.4, 0.5, 0.75
 _JUST_BELOW = 0.97
 """Of the highest place: what is this close to it is shown with it, so that it is more than a pixel."""
 
+_A_HAIR_ABOVE = 1.001
+"""Of the highest place: interpolation may round it up, and must not make it warm."""
+
 OUTLINE = (0, 214, 255)
 """RGB of what a model found."""
 
@@ -34,17 +37,19 @@ def overlay(
     threshold: float,
     *,
     normal: float | None = None,
-    anomalous: bool = False,
+    anomalous: bool | None = None,
 ) -> Image:
     """Return an (H, W, 3) uint8 RGB image with its (h, w) float32 map over it; the image itself is not changed.
 
     A bluish tint grows from `normal`, the map value from which on a good part is remarkable, up to the threshold;
     above, colours are warm at once, so that a defect at 1.1 of the threshold is seen. Without `normal` it is half the
-    threshold. An `anomalous` image shows at least its highest place in a warm colour, though its map stays below.
+    threshold. An image that is `anomalous` by its score shows at least its highest place in a warm colour, though its
+    map stays below; one that is not shows none, though its map goes beyond. None: as the map says.
     """
     height, width = image.shape[:2]
-    if anomalous:
-        threshold = min(threshold, _JUST_BELOW * float(anomaly_map.max()))
+    if anomalous is not None:
+        peak = float(anomaly_map.max())
+        threshold = min(threshold, _JUST_BELOW * peak) if anomalous else max(threshold, _A_HAIR_ABOVE * peak)
     threshold = max(threshold, 1e-12)
     start = _NORMAL if normal is None else min(normal / threshold, _HIGHEST_NORMAL)
     ratio = cv2.resize(anomaly_map / threshold, (width, height), interpolation=cv2.INTER_LINEAR)

@@ -67,12 +67,12 @@ class HeatScale(NamedTuple):
 
 
 HEAT_SAYS = (
-    "a bluish tint begins at what the maps of half of all good parts reach, warm colours at the map's threshold;"
-    " without colour, the map sees nothing there"
+    "a bluish tint begins at what the maps of half of all good parts reach, and warm colours mark what is above the"
+    " map's threshold on parts whose score is above theirs; without colour, the map sees nothing there"
 )
 """What a page says about its heat maps."""
 
 
 def heat(image: Image, anomaly_map: npt.NDArray[np.float32], scale: HeatScale, *, anomalous: bool) -> Image:
-    """Return an (H, W, 3) uint8 RGB image with its map over it; an `anomalous` one shows its highest place warm."""
+    """Return an (H, W, 3) uint8 RGB image with its map over it, warm in an `anomalous` one alone."""
     return overlay(image, anomaly_map, scale.threshold, normal=scale.normal, anomalous=anomalous)
