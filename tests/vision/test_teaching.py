@@ -132,6 +132,35 @@ def test_what_the_model_was_trained_with_is_no_evidence_for_it(
     assert orjson.loads(said.out)["defective"] == SCRATCHES + BLOTS
 
 
+def test_a_hybrids_headline_counts_what_its_u_net_rejects(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path, taught: Path, tmp_path: Path
+) -> None:
+    blind, report = tmp_path / "blind", tmp_path / "report.html"
+    # A threshold that no score reaches: all that is rejected, the U-Net rejects.
+    threshold = 10 * load_artifact(taught).threshold
+    assert code_of(monkeypatch, "calibrate", taught, "--threshold", threshold, "--out", blind) == 0
+    capsys.readouterr()
+    assert code_of(monkeypatch, "evaluate", images, "--artifact", blind, "--json", "--report", report) == 0
+    figures = orjson.loads(capsys.readouterr().out)
+    rejected = [row for row in figures["scores"] if row["defect"] and row["rejected"] and not row["taught"]]
+    assert all(row["score"] < threshold and row["reason"] == "defect" for row in rejected)
+    decided = figures["decided"]["defective"]
+    assert len(rejected) == decided - figures["missed"] >= 0.8 * decided
+    assert figures["rejected_by_region_alone"]["defective"] == len(rejected)
+    # By type and by headline it is one truth, and each promise is the whole model's.
+    known = {row["name"]: row for row in figures["known_defects"]["types"]}
+    assert sum(row["rejected"] for row in known.values()) == len(rejected)
+    (now,) = (row for row in figures["promises"]["rows"] if row["in_force"])
+    assert (now["found"], now["false_rejects"]) == (len(rejected), figures["false_rejects"])
+    page = report.read_text()
+    assert f"{len(rejected)} of {decided}</b> defective parts" in page
+    assert "by the U-Net, which marked" in page
+    assert code_of(monkeypatch, "artifact", "inspect", blind) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "scratch: outlined by the U-Net above" in said
+    assert "by the U-Net, which marked" in said.replace("│ │ ", "")
+
+
 def test_an_evaluation_decides_and_inspects_as_the_plant_does(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path, taught: Path, tmp_path: Path
 ) -> None:
