@@ -26,7 +26,7 @@ SHARE = 0.2
 SHAPES = np.concatenate([np.linspace(-0.5, -0.02, 12), np.linspace(0.02, 1.0, 20)])
 """Below -0.5 the likelihood of a generalised Pareto distribution is not regular."""
 
-STEPS = 100
+STEPS = 70
 WAVERING = np.exp(np.linspace(-0.6, 0.6, 7))
 """The share of scores in the tail is itself not known: so much less or more than was seen."""
 
@@ -76,7 +76,7 @@ def tail_bounds(scores: Floats, rate: float) -> list[float]:
     # The distance of the quantile from the start of the tail stands for the scale in the likelihood.
     stretch = ((rate / share[:, None]) ** -SHAPES - 1) / SHAPES
     # The next step of the grid: no bound is missed by its width.
-    distance = np.geomspace(0.4, 10, STEPS) * excess.mean() * log(above / (rate * count))
+    distance = np.geomspace(0.5, 6, STEPS) * excess.mean() * log(above / (rate * count))
     scale = distance[:, None, None] / stretch
     inner = 1 + (SHAPES / scale)[..., None] * excess
     inside = (inner.min(axis=-1) > 0) & (scale > 0)

@@ -15,6 +15,10 @@ from neverblink.vision.copies import one_each
 STANDS_OUT = 5.0
 """Deviations above the median from which a picture stands out, on the logarithm of scores; see the guide's figures."""
 
+GAP = 1.2
+APART = 3.5
+"""A picture so many deviations up, with nothing between it and this share less, stands out too, and all above it."""
+
 _FEWEST = 20
 """Among fewer pictures nothing can be said to stand out."""
 
@@ -38,13 +42,11 @@ class Suspect:
     anomaly_map: Floats | None = None
 
 
-def find_suspects(
-    paths: Sequence[Path], held_out: HeldOut, false_reject: float | Literal["auto"], *, stands_out: float = STANDS_OUT
-) -> list[Suspect]:
+def find_suspects(paths: Sequence[Path], held_out: HeldOut, false_reject: float | Literal["auto"]) -> list[Suspect]:
     """Return the pictures that stand out, the highest first."""
     away = deviations(held_out.scores)
     order = np.argsort(-held_out.scores, kind="stable")
-    found = [int(place) for place in order if away[place] >= stands_out]
+    found = order[: standing_out(held_out.scores[order])].tolist()
     kept = np.ones(len(paths), dtype=np.bool_)
     suspects = []
     for place in found:
@@ -59,6 +61,14 @@ def find_suspects(
             )
         )
     return suspects
+
+
+def standing_out(scores: npt.NDArray[np.floating]) -> int:
+    """Return how many of (n,) scores, the highest first, stand out: by deviations, or above a gap."""
+    away = deviations(scores)
+    below = np.append(scores[1:], scores[-1:])
+    out = np.flatnonzero((away >= STANDS_OUT) | ((away >= APART) & (scores >= GAP * below)))
+    return int(out[-1]) + 1 if len(out) else 0
 
 
 def deviations(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
