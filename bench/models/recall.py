@@ -59,7 +59,7 @@ class Choice:
 
     def __str__(self) -> str:
         lights = f"+light{'-'.join(f'{factor:g}' for factor in self.brightness)}" if len(self.brightness) > 1 else ""
-        return f"{self.ratio:g}+starts{self.starts}+folds{self.folds}+levels{self.levels or ''}{lights}"
+        return f"{self.ratio or 'usual'}+starts{self.starts}+folds{self.folds}+levels{self.levels or ''}{lights}"
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,8 @@ def measured(
     settings = FitSettings(
         product="bench",
         name="bench",
-        ratio=choice.ratio,
+        ratio=choice.ratio or None,
+        brightness=choice.brightness,
         starts=choice.starts,
         folds=choice.folds,
         seed=seed,
@@ -141,7 +142,7 @@ def measured(
             # What `Banks` asks of the views of a fit.
             views: Any = SimpleNamespace(group=data_set.group, an_image=len(lights), region=None)
             banks = Banks(store, small, views, settings, levels=choice.levels)
-            shares = [ratio / choice.ratio for ratio in ratios]
+            shares = [ratio / choice.ratio for ratio in ratios] if choice.ratio else [1.0]
             whole = banks.all_images(lambda _done, _total: None)
             as_it_is = lights[choice.brightness.index(1.0)].flatten(1, 2)
             held = np.empty((len(ratios), len(TOPS), count), dtype=np.float32)
@@ -257,7 +258,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder for features and scores")
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
     parser.add_argument("--variants", nargs="+", type=Variant.parse, default=[Variant.parse(f"{DEFAULT_MODEL}@256")])
-    parser.add_argument("--ratios", nargs="+", type=float, default=[0.01, 0.04])
+    parser.add_argument("--ratios", nargs="+", type=float, default=[0.0], help="of all patches; 0: as `fit` takes")
     parser.add_argument("--starts", nargs="+", type=int, default=[1])
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--levels", type=int, choices=(1, 2), help="of k-center; default: as `fit` takes")
@@ -293,7 +294,7 @@ def main() -> None:
                             assert one is not None
                             found[ratio].append(one)
                     for ratio, several in found.items():
-                        label = f"{variant} {choice} at {100 * ratio:g} %"
+                        label = f"{variant} {choice}" + (f" at {100 * ratio:g} %" if given.together else "")
                         rows += lines(data_set, label, several, given.tops, PROMISES)
                         print("\n".join(rows[-len(given.tops) :]), flush=True)
         normals = int(data_set.group.max()) + 1

@@ -55,7 +55,7 @@ def fit_striped(folder: Path, *, size: int = SIDE) -> Path:
     fit(
         sorted(images.iterdir()),
         folder / "artifacts" / "striped",
-        FitSettings(product="striped", name="striped", size=size, ratio=0.1),
+        FitSettings(product="striped", name="striped", size=size, ratio=0.1, brightness=(1.0,)),
     )
     return folder / "artifacts"
 
@@ -66,7 +66,7 @@ def refit_striped(artifacts: Path, name: str, *, ratio: float, size: int = SIDE)
     from neverblink.trainer.fitting.settings import FitSettings
 
     images = sorted((artifacts.parent / "good").iterdir())
-    settings = FitSettings(product="striped", name=name, version="2", size=size, ratio=ratio)
+    settings = FitSettings(product="striped", name=name, version="2", size=size, ratio=ratio, brightness=(1.0,))
     return fit(images, artifacts / name, settings).artifact.digest
 
 

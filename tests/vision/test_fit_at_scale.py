@@ -150,11 +150,12 @@ def test_a_bank_nobody_asked_a_share_for_follows_the_number_of_images_in_a_refit
     champion = fit(images[:6], tmp_path / "usual", settings(ratio=None)).artifact
     made = champion.manifest.provenance
     assert made.usual_ratio
-    assert champion.manifest.vectors == round(made.coreset_ratio * 6 * 64) == 96
+    # A quarter of so few, of the pictures in one of their three lights.
+    assert champion.manifest.vectors == round(made.coreset_ratio * 3 * 6 * 64) == 96
     assert settings_like(champion, 12, version="2").ratio is None
     asked = fit(images[:6], tmp_path / "asked", settings(ratio=0.05)).artifact
     assert not asked.manifest.provenance.usual_ratio
-    assert asked.manifest.vectors == round(0.05 * 6 * 64)
+    assert asked.manifest.vectors == round(0.05 * 3 * 6 * 64)
     assert settings_like(asked, 12, version="2").ratio == 0.05
 
 

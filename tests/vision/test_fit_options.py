@@ -88,7 +88,7 @@ def test_what_lies_outside_the_region_is_neither_learnt_nor_judged(tmp_path: Pat
 
 def test_a_bank_that_knows_dim_copies_is_calmer_in_dim_light(tmp_path: Path) -> None:
     images = written(tmp_path / "good", 12, SIDE, SIDE)
-    plain = fitted(images, tmp_path / "plain")
+    plain = fitted(images, tmp_path / "plain", brightness=(1.0,))
     lit = fitted(images, tmp_path / "lit", brightness=(0.7, 1.0, 1.3))
     assert lit.manifest.provenance.brightness == (0.7, 1.0, 1.3)
     assert len(lit.bank) == pytest.approx(3 * len(plain.bank), rel=0.05)

@@ -25,6 +25,9 @@ _CHOSEN_AT_ONCE = 1_000_000_000
 choice is their product.
 """
 
+_CONDENSED_AT_ONCE = 1 << 17
+"""Patches of a chunk (128 images of 256 px): the work of a chunk grows with the square of its size."""
+
 _KEPT = 2.0
 """Times its share that each fold keeps: on magnetic tiles 1.5, 2 and 5 end at 1.08 to 1.11 of the greedy radius."""
 
@@ -89,9 +92,11 @@ class Banks:
         region = torch.ones((1, self._patches), dtype=torch.bool) if views.region is None else flat(views.region)
         self._inside = region.repeat(len(self._fold_of_row) // len(region), 1) if len(region) > 1 else region
         size = 4 * self._patches * projected.dimension
-        self._rows_at_once = max(1, room_of(settings) // 6 // size)
+        self._rows_at_once = max(1, min(room_of(settings) // 6 // size, _CONDENSED_AT_ONCE // self._patches))
         judged = int(self._inside.sum()) * (len(features) if len(self._inside) == 1 else 1)
-        self.ratio = settings.ratio or usual_ratio(max(1, judged))
+        # In several lights an image needs no more vectors: of magnetic tiles in three, as many rank better than in one.
+        lights = len(settings.brightness)
+        self.ratio = settings.ratio or usual_ratio(max(1, judged // lights)) / lights
         self._at_once = not projected.on_disk and self.ratio * judged**2 <= _CHOSEN_AT_ONCE
         if levels is not None:
             self._at_once = levels == 1

@@ -112,10 +112,10 @@ class ModelSettings(JobSettings):
         json_schema_extra=unit("bit"),
     )
     brightness: tuple[float, ...] = Field(
-        default=(1.0,),
+        default=(0.8, 1.0, 1.2),
         min_length=1,
         max_length=16,
-        description="The bank knows each image once a factor: 0.8,1,1.2 for light that wavers.",
+        description="The bank knows each image once a factor; 1 for as it is alone.",
     )
     region: Region = Field(default=None, description="What is judged: a mask image, or polygons in a YAML file.")
     tiling: Annotated[

@@ -13,6 +13,7 @@ from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.images import file_digest
 from neverblink.trainer.fitting.model_version import new_version
 from neverblink.vision.artifact import Artifact, extended, load_artifact
+from neverblink.vision.augmentation import brightened
 from neverblink.vision.bank_update import surprise_limit, updated_bank
 from neverblink.vision.decode import read_image
 from neverblink.vision.errors import VisionError
@@ -81,7 +82,9 @@ def update(
         limits.append(surprise_limit(bank, _judged(features, artifact)))
         progress("measuring what is normal", min(len(limits) * _BATCH, len(normals)), len(normals))
     learned, done = bank, 0
-    for features, sizes in _looked_at(inspector, paths):
+    # What is taught is known in the lights in which the bank knows all else.
+    lights = artifact.manifest.provenance.brightness or (1.0,)
+    for features, sizes in _looked_at(inspector, paths, lights):
         patches = _judged(features, artifact)
         most = max(1, round(share * len(patches)))
         learned = updated_bank(learned, patches, limit=float(np.median(limits)), most=most)
@@ -103,12 +106,14 @@ def update(
     return Updated(written, len(fresh), len(images) - len(fresh), len(learned) - len(bank), rejected)
 
 
-def _looked_at(inspector: Inspector, paths: Sequence[Path]) -> Iterator[tuple[Tensor, list[tuple[int, int]]]]:
-    """Yield the (T, h, w, C) features of some images at a time, and the images' (height, width)."""
+def _looked_at(
+    inspector: Inspector, paths: Sequence[Path], lights: Sequence[float] = (1.0,)
+) -> Iterator[tuple[Tensor, list[tuple[int, int]]]]:
+    """Yield the (T, h, w, C) features of some images at a time, each once a light, and the images' (height, width)."""
     for start in range(0, len(paths), _BATCH):
         batch = paths[start : start + _BATCH]
         images = [read_image(path, depth=inspector.artifact.manifest.depth) for path in batch]
-        inputs = [part for image in images for part in inspector.prepare(image)]
+        inputs = [part for image in images for light in lights for part in inspector.prepare(brightened(image, light))]
         yield embedded(inspector.extractor, inputs).cpu(), [image.shape[:2] for image in images]
 
 
