@@ -87,6 +87,7 @@ def artifact_of(calibration: Calibration) -> Any:
         threshold=calibration.threshold,
         map_threshold=calibration.map_threshold,
         scores=np.array([0.5, 0.7], np.float32),
+        picture_scores=np.array([0.5, 0.7], np.float32),
         manifest=SimpleNamespace(calibration=calibration, unet=None, classifier=None, vectors=1, dimension=1),
     )
 
