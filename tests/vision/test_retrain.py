@@ -133,6 +133,8 @@ def test_defects_that_escape_both_models_refuse_unless_they_are_tolerated(
     tolerant = replace(strict.trial, tolerate_old_misses=True)
     assert tolerant.refusal is None
     assert "1 known defective parts escape both models" in tolerant.doubts
+    grouped = replace(tolerant, ungrouped="folder").doubts
+    assert "its promise counts each picture for itself, the champion's were counted by groups (folder)" in grouped[-2]
 
 
 def blind(champion: Path, out: Path) -> None:

@@ -71,7 +71,7 @@ class Standing:
 @dataclass(frozen=True, slots=True)
 class Trial:
     """Both models on all parts. With `tolerate_old_misses` only what the champion finds may not escape; `depth` is
-    that of 16-bit pictures.
+    that of 16-bit pictures, `ungrouped` the rule by which the champion's pictures alone count as groups.
     """
 
     parts: tuple[Part, ...]
@@ -80,6 +80,7 @@ class Trial:
     rules: str
     tolerate_old_misses: bool = False
     depth: int | None = None
+    ungrouped: str | None = None
 
     def of(self, *roles: Role) -> list[int]:
         """Return the places of the parts of these roles."""
@@ -150,6 +151,11 @@ class Trial:
         if after > promised:
             found.append(
                 f"it rejects {100 * after:.1f} % of held-out normals and promises {100 * promised:.3g} % at most"
+            )
+        if self.ungrouped is not None:
+            found.append(
+                f"its promise counts each picture for itself, the champion's were counted by groups ({self.ungrouped}):"
+                " where pictures are of the same items, it promises too much"
             )
         old = len(self.escaping) - len(self.newly_escaping)
         if old and self.tolerate_old_misses:
@@ -235,7 +241,9 @@ def try_models(
             judge.look(pictures)
         progress("trying both models", min(start + _BATCH, len(parts)), len(parts))
     first, second = (judge.standing() for judge in judges)
-    return Trial(tuple(parts), first, second, rules.title, tolerate_old_misses, depth)
+    grouped, now = (one.manifest.provenance.grouped_by for one in (champion, challenger))
+    ungrouped = grouped if now is None else None
+    return Trial(tuple(parts), first, second, rules.title, tolerate_old_misses, depth, ungrouped)
 
 
 class _Judge:
