@@ -27,7 +27,7 @@ PLANT_PARTS := postgresql:/usr/lib/postgresql/*/bin/initdb \
 TEST_TIME := 40m
 PLANT_TIME := 45m
 BOUNDED := timeout --kill-after=30s
-PYTEST := $(BIN)/pytest --dist loadgroup --max-worker-restart 0
+PYTEST := $(BIN)/pytest --dist loadscope --max-worker-restart 0
 NODE_OPCUA := tests/plc/node/node_modules/.installed
 
 .PHONY: demo test test-plant plant-parts lint bench format clean

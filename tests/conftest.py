@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import PurePosixPath
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from opentelemetry import metrics
+from xdist.scheduler import LoadScopeScheduling
 
 from rigs.postgresql import PostgresqlServer, PostgresqlUnavailable
 from rigs.real_parts import without
@@ -20,21 +22,26 @@ settings.load_profile(os.environ.get("NEVERBLINK_PROPERTIES", "same"))
 
 metrics.set_meter_provider(RegisteredMeters())
 
-_TESTS = Path(__file__).parent
-_LINES = {_TESTS / "broker": "kafka", _TESTS / "plc": "plc", _TESTS / "chaos": None}
+_SERVERS = {"broker": "kafka", "plc": "plc", "chaos": "kafka"}
 
 
-@pytest.hookimpl(tryfirst=True)  # before the plug-in that reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class _ByServer(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
     """Keep a file's tests in one worker, with the models they share; all that waits for Kafka in one, for PLCs in one.
 
     They have one Apache Kafka between them, and deadlines that many of them at once would miss.
     """
-    for item in items:
-        group = _LINES.get(item.path.parent, str(item.path.relative_to(_TESTS)))
-        if group is None:
-            group = "plc" if "plc" in item.path.name else "kafka"
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = PurePosixPath(nodeid.partition("::")[0])
+        if file.parent.name == "chaos" and "plc" in file.name:
+            return "plc"
+        return _SERVERS.get(file.parent.name, str(file))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Share tests among the workers of `make test`; marks of groups are lost on the way to them since pytest 9.2."""
+    return _ByServer(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -44,4 +44,5 @@ def write_plates(folder: Path, *, train: int = 10, test: int = 6, defect: str = 
 
 def fit_plates(images: Path, folder: Path) -> Fitted:
     """Fit a small model to the good ones."""
-    return fit(good_images(images), folder, FitSettings(product="plate", name="plate", size=SIDE))
+    settings = FitSettings(product="plate", name="plate", size=SIDE, ratio=0.01, brightness=(1.0,))
+    return fit(good_images(images), folder, settings)

@@ -125,7 +125,6 @@ def _aravis() -> None:
 
 
 gige = pytest.mark.usefixtures("_aravis")
-one_at_a_time = pytest.mark.xdist_group("gige")
 
 
 def settings(**more: object) -> GigeSource:
@@ -141,7 +140,6 @@ def opened(**more: object) -> Stream:
 
 
 @gige
-@one_at_a_time
 def test_pictures_of_a_gige_camera_are_counted_across_the_wrap_of_their_ids() -> None:
     counter = PictureCounter()
     with FakeGigeCamera(), closing(opened()) as stream:
@@ -158,7 +156,6 @@ def test_pictures_of_a_gige_camera_are_counted_across_the_wrap_of_their_ids() ->
 
 
 @gige
-@one_at_a_time
 def test_lost_packets_of_a_gige_camera_cost_their_own_picture_and_the_camera_stays_open() -> None:
     with FakeGigeCamera(lost_per_mille=4), closing(opened(packet_resend=False)) as stream:
         shots = list(shots_for(stream, 4))
@@ -169,7 +166,6 @@ def test_lost_packets_of_a_gige_camera_cost_their_own_picture_and_the_camera_sta
 
 
 @gige
-@one_at_a_time
 def test_a_gige_camera_that_dies_is_told_and_comes_back() -> None:
     with FakeGigeCamera() as camera:
         source = open_source(station_of(settings(wait_ms=15_000).model_dump()), "line-1/top")
@@ -186,7 +182,6 @@ def test_a_gige_camera_that_dies_is_told_and_comes_back() -> None:
 
 
 @gige
-@one_at_a_time
 def test_a_gige_camera_shows_a_part_its_newest_picture_and_not_the_queues_oldest() -> None:
     from neverblink.camera.streams.gige import GigeCamera
 
@@ -202,7 +197,6 @@ def test_a_gige_camera_shows_a_part_its_newest_picture_and_not_the_queues_oldest
 
 
 @gige
-@one_at_a_time
 def test_a_gige_camera_that_the_node_fires_takes_one_picture_a_part() -> None:
     with FakeGigeCamera():
         source = open_source(station_of(settings(software_trigger=True).model_dump()), "line-1/top")
@@ -217,7 +211,6 @@ def test_a_gige_camera_that_the_node_fires_takes_one_picture_a_part() -> None:
 
 
 @gige
-@one_at_a_time
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
