@@ -41,9 +41,11 @@ class Opener:
             raise ArtifactError(f"model {letter} was altered")
         if letter == "0":
             raise MemoryError("no memory at all")
+        calibration = SimpleNamespace(normals=len(CALIBRATION))
         artifact = SimpleNamespace(
-            name=letter, version="1", digest=f"sha256:{letter * 64}", threshold=2.0, scores=CALIBRATION
-        )
+            name=letter, version="1", digest=f"sha256:{letter * 64}", threshold=2.0, picture_scores=CALIBRATION,
+            manifest=SimpleNamespace(calibration=calibration),
+        )  # fmt: skip
         inspector: Any = SimpleNamespace(artifact=artifact)
         return Model.of(product, inspector, threshold)
 
