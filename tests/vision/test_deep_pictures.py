@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from plates import SIDE, fit_plates, write_plates
+from plates import SIDE, write_plates
 
 from neverblink.decisions.rules import ProductRules
 from neverblink.trainer.datasets.images import good_images, labelled_images
@@ -55,7 +55,7 @@ def test_a_fit_without_a_depth_is_refused_with_the_one_that_the_values_suggest(d
 
 
 def test_bank_threshold_and_figures_are_those_of_eight_bits(shallow: Path, deep: Path, tmp_path: Path) -> None:
-    eight = fit_plates(shallow, tmp_path / "eight").artifact
+    eight = fit(good_images(shallow), tmp_path / "eight", settings()).artifact
     twelve = fit(good_images(deep), tmp_path / "twelve", settings(depth=12)).artifact
     np.testing.assert_array_equal(eight.bank, twelve.bank)
     assert twelve.threshold == eight.threshold

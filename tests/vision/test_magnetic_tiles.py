@@ -14,7 +14,7 @@ from neverblink.vision.decode import read_image
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.plant,
     pytest.mark.timeout(600),
     pytest.mark.skipif("NEVERBLINK_DATA" not in os.environ, reason="NEVERBLINK_DATA names no folder of real images"),
 ]
