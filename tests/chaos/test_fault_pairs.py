@@ -49,14 +49,7 @@ async def seen_of(pairs: list[Pair], folder: Path) -> list[Seen]:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    "services",
-    [
-        pytest.param(("camera", "bridge", "drift", "ledger"), id="nine"),
-        # Each start of a scorer takes ten seconds of a core.
-        pytest.param(("scorer",), id="scorer", marks=pytest.mark.plant),
-    ],
-)
+@pytest.mark.parametrize("services", [("camera", "bridge", "drift", "ledger"), ("scorer",)], ids=["nine", "scorer"])
 async def test_twelve_pairs_say_so_heal_and_stop(services: tuple[Service, ...], tmp_path: Path) -> None:
     assert len(TWELVE) == 12
     seen = await seen_of([pair for pair in TWELVE if pair.service in services], tmp_path)

@@ -1,7 +1,6 @@
 """One service's surroundings: a broker, its plant file, what comes to it, and the part that will fail."""
 
 import asyncio
-import contextlib
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,7 +20,7 @@ from neverblink.events import Actuation, ArtifactRef, DeadLetter, Decision, Fram
 from neverblink.events.identity import frame_id, verdict_id
 from neverblink.kafka import EventProducer, ensure_topics
 from neverblink.plant import Plant, Timing
-from neverblink.storage.frame_objects import ObjectStore
+from neverblink.storage.frame_objects import ObjectError, ObjectStore
 from rigs import plc_process
 from rigs.cuttable_network import CuttableNetwork
 from rigs.faults.effects import Effects, in_counter, on_topic, rows_of_postgresql, rows_of_sqlite
@@ -166,14 +165,21 @@ async def _around_camera(site: Site, producer: EventProducer, stack: AsyncExitSt
 
 async def _around_scorer(site: Site, producer: EventProducer, stack: AsyncExitStack) -> Duties:
     store = ObjectStore(str(site.folder / "objects")) if site.pair.on == "object store" else None
+    put: list[Frame] = []
 
     def next_frame(number: int) -> Frame:
         frame = site.line.frame(number)
-        return frame if store is None else store.put(frame)
+        if store is None:
+            return frame
+        try:
+            put[:] = [store.put(frame)]
+        except ObjectError:
+            # It was put there while the store was still to be reached, and is to be read now.
+            return frame.model_copy(update={"dataref": put[0].dataref, "body": b""})
+        return put[0]
 
     async def send(number: int) -> None:
-        with contextlib.suppress(Exception):  # while the store is away nobody can put anything there
-            await producer.send(await asyncio.to_thread(next_frame, number))
+        await producer.send(await asyncio.to_thread(next_frame, number))
 
     def is_scored(verdict: Verdict) -> bool:
         return verdict.decision is not Decision.UNSCORED
