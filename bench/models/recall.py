@@ -18,7 +18,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.stats import beta
 from torch import Tensor
 
 from bench.models.nested import NestedBanks
@@ -30,6 +29,7 @@ from neverblink.trainer.evaluation.pixel_ranking import PixelRanking
 from neverblink.trainer.fitting.feature_store import FeatureStore
 from neverblink.trainer.fitting.memory_banks import Banks, projected
 from neverblink.trainer.fitting.settings import FitSettings
+from neverblink.trainer.promises.intervals import share_interval
 from neverblink.vision.anomaly_map import smoothing_matrix
 from neverblink.vision.augmentation import brightened
 from neverblink.vision.backbones import load_backbone
@@ -222,8 +222,7 @@ def spread(values: Sequence[float]) -> str:
 def interval(rejected: Sequence[int], count: int) -> str:
     """Return the median seed's share with its 95 % interval (Clopper and Pearson), in per cent."""
     found = sorted(rejected)[len(rejected) // 2]
-    low = beta.ppf(0.025, found, count - found + 1) if found else 0.0
-    high = beta.ppf(0.975, found + 1, count - found) if found < count else 1.0
+    low, high = share_interval(found, count)
     return f"{100 * found / count:.1f} ({100 * low:.1f}–{100 * high:.1f})"
 
 

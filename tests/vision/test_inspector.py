@@ -1,13 +1,12 @@
 """An image in, an anomaly out: products share a backbone, large images are cut, and company changes nothing."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
+from textures import write_texture
 
-from neverblink.vision.artifact import Artifact, save_artifact
-from neverblink.vision.artifact_manifest import Description, Provenance
+from neverblink.vision.artifact import Artifact
 from neverblink.vision.backbones import load_backbone
 from neverblink.vision.calibration import Calibration
 from neverblink.vision.errors import VisionError
@@ -43,23 +42,9 @@ def artifact(
     region: np.ndarray | None = None,
 ) -> Artifact:
     """A bank of texture patches, not calibrated."""
-    bank = extractor.extract([textured(SIDE, SIDE, seed + n) for n in range(4)]).flatten(0, 2).numpy()
-    scores = np.array([1, 2], np.float32)
-    made = Description(
-        name="texture",
-        version="1",
-        product="texture",
-        created=datetime(2026, 1, 1, tzinfo=UTC),
-        backbone=extractor.spec,
-        grid=extractor.grid,
-        dimension=extractor.dimension,
-        vectors=len(bank),
-        tiling=plan,
-        regions=0 if region is None else len(region),
-        calibration=Calibration(threshold=2, map_threshold=1, false_reject=0.1, confidence=0.95, normals=2, rank=2),
-        provenance=Provenance(images=(), coreset_ratio=1, projection=64, seed=0, folds=2),
-    )
-    return save_artifact(folder / f"texture-{seed}", made, bank=bank, scores=scores, peaks=scores, region=region)
+    bank = extractor.extract([textured(SIDE, SIDE, seed + n) for n in range(4)]).flatten(0, 2)
+    calibration = Calibration(threshold=2, map_threshold=1, false_reject=0.1, confidence=0.95, normals=2, rank=2)
+    return write_texture(folder / f"texture-{seed}", extractor, bank, calibration, plan=plan, region=region)
 
 
 def test_products_with_one_backbone_are_judged_together_as_they_are_alone(

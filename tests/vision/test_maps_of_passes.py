@@ -1,17 +1,16 @@
 """A part that passes costs no anomaly map; whoever looks at one, draws or outlines by it, has the whole one."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from textures import write_texture
 
 from neverblink.decisions.judgement import judged
 from neverblink.decisions.rules import DEFAULT_RULES
 from neverblink.scorer.pictures import evidence_pictures
-from neverblink.vision.artifact import Artifact, save_artifact
-from neverblink.vision.artifact_manifest import Description, Provenance
+from neverblink.vision.artifact import Artifact
 from neverblink.vision.backbones import load_backbone
 from neverblink.vision.calibration import Calibration
 from neverblink.vision.inspection import MapField
@@ -47,23 +46,10 @@ def artifact(folder: Path, extractor: FeatureExtractor, plan: TilePlan | None) -
         one.score for one in scorer.score(extractor.extract([textured(100), blotted(textured(100))]), complete=True)
     )
     threshold = (good + bad) / 2
-    scores = np.array([good, threshold], np.float32)
-    made = Description(
-        name="texture",
-        version="1",
-        product="texture",
-        created=datetime(2026, 1, 1, tzinfo=UTC),
-        backbone=extractor.spec,
-        grid=extractor.grid,
-        dimension=extractor.dimension,
-        vectors=len(bank),
-        tiling=plan,
-        calibration=Calibration(
-            threshold=threshold, map_threshold=threshold / 2, false_reject=0.1, confidence=0.95, normals=2, rank=2
-        ),
-        provenance=Provenance(images=(), coreset_ratio=1, projection=64, seed=0, folds=2),
+    calibration = Calibration(
+        threshold=threshold, map_threshold=threshold / 2, false_reject=0.1, confidence=0.95, normals=2, rank=2
     )
-    return save_artifact(folder / "texture", made, bank=bank.numpy(), scores=scores, peaks=scores)
+    return write_texture(folder / "texture", extractor, bank, calibration, (good, threshold), plan=plan)
 
 
 @pytest.mark.parametrize("plan", LINE, ids=["tiles", "whole"])

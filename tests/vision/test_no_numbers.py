@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from textures import CREATED, write_texture
 
 from neverblink.decisions.judgement import judged
 from neverblink.decisions.rules import DEFAULT_RULES
@@ -19,8 +19,8 @@ from neverblink.events import Decision
 from neverblink.trainer.offline_inspection.judge import Judge, Place
 from neverblink.trainer.offline_inspection.rows import Opinion, Unscored
 from neverblink.trainer.offline_inspection.terms import InspectSettings
-from neverblink.vision.artifact import Artifact, joined, save_artifact
-from neverblink.vision.artifact_manifest import Description, Provenance, UnetPart
+from neverblink.vision.artifact import Artifact, joined
+from neverblink.vision.artifact_manifest import UnetPart
 from neverblink.vision.backbones import load_backbone
 from neverblink.vision.calibration import (
     Calibration,
@@ -98,21 +98,15 @@ def extractor() -> FeatureExtractor:
 
 def artifact(folder: Path, extractor: FeatureExtractor, plan: TilePlan | None) -> Artifact:
     """A bank of texture patches under a threshold that no image reaches, and a U-Net that marks little."""
-    bank = extractor.extract([textured(SIDE, SIDE, seed) for seed in range(3)]).flatten(0, 2).numpy()
-    scores = np.array([1, 2], np.float32)
-    made = Description(
-        name="texture", version="1", product="texture", created=datetime(2026, 1, 1, tzinfo=UTC),
-        backbone=extractor.spec, grid=extractor.grid, dimension=extractor.dimension, vectors=len(bank), tiling=plan,
-        calibration=Calibration(
-            threshold=1e6, map_threshold=1e6, false_reject=0.1, confidence=0.95, normals=2, rank=2, unsure_from=9e5
-        ),
-        provenance=Provenance(images=(), coreset_ratio=1, projection=64, seed=0, folds=2),
-    )  # fmt: skip
-    plain = save_artifact(folder / "plain", made, bank=bank, scores=scores, peaks=scores)
+    bank = extractor.extract([textured(SIDE, SIDE, seed) for seed in range(3)]).flatten(0, 2)
+    calibration = Calibration(
+        threshold=1e6, map_threshold=1e6, false_reject=0.1, confidence=0.95, normals=2, rank=2, unsure_from=9e5
+    )
+    plain = write_texture(folder / "plain", extractor, bank, calibration, plan=plan)
     spec = spec_for("plain", ("scratch",), preprocess=Preprocess(resize=SIDE), width=8, depth=2)
-    part = UnetPart(spec=spec, created=made.created, images=(), epochs=1, held_out=0)
+    part = UnetPart(spec=spec, created=CREATED, images=(), epochs=1, held_out=0)
     tensors = unet_tensors(new_unet(spec, seed=0))
-    return joined(plain, folder / "joined", unet=(part, tensors), version="2", created=made.created)
+    return joined(plain, folder / "joined", unet=(part, tensors), version="2", created=CREATED)
 
 
 @pytest.fixture(scope="module", params=[None, PLAN], ids=["whole", "tiles"])

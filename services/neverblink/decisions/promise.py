@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from neverblink.decisions.rules import DEFAULT_RULES, ProductRules
 from neverblink.vision.artifact_manifest import Description
+from neverblink.vision.calibration import percent
 
 _UNET_CONFIDENCE = 0.95
 
@@ -29,9 +30,9 @@ def promise_of(manifest: Description, rules: ProductRules = DEFAULT_RULES) -> st
     whole = min(1.0, calibration.false_reject + unet.false_alarm_bound)
     confidence = max(0.0, calibration.confidence + _UNET_CONFIDENCE - 1)
     return (
-        f"at most {_percent(whole)} of good parts are rejected, with {_percent(confidence)} confidence:"
-        f" {_percent(calibration.false_reject)} by the score, from {calibration.normals} good images, and"
-        f" {_percent(unet.false_alarm_bound)} by the U-Net, which marked {unet.false_alarms} of"
+        f"at most {percent(whole)} of good parts are rejected, with {percent(confidence)} confidence:"
+        f" {percent(calibration.false_reject)} by the score, from {calibration.normals} good images, and"
+        f" {percent(unet.false_alarm_bound)} by the U-Net, which marked {unet.false_alarms} of"
         f" {unet.held_out_good} held-out good images"
     )
 
@@ -60,7 +61,3 @@ def rejected_when(manifest: Description, rules: ProductRules = DEFAULT_RULES) ->
         least += "" if rule.min_area_mm2 is None else f", from {rule.min_area_mm2:g} mm²"
         least += "" if rule.min_confidence <= 0 else f", from a confidence of {rule.min_confidence:g}"
         yield f"{name}: {' or '.join(how)}{least}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"

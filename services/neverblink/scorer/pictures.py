@@ -44,8 +44,7 @@ def evidence_pictures(
             inspection.anomaly.anomaly_map,
             artifact.map_threshold,
             normal=artifact.map_normal,
-            # Of such a region there is one exactly where the score was above the threshold in force.
-            anomalous=any("patchcore" in finding.seen_by for finding in inspection.findings),
+            anomalous=inspection.anomalous,
         )
         if inspection.outlined is not None:
             drawn = outlined(drawn, np.asarray(inspection.outlined.any(axis=0)))

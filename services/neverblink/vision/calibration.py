@@ -64,19 +64,23 @@ class Calibration(BaseModel):
         threshold = self.threshold if edited is None else edited
         return self.unsure_from is not None and self.unsure_from < score <= threshold
 
+    @property
+    def counted(self) -> str:
+        """Return what `normals` counts."""
+        return counted(grouped=self.pictures is not None)
+
     def statement(self) -> str:
         """Return the promise as a sentence."""
-        counted = "good images" if self.pictures is None else "groups"
         said = (
             f"at most {percent(self.false_reject)} of good parts are rejected, with"
-            f" {percent(self.confidence)} confidence, from {self.normals} {counted}"
+            f" {percent(self.confidence)} confidence, from {self.normals} {self.counted}"
         )
         if self.pictures is not None:
             said += f" of {self.pictures} good images"
         if self.method == "bound" and self.rank == self.normals:
             needed = normals_needed(DEFAULT_FALSE_REJECT, self.confidence)
             if self.false_reject > DEFAULT_FALSE_REJECT and needed > self.normals:
-                said += f"; {needed} {counted} would promise {percent(DEFAULT_FALSE_REJECT)}"
+                said += f"; {needed} {self.counted} would promise {percent(DEFAULT_FALSE_REJECT)}"
         if self.taken_out:
             images = "image" if self.taken_out == 1 else "images"
             said += f"; it holds only if the {self.taken_out} {images} that stood out and were left out are not good"
@@ -278,6 +282,11 @@ def _check_numbers(*values: npt.NDArray[np.floating]) -> None:
 
 def _order_statistic(values: npt.NDArray[np.floating], rank: int) -> float:
     return max(float(np.partition(values, rank - 1)[rank - 1]), float(np.finfo(np.float32).tiny))
+
+
+def counted(*, grouped: bool) -> str:
+    """Return what a held-out score stands for."""
+    return "groups" if grouped else "good images"
 
 
 def percent(share: float) -> str:

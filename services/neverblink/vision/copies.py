@@ -85,7 +85,7 @@ def find_copies(pictures: Sequence[Fingerprint]) -> Copies:
             which, at = np.unique(later, return_index=True)
             near += zip(distinct[which].tolist(), distinct[earlier[at]].tolist(), strict=True)
     return Copies(
-        group=_in_order(label),
+        group=in_order(label),
         equal=tuple((index, earlier) for index, earlier in enumerate(same.tolist()) if index != earlier),
         near=tuple(near),
     )
@@ -101,10 +101,10 @@ def one_each(values: npt.NDArray[np.floating], group: Groups) -> npt.NDArray[np.
 def joined_groups(one: Groups, other: Groups) -> Groups:
     """Return the (n,) int64 groups, counted from 0 in order, in which both those of `one` and of `other` stay whole."""
     _, first = np.unique(other, return_index=True)
-    return _in_order(_joined(_in_order(one), np.arange(len(one)), first[np.unique(other, return_inverse=True)[1]]))
+    return in_order(_joined(in_order(one), np.arange(len(one)), first[np.unique(other, return_inverse=True)[1]]))
 
 
-def _in_order(label: Groups) -> Groups:
+def in_order(label: Groups) -> Groups:
     """Return labels counted from 0 in the order in which they come first."""
     _, begins, group = np.unique(label, return_index=True, return_inverse=True)
     return np.asarray(np.argsort(np.argsort(begins))[group], dtype=np.int64)

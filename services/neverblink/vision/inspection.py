@@ -51,6 +51,11 @@ class Inspection:
     outlined: npt.NDArray[np.bool_] | None = None
 
     @property
+    def anomalous(self) -> bool:
+        """Say whether the score was above the threshold in force: then alone the map has a say in a region."""
+        return any("patchcore" in finding.seen_by for finding in self.findings)
+
+    @property
     def fault(self) -> str | None:
         """Return in words what any model said that is no finite number, None when all is: comparisons with what is
         none are all false, and would pass whatever part it is.

@@ -1,6 +1,7 @@
 """What is known of one image: whether it shows a defect, of which type, and what marks it."""
 
 import hashlib
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +89,11 @@ def images_in(folder: Path) -> list[Path]:
     Hidden and system files are none.
     """
     return files_in(folder, PICTURES)
+
+
+def good_beside(images: Iterable[LabelledImage], known: Collection[str]) -> list[LabelledImage]:
+    """Return the good ones whose files are none of those `known` by their digests: what a model was not fitted to."""
+    return [image for image in images if image.defect is None and file_digest(image.path) not in known]
 
 
 def file_digest(path: Path) -> str:

@@ -10,6 +10,7 @@ from neverblink.job_life.progress import Progress
 from neverblink.plant import PlantError, load_plant
 from neverblink.trainer.datasets.defect_images import with_defects
 from neverblink.trainer.datasets.images import LabelledImage, both_kinds, file_digest, image_folder
+from neverblink.trainer.datasets.labelled_image import good_beside
 from neverblink.trainer.datasets.usable_pictures import left_out_note, usable_labelled
 from neverblink.trainer.evaluation import report
 from neverblink.trainer.evaluation.compare import RESULTS, compare, product_of, read_configurations
@@ -137,19 +138,18 @@ def _fresh(images: Sequence[LabelledImage], model: Artifact) -> tuple[list[Label
 
     Where it was fitted to all of them they stay, and that is said; true: so it was.
     """
-    seen = set(model.manifest.provenance.images)
-    known = {image.path for image in images if image.defect is None and file_digest(image.path) in seen}
+    new = {image.path for image in good_beside(images, set(model.manifest.provenance.images))}
     good = sum(image.defect is None for image in images)
-    if not known:
+    if len(new) == good:
         return list(images), [], False
-    if len(known) == good:
+    if not new:
         return (
             list(images),
             [f"the model was fitted to all {good} good images: on fresh ones it rejects more than it does here"],
             True,
         )
-    note = f"{len(known)} of {good} good images were left out, the model was fitted to them"
-    return [image for image in images if image.path not in known], [note], False
+    note = f"{good - len(new)} of {good} good images were left out, the model was fitted to them"
+    return [image for image in images if image.defect is not None or image.path in new], [note], False
 
 
 def _taught(images: Sequence[LabelledImage], model: Artifact) -> tuple[frozenset[Path], list[str]]:

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from neverblink.decisions.rules import DEFAULT_RULES
 from neverblink.job_life.progress import Progress
-from neverblink.trainer.datasets.images import LabelledImage, file_digest
+from neverblink.trainer.datasets.labelled_image import LabelledImage, good_beside
 from neverblink.trainer.datasets.usable_pictures import usable_labelled
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.trainer.promises.advice import Ranking
@@ -71,9 +71,8 @@ def try_out(
     """
     fitted = set(artifact.manifest.provenance.images)
     usable, unusable = usable_labelled(labelled, skip_unusable=True, depth=settings.depth) if labelled else ([], [])
-    fresh = [image for image in usable if image.defect is None and file_digest(image.path) not in fitted]
     defective = _some([image for image in usable if image.defect is not None], _MOST)
-    fresh = _some(fresh, _MOST) if defective else []
+    fresh = _some(good_beside(usable, fitted), _MOST) if defective else []
     tally = PromiseTally(artifact, DEFAULT_RULES)
     tried = _Tried(Inspector(artifact, extractor, device=settings.device), tally)
     source: Source = "real" if defective else "synthetic"

@@ -19,7 +19,7 @@ from neverblink.trainer.datasets.usable_pictures import Usable
 from neverblink.trainer.fitting.cross_fitting import HeldOut, cross_fitted
 from neverblink.trainer.fitting.feature_store import FeatureStore
 from neverblink.trainer.fitting.memory_banks import Banks, projected, room_of
-from neverblink.trainer.fitting.picture_set import PictureSet, counted, grouped_notes, picture_set, rate_of
+from neverblink.trainer.fitting.picture_set import PictureSet, counted_in, grouped_notes, picture_set, rate_of
 from neverblink.trainer.fitting.places import check_place
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.trainer.fitting.suspects import Robust, Suspect, find_suspects, suspects_notes, taken_for_bad
@@ -165,7 +165,7 @@ def _model(views: Views, extractor: FeatureExtractor, settings: FitSettings, pro
                 banks, views, extractor.grid, lambda some: _patchcore(some, views, extractor, settings)[1], progress
             )
     scores, peaks = held_out.one_a_group()
-    calibration = calibrate(scores, peaks, false_reject=rate_of(settings), counted=counted(settings))
+    calibration = calibrate(scores, peaks, false_reject=rate_of(settings), counted=counted_in(settings))
     if settings.group_by is not None:
         calibration = calibration.model_copy(update={"pictures": len(views.images)})
     table, patchcore = _patchcore(bank, views, extractor, settings)
@@ -185,7 +185,7 @@ def _without_suspects(
         return given, views, model, assumed
     learnt = given.without(assumed.left_out)
     if settings.false_reject is not None:
-        threshold_rank(learnt.groups.count, settings.false_reject, counted=counted(settings))
+        threshold_rank(learnt.groups.count, settings.false_reject, counted=counted_in(settings))
     views = Views(learnt.usable.paths, extractor, settings, judged, learnt.groups.group)
     return learnt, views, _model(views, extractor, settings, progress), assumed
 

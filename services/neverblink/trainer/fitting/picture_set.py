@@ -16,11 +16,13 @@ from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.trainer.fitting.suspects import Suspect
 from neverblink.vision.calibration import (
     DEFAULT_FALSE_REJECT,
+    counted,
     normals_needed,
     percent,
     threshold_rank,
     tightest_promise,
 )
+from neverblink.vision.copies import in_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class PictureSet:
         """Return the set without pictures that stand out."""
         out = {one.path for one in suspects}
         kept = np.array([path not in out for path in self.usable.paths])
-        group = np.unique(self.groups.group[kept], return_inverse=True)[1].astype(np.int64)
+        group = in_order(self.groups.group[kept])
         named = {below(one.path, self.root): one.digest for one in self.usable.pictures if one.path in out}
         left = Usable(self.usable.of(set(self.usable.paths) - out).pictures, self.usable.left_out)
         return PictureSet(left, PictureGroups(group, self.groups.by), self.root, {**self.excluded, **named})
@@ -82,7 +84,7 @@ def picture_set(
         else group_pictures([path if root else path.absolute() for path in paths], place, settings.group_by, copies)
     )
     if settings.false_reject is not None:
-        threshold_rank(groups.count, settings.false_reject, counted=counted(settings))
+        threshold_rank(groups.count, settings.false_reject, counted=counted_in(settings))
     return PictureSet(found, groups, place, excluded)
 
 
@@ -91,9 +93,9 @@ def rate_of(settings: FitSettings) -> float | Literal["auto"]:
     return "auto" if settings.false_reject is None else settings.false_reject
 
 
-def counted(settings: FitSettings) -> str:
+def counted_in(settings: FitSettings) -> str:
     """Return what a held-out score stands for."""
-    return "good images" if settings.group_by is None else "groups"
+    return counted(grouped=settings.group_by is not None)
 
 
 def grouped_notes(given: PictureSet) -> list[str]:

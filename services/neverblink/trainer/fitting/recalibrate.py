@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neverblink.job_life.progress import Progress
-from neverblink.trainer.datasets.images import LabelledImage, file_digest
+from neverblink.trainer.datasets.labelled_image import LabelledImage, good_beside
 from neverblink.trainer.fitting.likeness_of_pictures import likeness_of
 from neverblink.vision.artifact import Artifact, load_artifact, recalibrated
 from neverblink.vision.calibration import Calibration, calibrate, calibrate_at, threshold_by_cost
@@ -120,12 +120,8 @@ def recalibrate(
     written = recalibrated(folder, after, out=out)
     if not images:
         return Recalibration(written, before, None)
-    known = set(artifact.manifest.provenance.images)
-    fresh = {
-        image.path: float(score)
-        for image, score in zip(images, scores, strict=True)
-        if image.defect is None and file_digest(image.path) not in known
-    }
+    new = {image.path for image in good_beside(images, set(artifact.manifest.provenance.images))}
+    fresh = {image.path: float(score) for image, score in zip(images, scores, strict=True) if image.path in new}
     alike = likeness_of(written, fresh, place or images[0].path.parent) if fresh else None
     return Recalibration(written, before, _compared(scores, defective, before, after), alike)
 
@@ -141,8 +137,7 @@ def _chosen(wish: Wish, artifact: Artifact, good: npt.NDArray[np.float64], bad: 
     if wish.false_reject is None and before.method != "bound":
         return calibrate_at(before.threshold, *held_out, method=before.method, unsure=wish.unsure)
     rate = before.false_reject if wish.false_reject is None else wish.false_reject
-    counted = "good images" if before.pictures is None else "groups"
-    return calibrate(*held_out, false_reject=rate, unsure=wish.unsure, counted=counted)
+    return calibrate(*held_out, false_reject=rate, unsure=wish.unsure, counted=before.counted)
 
 
 def _scores(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from neverblink.trainer.fitting.cross_fitting import Floats, HeldOut
 from neverblink.vision.calibration import Calibration, CalibrationError, calibrate
-from neverblink.vision.copies import one_each
+from neverblink.vision.copies import in_order, one_each
 
 STANDS_OUT = 5.0
 """Deviations above the median from which a picture stands out, on the logarithm of scores; see the guide's figures."""
@@ -135,7 +135,7 @@ def _line(one: Suspect) -> str:
 def _threshold_of(
     held_out: HeldOut, kept: npt.NDArray[np.bool_], false_reject: float | Literal["auto"]
 ) -> float | None:
-    group = np.unique(held_out.group[kept], return_inverse=True)[1].astype(np.int64)
+    group = in_order(held_out.group[kept])
     try:
         return calibrate(
             one_each(held_out.scores[kept], group), one_each(held_out.peaks[kept], group), false_reject=false_reject

@@ -124,10 +124,9 @@ def _pictures(run: OfflineInspection, shown: Sequence[Shown], progress: Progress
 
 def _heat(image: npt.NDArray[np.uint8], looked: Looked) -> npt.NDArray[np.uint8]:
     seen = looked.inspection
-    anomalous = any("patchcore" in finding.seen_by for finding in seen.findings)
-    drawn = heat(image, seen.anomaly.anomaly_map, HeatScale.of(looked.artifact), anomalous=anomalous)
-    if looked.inspection.outlined is not None:
-        drawn = outlined(drawn, np.asarray(looked.inspection.outlined.any(axis=0)))
+    drawn = heat(image, seen.anomaly.anomaly_map, HeatScale.of(looked.artifact), anomalous=seen.anomalous)
+    if seen.outlined is not None:
+        drawn = outlined(drawn, np.asarray(seen.outlined.any(axis=0)))
     return drawn
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from neverblink.trainer.promises.intervals import Interval
 from neverblink.trainer.promises.promise_costs import PromiseCosts, PromiseRow, Source
+from neverblink.vision.calibration import percent
 
 GUESSING = 0.5
 """The AUROC of a coin."""
@@ -74,7 +75,7 @@ def _doubts(costs: PromiseCosts, ranking: Ranking, *, hybrid: bool) -> Iterator[
     if ranking.interval.low <= GUESSING:
         pairs = (
             f"of a good and a defective part, the {drawn}defective one has the higher score in"
-            f" {_percent(ranking.auroc)} of cases (95 % sure: {_range(ranking.interval)}), and a coin gives 50 %"
+            f" {percent(ranking.auroc)} of cases (95 % sure: {_range(ranking.interval)}), and a coin gives 50 %"
         )
         if ranking.auroc >= _CLEAR:
             few = f"{ranking.good} good and {ranking.defective} {drawn}defective images"
@@ -85,14 +86,14 @@ def _doubts(costs: PromiseCosts, ranking: Ranking, *, hybrid: bool) -> Iterator[
     elif useless:
         yield (
             f"at its threshold this model is of no use: it rejects {now.found} of {now.defective} {drawn}defective"
-            f" parts ({_percent(now.recall)}, 95 % sure: {_range(now.recall_interval)}), and may reject"
-            f" {_percent(now.promise)} of good ones"
+            f" parts ({percent(now.recall)}, 95 % sure: {_range(now.recall_interval)}), and may reject"
+            f" {percent(now.promise)} of good ones"
         )
     loosest = costs.rows[-1]
     if not useless and loosest.recall < _FEW:
         yield (
-            f"even a promise of {_percent(loosest.promise)} finds {loosest.found} of {loosest.defective}"
-            f" {drawn}defective parts ({_percent(loosest.recall)}): no threshold will do, another model must be tried"
+            f"even a promise of {percent(loosest.promise)} finds {loosest.found} of {loosest.defective}"
+            f" {drawn}defective parts ({percent(loosest.recall)}): no threshold will do, another model must be tried"
         )
 
 
@@ -106,9 +107,9 @@ _CLEAR = 0.75
 def _says(costs: PromiseCosts, better: PromiseRow) -> str:
     now = costs.in_force
     defects = "the drawn defects" if costs.source == "synthetic" else "the defects"
-    change = f"a promise of {_percent(better.promise)} instead of {_percent(now.promise)}"
+    change = f"a promise of {percent(better.promise)} instead of {percent(now.promise)}"
     if better.promise > now.promise:
-        return f"{change} finds {_percent(better.recall)} instead of {_percent(now.recall)} of {defects}"
+        return f"{change} finds {percent(better.recall)} instead of {percent(now.recall)} of {defects}"
     return f"{change} finds as many of {defects}"
 
 
@@ -157,10 +158,6 @@ def _other_models(source: Source, places: Places) -> list[Step]:
 
 def _word(path: Path | str) -> str:
     return shlex.quote(str(path))
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
 
 
 def _range(interval: Interval) -> str:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from neverblink.trainer.promises.promise_costs import PromiseCosts
 from neverblink.trainer.reports.charts import Tick, points
+from neverblink.vision.calibration import percent
 
 _AIR = 1.35
 """The axis of promises is logarithmic and begins and ends this factor beyond the first and the last."""
@@ -46,14 +47,14 @@ def promise_chart(costs: PromiseCosts) -> PromiseChart:
             row.recall,
             *row.recall_interval,
             row.in_force,
-            f"{100 * row.promise:.3g} %: {row.found} of {row.defective} found",
+            f"{percent(row.promise)}: {row.found} of {row.defective} found",
         )
         for row in costs.rows
     ]
     return PromiseChart(
         dots,
         points([dot.across for dot in dots], [dot.up for dot in dots]),
-        _ticks([(row.in_force, along(row.promise), f"{100 * row.promise:.3g} %") for row in costs.rows]),
+        _ticks([(row.in_force, along(row.promise), percent(row.promise)) for row in costs.rows]),
     )
 
 
