@@ -1,5 +1,6 @@
 """How tests are shared among workers, how properties are tried, what all measure, and the servers they share."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -63,6 +64,13 @@ def postgresql(request: pytest.FixtureRequest) -> str:
         return named
     server: PostgresqlServer = request.getfixturevalue("_postgresql_server")
     return server.new_database()
+
+
+@pytest.fixture(autouse=True)
+def _every_test_begins_with_the_same_log() -> None:
+    logging.disable(logging.NOTSET)
+    logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger("neverblink").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(autouse=True)

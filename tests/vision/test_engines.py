@@ -3,8 +3,10 @@
 import contextlib
 import importlib.util
 import io
+import logging
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +30,9 @@ from neverblink.vision.engines import (
     quantise,
 )
 from neverblink.vision.engines.intel import import_openvino
+from neverblink.vision.engines.openvino_graph import convert
 from neverblink.vision.errors import VisionError
+from neverblink.vision.image_network import ImageNetwork
 from neverblink.vision.network_names import EngineName
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
 from neverblink.vision.preprocess import Preprocess
@@ -44,6 +48,13 @@ no_bfloat16 = pytest.mark.skipif(
 
 # Scores of one image alone and in a batch. A batch in half precision may be computed by other kernels.
 COMPANY: dict[EngineName, float] = {"torch": 1e-4, "torch-cuda": 1e-2, "openvino": 1e-6, "openvino-int8": 1e-6}
+
+
+class Refusing(ImageNetwork):
+    """A network that cannot be run."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        raise RuntimeError(f"no place for {images.shape}")
 
 
 def pictures(count: int, *, side: int = SIDE, seed: int = 0) -> list[np.ndarray]:
@@ -195,6 +206,22 @@ def test_openvino_and_nncf_find_no_way_to_report_home(quantised: QuantisedNetwor
     assert sys.modules["openvino_telemetry"] is None  # type: ignore[comparison-overlap]
     for module in ("openvino.tools.ovc.telemetry_utils", "openvino.tools.ovc.convert_impl"):
         assert sys.modules[module].tm.__name__ == "openvino.tools.ovc.telemetry_stub"
+
+
+def test_models_opened_at_the_same_time_leave_the_log_as_it_was(embedding: PatchEmbedding) -> None:
+    root = logging.getLogger()
+    before = root.level, root.filters[:], root.handlers[:]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: open_engine("openvino", embedding, side=SIDE, device="cpu"), range(4)))
+    assert (root.level, root.filters, root.handlers) == before
+
+
+def test_a_model_that_cannot_be_converted_leaves_the_log_as_it_was() -> None:
+    root = logging.getLogger()
+    before = root.level, root.filters[:], root.handlers[:]
+    with pytest.raises(RuntimeError):
+        convert(Refusing(nn.Identity(), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)), side=8)
+    assert (root.level, root.filters, root.handlers) == before
 
 
 def test_quantising_prints_nothing(made: Quantised) -> None:

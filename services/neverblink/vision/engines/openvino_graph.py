@@ -1,6 +1,10 @@
 """OpenVINO on the CPU: normalisation, network and all that follows it in one graph, one image at a time."""
 
+import contextlib
+import logging
+import threading
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,17 +19,33 @@ from neverblink.vision.errors import VisionError
 from neverblink.vision.image_network import ImageNetwork
 from neverblink.vision.network_names import EngineName
 
+_CONVERTING = threading.Lock()
+
 
 def convert(network: ImageNetwork, *, side: int) -> Any:
     """Return the openvino.Model of a network: (1, side, side, 3) uint8 → (1, ...) float32."""
     example = torch.zeros((1, side, side, 3), dtype=torch.uint8)
-    with warnings.catch_warnings(), torch.inference_mode():
+    with _root_log_as_it_is(), warnings.catch_warnings(), torch.inference_mode():
         # torch.export takes longer to start and gives the same numbers.
         warnings.filterwarnings("ignore", message=r".*torch\.jit", category=FutureWarning)
         warnings.filterwarnings("ignore", category=TracerWarning)
         return import_openvino().convert_model(
             fused(network, side=side), example_input=example, input=[list(example.shape)]
         )
+
+
+@contextlib.contextmanager
+def _root_log_as_it_is() -> Iterator[None]:
+    # OpenVINO silences the root log below errors while it converts, and puts back what it found: what another
+    # conversion at the same time had set, and nothing at all where it raises. The warnings of a process were lost so.
+    root = logging.getLogger()
+    with _CONVERTING:
+        level, filters, handlers = root.level, root.filters[:], root.handlers[:]
+        try:
+            yield
+        finally:
+            root.setLevel(level)
+            root.filters[:], root.handlers[:] = filters, handlers
 
 
 class OpenvinoEngine:
