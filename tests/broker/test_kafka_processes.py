@@ -15,6 +15,7 @@ from neverblink.brokers.apache import LocalKafka
 
 
 @pytest.mark.slow
+@pytest.mark.plant
 async def test_three_nodes_lose_one_and_no_acknowledged_record(apache: LocalKafka) -> None:
     async with LocalKafka(nodes=3, heap_mib=320) as kafka:
         admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)

@@ -21,6 +21,7 @@ async def within(seconds: float, is_so: Callable[[], bool]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.plant
 async def test_lines_and_stations_serve_parts_after_each_session_was_cancelled_by_accident(tmp_path: Path) -> None:
     wanted = Floor(
         lines=2, rate=2.0, security="Basic256Sha256", networks=False, timing=TIMING, payload="jpeg", defects=0.2

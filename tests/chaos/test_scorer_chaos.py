@@ -42,7 +42,7 @@ class Happened:
         )
 
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.plant]
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ print(json.dumps([asdict(one) for one in asyncio.run(endure(Path(sys.argv[1]), 4
 
 
 @pytest.mark.slow
+@pytest.mark.plant
 def test_verdicts_and_reconnects_leave_neither_tasks_nor_memory(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path), str(REMEMBERED)],
