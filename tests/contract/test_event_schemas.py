@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from contract.compatibility import breaking_changes
-from neverblink.events import EVENTS, TOPICS, Event, Verdict, decode, encode
+from neverblink.events import EVENTS, TOPICS, Event, Evidence, Frame, Identity, Verdict, decode, encode
 from neverblink.events.envelope import JSON, BinaryEvent
 from neverblink.events.examples import examples
 from neverblink.events.schemas import documents, export, file_name, header_schema, value_schema
@@ -116,6 +116,59 @@ def test_readers_and_records_of_the_frozen_version_keep_working(kind: type[Event
         frozen = orjson.loads((FROZEN / f"{file_name(kind)}.json").read_bytes())
         broken += breaking_changes(frozen, value_schema(kind))
     assert not broken, "\n".join(f"{kind.TYPE}: {sentence}" for sentence in broken)
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in EVENTS if "identity" in kind.model_fields], ids=lambda kind: kind.TYPE
+)
+def test_a_reader_of_the_frozen_version_takes_what_tells_all_that_came_since(kind: type[Event]) -> None:
+    event = example_of(kind)
+    assert event.model_dump()["identity"]["serial"] == "SN-0048211"
+    frozen = orjson.loads((FROZEN / f"{file_name(kind)}.headers.json").read_bytes())
+    jsonschema.Draft202012Validator(frozen).validate(headers_of(event))
+    if not issubclass(kind, BinaryEvent):
+        frozen = orjson.loads((FROZEN / f"{file_name(kind)}.json").read_bytes())
+        jsonschema.Draft202012Validator(frozen).validate(orjson.loads(encode(event, source="/x").value))
+
+
+# The identity of a part on frames and evidence
+
+
+DAMAGED = {
+    "not JSON": b"{lot: L42",
+    "not an object": b'"L42"',
+    "not text in it": b'{"lot": 42}',
+    "not UTF-8": b'{"lot": "L\xff42"}',
+    "a control character": b'{"serial": "SN\\u0000"}',
+    "longer than a header may be": b'{"lot": "' + b"4" * 20_000 + b'"}',
+    "over the bound in all": b"{" + b'"attributes": {' + b",".join(
+        b'"a%d": "%s"' % (number, b"x" * 250) for number in range(9)
+    ) + b"}}",
+    "too many attributes": b'{"attributes": {' + b",".join(b'"a%d": "x"' % number for number in range(17)) + b"}}",
+    "deep": b'{"attributes": ' + b"[" * 1000 + b"]" * 1000 + b"}",
+    "empty": b"",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [Frame, Evidence], ids=lambda kind: kind.TYPE)
+@pytest.mark.parametrize("damaged", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_identity_costs_the_record_nothing_but_the_identity(kind: type[Frame], damaged: bytes) -> None:
+    event = example_of(kind)
+    headers = [(name, raw) for name, raw in encode(event, source="/x").headers if name != "ce_identity"]
+    again, _ = decode([*headers, ("ce_identity", damaged)], event.model_dump()["body"], kind)
+    assert again.identity is None
+    assert again.identity_fault
+    assert again.model_copy(update={"identity": Identity()}).model_dump() == {
+        **event.model_dump(),
+        "identity": Identity().model_dump(),
+    }
+
+
+def test_an_identity_is_at_most_2_kib_and_leaves_out_what_nobody_said() -> None:
+    assert Identity(lot="L42", attributes={"press": "3"}).as_json() == b'{"lot":"L42","attributes":{"press":"3"}}'
+    assert not Identity()
+    with pytest.raises(ValueError, match="over the bound of 2048"):
+        Identity(attributes={f"a{number}": "x" * 250 for number in range(9)})
 
 
 def changed(edit: Any) -> list[str]:

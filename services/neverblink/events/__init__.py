@@ -1,6 +1,8 @@
 """What travels: one module per event, the envelope, the registry of topics. Services meet only here."""
 
 from neverblink.events.actuation import Actuation, GateAction, Outcome
+from neverblink.events.claim import Claim
+from neverblink.events.context import Context, ContextChange, ContextValues
 from neverblink.events.dead_letter import DeadLetter
 from neverblink.events.drift import AlertStage, Distribution, DriftAlert, DriftReport, DriftState
 from neverblink.events.envelope import Envelope, Event, EventError, Message, decode, encode
@@ -14,6 +16,7 @@ from neverblink.events.parts import (
     CalibratedScores,
     Decision,
     Defect,
+    Identity,
     Quality,
     Reason,
     Times,
@@ -30,8 +33,11 @@ EVENTS: tuple[type[Event], ...] = (
     Evidence,
     Actuation,
     Review,
+    Claim,
     DriftReport,
     ModelSlots,
+    Context,
+    ContextChange,
     DeadLetter,
 )
 
@@ -44,6 +50,10 @@ __all__ = [
     "ArtifactRef",
     "BoundingBox",
     "CalibratedScores",
+    "Claim",
+    "Context",
+    "ContextChange",
+    "ContextValues",
     "DeadLetter",
     "Decision",
     "Defect",
@@ -57,6 +67,7 @@ __all__ = [
     "Evidence",
     "Frame",
     "GateAction",
+    "Identity",
     "Judgement",
     "Message",
     "ModelSlots",

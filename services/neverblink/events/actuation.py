@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from neverblink.events.envelope import Event
-from neverblink.events.parts import Decision, Instant, Name, Tracking
+from neverblink.events.parts import Decision, Identity, Instant, Name, Tracking
 
 
 class Outcome(StrEnum):
@@ -51,6 +51,7 @@ class Actuation(Event):
     attempts: int = Field(default=0, ge=0)
     incident: bool = Field(default=False, description="The gate passed a part that we did not pass.")
     detail: str | None = Field(default=None, max_length=1000)
+    identity: Identity | None = None
 
     @model_validator(mode="after")
     def _stage_says_what_it_is_for(self) -> Self:

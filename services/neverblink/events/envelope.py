@@ -23,6 +23,8 @@ CONTENT_TYPE = "content-type"
 TRACE_HEADERS = ("traceparent", "tracestate")
 
 MAX_HEADER_BYTES = 16 * 1024
+# What tells more about a part than its judgement needs: a damaged one is left out, and the record is read without it.
+SPARED_ATTRIBUTES = ("identity",)
 MAX_JSON_BYTES = 1024 * 1024
 
 _INTEGERS = 1 << 63
@@ -159,7 +161,7 @@ def decode(headers: Headers, value: bytes | None, *kinds: type[E]) -> tuple[E, E
     try:
         event = kind._from_data(found, found.get(CONTENT_TYPE, JSON), value or b"")
     except ValidationError as error:
-        raise EventError(f"a {kind.TYPE} does not fit its contract: {_first_fault(error)}") from error
+        raise EventError(f"a {kind.TYPE} does not fit its contract: {first_fault(error)}") from error
     if event.id != envelope.id:
         ids = f"ce_id is {envelope.id[:_SHOWN]!r} and the data's id is {event.id[:_SHOWN]!r}"
         raise EventError(f"{ids}; they must be equal")
@@ -172,6 +174,10 @@ def attributes(headers: Headers) -> dict[str, str]:
     for name, raw in headers:
         _check_name(name)
         if not (name.startswith(PREFIX) or name == CONTENT_TYPE) or raw is None:
+            continue
+        if name.removeprefix(PREFIX) in SPARED_ATTRIBUTES:
+            # Too long or not text: it fails to be read where it is needed, and there alone.
+            found[name.removeprefix(PREFIX)] = raw[:MAX_HEADER_BYTES].decode(errors="surrogateescape")
             continue
         if len(raw) > MAX_HEADER_BYTES:
             raise EventError(f"the header {name} has {len(raw)} bytes; the bound is {MAX_HEADER_BYTES}")
@@ -229,7 +235,8 @@ def _envelope(found: Mapping[str, str], trace: dict[str, str]) -> Envelope:
     return Envelope(found["id"], found["type"], found["source"], time, trace)
 
 
-def _first_fault(error: ValidationError) -> str:
+def first_fault(error: ValidationError) -> str:
+    """Return the first fault that a model found, and where."""
     fault = error.errors()[0]
     place = ".".join(str(step) for step in fault["loc"]) or "the event"
     return f"{place}: {fault['msg']}"

@@ -5,13 +5,13 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from neverblink.events.envelope import BinaryEvent
+from neverblink.events.carried_identity import IdentifiedPicture
 from neverblink.events.parts import Instant, Name
 
 EvidenceKind = Literal["overlay", "thumbnail"]
 
 
-class Evidence(BinaryEvent):
+class Evidence(IdentifiedPicture):
     """One picture: the anomaly map over the image (`overlay`) or the image in small (`thumbnail`)."""
 
     TYPE: ClassVar[str] = "neverblink.evidence.v1"

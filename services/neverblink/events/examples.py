@@ -5,12 +5,22 @@ from base64 import b64decode
 from datetime import UTC, datetime, timedelta
 
 from neverblink.events.actuation import Actuation, Outcome
+from neverblink.events.claim import Claim
+from neverblink.events.context import Context, ContextChange, ContextValues
 from neverblink.events.dead_letter import DeadLetter
 from neverblink.events.drift import AlertStage, Distribution, DriftAlert, DriftReport, DriftState
 from neverblink.events.envelope import Event
 from neverblink.events.evidence import Evidence
 from neverblink.events.frame import Frame
-from neverblink.events.identity import actuation_id, derived_id, evidence_id, shadow_verdict_id, verdict_id
+from neverblink.events.identity import (
+    actuation_id,
+    claim_id,
+    context_id,
+    derived_id,
+    evidence_id,
+    shadow_verdict_id,
+    verdict_id,
+)
 from neverblink.events.model_slots import ModelSlots, PreviousSlots, Slot
 from neverblink.events.parts import (
     ArtifactRef,
@@ -18,6 +28,7 @@ from neverblink.events.parts import (
     CalibratedScores,
     Decision,
     Defect,
+    Identity,
     Quality,
     Times,
     Tracking,
@@ -35,6 +46,10 @@ _PART = "3-48211"
 _TRACKING = Tracking(epoch=3, number=48211)
 _ACTIVE = ArtifactRef(name="pcb", version="3", digest="sha256:" + hashlib.sha256(b"pcb-3").hexdigest())
 _CHALLENGER = ArtifactRef(name="pcb", version="4", digest="sha256:" + hashlib.sha256(b"pcb-4").hexdigest())
+_IDENTITY = Identity(
+    order="4711", lot="L42", serial="SN-0048211", recipe="pcb-fine", carrier="tray-17", attributes={"press": "3"}
+)
+_LOT = Identity(order="4711", lot="L42", recipe="pcb-fine")
 _QUALITY = Quality(brightness=0.41, contrast=0.17, sharpness=182.5, saturation=0.002)
 
 # One grey pixel: an image in 67 bytes.
@@ -50,8 +65,11 @@ def examples() -> tuple[Event, ...]:
         _evidence(),
         _actuation(),
         _review(),
+        _claim(),
         _drift_report(),
         _model_slots(),
+        _context(),
+        _context_change(),
         _dead_letter(),
     )
 
@@ -88,6 +106,7 @@ def _frame() -> Frame:
         number=_TRACKING.number,
         sha256=hashlib.sha256(_PNG).hexdigest(),
         size=len(_PNG),
+        identity=_IDENTITY,
         **_QUALITY.model_dump(),
     )
 
@@ -125,6 +144,9 @@ def _verdict() -> Verdict:
         quality=_QUALITY,
         times=_times(118.7, 120.3),
         deadline=_DEADLINE,
+        identity=_IDENTITY,
+        frame_partition=17,
+        frame_offset=90397,
         evidence=(evidence_id(_FRAME, "overlay"),),
     )
 
@@ -148,6 +170,9 @@ def _shadow_verdict() -> ShadowVerdict:
         quality=_QUALITY,
         times=_times(131.2, 133.0),
         deadline=_DEADLINE,
+        identity=_IDENTITY,
+        frame_partition=17,
+        frame_offset=90397,
         cause="shadow-model",
     )
 
@@ -164,6 +189,7 @@ def _evidence() -> Evidence:
         part=_PART,
         kind="overlay",
         captured=_CAPTURED,
+        identity=_IDENTITY,
     )
 
 
@@ -183,6 +209,7 @@ def _actuation() -> Actuation:
         slack_ms=1588.1,
         trigger_to_told_ms=141.9,
         attempts=1,
+        identity=_IDENTITY,
     )
 
 
@@ -201,6 +228,21 @@ def _review() -> Review:
         reviewer="m.okafor",
         comment="scratch across two tracks",
         at=_CAPTURED + timedelta(minutes=42),
+        round="first",
+        identity=_IDENTITY,
+    )
+
+
+def _claim() -> Claim:
+    at = _CAPTURED + timedelta(minutes=41)
+    return Claim(
+        id=claim_id(_VERDICT, "m.okafor", at),
+        verdict=_VERDICT,
+        line="line-1",
+        station="top",
+        reviewer="m.okafor",
+        at=at,
+        until=at + timedelta(minutes=5),
     )
 
 
@@ -262,6 +304,28 @@ def _model_slots() -> ModelSlots:
         why="retrained on four weeks of confirmed normals",
         at=at,
         previous=PreviousSlots(product="pcb", active=Slot(artifact=_ACTIVE, location="artifacts/pcb-3")),
+    )
+
+
+def _context() -> Context:
+    at = _CAPTURED - timedelta(hours=2)
+    return Context(
+        id=context_id("line-1", at, "mes"),
+        line="line-1",
+        entries=(ContextValues(identity=_LOT, product="pcb", since=at), _next_lot()),
+        at=at,
+        by="mes",
+    )
+
+
+def _context_change() -> ContextChange:
+    at = _CAPTURED - timedelta(hours=2)
+    return ContextChange(id=context_id("line-1", at, "mes"), line="line-1", values=_next_lot(), at=at, by="mes")
+
+
+def _next_lot() -> ContextValues:
+    return ContextValues(
+        identity=Identity(order="4711", lot="L43", recipe="pcb-fine"), from_part=Tracking(epoch=3, number=50000)
     )
 
 

@@ -5,11 +5,11 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from neverblink.events.envelope import BinaryEvent
+from neverblink.events.carried_identity import IdentifiedPicture
 from neverblink.events.parts import Instant, Name, Quality, Tracking
 
 
-class Frame(BinaryEvent):
+class Frame(IdentifiedPicture):
     """One image: its bytes are the record's value, or `dataref` says where they are.
 
     Every field is one CloudEvents attribute, so tracking and quality are flat here.

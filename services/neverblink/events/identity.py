@@ -34,6 +34,16 @@ def evidence_id(frame: str, kind: str) -> str:
     return derived_id("evidence", frame, kind)
 
 
+def context_id(line: str, at: datetime, by: str) -> str:
+    """Return the id of what somebody put onto a line's context at an instant."""
+    return derived_id("context", line, at.isoformat(), by)
+
+
+def claim_id(verdict: str, reviewer: str, at: datetime) -> str:
+    """Return the id of a reviewer's claim on a verdict, or of its end."""
+    return derived_id("claim", verdict, reviewer, at.isoformat())
+
+
 def actuation_id(line: str, epoch: int, number: int, stage: str) -> str:
     """Return the id of what happened to one part at one stage of its way through the PLC."""
     return derived_id("actuation", line, epoch, number, stage)

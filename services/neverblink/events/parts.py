@@ -6,9 +6,13 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, StringConstraints
+import orjson
+from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, StringConstraints, model_validator
 
 from neverblink.events.envelope import Part, rfc3339
+
+MAX_IDENTITY_BYTES = 2048
+"""What an identity may take as JSON: it travels with every frame, as one header."""
 
 _EARLIEST = datetime(2, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC)
@@ -75,6 +79,41 @@ class Tracking(Part):
 
     epoch: int = Field(ge=0, le=0xFFFF, description="The PLC's Epoch when the part was triggered.")
     number: int = Field(ge=0, le=0xFFFFFFFF, description="The PLC's LastTriggered for this part.")
+
+
+# What a PLC, an MES or a person calls something. Control characters are kept out here, once: a database refuses some of
+# them, and a terminal obeys others.
+Label = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+_AttributeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
+_AttributeText = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class Identity(Part):
+    """What the plant calls a part and what it belongs to; at most 2 KiB as JSON. What nobody said is left out."""
+
+    order: Label | None = Field(default=None, description="The production order.")
+    lot: Label | None = Field(default=None, description="The lot or batch.")
+    serial: Label | None = Field(default=None, description="The part's own serial number.")
+    recipe: Label | None = Field(default=None, description="The recipe that the line runs.")
+    carrier: Label | None = Field(default=None, description="The pallet, tray or carrier that the part lies on.")
+    attributes: dict[_AttributeName, _AttributeText] = Field(
+        default_factory=dict, max_length=16, description="Whatever else the plant wants to find the part by."
+    )
+
+    @model_validator(mode="after")
+    def _fits_one_header(self) -> Self:
+        size = len(self.as_json())
+        if size > MAX_IDENTITY_BYTES:
+            raise ValueError(f"an identity of {size} bytes is over the bound of {MAX_IDENTITY_BYTES}")
+        return self
+
+    def as_json(self) -> bytes:
+        """Return the identity as UTF-8 JSON, without what nobody said."""
+        return orjson.dumps(self.model_dump(mode="json", exclude_defaults=True))
+
+    def __bool__(self) -> bool:
+        """Say whether anything is known at all."""
+        return self != Identity()
 
 
 class Quality(Part):

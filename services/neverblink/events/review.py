@@ -2,12 +2,12 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from neverblink.events.envelope import Event
-from neverblink.events.parts import BoundingBox, Instant, Name
+from neverblink.events.parts import BoundingBox, Identity, Instant, Name
 
 
 class Judgement(StrEnum):
@@ -36,6 +36,22 @@ class Review(Event):
     reviewer: str = Field(min_length=1, max_length=128)
     comment: str | None = Field(default=None, max_length=2000)
     at: Instant
+    withdrawn: bool = Field(
+        default=False, description="Takes the reviewer's earlier answer back; it then says nothing about the part."
+    )
+    round: str | None = Field(
+        default=None,
+        max_length=32,
+        description="Which look it was: first, second, final; readers must accept words they do not know.",
+    )
+    identity: Identity | None = None
+
+    @model_validator(mode="after")
+    def _withdrawn_says_nothing(self) -> Self:
+        # A reader that does not know withdrawals sees the newest review of a verdict, and this must not count there.
+        if self.withdrawn and self.judgement is not Judgement.INCONCLUSIVE:
+            raise ValueError(f"a withdrawn review carries the judgement inconclusive, not {self.judgement}")
+        return self
 
     @property
     def key(self) -> str:

@@ -8,6 +8,8 @@ import yaml
 from pydantic.json_schema import models_json_schema
 
 from neverblink.events.actuation import Actuation
+from neverblink.events.claim import Claim
+from neverblink.events.context import Context, ContextChange
 from neverblink.events.dead_letter import DeadLetter
 from neverblink.events.drift import DriftReport
 from neverblink.events.envelope import (
@@ -33,7 +35,8 @@ DEFAULT_PREFIX = "neverblink"
 DEFAULT_PARTITIONS = 48
 
 _EVENTS: tuple[type[Event], ...] = (
-    Frame, Verdict, ShadowVerdict, Evidence, Actuation, Review, DriftReport, ModelSlots, DeadLetter,
+    Frame, Verdict, ShadowVerdict, Evidence, Actuation, Review, Claim, DriftReport, ModelSlots, Context, ContextChange,
+    DeadLetter,
 )  # fmt: skip
 _KAFKA_BINDING = "0.5.0"
 _SUFFIXES = {"image/png": "png", "image/jpeg": "jpg"}
@@ -224,6 +227,8 @@ def _as_text(field: Schema, defs: Schema) -> Schema:
             text["enum"] = ["true", "false"]
         case "integer":
             text["pattern"] = "^-?[0-9]+$"
+        case "object":
+            text["contentMediaType"] = JSON
         case "number":
             text["pattern"] = "^-?[0-9]+(\\.[0-9]+)?([eE][-+]?[0-9]+)?$"
     bounds = [

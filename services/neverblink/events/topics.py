@@ -74,12 +74,24 @@ _ALL = (
         ("console",), ("ledger", "trainer"),
     ),
     Topic(
+        "claims", "line/station", "Who is looking at a verdict, and until when.", WEEK_MS,
+        ("console",), ("ledger", "console"),
+    ),
+    Topic(
         "drift", "line", "Window reports and alerts.", 8 * WEEK_MS,
         ("drift",), ("console", "ledger", "SRE"),
     ),
     Topic(
         "models", "line/station", "Which artifact is active or in shadow.", FOREVER,
         ("trainer",), ("scorer", "camera", "drift"), compacted=True,
+    ),
+    Topic(
+        "context", "line", "Which order, lot and product is on a line, and from which part on.", FOREVER,
+        ("MES", "context command"), ("camera", "ledger"), compacted=True,
+    ),
+    Topic(
+        "context-history", "line", "Every value that was put onto the context topic.", FOREVER,
+        ("MES", "context command"), ("ledger",),
     ),
     Topic(
         "dead-letters", "the original key", "Poison records, with where and why.", 4 * WEEK_MS,

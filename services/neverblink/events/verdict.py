@@ -11,6 +11,7 @@ from neverblink.events.parts import (
     CalibratedScores,
     Decision,
     Defect,
+    Identity,
     Instant,
     Name,
     Quality,
@@ -56,6 +57,9 @@ class ScoredEvent(Event):
         description="The part passes, but a person should look: its score is near the threshold, or a model saw a"
         " defect that it is not sure of.",
     )
+    identity: Identity | None = None
+    frame_partition: int | None = Field(default=None, ge=0, description="Where on the frames topic the frame lies,")
+    frame_offset: int | None = Field(default=None, ge=0, description="as long as the topic keeps it.")
 
     @property
     def key(self) -> str:
