@@ -4,6 +4,7 @@ from neverblink.plant.example import EXAMPLE
 from neverblink.plant.lines import Line, OpcUaSecurity, Plc, Timing
 from neverblink.plant.loading import MAX_PLANT_BYTES, load_plant, load_sound_lines, parse_plant
 from neverblink.plant.products import DefectPolicy, DefectRule, DefectType, Product, Taxonomy
+from neverblink.plant.records import LedgerApi, RecordsSettings
 from neverblink.plant.section import PlantError, Section
 from neverblink.plant.site import DriftSettings, DriftWebhook, Kafka, KafkaSecurity, ScorerSettings, Storage
 from neverblink.plant.stations import (
@@ -38,6 +39,7 @@ __all__ = [
     "HardwareTrigger",
     "Kafka",
     "KafkaSecurity",
+    "LedgerApi",
     "Line",
     "LiveSettings",
     "OpcUaSecurity",
@@ -48,6 +50,7 @@ __all__ = [
     "PlcTrigger",
     "Product",
     "QualityLimits",
+    "RecordsSettings",
     "RtspSource",
     "ScorerSettings",
     "Section",

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from neverblink.events.parts import Name
 from neverblink.plant.lines import Line
 from neverblink.plant.products import Product
+from neverblink.plant.records import RecordsSettings
 from neverblink.plant.section import Section, named, suggestion, unique
 from neverblink.plant.site import DriftSettings, Kafka, ScorerSettings, Storage
 from neverblink.plant.stations import Station
@@ -22,6 +23,7 @@ class Plant(Section):
     storage: Storage = Storage()
     scorer: ScorerSettings = ScorerSettings()
     drift: DriftSettings = DriftSettings()
+    records: RecordsSettings = RecordsSettings()
     products: tuple[Product, ...] = Field(min_length=1)
     lines: tuple[Line, ...] = Field(min_length=1)
 
