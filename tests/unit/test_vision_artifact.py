@@ -99,14 +99,14 @@ def test_region_and_int8_network_travel_with_the_bank(tmp_path: Path) -> None:
     region = np.eye(4, dtype=np.bool_)[None]
     graph, weights = np.arange(9, dtype=np.uint8), np.arange(20, dtype=np.uint8)
     made = description(regions=1, engine="openvino-int8", quantised=Quantised(graph_bytes=9, weights_bytes=20))
-    save_artifact(tmp_path / "pcb", made, **tensors(), region=region, graph=graph, weights=weights)
+    save_artifact(tmp_path / "pcb", made, **tensors(), region=region, int8=(graph, weights))
     read = load_artifact(tmp_path / "pcb")
     for found, written in ((read.region, region), (read.graph, graph), (read.weights, weights)):
         np.testing.assert_array_equal(found, written)
     with pytest.raises(ArtifactError, match="region is uint8"):
-        save_artifact(tmp_path / "odd", made, **tensors(), region=region[:, :2], graph=graph, weights=weights)
+        save_artifact(tmp_path / "odd", made, **tensors(), region=region[:, :2], int8=(graph, weights))
     with pytest.raises(ArtifactError, match="holds no patch"):
-        save_artifact(tmp_path / "odd", made, **tensors(), region=region & False, graph=graph, weights=weights)
+        save_artifact(tmp_path / "odd", made, **tensors(), region=region & False, int8=(graph, weights))
 
 
 def test_another_calibration_makes_another_artifact_with_the_same_bank(tmp_path: Path) -> None:

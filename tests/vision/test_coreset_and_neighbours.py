@@ -258,6 +258,14 @@ def test_auto_keeps_the_fastest_and_changes_no_answer(monkeypatch: pytest.Monkey
         torch.testing.assert_close(chosen.nearest(asked).distance, true, rtol=1e-4, atol=0)
 
 
+def test_auto_is_tried_with_the_patches_that_a_model_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[torch.Tensor] = []
+    monkeypatch.setattr(choice, "_seconds", lambda _, queries: asked.append(queries) or 1.0)
+    kept = cloud(64, 24, 2)
+    neighbour_index(cloud(900, 24, 1), probe=kept)
+    assert all(queries is kept for queries in asked)
+
+
 def test_a_vector_of_the_bank_is_at_distance_zero_from_it() -> None:
     vectors = cloud(2000, 152) + 50
     for kind in EXACT:

@@ -67,6 +67,7 @@ def test_a_model_of_good_plates_finds_every_scratch_and_says_where(tmp_path: Pat
     ]
     # Of so few images a quarter of the patches.
     assert fitted.artifact.bank.shape == (round(0.25 * 24 * 12 * 12), 152)
+    assert load_artifact(tmp_path / "plate-1").probe is not None
     result = evaluate(labelled_images(folder), tmp_path / "plate-1")
     assert result.image_auroc == result.average_precision == 1
     assert (result.missed, result.recall) == (0, {"scratch": 1.0})

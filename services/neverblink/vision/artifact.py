@@ -49,8 +49,9 @@ Tensors = Mapping[str, npt.NDArray[np.float32]]
 class Artifact:
     """A loaded model. `bank` (M, C) float32, `neighbours` (M, b) int32 or None, `scores` and `peaks` (m,)
     float32: image scores and highest map values of the held-out good images, sorted, one a group. `picture_scores`
-    (n,) float32 are those of all pictures, which differ where groups were made. `sketch` is the KLL sketch of them /
-    threshold; `region` (R, h, w) bool or None; `graph` and `weights` (n,) uint8 are the int8 network.
+    (n,) float32 are those of all pictures, which differ where groups were made. `sketch` is the
+    KLL sketch of them / threshold; `probe` (q, C) float32 or None are patches of these images, to choose the search
+    with; `region` (R, h, w) bool or None; `graph` and `weights` (n,) uint8 are the int8 network.
     `parts` holds the float32 tensors of U-Net and classifier, where the manifest has them.
     """
 
@@ -61,6 +62,7 @@ class Artifact:
     scores: Floats
     peaks: Floats
     picture_scores: Floats
+    probe: Floats | None
     sketch: bytes
     region: npt.NDArray[np.bool_] | None
     graph: Bytes | None
@@ -116,14 +118,15 @@ def save_artifact(
     scores: Floats,
     peaks: Floats,
     picture_scores: Floats | None = None,
+    probe: Floats | None = None,
     neighbours: npt.NDArray[np.int32] | None = None,
     region: npt.NDArray[np.bool_] | None = None,
-    graph: Bytes | None = None,
-    weights: Bytes | None = None,
+    int8: tuple[Bytes, Bytes] | None = None,
     parts: Mapping[PartName, Tensors] | None = None,
     overwrite: bool = False,
 ) -> Artifact:
-    """Write an artifact folder; it appears whole or not at all. The arrays are those of `Artifact`.
+    """Write an artifact folder; it appears whole or not at all. The arrays are those of `Artifact`, `int8` graph and
+    weights of the int8 network.
 
     Raises ArtifactError when the folder exists and `overwrite` is not set, or cannot be written.
     """
@@ -134,6 +137,8 @@ def save_artifact(
     }
     if picture_scores is not None:
         tensors["picture_scores"] = np.sort(picture_scores).astype(np.float32)
+    if probe is not None:
+        tensors["probe"] = np.ascontiguousarray(probe, dtype=np.float32)
     # Drift compares single parts with it: the worst of a group would make all of them look better.
     sketch = ratio_sketch(scores if picture_scores is None else picture_scores, description.calibration.threshold)
     tensors["sketch"] = np.frombuffer(sketch, dtype=np.uint8)
@@ -141,8 +146,8 @@ def save_artifact(
         tensors["neighbours"] = np.ascontiguousarray(neighbours, dtype=np.int32)
     if region is not None:
         tensors["region"] = region.astype(np.uint8)
-    if graph is not None and weights is not None:
-        tensors |= {"graph": graph, "weights": weights}
+    if int8 is not None:
+        tensors |= dict(zip(("graph", "weights"), int8, strict=True))
     content = save_tensors(tensors)
     parts = parts or {}
     files = {name: save_tensors(dict(part)) for name, part in parts.items()}
@@ -223,10 +228,10 @@ def _rewritten(
         scores=found.scores,
         peaks=found.peaks,
         picture_scores=None if found.manifest.calibration.pictures is None else found.picture_scores,
+        probe=found.probe,
         neighbours=neighbours,
         region=found.region,
-        graph=found.graph,
-        weights=found.weights,
+        int8=None if found.graph is None or found.weights is None else (found.graph, found.weights),
         parts=found.parts if parts is None else parts,
         overwrite=overwrite,
     )
@@ -312,6 +317,8 @@ def _assemble(
     }
     if manifest.calibration.pictures is not None:
         wanted["picture_scores"] = (np.float32, (manifest.calibration.pictures,))
+    if manifest.probe:
+        wanted["probe"] = (np.float32, (manifest.probe, manifest.dimension))
     if manifest.neighbours:
         wanted["neighbours"] = (np.int32, (manifest.vectors, manifest.neighbours))
     if manifest.regions:
@@ -334,7 +341,7 @@ def _assemble(
     table = None if neighbours is None else neighbours.astype(np.int32, copy=False)
     if table is not None and (table.min() < 0 or table.max() >= manifest.vectors):
         raise ArtifactError(f"{path}: neighbours points outside the bank of {manifest.vectors} vectors")
-    region = tensors.get("region")
+    probe, region = tensors.get("probe"), tensors.get("region")
     if region is not None and not region.any():
         raise ArtifactError(f"{path}: the region holds no patch, so nothing would ever be judged")
     graph, weights = tensors.get("graph"), tensors.get("weights")
@@ -346,6 +353,7 @@ def _assemble(
         scores=tensors["scores"].astype(np.float32, copy=False),
         peaks=tensors["peaks"].astype(np.float32, copy=False),
         picture_scores=tensors.get("picture_scores", tensors["scores"]).astype(np.float32, copy=False),
+        probe=None if probe is None else probe.astype(np.float32, copy=False),
         sketch=tensors["sketch"].tobytes(),
         region=None if region is None else region.astype(np.bool_),
         graph=None if graph is None else graph.astype(np.uint8, copy=False),

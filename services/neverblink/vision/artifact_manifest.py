@@ -139,6 +139,9 @@ class Description(_Strict):
         default=0, ge=0, le=64, description="Columns of the neighbour table of eq. 7; 0: score is the plain maximum."
     )
     top: int = Field(default=1, ge=1, le=4096, description="The score is the mean of so many highest patches.")
+    probe: int = Field(
+        default=0, ge=0, le=65536, description="Patches of calibration images that are kept to choose the search with."
+    )
     smoothing: float = Field(default=4.0, ge=0, le=64, description="Sigma of the map's Gaussian in pixels.")
     tiling: TilePlan | None = Field(default=None, description="How large images are cut, when they are.")
     regions: int = Field(

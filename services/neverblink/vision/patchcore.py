@@ -98,10 +98,12 @@ class PatchCore:
         smoothing: float = 4.0,
         top: int = 1,
         search: Method = "auto",
+        probe: Tensor | None = None,
     ) -> None:
         """`bank` (M, C) float32; `neighbours` (M, b) turns on the re-weighting of eq. 7; `region` (R, h, w) bool
         says which patches are judged, None all: R is 1, or the number of tiles of an image.
-        The score is the mean of the `top` highest patch distances, the paper's maximum for 1.
+        The score is the mean of the `top` highest patch distances, the paper's maximum for 1. `probe` (q, C) float32
+        are patches of real images to choose the search with.
         """
         self._bank = bank
         self._region = None if region is None else torch.from_numpy(region.reshape(len(region), -1)).to(bank.device)
@@ -109,7 +111,7 @@ class PatchCore:
         self._preprocess = preprocess or Preprocess()
         self._smoothing = smoothing
         self._top = top
-        self._index = neighbour_index(bank, search)
+        self._index = neighbour_index(bank, search, probe=probe)
 
     @classmethod
     def from_artifact(cls, artifact: Artifact, *, device: str = "cpu", search: Method = "auto") -> Self:
@@ -123,6 +125,7 @@ class PatchCore:
             smoothing=artifact.manifest.smoothing,
             top=artifact.manifest.top,
             search=search,
+            probe=None if artifact.probe is None else torch.from_numpy(artifact.probe).to(device),
         )
 
     def normal_features(self, count: int, grid: tuple[int, int]) -> Tensor:

@@ -41,6 +41,9 @@ from neverblink.vision.region import Mask
 _BATCH = 8
 
 
+_PROBE = 1024
+"""Patches to choose the search with: those of one image of 256 px; with fewer, FAISS looks slower than it is."""
+
 _QUANTISED_WITH = 128
 """Inputs that int8 finds its ranges with; NNCF's own default is 300."""
 
@@ -122,9 +125,9 @@ def fit(
         scores=model.scores,
         peaks=model.peaks,
         picture_scores=None if model.calibration.pictures is None else model.held_out.scores,
+        probe=model.probe.numpy(),
         region=views.region,
-        graph=None if network is None else network.graph,
-        weights=None if network is None else network.weights,
+        int8=None if network is None else (network.graph, network.weights),
         overwrite=True,
     )
     suspects = find_suspects(learnt.usable.paths, model.held_out, rate_of(settings))
@@ -137,7 +140,8 @@ def fit(
 @dataclass(frozen=True, slots=True)
 class _Model:
     """What one engine's features give: bank (M, C), a share `ratio` of all patches, by `levels` of k-center; eq. 7's
-    table; what held-out pictures score, and of that scores and map peaks (m,), one a group.
+    table; what held-out pictures score, and of that scores and map peaks (m,), one a group; `probe` (q, C) are patches
+    of the pictures, evenly taken.
     """
 
     bank: Tensor
@@ -149,6 +153,7 @@ class _Model:
     peaks: npt.NDArray[np.float32]
     calibration: Calibration
     patchcore: PatchCore
+    probe: Tensor
 
 
 def _model(views: Views, extractor: FeatureExtractor, settings: FitSettings, progress: Progress) -> _Model:
@@ -158,6 +163,8 @@ def _model(views: Views, extractor: FeatureExtractor, settings: FitSettings, pro
     room = room_of(settings)
     with FeatureStore(rows, patches, extractor.dimension, in_memory=room // 3, scratch=settings.scratch) as features:
         _extract(views, extractor, features, progress)
+        kept = min(_PROBE, rows * patches)
+        probe = features.gather(torch.arange(kept) * (rows * patches) // kept)
         with projected(features, settings) as small:
             banks = Banks(features, small, views, settings)
             bank = banks.all_images(lambda done, total: progress("choosing the memory bank", done, total))
@@ -169,7 +176,7 @@ def _model(views: Views, extractor: FeatureExtractor, settings: FitSettings, pro
     if settings.group_by is not None:
         calibration = calibration.model_copy(update={"pictures": len(views.images)})
     table, patchcore = _patchcore(bank, views, extractor, settings)
-    return _Model(bank, banks.ratio, banks.levels, table, held_out, scores, peaks, calibration, patchcore)
+    return _Model(bank, banks.ratio, banks.levels, table, held_out, scores, peaks, calibration, patchcore, probe)
 
 
 def _without_suspects(
@@ -232,6 +239,7 @@ def _description(
         dimension=extractor.dimension,
         vectors=len(model.bank),
         neighbours=min(settings.neighbours, len(model.bank)),
+        probe=len(model.probe),
         top=settings.top,
         regions=0 if views.region is None else len(views.region),
         tiling=settings.tiling,

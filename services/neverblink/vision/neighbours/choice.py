@@ -27,16 +27,17 @@ _HALVES_PROBE = 512
 """Side of the matrices that tell whether halves multiply faster: 0.5 ms with AMX, 0.2 s with AVX2 alone."""
 
 _REAL_QUERIES = 1.25
-"""Times as long as the trial's that patches of real images take when pruned, at most: they leave more candidates."""
+"""Times as long as that of queries made from the bank that a pruned search of real patches takes, at most: they leave
+more candidates."""
 
 
-def neighbour_index(bank: Tensor, method: Method = "auto") -> NeighbourIndex:
+def neighbour_index(bank: Tensor, method: Method = "auto", *, probe: Tensor | None = None) -> NeighbourIndex:
     """Build an index over an (M, C) float32 bank; every method but `approximate` finds the same distances.
 
-    `auto` tries the exact methods on a CPU with queries made from the bank, and keeps the fastest: which one it
-    is depends on the machine's BLAS, on what its processor multiplies fast, and on how far the bank's variance is
-    concentrated. The trial takes as long as the patches of a few images, and the projection an eigenvalue problem
-    of C × C.
+    `auto` tries the exact methods on a CPU with `probe`, (q, C) patches of real images, or without them with queries
+    made from the bank, and keeps the fastest: which one it is depends on the machine's BLAS, on what its processor
+    multiplies fast, and on how far the bank's variance is concentrated. The trial takes as long as the patches of a
+    few images, and the projection an eigenvalue problem of C × C.
     On a GPU it is the matrix product, because the bank already lies where the features are.
     """
     if method == "faiss":
@@ -46,25 +47,26 @@ def neighbour_index(bank: Tensor, method: Method = "auto") -> NeighbourIndex:
     if method == "half":
         return HalfPrecisionGemm(bank)
     if method == "approximate":
-        return ApproximateIndex(bank)
+        return ApproximateIndex(bank, probe=probe)
     gemm = AugmentedGemm(bank)
     if method == "gemm" or bank.device.type != "cpu":
         return gemm
-    queries = typical_queries(bank)
     tried: list[NeighbourIndex] = [gemm, FaissFlat(bank), PrunedGemm(bank)]
     if _multiplies_halves_faster():
         tried.append(HalfPrecisionGemm(bank))
-    return _fastest(tried, queries)
+    if probe is None:
+        return _fastest(tried, typical_queries(bank), _REAL_QUERIES)
+    return _fastest(tried, probe, 1.0)
 
 
-def _fastest(tried: list[NeighbourIndex], queries: Tensor) -> NeighbourIndex:
+def _fastest(tried: list[NeighbourIndex], queries: Tensor, pruned_takes: float) -> NeighbourIndex:
     """Return the index with the shortest search of some rounds, in turn, so that a slow moment meets all alike."""
     best = [math.inf] * len(tried)
     for _ in range(_PROBE_ROUNDS):
         hopeless = _HOPELESS * min(best)
         for place, index in enumerate(tried):
             if best[place] <= hopeless:
-                factor = _REAL_QUERIES if isinstance(index, PrunedGemm) else 1.0
+                factor = pruned_takes if isinstance(index, PrunedGemm) else 1.0
                 best[place] = min(best[place], factor * _seconds(index, queries))
     return tried[best.index(min(best))]
 

@@ -30,20 +30,21 @@ class ApproximateIndex(NeighbourIndex):
     """FAISS's inverted lists, for banks so large that the exact search is too slow.
 
     A missed neighbour makes a patch look farther from normal than it is, never nearer.
-    `recall` is the share of queries made from the bank whose nearest vector is found; patches of fresh images may
-    have a hundredth less. The number of lists looked into is the smallest power of two that reaches `wanted`, or all.
+    `recall` is the share of queries whose nearest vector is found: of `probe`, (q, C) patches of real images, or of
+    queries made from the bank, and then patches of fresh images may have a hundredth less. The number of lists looked
+    into is the smallest power of two that reaches `wanted`, or all.
     """
 
     recall: float
 
-    def __init__(self, bank: Tensor, *, wanted: float = 0.99) -> None:
+    def __init__(self, bank: Tensor, *, wanted: float = 0.99, probe: Tensor | None = None) -> None:
         self._bank = bank
         lists = max(1, min(round(len(bank) ** 0.5), len(bank) // _VECTORS_PER_LIST))
         self._index = faiss.IndexIVFFlat(faiss.IndexFlatL2(bank.shape[1]), bank.shape[1], lists)
         vectors = bank.cpu().contiguous().numpy()
         self._index.train(vectors)
         self._index.add(vectors)
-        queries = typical_queries(bank)
+        queries = typical_queries(bank) if probe is None else probe
         exact = AugmentedGemm(bank).nearest(queries).distance
         self._index.nprobe = 1
         self.recall = self._recall(queries, exact)
