@@ -4,7 +4,7 @@ from neverblink.plant.example import EXAMPLE
 from neverblink.plant.lines import Line, OpcUaSecurity, Plc, Timing
 from neverblink.plant.loading import MAX_PLANT_BYTES, load_plant, load_sound_lines, parse_plant
 from neverblink.plant.products import DefectPolicy, DefectRule, DefectType, Product, Taxonomy
-from neverblink.plant.records import LedgerApi, RecordsSettings
+from neverblink.plant.records import EvidencePolicy, KeepDays, LedgerApi, RecordsSettings
 from neverblink.plant.section import PlantError, Section
 from neverblink.plant.site import DriftSettings, DriftWebhook, Kafka, KafkaSecurity, ScorerSettings, Storage
 from neverblink.plant.stations import (
@@ -33,12 +33,14 @@ __all__ = [
     "DefectType",
     "DriftSettings",
     "DriftWebhook",
+    "EvidencePolicy",
     "FolderSource",
     "GenicamSource",
     "GigeSource",
     "HardwareTrigger",
     "Kafka",
     "KafkaSecurity",
+    "KeepDays",
     "LedgerApi",
     "Line",
     "LiveSettings",

@@ -102,7 +102,11 @@ def _anchored(plant: Plant, folder: Path) -> Plant:
     if store is not None and "://" not in store:
         store = str(folder / store)
     storage = plant.storage.model_copy(update={"ledger": ledger, "objects": objects, "artifact_store": store})
-    return _anchor_paths(plant.model_copy(update={"storage": storage}), folder)
+    evidence = plant.records.evidence
+    if evidence.store is not None and "://" not in evidence.store:
+        evidence = evidence.model_copy(update={"store": str(folder / evidence.store)})
+    records = plant.records.model_copy(update={"evidence": evidence})
+    return _anchor_paths(plant.model_copy(update={"storage": storage, "records": records}), folder)
 
 
 T = TypeVar("T")

@@ -50,7 +50,61 @@ class LedgerApi(Section):
         return self
 
 
+class KeepDays(Section):
+    """For how long a picture stays, by why it was kept, from its capture on.
+
+    What a person should still look at (rejects, unscored and unsure parts, holdouts, challenges) stays until somebody
+    has, however old it is.
+    """
+
+    passes: float = Field(default=60.0, gt=0, le=36500, description="Days of the share of passing parts.")
+    alerts: float = Field(default=60.0, gt=0, le=36500, description="Days of passing parts around a drift alert.")
+    rejects: float = Field(default=730.0, gt=0, le=36500, description="Days of reviewed rejects.")
+    unscored: float = Field(default=365.0, gt=0, le=36500, description="Days of reviewed parts without a score.")
+    unsure: float = Field(default=730.0, gt=0, le=36500, description="Days of reviewed unsure parts.")
+    holdouts: float = Field(default=730.0, gt=0, le=36500, description="Days of reviewed holdouts.")
+    challenges: float = Field(default=730.0, gt=0, le=36500, description="Days of reviewed challenge parts.")
+
+
+class EvidencePolicy(Section):
+    """Which frames the ledger keeps, with their overlay and thumbnail, before Kafka forgets them, where and how long.
+
+    Every reject, unscored and unsure part, holdout and challenge is kept, and all parts around a drift alert.
+    """
+
+    store: str | None = Field(
+        default="evidence",
+        min_length=1,
+        description="Where pictures lie: a folder, relative to the plant file, or an fsspec URL such as"
+        " s3://bucket/evidence. null keeps none.",
+    )
+    passes: float = Field(
+        default=0.01, ge=0, le=1, description="Share of passing parts that is kept too, chosen by the frame's id."
+    )
+    around_alerts_min: float = Field(
+        default=10.0,
+        ge=0,
+        le=180,
+        description="Minutes before and after a drift alert of which every frame of its station is kept.",
+    )
+    keep_days: KeepDays = KeepDays()
+    max_gib: float = Field(
+        default=50.0,
+        gt=0,
+        le=1_048_576,
+        description="GiB of pictures at most. The oldest that nobody needs are deleted first, and never what a person"
+        " should still look at: where nothing else is left, no more are kept until somebody reviews.",
+    )
+    leave_free_gib: float = Field(
+        default=2.0,
+        ge=0,
+        le=1_048_576,
+        description="GiB that stay free on the disk of a folder: evidence stops there, so that records go on.",
+    )
+
+
 class RecordsSettings(Section):
     """What is kept of every part, for how long, and who may ask."""
 
+    evidence: EvidencePolicy = EvidencePolicy()
     api: LedgerApi = LedgerApi()

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 
+_S3 = ("s3", "s3a")
+_CONNECT_S = 2
+_ANSWER_S = 10
+_TRIES = 2
+
+
 class FileRootError(NeverblinkError, ValueError):
     """No installed package knows this kind of place."""
 
@@ -31,7 +37,9 @@ class FileRoot:
             # Only a plant whose files do not lie on one disk needs it.
             from fsspec.core import url_to_fs
 
-            filesystem, path = url_to_fs(url)
+            filesystem, path = url_to_fs(url, **_with_an_end(url))
+            if url.partition("://")[0] in _S3:
+                filesystem.retries = _TRIES
         except (ImportError, ValueError) as error:
             raise FileRootError(str(error)) from error
         return cls(filesystem, str(path).rstrip("/"), "file" in _protocols(filesystem))
@@ -80,6 +88,25 @@ class FileRoot:
 def shortened(error: Exception) -> str:
     """Return an error of a file system as a part of a sentence: stores answer with whole pages."""
     return f"{type(error).__name__}: {error}"[:500]
+
+
+def _with_an_end(url: str) -> dict[str, Any]:
+    """Return what ends the waits for a server; what fsspec's own configuration states stands.
+
+    By itself s3fs asks a server that is away again and again, 22 s for one file (measured); whoever asked tries again.
+    """
+    from fsspec.config import conf
+
+    scheme = url.partition("://")[0]
+    if scheme not in _S3 or "config_kwargs" in conf.get(scheme, {}):
+        return {}
+    return {
+        "config_kwargs": {
+            "connect_timeout": _CONNECT_S,
+            "read_timeout": _ANSWER_S,
+            "retries": {"total_max_attempts": 1},
+        }
+    }
 
 
 def _protocols(filesystem: Any) -> tuple[str, ...]:
