@@ -2,8 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
-from neverblink.bridge.part_tracking import Effect, PartDecision, PartTracking
-from neverblink.events import ArtifactRef, Decision, Times, Tracking, Verdict
+from neverblink.bridge.gate_feedback import GateEvent
+from neverblink.bridge.outcome_reports import gate_report, told_report
+from neverblink.bridge.part_tracking import Effect, PartDecision, PartTracking, inherited
+from neverblink.bridge.scheduler import Order, Told
+from neverblink.events import ArtifactRef, Decision, GateAction, Identity, Outcome, Times, Tracking, Verdict
 from neverblink.events.identity import verdict_id
 from neverblink.plc.contract import Code
 
@@ -75,6 +78,17 @@ def test_an_unscored_frame_never_releases_its_part() -> None:
     _, decision = add(tracking("top", "bottom"), verdict("top", Decision.UNSCORED))
     assert decision is not None
     assert decision.code == Code.UNSURE
+
+
+def test_what_the_plc_was_told_and_what_its_gate_did_carry_the_parts_identity() -> None:
+    parts, serial = tracking("top", "bottom"), Identity(serial="SN-7")
+    add(parts, verdict("top"))
+    _, decision = add(parts, verdict("bottom").model_copy(update={"identity": serial}))
+    assert decision is not None
+    told = told_report("line-1", decision, Told(Order(1, 7, Code.PASS, T0 + 1, T0), Outcome.CONFIRMED, T0, 1))
+    gate = gate_report("line-1", GateEvent(1, 7, GateAction.PASSED, True), decision, ours=True, now=T0)
+    assert told.identity == gate.identity == serial
+    assert inherited(told).identity == serial
 
 
 def test_the_same_verdict_twice_has_no_second_effect() -> None:

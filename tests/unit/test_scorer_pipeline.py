@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -29,6 +30,7 @@ from neverblink.events import (
 )
 from neverblink.events.examples import examples
 from neverblink.events.identity import frame_id
+from neverblink.events.verdict import ScoredEvent
 from neverblink.kafka import EventConsumer, EventProducer, Partition, Record, RecordTooLargeError
 from neverblink.plant import ScorerSettings
 from neverblink.scorer.compute_thread import ComputeThread
@@ -41,7 +43,7 @@ from neverblink.scorer.models import Model, Models
 from neverblink.scorer.pictures import kinds_of_evidence
 from neverblink.scorer.service import Scorer
 from neverblink.scorer.watermark import Watermark
-from neverblink.scorer.work import Arrival, Work
+from neverblink.scorer.work import Arrival, FramePlace, Work
 from neverblink.vision.calibration import Calibration
 from neverblink.vision.inspection import Anomaly, Inspection
 from neverblink.vision.inspector import Prepared
@@ -198,9 +200,9 @@ async def test_no_frame_is_decoded_while_the_images_in_hand_hold_the_bytes_that_
 class OneRecord:
     """A consumer of one record, which notes what is committed."""
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, frame: Frame, **other_headers: bytes) -> None:
         message = encode(frame, source="/test")
-        headers = tuple(message.headers)
+        headers = tuple((dict(message.headers) | other_headers).items())
         self.left = [Record("frames", 0, 0, datetime.now(UTC), frame.key, message.value, headers)]
         self.assignment = {("frames", 0)}
         self.committed: dict[Partition, int] = {}
@@ -267,6 +269,53 @@ async def test_a_verdict_that_cannot_be_sent_at_all_does_not_hold_up_its_partiti
     assert any("given up" in record.message for record in caplog.records) is (DeadLetter in refused)
 
 
+@pytest.mark.parametrize("damaged", [None, b"{lot: L42", b'{"serial": 7}', b"\xff"])
+async def test_a_frame_is_judged_with_its_identity_and_without_one_that_cannot_be_read(
+    damaged: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame = frame_of(8).model_copy(update={"deadline": datetime.now(UTC) + timedelta(minutes=1)})
+    consumer = OneRecord(frame, **({} if damaged is None else {"ce_identity": damaged}))
+    producer, stop, lost = Refusing(ValueError()), asyncio.Event(), Mock()
+    scorer = Scorer(
+        cast(EventConsumer, consumer),
+        cast(EventProducer, producer),
+        cast(Models, NoModels()),
+        ScorerSettings(),
+        measured=replace(instruments(), identities_lost=lost),
+    )
+    running = asyncio.create_task(scorer.run(stop))
+    async with asyncio.timeout(10):
+        await consumer.done.wait()
+    stop.set()
+    await running
+    (told,) = producer.sent
+    assert isinstance(told, Verdict)
+    assert (told.part, told.reason) == (frame.part, "no-model")
+    assert (told.frame_partition, told.frame_offset) == (0, 0)
+    assert told.identity == (frame.identity if damaged is None else None)
+    assert lost.add.call_count == (0 if damaged is None else 1)
+    assert ("is judged without its identity" in caplog.text) is (damaged is not None)
+
+
+async def test_verdict_and_evidence_say_whose_picture_it_is_and_where_the_frame_lies() -> None:
+    work, producer = work_of(1), Refusing(ValueError())
+    work.arrival = replace(work.arrival, place=FramePlace(17, 90397))
+    work.model = cast(Model, passing())
+    emitter = Emitter(
+        cast(EventProducer, producer), scales={}, workers=1, clock=lambda: datetime.now(UTC), measured=instruments()
+    )
+    await emitter.scored(work, NOTHING_FOUND)
+    await emitter.for_statistics(work, NOTHING_FOUND, "late-frame")
+    await emitter.late(work.arrival)
+    emitter.close()
+    for told in producer.sent:
+        assert isinstance(told, (ScoredEvent, Evidence))
+        assert told.identity == work.frame.identity is not None
+        if isinstance(told, ScoredEvent):
+            assert (told.frame_partition, told.frame_offset) == (17, 90397)
+    assert [type(told).__name__ for told in producer.sent] == ["Verdict", "Evidence", "ShadowVerdict", "Verdict"]
+
+
 NOTHING_FOUND = Inspection(Anomaly(score=0.1, anomaly_map=np.zeros((1, 1), np.float32)))
 
 
@@ -295,18 +344,7 @@ def test_passes_have_evidence_by_their_share_and_whatever_a_person_may_ask_for_a
 async def test_evidence_that_cannot_be_sent_at_all_leaves_the_verdict_as_it_was_told(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    calibrated = CalibratedScores(count=40, quantiles=(0.4, 0.45, 0.5, 0.55, 0.6))
-    model = SimpleNamespace(
-        edited=None,
-        calibration=Calibration(
-            threshold=1.0, map_threshold=1.0, false_reject=0.1, confidence=0.95, normals=29, rank=29
-        ),
-        calibrated=calibrated,
-        reference=ArtifactRef(name="part", version="1", digest=f"sha256:{'0' * 64}"),
-        rules=DEFAULT_RULES,
-        artifact=SimpleNamespace(map_threshold=1.0),
-    )
-    work, producer = replace(work_of(1), model=cast(Model, model)), Refusing(error, Evidence)
+    work, producer = replace(work_of(1), model=cast(Model, passing())), Refusing(error, Evidence)
     emitter = Emitter(
         cast(EventProducer, producer), scales={}, workers=1, clock=lambda: datetime.now(UTC), measured=instruments()
     )
@@ -314,8 +352,22 @@ async def test_evidence_that_cannot_be_sent_at_all_leaves_the_verdict_as_it_was_
     emitter.close()
     (told,) = producer.sent
     assert isinstance(told, Verdict)
-    assert (told.decision, told.calibrated) == (Decision.PASS, calibrated)
+    assert (told.decision, told.calibrated) == (Decision.PASS, passing().calibrated)
     assert "its evidence cannot be had" in caplog.text
+
+
+def passing() -> SimpleNamespace:
+    """What a model is to the emitter."""
+    return SimpleNamespace(
+        edited=None,
+        calibration=Calibration(
+            threshold=1.0, map_threshold=1.0, false_reject=0.1, confidence=0.95, normals=29, rank=29
+        ),
+        calibrated=CalibratedScores(count=40, quantiles=(0.4, 0.45, 0.5, 0.55, 0.6)),
+        reference=ArtifactRef(name="part", version="1", digest=f"sha256:{'0' * 64}"),
+        rules=DEFAULT_RULES,
+        artifact=SimpleNamespace(map_threshold=1.0),
+    )
 
 
 def work_of(number: int, left_s: float = 60) -> Work:

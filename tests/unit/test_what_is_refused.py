@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from neverblink.drift.moments import unmeasurable
 from neverblink.drift.statistics import Window
-from neverblink.events import EVENTS, DeadLetter, Event, EventError, Reason, Verdict, decode, encode
+from neverblink.events import EVENTS, DeadLetter, Event, EventError, Identity, Reason, Verdict, decode, encode
 from neverblink.events.envelope import Unreadable
 from neverblink.events.examples import examples
 from neverblink.kafka import DeadLetters, Record
 from neverblink.scorer import verdicts
+from neverblink.scorer.work import FramePlace
 
 NOW = datetime(2026, 5, 4, 8, 0, tzinfo=UTC)
 EXAMPLES = {type(event): event for event in examples()}
@@ -115,6 +116,19 @@ def test_a_record_that_is_no_frame_gets_its_verdict_whatever_else_is_wrong_with_
     assert (verdict.line, verdict.station, verdict.reason) == ("line-1", "top", "bad-event")
     assert verdict.part == ("p-7" if "part" not in wrong else "unknown/f-1")
     assert (verdict.tracking is None) is bool(wrong & {"epoch", "number"})
+
+
+def test_a_record_that_is_no_frame_is_told_with_its_identity_and_place_as_far_as_they_are_there() -> None:
+    def told(identity: str) -> Verdict:
+        attributes = {"identity": identity}
+        place = FramePlace(3, 99)
+        found = verdicts.unreadable("f-1", "line-1/top", attributes, Reason.BAD_EVENT, "no frame", NOW, place)
+        assert found is not None
+        return found
+
+    assert told('{"serial":"SN-7"}').identity == Identity(serial="SN-7")
+    assert told("{serial").identity is None
+    assert (told("").frame_partition, told("").frame_offset) == (3, 99)
 
 
 def test_a_line_that_headers_get_wrong_is_taken_from_the_key() -> None:

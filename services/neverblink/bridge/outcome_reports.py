@@ -46,6 +46,7 @@ def told_report(line: str, decision: PartDecision, told: Told) -> Actuation:
         trigger_to_told_ms=round((told.at - decision.triggered) * 1000, 3),
         attempts=told.attempts,
         detail=told.detail,
+        identity=decision.identity,
     )
 
 
@@ -77,6 +78,7 @@ def gate_report(line: str, event: GateEvent, decision: PartDecision | None, ours
         deadline=_instant(decision.deadline) if decision else None,
         incident=incident,
         detail=detail,
+        identity=decision.identity if decision else None,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from neverblink.events import Actuation, Decision, Verdict
+from neverblink.events import Actuation, Decision, Identity, Verdict
 from neverblink.plc.contract import Code
 from neverblink.plc.word import NUMBERS, parts_behind
 
@@ -43,6 +43,7 @@ class PartDecision:
     triggered: float
     trace: Mapping[str, str]
     missing: tuple[str, ...] = ()
+    identity: Identity | None = None
 
     @property
     def code(self) -> int:
@@ -64,6 +65,7 @@ class _Open:
     part: str | None = None
     trace: Mapping[str, str] = field(default_factory=dict)
     spoke: dict[str, str] = field(default_factory=dict)
+    identity: Identity | None = None
 
 
 class PartTracking:
@@ -121,6 +123,7 @@ class PartTracking:
         part.triggered = min(part.triggered, captured) if part.stated else captured
         part.stated, part.part = True, verdict.part
         part.trace = part.trace or trace
+        part.identity = part.identity or verdict.identity
         part.spoke[verdict.station] = verdict.id
         if verdict.decision is not Decision.PASS:
             return Effect.DECIDED, self._close(key, verdict.decision)
@@ -161,6 +164,7 @@ class PartTracking:
             part.triggered,
             part.trace,
             missing,
+            part.identity,
         )
 
 
@@ -176,6 +180,7 @@ def inherited(told: Actuation) -> PartDecision:
         at if told.deadline is None else told.deadline.timestamp(),
         at - (told.trigger_to_told_ms or 0.0) / 1000,
         {},
+        identity=told.identity,
     )
 
 

@@ -27,7 +27,7 @@ from neverblink.kafka import DeadLetters, EventProducer, KafkaError, Record, Rec
 from neverblink.scorer import verdicts
 from neverblink.scorer.instruments import Instruments
 from neverblink.scorer.pictures import evidence_pictures, kinds_of_evidence
-from neverblink.scorer.work import Arrival, Cause, Work
+from neverblink.scorer.work import Arrival, Cause, FramePlace, Work
 from neverblink.vision.errors import NoNumberError
 from neverblink.vision.inspection import Inspection
 
@@ -82,7 +82,7 @@ class Emitter:
         # Whatever a verdict names must be there to be looked at.
         kinds = kinds_of_evidence(frame, facts["judgement"], inspection, passes_shown=self._passes_shown)
         ids = tuple(evidence_id(frame.id, kind) for kind in kinds)
-        verdict = verdicts.in_time(frame, ids, times=self._emitted(work.times), **facts)
+        verdict = verdicts.in_time(frame, ids, times=self._emitted(work.times), place=work.arrival.place, **facts)
         await self._send(verdict, work.arrival)
         self._count(verdict.decision, frame, verdict.times)
         for defect in verdict.defects:
@@ -115,6 +115,7 @@ class Emitter:
                 part=frame.part,
                 kind=kind,
                 captured=frame.captured,
+                identity=frame.identity,
                 content_type="image/jpeg",
                 body=body,
             )
@@ -134,7 +135,8 @@ class Emitter:
             sentence = f"part {work.frame.part} has no score for statistics ({cause}): {error}"
             self._recurring.tell(("statistics", cause), sentence)
             return
-        verdict = verdicts.for_statistics(work.frame, cause=cause, times=self._emitted(work.times), **facts)
+        times, place = self._emitted(work.times), work.arrival.place
+        verdict = verdicts.for_statistics(work.frame, cause=cause, times=times, place=place, **facts)
         await self._send(verdict, work.arrival)
 
     async def late(self, arrival: Arrival) -> None:
@@ -145,7 +147,7 @@ class Emitter:
     async def unscored(self, arrival: Arrival, reason: Reason, sentence: str) -> None:
         """Send the verdict of a frame without a score."""
         frame = arrival.frame
-        verdict = verdicts.unscored(frame, reason, sentence, self._emitted(arrival.times))
+        verdict = verdicts.unscored(frame, reason, sentence, self._emitted(arrival.times), arrival.place)
         await self._send(verdict, arrival)
         self._count(f"unscored:{reason}", frame, verdict.times)
         self._recurring.tell(
@@ -160,8 +162,11 @@ class Emitter:
             known = attributes(record.headers)
         except EventError:
             known = {}
-        place = derived_id("record", record.topic, record.partition, record.offset)
-        verdict = verdicts.unreadable(known.get("id", place), record.key, known, reason, sentence, self._clock())
+        derived = derived_id("record", record.topic, record.partition, record.offset)
+        place = FramePlace(record.partition, record.offset)
+        verdict = verdicts.unreadable(
+            known.get("id", derived), record.key, known, reason, sentence, self._clock(), place
+        )
         if verdict is not None:
             await self._until_sent(lambda: self._producer.send(verdict, trace=trace_of(record.headers)))
         await self.set_aside(record, sentence)

@@ -16,6 +16,7 @@ class Instruments:
     to_verdict: Histogram
     defects: Counter
     evidence_lost: Counter
+    identities_lost: Counter
     given_up: Counter
     left_out: Counter
     batch_size: Histogram
@@ -41,6 +42,11 @@ def instruments() -> Instruments:
             "neverblink.scorer.evidence_lost",
             unit="{frame}",
             description="Frames that have a verdict, and whose evidence could not be drawn or sent.",
+        ),
+        identities_lost=meter.create_counter(
+            "neverblink.scorer.identities_lost",
+            unit="{frame}",
+            description="Frames whose identity could not be read: they are judged without.",
         ),
         given_up=meter.create_counter(
             "neverblink.scorer.given_up",

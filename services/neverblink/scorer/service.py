@@ -30,7 +30,7 @@ from neverblink.scorer.model_memory import MIB
 from neverblink.scorer.models import Model, Models
 from neverblink.scorer.spare_scoring import SpareScoring
 from neverblink.scorer.watermark import Watermark
-from neverblink.scorer.work import Arrival, UnscorableError, Work
+from neverblink.scorer.work import Arrival, FramePlace, UnscorableError, Work
 from neverblink.service_life import nobody_asked, refuse_ended
 from neverblink.storage.frame_objects import ObjectStore
 
@@ -175,7 +175,10 @@ class Scorer:
                 await self._emitter.unreadable(record, Reason.BAD_EVENT, str(error))
                 return
             times = Times(captured=frame.captured, published=frame.published, received=received)
-            arrival = Arrival(frame, times, telemetry.current_trace() or trace_of(record.headers))
+            place = FramePlace(record.partition, record.offset)
+            arrival = Arrival(frame, times, telemetry.current_trace() or trace_of(record.headers), place)
+            if frame.identity_fault is not None:
+                self._tell_left_out(frame, frame.identity_fault)
             try:
                 await self._score(arrival)
             except UnscorableError as fault:
@@ -185,6 +188,15 @@ class Scorer:
             except Exception as error:  # noqa: BLE001 - the boundary: no fault of a model may cost a part its verdict
                 self._tell_bug("a part could not be scored", error, part=frame.part)
                 await self._emitter.unscored(arrival, Reason.SCORER_ERROR, repr(error))
+
+    def _tell_left_out(self, frame: Frame, fault: str) -> None:
+        labels = {"line": frame.line, "station": frame.station}
+        self._measured.identities_lost.add(1, labels)
+        self._recurring.tell(
+            ("identity", frame.line, frame.station),
+            f"part {frame.part} is judged without its identity, which cannot be read: {fault}",
+            fields=labels,
+        )
 
     async def _score(self, arrival: Arrival) -> None:
         frame = arrival.frame

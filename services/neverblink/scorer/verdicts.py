@@ -11,6 +11,7 @@ from neverblink.events import (
     ArtifactRef,
     Decision,
     Frame,
+    Identity,
     Reason,
     ShadowVerdict,
     Times,
@@ -19,11 +20,11 @@ from neverblink.events import (
 )
 from neverblink.events.identity import shadow_verdict_id, verdict_id
 from neverblink.events.verdict import Scored
-from neverblink.scorer.work import Cause
+from neverblink.scorer.work import Cause, FramePlace
 
 
-def about(frame: Frame) -> dict[str, object]:
-    """Return the fields that every verdict takes over from its frame."""
+def about(frame: Frame, place: FramePlace | None) -> dict[str, object]:
+    """Return the fields that every verdict takes over from its frame and from where it lies."""
     return {
         "frame_id": frame.id,
         "line": frame.line,
@@ -36,6 +37,8 @@ def about(frame: Frame) -> dict[str, object]:
         "deadline": frame.deadline,
         "holdout": frame.holdout,
         "challenge": frame.challenge,
+        "identity": frame.identity,
+        **_fields(place),
     }
 
 
@@ -46,12 +49,13 @@ def scored(
     judgement: Judgement,
     artifact: ArtifactRef,
     times: Times,
+    place: FramePlace | None = None,
     **more: object,
 ) -> Scored:
     """Return the verdict of a scored frame."""
     return kind.model_validate(
         {
-            **about(frame),
+            **about(frame, place),
             "decision": judgement.decision,
             "reason": judgement.reason,
             "score": judgement.score,
@@ -84,12 +88,12 @@ def for_statistics(frame: Frame, artifact: ArtifactRef, cause: Cause, **facts: A
     )
 
 
-def unscored(frame: Frame, reason: Reason, detail: str, times: Times) -> Verdict:
+def unscored(frame: Frame, reason: Reason, detail: str, times: Times, place: FramePlace | None = None) -> Verdict:
     """Return the verdict of a frame without a score: the part is not good."""
     late = reason is Reason.LATE or (times.emitted is not None and times.emitted > frame.deadline)
     return Verdict.model_validate(
         {
-            **about(frame),
+            **about(frame, place),
             "id": verdict_id(frame.id),
             "decision": Decision.UNSCORED,
             "reason": reason,
@@ -101,7 +105,13 @@ def unscored(frame: Frame, reason: Reason, detail: str, times: Times) -> Verdict
 
 
 def unreadable(
-    identity: str, key: str, attributes: dict[str, str], reason: Reason, detail: str, now: datetime
+    frame: str,
+    key: str,
+    attributes: dict[str, str],
+    reason: Reason,
+    detail: str,
+    now: datetime,
+    place: FramePlace | None = None,
 ) -> Verdict | None:
     """Return the verdict of a record that is no frame, from what can be read of it.
 
@@ -112,9 +122,9 @@ def unreadable(
         "line": line,
         "station": station,
         "product": "unknown",
-        "part": f"unknown/{identity}"[:128],
-        "id": verdict_id(identity),
-        "frame_id": identity,
+        "part": f"unknown/{frame}"[:128],
+        "id": verdict_id(frame),
+        "frame_id": frame,
         "seq": _count(attributes.get("seq", "")),
         "tracking": _tracking(attributes),
         "decision": Decision.UNSCORED,
@@ -122,6 +132,8 @@ def unreadable(
         "detail": detail[:1000],
         "times": {"captured": _instant(attributes.get("captured"), now), "emitted": now},
         "deadline": _instant(attributes.get("deadline"), now),
+        "identity": _identity(attributes),
+        **_fields(place),
     }
     told = {name: attributes[name] for name in ("line", "station", "product", "part") if name in attributes}
     try:
@@ -132,6 +144,17 @@ def unreadable(
     try:
         return Verdict.model_validate(sure | {name: text for name, text in told.items() if name not in wrong})
     except ValidationError:
+        return None
+
+
+def _fields(place: FramePlace | None) -> dict[str, int]:
+    return {} if place is None else place._asdict()
+
+
+def _identity(attributes: Mapping[str, str]) -> Identity | None:
+    try:
+        return Identity.model_validate_json(attributes["identity"])
+    except (KeyError, ValidationError):
         return None
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from opentelemetry.trace import SpanContext, get_current_span
 
@@ -15,6 +15,13 @@ Cause = Literal["late-frame", "shadow-model"]
 """Why a score must not act."""
 
 
+class FramePlace(NamedTuple):
+    """Where on the frames topic a frame lies, by the names that a verdict has for it."""
+
+    frame_partition: int
+    frame_offset: int
+
+
 class UnscorableError(Exception):
     """A frame that gets no score; `reason` is the verdict's, the message its detail."""
 
@@ -25,11 +32,12 @@ class UnscorableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A frame as it was received. `trace` is the trace that its events continue."""
+    """A frame as it was received. `trace` is the trace that its events continue, `place` where on its topic it lies."""
 
     frame: Frame
     times: Times
     trace: dict[str, str]
+    place: FramePlace | None = None
 
 
 @dataclass(slots=True, eq=False)
