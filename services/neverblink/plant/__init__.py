@@ -5,6 +5,7 @@ from neverblink.plant.lines import Line, OpcUaSecurity, Plc, Timing
 from neverblink.plant.loading import MAX_PLANT_BYTES, load_plant, load_sound_lines, parse_plant
 from neverblink.plant.products import DefectPolicy, DefectRule, DefectType, Product, Taxonomy
 from neverblink.plant.records import EvidencePolicy, KeepDays, LedgerApi, RecordsSettings
+from neverblink.plant.reviewing import Reviewer, Reviewing, SecondLook
 from neverblink.plant.section import PlantError, Section
 from neverblink.plant.site import DriftSettings, DriftWebhook, Kafka, KafkaSecurity, ScorerSettings, Storage
 from neverblink.plant.stations import (
@@ -53,8 +54,11 @@ __all__ = [
     "Product",
     "QualityLimits",
     "RecordsSettings",
+    "Reviewer",
+    "Reviewing",
     "RtspSource",
     "ScorerSettings",
+    "SecondLook",
     "Section",
     "SimulatedSource",
     "Station",

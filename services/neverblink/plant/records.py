@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from neverblink.plant.reviewing import Reviewing
 from neverblink.plant.section import Section
 
 
@@ -108,3 +109,4 @@ class RecordsSettings(Section):
 
     evidence: EvidencePolicy = EvidencePolicy()
     api: LedgerApi = LedgerApi()
+    reviewing: Reviewing = Reviewing()

@@ -46,6 +46,23 @@ class Plant(Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _reviewing_is_known(self) -> Self:
+        reviewing, lines = self.records.reviewing, {line.name for line in self.lines}
+        products = {product.name for product in self.products}
+        for product in reviewing.second.keys() - products:
+            raise ValueError(
+                f"records.reviewing.second names product {product!r}, which is not in products"
+                f"{suggestion(product, products)}"
+            )
+        for reviewer in reviewing.reviewers:
+            for line in set(reviewer.lines) - lines:
+                raise ValueError(
+                    f"reviewer {reviewer.name} judges parts of line {line!r}, which the plant does not have"
+                    f"{suggestion(line, lines)}"
+                )
+        return self
+
     def stations(self) -> Iterator[tuple[Line, Station]]:
         """Yield every station with its line."""
         for line in self.lines:
