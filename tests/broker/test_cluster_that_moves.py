@@ -11,9 +11,9 @@ from drift_line import verdict
 from neverblink.brokers.apache import KafkaUnavailable, LocalKafka
 from neverblink.events import DriftReport, Verdict
 from neverblink.kafka import EventConsumer, EventProducer, ensure_topics
-from neverblink.ledger import queries
 from neverblink.ledger import service as ledger
-from neverblink.ledger.database import Database
+from neverblink.records.database import Database
+from neverblink.records.questions import ledger_figures as queries
 from rigs.forwarding import Forwarding
 from rigs.real_parts import without
 from rigs.scored_line import sent

@@ -10,8 +10,8 @@ from drift_line import LINES, WINDOW_S, kill, plant, running, verdict
 from neverblink.brokers.broker import Broker
 from neverblink.events import Decision, DriftReport
 from neverblink.kafka import EventConsumer, EventProducer, ensure_topics
-from neverblink.ledger import queries
-from neverblink.ledger.database import Database
+from neverblink.records.database import Database
+from neverblink.records.questions import ledger_figures as queries
 from rigs.scored_line import sent
 
 pytest.importorskip("faust", reason="Faust is not installed: pip install neverblink[drift]")

@@ -16,10 +16,10 @@ from neverblink.brokers.broker import Broker
 from neverblink.events import DeadLetter, Decision, DriftReport, Message, Reason, Verdict, encode
 from neverblink.events.identity import verdict_id
 from neverblink.kafka import EventConsumer, EventProducer, ensure_topics, partition_of
-from neverblink.ledger import queries
 from neverblink.ledger import service as ledger
-from neverblink.ledger.database import Database
 from neverblink.plant import Plant
+from neverblink.records.database import Database
+from neverblink.records.questions import ledger_figures as queries
 from neverblink.scorer.models import Models
 from neverblink.scorer.service import Scorer
 from rigs.hostile_batches import RawProducer, batch, record

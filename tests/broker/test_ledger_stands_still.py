@@ -15,8 +15,8 @@ from drift_line import plant, verdict
 
 from neverblink.brokers.development import DevelopmentBroker
 from neverblink.kafka import EventProducer, ensure_topics
-from neverblink.ledger import queries
-from neverblink.ledger.database import Database
+from neverblink.records.database import Database
+from neverblink.records.questions import ledger_figures as queries
 from rigs.postgresql import PostgresqlServer, PostgresqlUnavailable
 from rigs.real_parts import without
 

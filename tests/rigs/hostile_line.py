@@ -25,8 +25,8 @@ from neverblink.events import TOPICS, DeadLetter, Event, EventError, Frame, Mess
 from neverblink.events.examples import examples
 from neverblink.events.identity import verdict_id
 from neverblink.kafka import EventConsumer, Record, ensure_topics, partition_of
-from neverblink.ledger.tables import KEPT
 from neverblink.plant import Plant, load_plant
+from neverblink.records.tables import KEPT
 from rigs.hostile_batches import RawProducer
 from rigs.hostile_mutations import bomb, mutated_batch
 from rigs.scored_line import ScoredLine, fit_striped

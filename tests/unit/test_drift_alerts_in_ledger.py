@@ -5,8 +5,8 @@ from pathlib import Path
 
 from neverblink.events import AlertStage, DriftReport, DriftState
 from neverblink.events.examples import examples
-from neverblink.ledger import queries
-from neverblink.ledger.database import Database
+from neverblink.records.database import Database
+from neverblink.records.questions import ledger_figures as queries
 
 REPORT = next(event for event in examples() if isinstance(event, DriftReport))
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)

@@ -29,14 +29,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plc": {"events", "plant", "service_life", "storage"},
     "decisions": {"events", "plant", "vision"},
     "model_registry": {"events", "kafka", "plant", "storage", "vision", "service_life"},
+    "records": {"events", "plant", "storage"},
     "simulation": {"events", "plant", "plc", "service_life"},
     "brokers": {"telemetry", "service_life"},
     **dict.fromkeys(SERVICES, OPEN_TO_SERVICES),
 }
 JUDGING = {"decisions", "model_registry", "storage", "vision"}
 MAY_IMPORT["camera"] = OPEN_TO_SERVICES | {"simulation", "storage"}
+MAY_IMPORT["ledger"] = OPEN_TO_SERVICES | {"records", "storage"}
 MAY_IMPORT["scorer"] = OPEN_TO_SERVICES | JUDGING
-MAY_IMPORT["trainer"] = OPEN_TO_SERVICES | JUDGING | {"job_life"}
+MAY_IMPORT["trainer"] = OPEN_TO_SERVICES | JUDGING | {"job_life", "records"}
 EVERYTHING = {"demo", "cli", "__main__", "__init__"}
 # `errors` holds one class, the root of all sentences, and `shown` what may be shown of others' texts; both import
 # nothing, and every room may import them.
@@ -103,7 +105,7 @@ def test_no_room_imports_what_design_forbids() -> None:
         ("camera", "from neverblink.vision import quality, patchcore", True),
         ("scorer", "from neverblink.camera.picture import Picture", True),
         ("bridge", "def later():\n    from neverblink.scorer.service import Scorer", True),
-        ("bridge", "import neverblink.ledger.tables", True),
+        ("bridge", "import neverblink.ledger.service", True),
         ("vision", "from neverblink.events import Verdict", True),
         ("vision", "from neverblink.storage.whole_file import write_whole_folder", False),
         ("vision", "from neverblink.storage.file_root import FileRoot", True),
@@ -170,6 +172,7 @@ def loaded_by(modules: list[str]) -> set[str]:
         ("bridge", {"asyncua"}),
         ("drift", {"faust", "mode"}),
         ("ledger", {"sqlalchemy"}),
+        ("records", {"sqlalchemy"}),
         ("kafka", set()),
         ("plc", {"asyncua"}),
         ("events", set()),

@@ -35,10 +35,10 @@ from neverblink.events import (
     Verdict,
 )
 from neverblink.events.identity import actuation_id, verdict_id
-from neverblink.ledger import queries
-from neverblink.ledger.database import Database, LedgerAbsent, LedgerError, UnkeepableError
-from neverblink.ledger.tables import DefectRow, Table
 from neverblink.plant import EXAMPLE, Plant, parse_plant
+from neverblink.records.database import Database, LedgerAbsent, LedgerError, UnkeepableError
+from neverblink.records.questions import ledger_figures as queries
+from neverblink.records.tables import DefectRow, Table
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 ARTIFACT = ArtifactRef(name="pcb", version="3", digest="sha256:" + "a" * 64)
@@ -359,7 +359,7 @@ def test_a_ledger_of_another_layout_is_refused(url: str, tmp_path: Path) -> None
     Database(url, create=True).close()
     with sqlite3.connect(tmp_path / "ledger.db") as connection:
         connection.execute("UPDATE ledger_version SET version = 99")
-    with pytest.raises(LedgerError, match="table layout 99 and this program writes layout 3"):
+    with pytest.raises(LedgerError, match="table layout 99 and this program writes layout 4"):
         Database(url, create=True)
 
 
@@ -368,7 +368,7 @@ def test_a_committed_batch_outlives_a_kill(tmp_path: Path) -> None:
     program = (
         "import os, sys; sys.path.insert(0, sys.argv[2])\n"
         "from tests_ledger import keep, verdict\n"
-        "from neverblink.ledger.database import Database\n"
+        "from neverblink.records.database import Database\n"
         "database = Database(sys.argv[1], create=True)\n"
         "keep(database, verdict(1), verdict(2))\n"
         "os.kill(os.getpid(), 9)\n"

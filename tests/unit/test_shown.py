@@ -12,8 +12,8 @@ from neverblink.cli.records import tail
 from neverblink.events import Verdict
 from neverblink.events.examples import examples
 from neverblink.job_life.terminal import shown
-from neverblink.ledger.database import Database, LedgerError
 from neverblink.plant import EXAMPLE, PlantError, parse_plant
+from neverblink.records.database import Database, LedgerError
 from neverblink.shown import visible, without_secrets
 
 SECRET = "s3cretpw"

@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 
 from neverblink.events import Decision
 from neverblink.job_life.terminal import shown
-from neverblink.ledger import queries
-from neverblink.ledger.database import Database
 from neverblink.plant import Plant
+from neverblink.records.database import Database
+from neverblink.records.questions import ledger_figures as queries
 
 _FOLLOW_S = 0.5
 # A second ledger member may commit an older `recorded` this much later than a newer one.

@@ -18,10 +18,10 @@ from neverblink.kafka import (
     Record,
     ensure_topics,
 )
-from neverblink.ledger.database import ANSWER_S, Database, LedgerError, UnkeepableError
 from neverblink.ledger.instruments import Instruments, instruments
-from neverblink.ledger.tables import KEPT
 from neverblink.plant import Plant
+from neverblink.records.database import ANSWER_S, Database, LedgerError, UnkeepableError
+from neverblink.records.tables import KEPT
 from neverblink.service_life import Duty, supervise, wait_or_stop
 from neverblink.service_life.standing import Parts, Standing, in_words, keep_standing
 
@@ -168,7 +168,8 @@ class Ledger:
 
 async def serve(plant: Plant, stop: asyncio.Event) -> None:
     """Run the ledger until `stop` is set. Raises LedgerError or KafkaError when it cannot start."""
-    database = await asyncio.to_thread(Database, plant.storage.ledger, create=True)
+    tell = telemetry.logger("ledger").info
+    database = await asyncio.to_thread(Database, plant.storage.ledger, create=True, tell=tell)
     try:
         await ensure_topics(plant.kafka, TOPICS_READ)
         producer = EventProducer(plant.kafka, source=f"/{plant.site}/ledger", client_id="neverblink-ledger")

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, insert, inspect, select
+from sqlalchemy import Engine, create_engine, event, insert
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import (
@@ -22,14 +22,15 @@ from sqlalchemy.orm import Session
 
 from neverblink.errors import NeverblinkError
 from neverblink.events import DriftReport, Event, Verdict
-from neverblink.ledger.database_waits import DatabaseWaits
-from neverblink.ledger.tables import (
+from neverblink.records.columns import WRITES, Table
+from neverblink.records.database_waits import DatabaseWaits
+from neverblink.records.layout import LayoutError, Tell, layout_of, migrate, steps_from
+from neverblink.records.part_tables import PartRow  # noqa: F401 - whoever opens the records knows all their tables
+from neverblink.records.tables import (
     SCHEMA_VERSION,
     DefectRow,
     DriftAlertRow,
-    LedgerVersion,
     Row,
-    Table,
     alert_rows,
     defect_rows,
     row_of,
@@ -60,22 +61,26 @@ class UnkeepableError(NeverblinkError, ValueError):
 class Database:
     """One ledger. Not for two threads at once, but for `silent_s` and `break_off`.
 
-    `create` makes the tables where they are missing; without it a missing ledger is LedgerAbsent.
+    `create` makes the tables where they are missing and changes those of an older layout, which `tell` is told of in
+    sentences; without it a missing ledger is LedgerAbsent, and one of another layout LedgerError.
     Raises LedgerError when it cannot be opened.
     """
 
-    def __init__(self, url: str, *, create: bool) -> None:
+    def __init__(self, url: str, *, create: bool, tell: Tell = lambda _: None) -> None:
         self._url = _parsed(url)
-        self.name = without_secrets(self._url.render_as_string(hide_password=True))
+        self.name = _name_of(self._url)
         self._waits = DatabaseWaits()
         if not create:
             self._must_exist()
         try:
             self._engine = _engine(self._url)
+            self._writing = self._engine.execution_options(**{WRITES: True})
             self._waits.follow(self._engine)
             if create:
-                self._create()
-            self._check_version()
+                self._create(tell)
+            self._check_layout()
+        except LayoutError as fault:
+            raise _of_another_layout(self.name, str(fault)) from fault
         except (SqlFault, ImportError, OSError) as fault:
             raise self._explained(fault, "opened") from fault
 
@@ -96,7 +101,7 @@ class Database:
             elif isinstance(item, DriftReport) and item.alerts:
                 told.setdefault(item.id, item)
         try:
-            with self._waits.asked(), self._engine.begin() as connection:
+            with self._waits.asked(), self._writing.begin() as connection:
                 new = {
                     identity
                     for table, by_id in rows.items()
@@ -148,18 +153,15 @@ class Database:
         return new
 
     def _must_exist(self) -> None:
-        file = self._url.database
-        if self._url.get_backend_name() == "sqlite" and not (file and Path(file).is_file()):
+        if _file_is_missing(self._url):
             raise LedgerAbsent(
-                f"there is no ledger at {file} yet: `neverblink ledger run` writes one when verdicts arrive"
+                f"there is no ledger at {self._url.database} yet: `neverblink ledger run` writes one when verdicts "
+                "arrive"
             )
 
-    def _create(self) -> None:
-        Table.metadata.create_all(self._engine)
+    def _create(self, tell: Tell) -> None:
+        migrate(self._engine, lambda step: tell(f"the ledger {self.name}: {step}"))
         self._keep_others_out()
-        with Session(self._engine) as session, session.begin():
-            if session.scalar(select(LedgerVersion.version)) is None:
-                session.add(LedgerVersion(version=SCHEMA_VERSION))
 
     def _keep_others_out(self) -> None:
         """A ledger that an older version has made may be readable by everybody: parts, lots and names are in it."""
@@ -170,23 +172,68 @@ class Database:
             with contextlib.suppress(OSError):  # another user's file: that user's mode
                 path.chmod(path.stat().st_mode & ~0o007)
 
-    def _check_version(self) -> None:
-        if not inspect(self._engine).has_table(LedgerVersion.__tablename__):
+    def _check_layout(self) -> None:
+        with self._engine.connect() as connection:
+            layout = layout_of(connection)
+        if layout is None:
             raise LedgerAbsent(f"{self.name} has no ledger in it yet: `neverblink ledger run` makes the tables")
-        with Session(self._engine) as session:
-            version = session.scalar(select(LedgerVersion.version))
-        if version != SCHEMA_VERSION:
+        if layout < SCHEMA_VERSION:
             raise LedgerError(
-                f"the ledger {self.name} has table layout {version} and this program writes layout "
-                f"{SCHEMA_VERSION}: use the program that made it, or name another database in storage.ledger"
+                f"the ledger {self.name} has table layout {layout} and this program reads layout {SCHEMA_VERSION}: "
+                "start `neverblink ledger run` of this version, which changes it, or do it by hand with "
+                "`neverblink ledger migrate`"
             )
+        if layout > SCHEMA_VERSION:
+            raise _of_another_layout(self.name, f"table layout {layout}")
 
     def _explained(self, fault: Exception, done: str) -> LedgerError:
-        cause = _cause(fault)
-        for sign, advice in _ADVICE:
-            if sign in cause.lower():
-                return LedgerError(f"the ledger {self.name} cannot be {done}: {cause}; {advice}")
-        return LedgerError(f"the ledger {self.name} cannot be {done}: {cause}")
+        return _explained(self.name, fault, done)
+
+
+def steps_to_today(url: str) -> tuple[str, int | None, list[str]]:
+    """Return a database's name for people, its layout, and in words what `Database(create=True)` would change.
+
+    Makes nothing. Raises LedgerError when the database cannot be read.
+    """
+    parsed = _parsed(url)
+    name = _name_of(parsed)
+    if _file_is_missing(parsed):
+        return name, None, steps_from(None)
+    try:
+        engine = _engine(parsed)
+        try:
+            with engine.connect() as connection:
+                layout = layout_of(connection)
+        finally:
+            engine.dispose()
+    except LayoutError as fault:
+        raise _of_another_layout(name, str(fault)) from fault
+    except (SqlFault, ImportError, OSError) as fault:
+        raise _explained(name, fault, "opened") from fault
+    return name, layout, steps_from(layout)
+
+
+def _name_of(url: URL) -> str:
+    return without_secrets(url.render_as_string(hide_password=True))
+
+
+def _file_is_missing(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).is_file())
+
+
+def _of_another_layout(name: str, found: str) -> LedgerError:
+    return LedgerError(
+        f"the ledger {name} has {found} and this program writes layout {SCHEMA_VERSION}: use the program that made "
+        "it, or name another database in storage.ledger"
+    )
+
+
+def _explained(name: str, fault: Exception, done: str) -> LedgerError:
+    cause = _cause(fault)
+    for sign, advice in _ADVICE:
+        if sign in cause.lower():
+            return LedgerError(f"the ledger {name} cannot be {done}: {cause}; {advice}")
+    return LedgerError(f"the ledger {name} cannot be {done}: {cause}")
 
 
 # What drivers say, in lower case, and what helps.
@@ -246,15 +293,22 @@ def _engine(url: URL) -> Engine:
     except NoSuchModuleError as fault:
         raise LedgerError(f"storage.ledger names an unknown driver: {url.drivername}") from fault
     event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # `_begin_sqlite` says BEGIN, before changes of tables too
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={int(LOCK_WAIT_S * 1000)}")
     cursor.execute("PRAGMA journal_mode=WAL")  # readers do not stop the writer
     cursor.execute("PRAGMA synchronous=FULL")  # Kafka's offset moves next: a commit must outlive a power cut
     cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Begin: whoever writes takes the one lock first, so that what it reads is what it changes."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get(WRITES) else "BEGIN")
 
 
 def _postgresql_limits(url: URL) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from neverblink.events import Decision, GateAction
-from neverblink.ledger.tables import (
+from neverblink.records.tables import (
     ActuationRow,
     DeadLetterRow,
     DefectRow,

@@ -1,49 +1,18 @@
-"""The ledger's tables, and how an event becomes rows of them."""
+"""The tables of events, and how an event becomes rows of them."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import Any, ClassVar
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, Index, String, Text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import BigInteger, TypeDecorator
+from sqlalchemy import Index, String, false
+from sqlalchemy.orm import Mapped, mapped_column
 
 from neverblink.events import Actuation, DeadLetter, DriftReport, Event, Review, ShadowVerdict, Verdict
 from neverblink.events.parts import Quality, Tracking
+from neverblink.records.columns import IdentityColumns, Table, TraceColumn
 
-SCHEMA_VERSION = 3
-
-
-class Utc(TypeDecorator[datetime]):
-    """An instant with a time zone. SQLite has no zones, so there it is kept as UTC without one."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Turn an aware instant into what the database keeps."""
-        if value is None:
-            return None
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Turn what the database kept into an aware instant in UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class Table(DeclarativeBase):
-    """A table of the ledger."""
-
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        datetime: Utc,
-        str: Text,
-        int: BigInteger,
-        dict[str, Any]: JSON,
-        list[Any]: JSON,
-    }
+SCHEMA_VERSION = 4
+"""The layout of tables that this program writes; `migrations` leads to it from layout 3."""
 
 
 class LedgerVersion(Table):
@@ -54,8 +23,16 @@ class LedgerVersion(Table):
     version: Mapped[int] = mapped_column(primary_key=True)
 
 
-class _ScoredRow:
-    """The columns of everything that a scorer says about a frame."""
+class RevisionRow(Table):
+    """Which of Alembic's revisions made this database: one row."""
+
+    __tablename__ = "alembic_version"
+
+    version_num: Mapped[str] = mapped_column(String(32), primary_key=True)
+
+
+class _ScoredRow(IdentityColumns, TraceColumn):
+    """The columns of everything that a scorer says about a frame. The frame's place is where its topic held it."""
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     frame_id: Mapped[str]
@@ -90,6 +67,8 @@ class _ScoredRow:
     holdout: Mapped[bool]
     challenge: Mapped[bool]
     unsure: Mapped[bool]
+    frame_partition: Mapped[int | None]
+    frame_offset: Mapped[int | None]
     recorded: Mapped[datetime] = mapped_column(index=True)
 
 
@@ -100,8 +79,10 @@ class VerdictRow(_ScoredRow, Table):
     __table_args__ = (
         Index("verdicts_line_captured", "line", "captured"),
         Index("verdicts_tracking", "line", "epoch", "number"),
+        Index("verdicts_part_id", "part_id"),
     )
 
+    part_id: Mapped[int | None]
     evidence: Mapped[list[Any]]
 
 
@@ -135,16 +116,18 @@ class DefectRow(Table):
     seen_by: Mapped[list[Any]]
 
 
-class ActuationRow(Table):
+class ActuationRow(IdentityColumns, TraceColumn, Table):
     """What the PLC was told about a part, or what its gate did with it."""
 
     __tablename__ = "actuations"
     __table_args__ = (
         Index("actuations_tracking", "line", "epoch", "number", "stage"),
         Index("actuations_line_at", "line", "at"),
+        Index("actuations_part_id", "part_id"),
     )
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    part_id: Mapped[int | None]
     line: Mapped[str]
     part: Mapped[str | None]
     epoch: Mapped[int]
@@ -165,7 +148,7 @@ class ActuationRow(Table):
     recorded: Mapped[datetime]
 
 
-class ReviewRow(Table):
+class ReviewRow(IdentityColumns, TraceColumn, Table):
     """A person's word on a verdict; the latest one counts."""
 
     __tablename__ = "reviews"
@@ -183,6 +166,8 @@ class ReviewRow(Table):
     regions: Mapped[list[Any]]
     reviewer: Mapped[str]
     comment: Mapped[str | None]
+    withdrawn: Mapped[bool] = mapped_column(server_default=false())
+    round: Mapped[str | None]
     at: Mapped[datetime]
     recorded: Mapped[datetime]
 
@@ -251,6 +236,9 @@ class DeadLetterRow(Table):
 
 Row = dict[str, Any]
 
+# What a column holds where the event has no such field.
+_ABSENT: Row = {"withdrawn": False}
+
 KEPT: tuple[type[Event], ...] = (Verdict, ShadowVerdict, Actuation, Review, DriftReport, DeadLetter)
 """The events that the ledger keeps."""
 
@@ -279,9 +267,9 @@ def row_of(event: Event, recorded: datetime) -> tuple[type[Table], Row]:
             fields |= {"record_key": event.recordkey}
         case _:
             raise TypeError(f"the ledger does not keep {type(event).__name__}")
-    fields["recorded"] = recorded
+    fields |= _identity(fields.get("identity")) | {"recorded": recorded}
     # An event's newer optional fields have no column until a new layout gives them one.
-    return table, {name: fields[name] for name in table.__table__.columns.keys()}  # noqa: SIM118
+    return table, {name: fields.get(name, _ABSENT.get(name)) for name in table.__table__.columns.keys()}  # noqa: SIM118
 
 
 def defect_rows(verdict: Verdict) -> Iterator[Row]:
@@ -314,6 +302,13 @@ def _scored(event: Verdict | ShadowVerdict) -> Row:
         **{name: getattr(event.quality, name, None) for name in Quality.model_fields},
         **event.times.model_dump(),
     }
+
+
+def _identity(identity: Row | None) -> Row:
+    """Return what an event says of its part's identity. SQL takes `order` for a word of its own."""
+    if identity is None:
+        return {}
+    return {"order_no" if name == "order" else name: value for name, value in identity.items()}
 
 
 def _tracking(tracking: Tracking | None) -> Row:

@@ -1,0 +1,177 @@
+"""Parts, what is counted of them, the evidence store, claims and contexts; the events' new columns."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+from neverblink.records.migrations.column_kinds import (
+    INSTANT,
+    INTEGER,
+    NUMBER,
+    ROW_NUMBER,
+    STRUCTURE,
+    TEXT,
+    TRUTH,
+    optional,
+    required,
+)
+
+revision = "0002"
+down_revision = "0001"
+
+_INDEXES = (
+    ("actuations_part_id", "actuations", ("part_id",)),
+    ("claims_reviewer_until", "claims", ("reviewer", "until")),
+    ("claims_verdict_at", "claims", ("verdict", "at")),
+    ("contexts_line_at", "contexts", ("line", "at")),
+    ("evidence_files_captured", "evidence_files", ("deleted", "captured")),
+    ("evidence_files_digest", "evidence_files", ("digest",)),
+    ("evidence_files_verdict", "evidence_files", ("verdict_id",)),
+    ("parts_decision_triggered", "parts", ("decision", "triggered", "id")),
+    ("parts_line_part", "parts", ("line", "part")),
+    ("parts_line_triggered", "parts", ("line", "triggered", "id")),
+    ("parts_lot_triggered", "parts", ("lot", "triggered")),
+    ("parts_order_triggered", "parts", ("order_no", "triggered")),
+    ("parts_product_triggered", "parts", ("product", "triggered", "id")),
+    ("parts_reason_triggered", "parts", ("reason", "triggered", "id")),
+    ("parts_serial", "parts", ("serial",)),
+    ("parts_tracking", "parts", ("line", "epoch", "number")),
+    ("parts_triggered", "parts", ("triggered", "id")),
+    ("rollups_line_hour", "rollups", ("line", "hour")),
+    ("verdicts_part_id", "verdicts", ("part_id",)),
+    ("word_rollups_line_hour", "word_rollups", ("line", "hour")),
+)
+
+
+def upgrade() -> None:
+    """Add columns and tables. No row of an event is changed."""
+    _new_columns()
+    _parts()
+    _rollups()
+    _beside_parts()
+    for name, table, columns in _INDEXES:
+        op.create_index(name, table, list(columns))
+    op.execute("UPDATE ledger_version SET version = 4")
+
+
+def _identity() -> "list[sa.Column[Any]]":
+    return [
+        *optional(sa.String(128), "order_no", "lot", "serial", "recipe", "carrier"),
+        *optional(STRUCTURE, "attributes"),
+        *optional(sa.String(32), "trace_id"),
+    ]
+
+
+def _new_columns() -> None:
+    withdrawn: sa.Column[bool] = sa.Column("withdrawn", TRUTH, nullable=False, server_default=sa.false())
+    for table, columns in {
+        "actuations": optional(INTEGER, "part_id"),
+        "reviews": [withdrawn, *optional(TEXT, "round")],
+        "shadow_verdicts": optional(INTEGER, "frame_partition", "frame_offset"),
+        "verdicts": optional(INTEGER, "part_id", "frame_partition", "frame_offset"),
+    }.items():
+        for column in (*columns, *_identity()):
+            op.add_column(table, column)
+
+
+def _parts() -> None:
+    op.create_table(
+        "parts",
+        *required(ROW_NUMBER, "id"),
+        *required(sa.String(64), "line"),
+        *optional(sa.String(64), "product"),
+        *optional(INTEGER, "epoch", "number"),
+        *optional(TEXT, "part"),
+        *required(INSTANT, "triggered", "opened", "closed"),
+        *required(TEXT, "shift"),
+        *optional(sa.String(16), "decision"),
+        *optional(TEXT, "reason"),
+        *required(TRUTH, "late", "unsure", "holdout", "challenge"),
+        *optional(NUMBER, "ratio"),
+        *required(INTEGER, "stations"),
+        *optional(TEXT, "artifact_digest"),
+        *optional(sa.String(16), "told_outcome"),
+        *optional(INSTANT, "told_at"),
+        *optional(INTEGER, "told_code"),
+        *optional(NUMBER, "slack_ms", "trigger_to_told_ms"),
+        *optional(sa.String(16), "gate"),
+        *optional(INSTANT, "gate_at"),
+        *required(TRUTH, "incident"),
+        *optional(sa.String(16), "judgement"),
+        *optional(INSTANT, "reviewed_at"),
+        *required(INSTANT, "changed"),
+        *_identity(),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
+    )
+
+
+_ROLLUP_KEY = ("shift", "line", "station", "product", "artifact_digest", "lot")
+_COUNTS = (
+    "parts", "passed", "rejected", "unscored", "late", "unsure", "holdouts", "challenges", "told_confirmed",
+    "told_late", "told_unknown", "told_failed", "gate_passed", "gate_rejected", "gate_fail_safe", "gate_stale",
+    "gate_confirm_fail", "escaped", "lost", "reviewed", "judged_normal", "judged_defect", "judged_inconclusive",
+    "false_rejects", "escapes",
+)  # fmt: skip
+
+
+def _rollups() -> None:
+    op.create_table(
+        "rollups",
+        *required(INSTANT, "hour"),
+        *required(TEXT, *_ROLLUP_KEY),
+        *required(INTEGER, *_COUNTS),
+        sa.PrimaryKeyConstraint("hour", *_ROLLUP_KEY),
+    )
+    op.create_table(
+        "word_rollups",
+        *required(INSTANT, "hour"),
+        *required(TEXT, *_ROLLUP_KEY),
+        *required(sa.String(16), "kind", "decision"),
+        *required(TEXT, "word"),
+        *required(INTEGER, "count"),
+        sa.PrimaryKeyConstraint("hour", *_ROLLUP_KEY, "kind", "decision", "word"),
+    )
+
+
+def _beside_parts() -> None:
+    op.create_table(
+        "evidence_files",
+        *required(sa.String(64), "id"),
+        *required(TEXT, "frame_id", "verdict_id", "line", "station", "product"),
+        *required(sa.String(16), "kind"),
+        *required(TEXT, "digest"),
+        *required(INTEGER, "bytes"),
+        *required(TEXT, "content_type", "why"),
+        *required(INSTANT, "captured", "kept"),
+        *optional(INSTANT, "deleted"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "claims",
+        *required(sa.String(64), "id"),
+        *required(TEXT, "verdict", "line", "station", "reviewer"),
+        *required(INSTANT, "at", "until"),
+        *required(TRUTH, "released"),
+        *required(INSTANT, "recorded"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "contexts",
+        *required(sa.String(64), "id"),
+        *required(TEXT, "line"),
+        *required(STRUCTURE, "context"),
+        *optional(INSTANT, "valid_from"),
+        *optional(INTEGER, "valid_epoch", "valid_number"),
+        *required(TEXT, "by"),
+        *required(INSTANT, "at", "recorded"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "ledger_state",
+        *required(sa.String(64), "name"),
+        *required(STRUCTURE, "value"),
+        *required(INSTANT, "at"),
+        sa.PrimaryKeyConstraint("name"),
+    )

@@ -1,0 +1,197 @@
+"""The tables of parts: what became of each, what is counted of them, and what is kept beside them."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, PrimaryKeyConstraint, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from neverblink.records.columns import ROW_NUMBER, IdentityColumns, Table, TraceColumn
+
+
+class PartRow(IdentityColumns, TraceColumn, Table):
+    """One part: everything that its stations, the PLC, its gate and people said of it, as known now.
+
+    `opened` and `closed` are the ends of the time that its events cover: events of the same name that lie apart
+    are another part. `decision` is null while no verdict is known, `product` too. Read newest first by
+    (triggered, id).
+    """
+
+    __tablename__ = "parts"
+    __table_args__ = (
+        Index("parts_triggered", "triggered", "id"),
+        Index("parts_line_triggered", "line", "triggered", "id"),
+        Index("parts_product_triggered", "product", "triggered", "id"),
+        Index("parts_decision_triggered", "decision", "triggered", "id"),
+        Index("parts_reason_triggered", "reason", "triggered", "id"),
+        Index("parts_lot_triggered", "lot", "triggered"),
+        Index("parts_order_triggered", "order_no", "triggered"),
+        Index("parts_serial", "serial"),
+        Index("parts_tracking", "line", "epoch", "number"),
+        Index("parts_line_part", "line", "part"),
+        # A number is never given twice: a page that was read up to one must not meet it again.
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(ROW_NUMBER, primary_key=True, autoincrement=True)
+    line: Mapped[str] = mapped_column(String(64))
+    product: Mapped[str | None] = mapped_column(String(64))
+    epoch: Mapped[int | None]
+    number: Mapped[int | None]
+    part: Mapped[str | None]
+    triggered: Mapped[datetime]
+    opened: Mapped[datetime]
+    closed: Mapped[datetime]
+    shift: Mapped[str]
+    decision: Mapped[str | None] = mapped_column(String(16))
+    reason: Mapped[str | None]
+    late: Mapped[bool]
+    unsure: Mapped[bool]
+    holdout: Mapped[bool]
+    challenge: Mapped[bool]
+    ratio: Mapped[float | None]
+    stations: Mapped[int]
+    artifact_digest: Mapped[str | None]
+    told_outcome: Mapped[str | None] = mapped_column(String(16))
+    told_at: Mapped[datetime | None]
+    told_code: Mapped[int | None]
+    slack_ms: Mapped[float | None]
+    trigger_to_told_ms: Mapped[float | None]
+    gate: Mapped[str | None] = mapped_column(String(16))
+    gate_at: Mapped[datetime | None]
+    incident: Mapped[bool]
+    judgement: Mapped[str | None] = mapped_column(String(16))
+    reviewed_at: Mapped[datetime | None]
+    changed: Mapped[datetime]
+
+
+class _RollupKey:
+    """What a count is of. `station` is '' for the part as a whole, the others where nothing is known."""
+
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+    shift: Mapped[str] = mapped_column(primary_key=True)
+    line: Mapped[str] = mapped_column(primary_key=True)
+    station: Mapped[str] = mapped_column(primary_key=True)
+    product: Mapped[str] = mapped_column(primary_key=True)
+    artifact_digest: Mapped[str] = mapped_column(primary_key=True)
+    lot: Mapped[str] = mapped_column(primary_key=True)
+
+
+class RollupRow(_RollupKey, Table):
+    """Counts of the parts that were triggered in one hour (UTC)."""
+
+    __tablename__ = "rollups"
+    __table_args__ = (Index("rollups_line_hour", "line", "hour"),)
+
+    parts: Mapped[int]
+    passed: Mapped[int]
+    rejected: Mapped[int]
+    unscored: Mapped[int]
+    late: Mapped[int]
+    unsure: Mapped[int]
+    holdouts: Mapped[int]
+    challenges: Mapped[int]
+    told_confirmed: Mapped[int]
+    told_late: Mapped[int]
+    told_unknown: Mapped[int]
+    told_failed: Mapped[int]
+    gate_passed: Mapped[int]
+    gate_rejected: Mapped[int]
+    gate_fail_safe: Mapped[int]
+    gate_stale: Mapped[int]
+    gate_confirm_fail: Mapped[int]
+    escaped: Mapped[int]
+    lost: Mapped[int]
+    reviewed: Mapped[int]
+    judged_normal: Mapped[int]
+    judged_defect: Mapped[int]
+    judged_inconclusive: Mapped[int]
+    false_rejects: Mapped[int]
+    escapes: Mapped[int]
+
+
+class WordRollupRow(_RollupKey, Table):
+    """How often a word was said of the parts of one hour: the reason of a decision, or the type of a defect."""
+
+    __tablename__ = "word_rollups"
+    __table_args__ = (
+        PrimaryKeyConstraint(
+            "hour", "shift", "line", "station", "product", "artifact_digest", "lot", "kind", "decision", "word"
+        ),
+        Index("word_rollups_line_hour", "line", "hour"),
+    )
+
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    decision: Mapped[str] = mapped_column(String(16), primary_key=True)
+    word: Mapped[str] = mapped_column(primary_key=True)
+    count: Mapped[int]
+
+
+class EvidenceFileRow(Table):
+    """One picture in the evidence store, found by its digest. `deleted` says since when it is no longer there."""
+
+    __tablename__ = "evidence_files"
+    __table_args__ = (
+        Index("evidence_files_verdict", "verdict_id"),
+        Index("evidence_files_captured", "deleted", "captured"),
+        Index("evidence_files_digest", "digest"),
+    )
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    frame_id: Mapped[str]
+    verdict_id: Mapped[str]
+    line: Mapped[str]
+    station: Mapped[str]
+    product: Mapped[str]
+    kind: Mapped[str] = mapped_column(String(16))
+    digest: Mapped[str]
+    bytes: Mapped[int]
+    content_type: Mapped[str]
+    why: Mapped[str]
+    captured: Mapped[datetime]
+    kept: Mapped[datetime]
+    deleted: Mapped[datetime | None]
+
+
+class ClaimRow(Table):
+    """A reviewer has taken a verdict to answer it, until an instant at the latest."""
+
+    __tablename__ = "claims"
+    __table_args__ = (Index("claims_verdict_at", "verdict", "at"), Index("claims_reviewer_until", "reviewer", "until"))
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    verdict: Mapped[str]
+    line: Mapped[str]
+    station: Mapped[str]
+    reviewer: Mapped[str]
+    at: Mapped[datetime]
+    until: Mapped[datetime]
+    released: Mapped[bool]
+    recorded: Mapped[datetime]
+
+
+class ContextRow(Table):
+    """What somebody said is on a line, from an instant or from a part on; `context` is the whole event."""
+
+    __tablename__ = "contexts"
+    __table_args__ = (Index("contexts_line_at", "line", "at"),)
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    line: Mapped[str]
+    context: Mapped[dict[str, Any]]
+    valid_from: Mapped[datetime | None]
+    valid_epoch: Mapped[int | None]
+    valid_number: Mapped[int | None]
+    by: Mapped[str]
+    at: Mapped[datetime]
+    recorded: Mapped[datetime]
+
+
+class LedgerStateRow(Table):
+    """What the ledger remembers of its own work, by name."""
+
+    __tablename__ = "ledger_state"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[dict[str, Any]]
+    at: Mapped[datetime]
