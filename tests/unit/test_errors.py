@@ -41,7 +41,7 @@ BUILT_IN = {
     "events/parts.py": _CHECKED,
     "job_life/settings.py": _CHECKED,
     "kafka/following_client.py": "the settings of a connection tell of the password file in a sentence",
-    "ledger/tables.py": _CALLER,
+    "records/tables.py": _CALLER,
     "plant/section.py": _CHECKED,
     "plc/word.py": _CALLER,
     "scorer/models.py": _CALLER,
