@@ -1,6 +1,7 @@
 """A job on a terminal: one bar a stage, one line a sentence."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -26,9 +27,18 @@ _COUNTED = 38
 """Columns that counts of six digits, times and what stands between them take."""
 
 
+_TOLD_EVERY_S = 30.0
+
+
 @contextmanager
-def progress_bar(console: Console, title: str) -> Iterator[Report]:
-    """Show one bar per stage of a job, with what is left of it; `title` is said before each stage."""
+def progress_bar(console: Console, title: str, *, clock: Callable[[], float] = time.monotonic) -> Iterator[Report]:
+    """Show one bar per stage of a job, with what is left of it; `title` is said before each stage.
+
+    Where nobody looks on (a file, a pipe) a stage is a line when it ends, and one every half minute until then.
+    """
+    if not console.is_terminal:
+        yield _lines(console, title, clock)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=40 if console.width >= _WIDE else _SHORT_BAR),
@@ -47,6 +57,26 @@ def progress_bar(console: Console, title: str) -> Iterator[Report]:
             progress.update(tasks[stage], completed=done, total=total)
 
         yield stage_done
+
+
+def _lines(console: Console, title: str, clock: Callable[[], float]) -> Report:
+    began: dict[str, float] = {}
+    told: dict[str, float] = {}
+    ended: set[str] = set()
+
+    def stage_done(stage: str, done: int, total: int) -> None:
+        now = clock()
+        since = began.setdefault(stage, now)
+        over = done >= total
+        if stage in ended or not (over or now - told.get(stage, since) >= _TOLD_EVERY_S):
+            return
+        told[stage] = now
+        if over:
+            ended.add(stage)
+        whole = f"{title}: {stage}" if title else stage
+        say(console, f"{whole}: {done} of {total}, {now - since:.0f} s")
+
+    return stage_done
 
 
 def _fitting(title: str, stage: str, width: int) -> str:
