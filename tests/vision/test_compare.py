@@ -84,6 +84,20 @@ def test_the_second_run_fits_only_what_changed(tmp_path: Path, monkeypatch: pyte
     assert changed.artifact != a.artifact
 
 
+def test_pictures_in_folders_of_their_items_are_found_and_grouped(tmp_path: Path) -> None:
+    images = write_plates(tmp_path / "plates", train=6, test=2)
+    for number, path in enumerate(sorted((images / "train/good").glob("*.png"))):
+        item = path.parent / f"item{number // 2}"
+        item.mkdir(exist_ok=True)
+        path.rename(item / path.name)
+    wanted = [small("items", group_by="folder", engine="torch", folds=2), small("all", engine="torch")]
+    grouped, alone = compare(images, wanted, tmp_path / "kept")
+    assert grouped.artifact is not None, grouped.fault
+    calibration = load_artifact(grouped.artifact).manifest.calibration
+    assert (calibration.normals, calibration.pictures) == (3, 6)
+    assert "has no images" in (alone.fault or "")
+
+
 def test_the_list_says_what_differs_from_the_defaults(tmp_path: Path) -> None:
     weights = tmp_path / "resnet18.safetensors"
     weights.write_bytes(b"")

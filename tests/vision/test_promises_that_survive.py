@@ -119,8 +119,13 @@ def test_good_parts_of_another_kind_are_told_by_evaluate_and_calibrate(items: Pa
             for number in range(12):
                 image, _ = plate(seed + number, scratched=scratched)
                 cv2.imwrite(str(place / f"{number}.png"), np.rot90(image, turns))
-    alike = run_evaluate(EvaluateJob(images=items / "alike", artifact=items / "clean", engine="torch"))
-    turned = run_evaluate(EvaluateJob(images=items / "turned", artifact=items / "clean", engine="torch"))
+    jobs = {
+        kind: EvaluateJob(images=items / kind, artifact=items / "clean", engine="torch", report=items / f"{kind}.html")
+        for kind in ("alike", "turned")
+    }
+    alike, turned = run_evaluate(jobs["alike"]), run_evaluate(jobs["turned"])
+    assert "Not like the parts of the calibration" not in (items / "alike.html").read_text()
+    assert "Not like the parts of the calibration" in (items / "turned.html").read_text()
     assert alike.result(items / "clean").like_calibration is True
     assert turned.result(items / "clean").like_calibration is False
     assert not any("not like those" in note for note in alike.notes)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -17,7 +17,7 @@ from neverblink.job_life.progress import Progress
 from neverblink.job_life.settings import SettingsError, explained, unknown
 from neverblink.job_life.yaml_file import read_yaml
 from neverblink.storage.whole_file import write_whole
-from neverblink.trainer.datasets.images import good_images, labelled_images
+from neverblink.trainer.datasets.images import DatasetError, image_folder, labelled_images
 from neverblink.trainer.evaluation.evaluate import Clock, evaluate
 from neverblink.trainer.evaluation.figures import Evaluation
 from neverblink.trainer.evaluation.results import ComparedConfiguration
@@ -102,14 +102,20 @@ def compare(
     results also go to `folder`/comparison.json after each configuration. A configuration that fails has a row
     that says why, the others go on. Raises VisionError when images or folder cannot be used at all.
     """
-    training, tested = good_images(images), labelled_images(images)
-    seen = [hashlib.sha256(path.read_bytes()).hexdigest() for path in training]
+    tested = labelled_images(images)
+    # As `fit` does: where pictures are grouped, those in folders below count too.
+    found = {deep: _listed(images, deep=deep) for deep in {one.settings.group_by is not None for one in configurations}}
+    if all(isinstance(listed, DatasetError) for listed in found.values()):
+        raise next(listed for listed in found.values() if isinstance(listed, DatasetError))
     rows: list[ComparedConfiguration] = []
     _save(folder / RESULTS, b"[]")
     for one in configurations:
         report = progress(one.label)
         try:
-            place, seconds, before = _fitted(training, seen, one.settings, folder, report, clock)
+            training = found[one.settings.group_by is not None]
+            if isinstance(training, DatasetError):
+                raise training
+            place, seconds, before = _fitted(training, one.settings, folder, report, clock)
             rows.append(_row(one.label, place, seconds, before, evaluate(tested, place, one.settings.weights, report)))
         except ValidationError as error:
             fault = error.errors()[0]
@@ -151,11 +157,33 @@ class _Kept(BaseModel):
     digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """The good pictures of a folder, their digests, and what their groups' paths begin below."""
+
+    pictures: Sequence[Path]
+    digests: Sequence[str]
+    root: Path
+
+    @classmethod
+    def of(cls, place: Path, *, deep: bool) -> Self:
+        found = image_folder(place, labelled=False, deep=deep).good
+        digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in found]
+        return cls(found, digests, place if place.is_dir() else place.parent)
+
+
+def _listed(images: Path, *, deep: bool) -> "_Training | DatasetError":
+    try:
+        return _Training.of(images, deep=deep)
+    except DatasetError as error:
+        return error
+
+
 def _fitted(
-    training: Sequence[Path], seen: Sequence[str], settings: FitSettings, folder: Path, report: Progress, clock: Clock
+    training: _Training, settings: FitSettings, folder: Path, report: Progress, clock: Clock
 ) -> tuple[Path, float, bool]:
     """Return the artifact's folder, the seconds its fit took, and whether it was there before."""
-    key = _key(seen, settings)
+    key = _key(training, settings)
     place, note = folder / key, folder / f"{key}.json"
     try:
         kept = _Kept.model_validate_json(note.read_bytes())
@@ -163,21 +191,24 @@ def _fitted(
     except (OSError, ValidationError, ArtifactError):
         # Not there, unfinished or damaged: in each case fitting makes it anew.
         began = clock()
-        fitted = fit(training, place, settings, report)
+        fitted = fit(training.pictures, place, settings, report, root=training.root)
         kept = _Kept(seconds=clock() - began, digest=fitted.artifact.digest)
         _save(note, kept.model_dump_json().encode())
         return place, kept.seconds, False
     return place, kept.seconds, True
 
 
-def _key(seen: Sequence[str], settings: FitSettings) -> str:
+def _key(training: _Training, settings: FitSettings) -> str:
     # `labelled` was a setting once, others are younger: models that an earlier version kept are found again.
     later = {name for name in ("group_by", "robust") if not getattr(settings, name)}
     plain: dict[str, Any] = settings.model_dump(mode="json", exclude=later) | {"labelled": []}
     for name, file in (("weights", settings.weights), ("region", settings.region)):
         if isinstance(file, Path):
             plain[name] = hashlib.sha256(file.read_bytes()).hexdigest()
-    whole = orjson.dumps({"images": seen, "settings": plain, "version": __version__}, option=orjson.OPT_SORT_KEYS)
+    if settings.group_by is not None:
+        plain["paths"] = [path.relative_to(training.root).as_posix() for path in training.pictures]
+    named = {"images": training.digests, "settings": plain, "version": __version__}
+    whole = orjson.dumps(named, option=orjson.OPT_SORT_KEYS)
     return f"{settings.name}-{hashlib.sha256(whole).hexdigest()[:16]}"
 
 

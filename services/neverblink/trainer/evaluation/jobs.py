@@ -116,13 +116,16 @@ def run_evaluate(job: EvaluateJob, progress: Progress = lambda *_: None) -> Eval
         if fitted_to_all
         else likeness_of(model, {one.path: one.score for one in result.scored if one.defect is None}, job.images)
     )
+    told = tuple(notes)
     if alike is not None and (warning := alike.warning()) is not None:
         notes.append(warning)
     advice = _advice(result, job)
     written = None
     if job.report is not None:
         subject = job.images.resolve().name
-        written = report.write_report(result, job.report, subject=subject, defects=defects, advice=advice)
+        written = report.write_report(
+            result, job.report, subject=subject, defects=defects, advice=advice, likeness=alike, notes=told
+        )
     return Evaluated(result, advice, defects, tuple(notes), written, alike)
 
 

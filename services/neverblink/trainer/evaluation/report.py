@@ -1,5 +1,6 @@
 """An evaluation as one HTML file that needs nothing else, and the same figures as JSON beside it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from neverblink.trainer.reports.charts import Bar, Tick, histogram, points, roun
 from neverblink.trainer.reports.galleries import HEAT_SAYS, LABEL_COLOUR, data_url, heat, name_of, small
 from neverblink.trainer.reports.pages import Written, check_place, template, write_page
 from neverblink.vision.decode import read_image
+from neverblink.vision.likeness import Likeness
 from neverblink.vision.overlay import outlined
 
 _TEMPLATE = "evaluation.html.jinja"
@@ -37,21 +39,31 @@ def write_report(
     subject: str,
     defects: DefectEvaluation | None = None,
     advice: Advice = NO_ADVICE,
+    likeness: Likeness | None = None,
+    notes: Sequence[str] = (),
 ) -> Written:
     """Write `path` (HTML) and the same figures as JSON beside it; `subject` names the images.
+
+    `likeness` says whether the good parts are like the calibration's, `notes` what else is to be known.
 
     The page refers to nothing outside itself: charts are inline SVG, at most 24 pairs of pictures, and 24 triples
     of known defects, are inline JPEG of at most 320 px. Raises ReportError, ImageError when a picture can no longer
     be read.
     """
     check_place(path)
-    html = render(evaluation, subject=subject, defects=defects, advice=advice)
+    html = render(evaluation, subject=subject, defects=defects, advice=advice, likeness=likeness, notes=notes)
     known = {} if defects is None else {"known_defects": defects.as_dict()}
     return write_page(path, html, {"images_from": subject} | evaluation.as_dict() | known)
 
 
 def render(
-    evaluation: Evaluation, *, subject: str, defects: DefectEvaluation | None = None, advice: Advice = NO_ADVICE
+    evaluation: Evaluation,
+    *,
+    subject: str,
+    defects: DefectEvaluation | None = None,
+    advice: Advice = NO_ADVICE,
+    likeness: Likeness | None = None,
+    notes: Sequence[str] = (),
 ) -> str:
     """Return the page, with a section on known `defects` where they were evaluated, and `advice` where there is any.
 
@@ -65,6 +77,8 @@ def render(
         backbone=evaluation.manifest.backbone,
         calibration=evaluation.calibration,
         doubted=evaluation.chance_of_false_rejects < _DOUBT,
+        unlike=None if likeness is None else likeness.warning(),
+        notes=notes,
         bank_mb=4 * evaluation.manifest.vectors * evaluation.manifest.dimension / 1e6,
         pro_limit=PRO_LIMIT,
         advice=advice,
