@@ -1,0 +1,60 @@
+"""Which verdicts a person should look at, and which first."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import IntEnum
+
+from neverblink.events import Decision
+
+
+class Severity(IntEnum):
+    """Why a verdict waits for a person, the worst first."""
+
+    CHALLENGE_MISS = 0
+    REJECT = 1
+    UNSCORED = 2
+    UNSURE = 3
+    HOLDOUT = 4
+    SHADOW_DISAGREEMENT = 5
+    SECOND_LOOK = 6
+
+    @property
+    def word(self) -> str:
+        """Return how people and programs call it, such as `challenge-miss`."""
+        return self.name.lower().replace("_", "-")
+
+    @classmethod
+    def of_word(cls, word: str) -> "Severity | None":
+        """Return the severity of that word, None when there is none."""
+        return next((one for one in cls if one.word == word), None)
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictFacts:
+    """What of a verdict its severity depends on. `shadows` are the decisions of shadow models about its frame."""
+
+    decision: str
+    unsure: bool = False
+    holdout: bool = False
+    challenge: bool = False
+    shadows: Collection[str] = ()
+
+
+def severity_of(verdict: VerdictFacts) -> Severity | None:
+    """Return why a person should look at a verdict, None when nothing asks for it.
+
+    A challenge part is known to be defective: one that was rejected has answered already.
+    """
+    if verdict.challenge and verdict.decision == Decision.PASS:
+        return Severity.CHALLENGE_MISS
+    if verdict.decision == Decision.REJECT:
+        return None if verdict.challenge else Severity.REJECT
+    if verdict.decision == Decision.UNSCORED:
+        return Severity.UNSCORED
+    if verdict.unsure:
+        return Severity.UNSURE
+    if verdict.holdout:
+        return Severity.HOLDOUT
+    if Decision.REJECT in verdict.shadows:
+        return Severity.SHADOW_DISAGREEMENT
+    return None
