@@ -154,12 +154,21 @@ class EvidenceFileRow(Table):
 
 
 class ClaimRow(Table):
-    """A reviewer has taken a verdict to answer it, until an instant at the latest."""
+    """A reviewer has taken a verdict to answer it, until an instant at the latest; see `records.claims`.
+
+    `place` is the order in which claims came: that of their partition for all claims of one verdict.
+    """
 
     __tablename__ = "claims"
-    __table_args__ = (Index("claims_verdict_at", "verdict", "at"), Index("claims_reviewer_until", "reviewer", "until"))
+    __table_args__ = (
+        Index("claims_id", "id", unique=True),
+        Index("claims_verdict", "verdict", "place"),
+        Index("claims_until", "until"),
+        {"sqlite_autoincrement": True},
+    )
 
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    place: Mapped[int] = mapped_column(ROW_NUMBER, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64))
     verdict: Mapped[str]
     line: Mapped[str]
     station: Mapped[str]
@@ -168,6 +177,33 @@ class ClaimRow(Table):
     until: Mapped[datetime]
     released: Mapped[bool]
     recorded: Mapped[datetime]
+
+
+class ReviewQueueRow(Table):
+    """A verdict that waits for a person, and why; it is gone once what it `wants` (first, second, final) was answered.
+
+    `answered_by` holds the reviewers whose answers count so far, each between two line ends: none is asked twice.
+    """
+
+    __tablename__ = "review_queue"
+    __table_args__ = (
+        Index("review_queue_verdict", "verdict_id", unique=True),
+        Index("review_queue_waiting", "severity", "captured", "place"),
+        Index("review_queue_line", "line", "severity", "captured", "place"),
+        Index("review_queue_station", "line", "station", "severity", "captured", "place"),
+        Index("review_queue_product", "product", "severity", "captured", "place"),
+        {"sqlite_autoincrement": True},
+    )
+
+    place: Mapped[int] = mapped_column(ROW_NUMBER, primary_key=True, autoincrement=True)
+    verdict_id: Mapped[str] = mapped_column(String(64))
+    line: Mapped[str] = mapped_column(String(64))
+    station: Mapped[str] = mapped_column(String(64))
+    product: Mapped[str] = mapped_column(String(64))
+    captured: Mapped[datetime]
+    severity: Mapped[int]
+    wants: Mapped[str] = mapped_column(String(16))
+    answered_by: Mapped[str]
 
 
 class ContextRow(Table):

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, String, false
+from sqlalchemy import Index, String, false, true
 from sqlalchemy.orm import Mapped, mapped_column
 
-from neverblink.events import Actuation, DeadLetter, DriftReport, Event, Review, ShadowVerdict, Verdict
+from neverblink.events import Actuation, Claim, DeadLetter, DriftReport, Event, Review, ShadowVerdict, Verdict
 from neverblink.events.parts import Quality, Tracking
 from neverblink.records.columns import IdentityColumns, Table, TraceColumn
+from neverblink.records.part_tables import ClaimRow
 
 SCHEMA_VERSION = 4
 """The layout of tables that this program writes; `migrations` leads to it from layout 3."""
@@ -90,6 +91,7 @@ class ShadowVerdictRow(_ScoredRow, Table):
     """A score that did not act."""
 
     __tablename__ = "shadow_verdicts"
+    __table_args__ = (Index("shadow_verdicts_frame", "frame_id"),)
 
     cause: Mapped[str]
     defects: Mapped[list[Any]]
@@ -149,7 +151,10 @@ class ActuationRow(IdentityColumns, TraceColumn, Table):
 
 
 class ReviewRow(IdentityColumns, TraceColumn, Table):
-    """A person's word on a verdict; the latest one counts."""
+    """A person's word on a verdict; which count, says `records.review_state`.
+
+    `counted` is false where the reviewer was not on the plant file's list when the ledger kept it.
+    """
 
     __tablename__ = "reviews"
     __table_args__ = (Index("reviews_verdict_at", "verdict", "at"),)
@@ -168,6 +173,7 @@ class ReviewRow(IdentityColumns, TraceColumn, Table):
     comment: Mapped[str | None]
     withdrawn: Mapped[bool] = mapped_column(server_default=false())
     round: Mapped[str | None]
+    counted: Mapped[bool] = mapped_column(server_default=true())
     at: Mapped[datetime]
     recorded: Mapped[datetime]
 
@@ -237,9 +243,9 @@ class DeadLetterRow(Table):
 Row = dict[str, Any]
 
 # What a column holds where the event has no such field.
-_ABSENT: Row = {"withdrawn": False}
+_ABSENT: Row = {"withdrawn": False, "counted": True}
 
-KEPT: tuple[type[Event], ...] = (Verdict, ShadowVerdict, Actuation, Review, DriftReport, DeadLetter)
+KEPT: tuple[type[Event], ...] = (Verdict, ShadowVerdict, Actuation, Review, Claim, DriftReport, DeadLetter)
 """The events that the ledger keeps."""
 
 
@@ -259,6 +265,8 @@ def row_of(event: Event, recorded: datetime) -> tuple[type[Table], Row]:
         case Review():
             table = ReviewRow
             fields |= {"regions": [box.model_dump(mode="json") for box in event.regions]}
+        case Claim():
+            table = ClaimRow
         case DriftReport():
             table = DriftReportRow
             fields |= {"report": event.model_dump(mode="json")}
@@ -268,8 +276,10 @@ def row_of(event: Event, recorded: datetime) -> tuple[type[Table], Row]:
         case _:
             raise TypeError(f"the ledger does not keep {type(event).__name__}")
     fields |= _identity(fields.get("identity")) | {"recorded": recorded}
-    # An event's newer optional fields have no column until a new layout gives them one.
-    return table, {name: fields.get(name, _ABSENT.get(name)) for name in table.__table__.columns.keys()}  # noqa: SIM118
+    # An event's newer optional fields have no column until a new layout gives them one, and a row's own number is
+    # the database's to give.
+    columns = [column.name for column in table.__table__.columns if column.autoincrement is not True]
+    return table, {name: fields.get(name, _ABSENT.get(name)) for name in columns}
 
 
 def defect_rows(verdict: Verdict) -> Iterator[Row]:

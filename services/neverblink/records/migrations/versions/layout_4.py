@@ -22,8 +22,8 @@ down_revision = "0001"
 
 _INDEXES = (
     ("actuations_part_id", "actuations", ("part_id",)),
-    ("claims_reviewer_until", "claims", ("reviewer", "until")),
-    ("claims_verdict_at", "claims", ("verdict", "at")),
+    ("claims_until", "claims", ("until",)),
+    ("claims_verdict", "claims", ("verdict", "place")),
     ("contexts_line_at", "contexts", ("line", "at")),
     ("evidence_files_captured", "evidence_files", ("deleted", "captured")),
     ("evidence_files_digest", "evidence_files", ("digest",)),
@@ -38,7 +38,12 @@ _INDEXES = (
     ("parts_serial", "parts", ("serial",)),
     ("parts_tracking", "parts", ("line", "epoch", "number")),
     ("parts_triggered", "parts", ("triggered", "id")),
+    ("review_queue_line", "review_queue", ("line", "severity", "captured", "place")),
+    ("review_queue_product", "review_queue", ("product", "severity", "captured", "place")),
+    ("review_queue_station", "review_queue", ("line", "station", "severity", "captured", "place")),
+    ("review_queue_waiting", "review_queue", ("severity", "captured", "place")),
     ("rollups_line_hour", "rollups", ("line", "hour")),
+    ("shadow_verdicts_frame", "shadow_verdicts", ("frame_id",)),
     ("verdicts_part_id", "verdicts", ("part_id",)),
     ("word_rollups_line_hour", "word_rollups", ("line", "hour")),
 )
@@ -50,6 +55,7 @@ def upgrade() -> None:
     _parts()
     _rollups()
     _beside_parts()
+    _reviewing()
     for name, table, columns in _INDEXES:
         op.create_index(name, table, list(columns))
     op.execute("UPDATE ledger_version SET version = 4")
@@ -65,9 +71,10 @@ def _identity() -> "list[sa.Column[Any]]":
 
 def _new_columns() -> None:
     withdrawn: sa.Column[bool] = sa.Column("withdrawn", TRUTH, nullable=False, server_default=sa.false())
+    counted: sa.Column[bool] = sa.Column("counted", TRUTH, nullable=False, server_default=sa.true())
     for table, columns in {
         "actuations": optional(INTEGER, "part_id"),
-        "reviews": [withdrawn, *optional(TEXT, "round")],
+        "reviews": [withdrawn, counted, *optional(TEXT, "round")],
         "shadow_verdicts": optional(INTEGER, "frame_partition", "frame_offset"),
         "verdicts": optional(INTEGER, "part_id", "frame_partition", "frame_offset"),
     }.items():
@@ -149,15 +156,6 @@ def _beside_parts() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
-        "claims",
-        *required(sa.String(64), "id"),
-        *required(TEXT, "verdict", "line", "station", "reviewer"),
-        *required(INSTANT, "at", "until"),
-        *required(TRUTH, "released"),
-        *required(INSTANT, "recorded"),
-        sa.PrimaryKeyConstraint("id"),
-    )
-    op.create_table(
         "contexts",
         *required(sa.String(64), "id"),
         *required(TEXT, "line"),
@@ -175,3 +173,30 @@ def _beside_parts() -> None:
         *required(INSTANT, "at"),
         sa.PrimaryKeyConstraint("name"),
     )
+
+
+def _reviewing() -> None:
+    op.create_table(
+        "claims",
+        *required(ROW_NUMBER, "place"),
+        *required(sa.String(64), "id"),
+        *required(TEXT, "verdict", "line", "station", "reviewer"),
+        *required(INSTANT, "at", "until"),
+        *required(TRUTH, "released"),
+        *required(INSTANT, "recorded"),
+        sa.PrimaryKeyConstraint("place"),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "review_queue",
+        *required(ROW_NUMBER, "place"),
+        *required(sa.String(64), "verdict_id", "line", "station", "product"),
+        *required(INSTANT, "captured"),
+        *required(INTEGER, "severity"),
+        *required(sa.String(16), "wants"),
+        *required(TEXT, "answered_by"),
+        sa.PrimaryKeyConstraint("place"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("claims_id", "claims", ["id"], unique=True)
+    op.create_index("review_queue_verdict", "review_queue", ["verdict_id"], unique=True)
