@@ -71,14 +71,15 @@ class Database:
         self.name = _name_of(self._url)
         self._waits = DatabaseWaits()
         if not create:
-            self._must_exist()
+            _must_exist(self._url)
         try:
             self._engine = _engine(self._url)
             self._writing = self._engine.execution_options(**{WRITES: True})
             self._waits.follow(self._engine)
             if create:
                 self._create(tell)
-            self._check_layout()
+            with self._engine.connect() as connection:
+                check_layout(connection, self.name)
         except LayoutError as fault:
             raise _of_another_layout(self.name, str(fault)) from fault
         except (SqlFault, ImportError, OSError) as fault:
@@ -152,13 +153,6 @@ class Database:
             new += connection.scalars(statement.values(some).returning(table.__table__.c.id))
         return new
 
-    def _must_exist(self) -> None:
-        if _file_is_missing(self._url):
-            raise LedgerAbsent(
-                f"there is no ledger at {self._url.database} yet: `neverblink ledger run` writes one when verdicts "
-                "arrive"
-            )
-
     def _create(self, tell: Tell) -> None:
         migrate(self._engine, lambda step: tell(f"the ledger {self.name}: {step}"))
         self._keep_others_out()
@@ -172,22 +166,33 @@ class Database:
             with contextlib.suppress(OSError):  # another user's file: that user's mode
                 path.chmod(path.stat().st_mode & ~0o007)
 
-    def _check_layout(self) -> None:
-        with self._engine.connect() as connection:
-            layout = layout_of(connection)
-        if layout is None:
-            raise LedgerAbsent(f"{self.name} has no ledger in it yet: `neverblink ledger run` makes the tables")
-        if layout < SCHEMA_VERSION:
-            raise LedgerError(
-                f"the ledger {self.name} has table layout {layout} and this program reads layout {SCHEMA_VERSION}: "
-                "start `neverblink ledger run` of this version, which changes it, or do it by hand with "
-                "`neverblink ledger migrate`"
-            )
-        if layout > SCHEMA_VERSION:
-            raise _of_another_layout(self.name, f"table layout {layout}")
-
     def _explained(self, fault: Exception, done: str) -> LedgerError:
-        return _explained(self.name, fault, done)
+        return explained(self.name, fault, done)
+
+
+def known_url(text: str) -> tuple[URL, str]:
+    """Return the URL of a ledger that is there, and its name for people. Raises LedgerError, LedgerAbsent."""
+    url = _parsed(text)
+    _must_exist(url)
+    return url, _name_of(url)
+
+
+def check_layout(connection: Connection, name: str) -> None:
+    """Raise LedgerError unless the database of that name has today's layout, LedgerAbsent when it has no tables."""
+    try:
+        layout = layout_of(connection)
+    except LayoutError as fault:
+        raise _of_another_layout(name, str(fault)) from fault
+    if layout is None:
+        raise LedgerAbsent(f"{name} has no ledger in it yet: `neverblink ledger run` makes the tables")
+    if layout < SCHEMA_VERSION:
+        raise LedgerError(
+            f"the ledger {name} has table layout {layout} and this program reads layout {SCHEMA_VERSION}: "
+            "start `neverblink ledger run` of this version, which changes it, or do it by hand with "
+            "`neverblink ledger migrate`"
+        )
+    if layout > SCHEMA_VERSION:
+        raise _of_another_layout(name, f"table layout {layout}")
 
 
 def steps_to_today(url: str) -> tuple[str, int | None, list[str]]:
@@ -209,12 +214,19 @@ def steps_to_today(url: str) -> tuple[str, int | None, list[str]]:
     except LayoutError as fault:
         raise _of_another_layout(name, str(fault)) from fault
     except (SqlFault, ImportError, OSError) as fault:
-        raise _explained(name, fault, "opened") from fault
+        raise explained(name, fault, "opened") from fault
     return name, layout, steps_from(layout)
 
 
 def _name_of(url: URL) -> str:
     return without_secrets(url.render_as_string(hide_password=True))
+
+
+def _must_exist(url: URL) -> None:
+    if _file_is_missing(url):
+        raise LedgerAbsent(
+            f"there is no ledger at {url.database} yet: `neverblink ledger run` writes one when verdicts arrive"
+        )
 
 
 def _file_is_missing(url: URL) -> bool:
@@ -228,7 +240,8 @@ def _of_another_layout(name: str, found: str) -> LedgerError:
     )
 
 
-def _explained(name: str, fault: Exception, done: str) -> LedgerError:
+def explained(name: str, fault: Exception, done: str) -> LedgerError:
+    """Return the sentence for what a database's driver says; `done` is opened, read or written."""
     cause = _cause(fault)
     for sign, advice in _ADVICE:
         if sign in cause.lower():

@@ -14,7 +14,8 @@ class PartRow(IdentityColumns, TraceColumn, Table):
 
     `opened` and `closed` are the ends of the time that its events cover: events of the same name that lie apart
     are another part. `decision` is null while no verdict is known, `product` too. Read newest first by
-    (triggered, id).
+    (triggered, id), or along the ledger's work by `revision`: whoever changes a part gives it the next one, see
+    `records.revisions`.
     """
 
     __tablename__ = "parts"
@@ -26,6 +27,9 @@ class PartRow(IdentityColumns, TraceColumn, Table):
         Index("parts_reason_triggered", "reason", "triggered", "id"),
         Index("parts_lot_triggered", "lot", "triggered"),
         Index("parts_order_triggered", "order_no", "triggered"),
+        Index("parts_carrier_triggered", "carrier", "triggered"),
+        Index("parts_judgement_triggered", "judgement", "triggered", "id"),
+        Index("parts_revision", "revision"),
         Index("parts_serial", "serial"),
         Index("parts_tracking", "line", "epoch", "number"),
         Index("parts_line_part", "line", "part"),
@@ -63,6 +67,31 @@ class PartRow(IdentityColumns, TraceColumn, Table):
     judgement: Mapped[str | None] = mapped_column(String(16))
     reviewed_at: Mapped[datetime | None]
     changed: Mapped[datetime]
+    revision: Mapped[int] = mapped_column(server_default="0")
+
+
+class PartDefectRow(Table):
+    """A type of defect that some station saw on a part: one row a type. `triggered` is the part's."""
+
+    __tablename__ = "part_defects"
+    __table_args__ = (
+        PrimaryKeyConstraint("type", "triggered", "part_id"),
+        Index("part_defects_part_id", "part_id"),
+        {"sqlite_with_rowid": False},
+    )
+
+    type: Mapped[str]
+    triggered: Mapped[datetime]
+    part_id: Mapped[int]
+
+
+class LastRevisionRow(Table):
+    """The last revision that was given to a part: one row, whose lock keeps revisions in the order of commits."""
+
+    __tablename__ = "last_revision"
+
+    id: Mapped[int] = mapped_column(ROW_NUMBER, primary_key=True, autoincrement=False)
+    revision: Mapped[int]
 
 
 class _RollupKey:

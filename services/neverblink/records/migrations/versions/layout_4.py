@@ -28,13 +28,17 @@ _INDEXES = (
     ("evidence_files_captured", "evidence_files", ("deleted", "captured")),
     ("evidence_files_digest", "evidence_files", ("digest",)),
     ("evidence_files_verdict", "evidence_files", ("verdict_id",)),
+    ("part_defects_part_id", "part_defects", ("part_id",)),
+    ("parts_carrier_triggered", "parts", ("carrier", "triggered")),
     ("parts_decision_triggered", "parts", ("decision", "triggered", "id")),
+    ("parts_judgement_triggered", "parts", ("judgement", "triggered", "id")),
     ("parts_line_part", "parts", ("line", "part")),
     ("parts_line_triggered", "parts", ("line", "triggered", "id")),
     ("parts_lot_triggered", "parts", ("lot", "triggered")),
     ("parts_order_triggered", "parts", ("order_no", "triggered")),
     ("parts_product_triggered", "parts", ("product", "triggered", "id")),
     ("parts_reason_triggered", "parts", ("reason", "triggered", "id")),
+    ("parts_revision", "parts", ("revision",)),
     ("parts_serial", "parts", ("serial",)),
     ("parts_tracking", "parts", ("line", "epoch", "number")),
     ("parts_triggered", "parts", ("triggered", "id")),
@@ -108,10 +112,23 @@ def _parts() -> None:
         *optional(sa.String(16), "judgement"),
         *optional(INSTANT, "reviewed_at"),
         *required(INSTANT, "changed"),
+        sa.Column("revision", INTEGER, nullable=False, server_default="0"),
         *_identity(),
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=True,
     )
+    op.create_table(
+        "part_defects",
+        *required(TEXT, "type"),
+        *required(INSTANT, "triggered"),
+        *required(INTEGER, "part_id"),
+        sa.PrimaryKeyConstraint("type", "triggered", "part_id"),
+        sqlite_with_rowid=False,
+    )
+    last = op.create_table(
+        "last_revision", *required(ROW_NUMBER, "id"), *required(INTEGER, "revision"), sa.PrimaryKeyConstraint("id")
+    )
+    op.bulk_insert(last, [{"id": 1, "revision": 0}])
 
 
 _ROLLUP_KEY = ("shift", "line", "station", "product", "artifact_digest", "lot")
