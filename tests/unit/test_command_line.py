@@ -16,7 +16,7 @@ from neverblink.cli.application import GROUPS
 
 HEAVY = (
     "torch", "torchvision", "timm", "faiss", "openvino", "faust", "mode", "asyncua", "sqlalchemy", "cv2", "sklearn",
-    "scipy", "pyarrow", "aiokafka", "numpy",
+    "scipy", "pyarrow", "aiokafka", "numpy", "fastapi", "uvicorn",
 )  # fmt: skip
 
 PROBE = """

@@ -51,7 +51,10 @@ DOORS = {
     "vision": {"neverblink.storage.whole_file"},
 }
 
-HEAVY = {"torch", "torchvision", "timm", "faiss", "faust", "mode", "asyncua", "sqlalchemy", "cv2", "sklearn"}
+HEAVY = {
+    "torch", "torchvision", "timm", "faiss", "faust", "mode", "asyncua", "sqlalchemy", "cv2", "sklearn", "fastapi",
+    "uvicorn", "pyarrow",
+}  # fmt: skip
 
 
 def room_of(path: Path) -> str:
@@ -171,7 +174,7 @@ def loaded_by(modules: list[str]) -> set[str]:
         ("camera", {"cv2"}),
         ("bridge", {"asyncua"}),
         ("drift", {"faust", "mode"}),
-        ("ledger", {"sqlalchemy"}),
+        ("ledger", {"sqlalchemy", "fastapi", "uvicorn"}),
         ("records", {"sqlalchemy"}),
         ("kafka", set()),
         ("plc", {"asyncua"}),

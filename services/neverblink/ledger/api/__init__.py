@@ -1,0 +1,1 @@
+"""The REST API of the records: read-only, for an MES."""

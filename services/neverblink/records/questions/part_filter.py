@@ -1,0 +1,73 @@
+"""Which parts a question is about."""
+
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, exists
+
+from neverblink.records.part_tables import PartDefectRow, PartRow
+from neverblink.records.tables import VerdictRow
+
+_EQUAL = {
+    "product": PartRow.product,
+    "order": PartRow.order_no,
+    "lot": PartRow.lot,
+    "serial": PartRow.serial,
+    "carrier": PartRow.carrier,
+    "decision": PartRow.decision,
+    "reason": PartRow.reason,
+    "judgement": PartRow.judgement,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PartFilter:
+    """What the parts of an answer have in common; what is None or empty is not asked for.
+
+    `lines`: any of them; None is all, and no line at all finds nothing. `since` (included) and `until` (excluded) are
+    compared with the instant at which the part was triggered. `station` finds parts of which that station has a
+    verdict, `defect` those with a defect of that type at any station.
+    """
+
+    lines: tuple[str, ...] | None = None
+    station: str | None = None
+    product: str | None = None
+    order: str | None = None
+    lot: str | None = None
+    serial: str | None = None
+    carrier: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    decision: str | None = None
+    reason: str | None = None
+    defect: str | None = None
+    judgement: str | None = None
+
+    def within(self, scope: tuple[str, ...] | None) -> "PartFilter":
+        """Return the filter for someone who may see the lines of `scope` alone."""
+        if scope is None:
+            return self
+        return replace(self, lines=scope if self.lines is None else tuple(one for one in self.lines if one in scope))
+
+    def asked(self) -> dict[str, Any]:
+        """Return what is asked for by name, for people and for a cursor's mark."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Return what the rows of `parts` must fulfil, but for the defect type, which has rows of its own."""
+        found: list[ColumnElement[bool]] = []
+        if self.lines is not None:
+            found.append(PartRow.line == self.lines[0] if len(self.lines) == 1 else PartRow.line.in_(self.lines))
+        found += [column == getattr(self, name) for name, column in _EQUAL.items() if getattr(self, name) is not None]
+        triggered = PartRow.triggered if self.defect is None else PartDefectRow.triggered
+        if self.since is not None:
+            found.append(triggered >= self.since)
+        if self.until is not None:
+            found.append(triggered < self.until)
+        if self.station is not None:
+            found.append(exists().where(VerdictRow.part_id == PartRow.id, VerdictRow.station == self.station))
+        return found
+
+
+FILTERS = tuple(field.name for field in fields(PartFilter))

@@ -1,0 +1,157 @@
+"""Everything about one part: what was decided, what the PLC was told, what the gate did, what people found."""
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from neverblink.records.columns import Table
+from neverblink.records.part_tables import EvidenceFileRow, PartRow
+from neverblink.records.questions.parts import PART_COLUMNS, Part
+from neverblink.records.tables import ActuationRow, DefectRow, ReviewRow, VerdictRow
+
+MOST_ROWS = 1000
+"""Verdicts, actuations, reviews and pictures of one part at most; a part has a few."""
+
+
+@dataclass(frozen=True, slots=True)
+class DefectOf:
+    """One region that does not look right, in pixels of the frame."""
+
+    verdict_id: str
+    position: int
+    type: str
+    taxonomy: str | None
+    x: int
+    y: int
+    width: int
+    height: int
+    area_px: int
+    area_mm2: float | None
+    confidence: float | None
+    peak: float | None
+    source: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictOf:
+    """The verdict of one station on its frame of the part."""
+
+    id: str
+    frame_id: str
+    station: str
+    product: str
+    seq: int
+    decision: str
+    reason: str | None
+    detail: str | None
+    score: float | None
+    threshold: float | None
+    ratio: float | None
+    artifact_name: str | None
+    artifact_version: str | None
+    artifact_digest: str | None
+    captured: datetime
+    scored: datetime | None
+    emitted: datetime | None
+    deadline: datetime
+    late: bool
+    holdout: bool
+    challenge: bool
+    unsure: bool
+    trace_id: str | None
+    frame_partition: int | None
+    frame_offset: int | None
+    defects: tuple[DefectOf, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ActuationOf:
+    """What the PLC was told (`told`), or what its gate did (`gate`)."""
+
+    id: str
+    stage: str
+    decision: str | None
+    code: int | None
+    outcome: str | None
+    gate: str | None
+    at: datetime
+    deadline: datetime | None
+    slack_ms: float | None
+    trigger_to_told_ms: float | None
+    attempts: int
+    incident: bool
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewOf:
+    """One answer of one reviewer; all of them are kept, also those that were taken back."""
+
+    id: str
+    verdict: str
+    station: str
+    judgement: str
+    defect_type: str | None
+    reviewer: str
+    comment: str | None
+    at: datetime
+    withdrawn: bool
+    round: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PictureOf:
+    """A picture in the evidence store, by its digest; `deleted` says since when it is no longer there."""
+
+    digest: str
+    kind: str
+    verdict_id: str
+    station: str
+    bytes: int
+    content_type: str
+    why: str
+    captured: datetime
+    kept: datetime
+    deleted: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PartStory:
+    """One part and all that is kept of it, each in the order of time."""
+
+    part: Part
+    verdicts: tuple[VerdictOf, ...]
+    actuations: tuple[ActuationOf, ...]
+    reviews: tuple[ReviewOf, ...]
+    pictures: tuple[PictureOf, ...]
+
+
+def story_of(session: Session, number: int, lines: tuple[str, ...] | None = None) -> PartStory | None:
+    """Return everything about the part of that id; None when there is none, or not on one of these lines."""
+    found = session.execute(select(*PART_COLUMNS).where(PartRow.id == number)).first()
+    if found is None or (lines is not None and found.line not in lines):
+        return None
+    verdicts = _rows(session, VerdictOf, VerdictRow, VerdictRow.part_id == number, VerdictRow.captured)
+    ids = [verdict["id"] for verdict in verdicts]
+    defects: dict[str, list[DefectOf]] = {}
+    for row in _rows(session, DefectOf, DefectRow, DefectRow.verdict_id.in_(ids), DefectRow.position):
+        defects.setdefault(row["verdict_id"], []).append(DefectOf(**row))
+    actuations = _rows(session, ActuationOf, ActuationRow, ActuationRow.part_id == number, ActuationRow.at)
+    reviews = _rows(session, ReviewOf, ReviewRow, ReviewRow.verdict.in_(ids), ReviewRow.at)
+    pictures = _rows(session, PictureOf, EvidenceFileRow, EvidenceFileRow.verdict_id.in_(ids), EvidenceFileRow.captured)
+    return PartStory(
+        Part(*found),
+        tuple(VerdictOf(**row, defects=tuple(defects.get(row["id"], ()))) for row in verdicts),
+        tuple(ActuationOf(**row) for row in actuations),
+        tuple(ReviewOf(**row) for row in reviews),
+        tuple(PictureOf(**row) for row in pictures),
+    )
+
+
+def _rows(session: Session, kind: type[Any], table: type[Table], wanted: Any, order: Any) -> list[dict[str, Any]]:
+    names = [field.name for field in fields(kind) if field.name != "defects"]
+    query = select(*(getattr(table, name) for name in names)).where(wanted).order_by(order).limit(MOST_ROWS)
+    return [dict(zip(names, row, strict=True)) for row in session.execute(query)]

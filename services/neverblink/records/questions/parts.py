@@ -1,0 +1,140 @@
+"""The parts that fit a filter, page by page, in an order that rows which arrive meanwhile do not disturb."""
+
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from neverblink.records.part_tables import PartDefectRow, PartRow
+from neverblink.records.questions.cursor import cursor_of, mark_of, place_in
+from neverblink.records.questions.part_filter import PartFilter
+
+Order = Literal["newest", "oldest", "changes"]
+"""By trigger time, newest or oldest first; or by when the ledger last changed the part, for whoever follows along."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part, as known when it was asked for.
+
+    `decision` is the worst of its stations; None while no verdict is known. `told_outcome` is what became of telling
+    the PLC, `gate` what its gate did. `judgement` is what people found, `disputed` when they do not agree. `revision`
+    grows with each change of any part: of two rows of one part the greater one is the newer.
+    """
+
+    id: int
+    line: str
+    product: str | None
+    epoch: int | None
+    number: int | None
+    part: str | None
+    triggered: datetime
+    shift: str
+    decision: str | None
+    reason: str | None
+    late: bool
+    unsure: bool
+    holdout: bool
+    challenge: bool
+    ratio: float | None
+    stations: int
+    artifact_digest: str | None
+    told_outcome: str | None
+    told_at: datetime | None
+    told_code: int | None
+    slack_ms: float | None
+    trigger_to_told_ms: float | None
+    gate: str | None
+    gate_at: datetime | None
+    incident: bool
+    judgement: str | None
+    reviewed_at: datetime | None
+    order: str | None
+    lot: str | None
+    serial: str | None
+    recipe: str | None
+    carrier: str | None
+    attributes: dict[str, str] | None
+    trace_id: str | None
+    changed: datetime
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartsPage:
+    """Some parts and where to go on. `next` is None at the end of the answer.
+
+    In the order of changes there is no end: `next` is always there, and `more` says whether rows wait behind it.
+    """
+
+    parts: tuple[Part, ...]
+    next: str | None
+    more: bool
+
+
+PART_COLUMNS: tuple[InstrumentedAttribute[Any], ...] = tuple(
+    PartRow.order_no if field.name == "order" else getattr(PartRow, field.name) for field in fields(Part)
+)
+
+
+def parts(
+    session: Session, wanted: PartFilter, *, order: Order = "newest", limit: int = 100, cursor: str | None = None
+) -> PartsPage:
+    """Return at most `limit` parts behind the cursor.
+
+    By trigger time each part comes once, whatever arrives meanwhile; new parts lie before the first page of `newest`
+    and behind the last one of `oldest`. A part whose first events are still arriving may yet move by as much as they
+    differ. In the order of `changes` every change of a part that was committed is met exactly once: a part comes again
+    when it has changed, with a greater `revision`. Raises CursorError.
+    """
+    mark = mark_of(f"parts {order}", wanted.asked())
+    if order == "changes":
+        return _changes(session, wanted, limit, cursor, mark)
+    query = _in_time(wanted, order, None if cursor is None else place_in(cursor, mark, 2))
+    rows = session.execute(query.limit(limit + 1)).all()
+    found = tuple(Part(*row) for row in rows[:limit])
+    return PartsPage(found, cursor_of(mark, _place(found[-1])) if len(rows) > limit else None, len(rows) > limit)
+
+
+def _in_time(wanted: PartFilter, order: Order, behind: tuple[int, ...] | None) -> "Select[Any]":
+    query = select(*PART_COLUMNS).where(*wanted.conditions())
+    triggered: InstrumentedAttribute[datetime] = PartRow.triggered
+    number: InstrumentedAttribute[int] = PartRow.id
+    if wanted.defect is not None:
+        # Few parts have a defect of one type: their own table is read in its order, and each part looked up.
+        query = query.join(PartDefectRow, PartDefectRow.part_id == PartRow.id)
+        query = query.where(PartDefectRow.type == wanted.defect)
+        triggered, number = PartDefectRow.triggered, PartDefectRow.part_id
+    if behind is not None:
+        last = (_EPOCH + timedelta(microseconds=behind[0]), behind[1])
+        place = tuple_(triggered, number)
+        query = query.where(place < last if order == "newest" else place > last)
+    if order == "newest":
+        return query.order_by(triggered.desc(), number.desc())
+    return query.order_by(triggered, number)
+
+
+def _changes(session: Session, wanted: PartFilter, limit: int, cursor: str | None, mark: str) -> PartsPage:
+    """Return the next changes. Revisions are given in the order of commits: none can appear behind one that was read.
+
+    Where the filter finds less than a page, the cursor moves to the last revision there was: rows that do not fit are
+    not looked at twice.
+    """
+    (behind,) = (0,) if cursor is None else place_in(cursor, mark, 1)
+    last = session.scalar(select(func.max(PartRow.revision))) or 0
+    query = select(*PART_COLUMNS).where(PartRow.revision > behind, PartRow.revision <= last, *wanted.conditions())
+    if wanted.defect is not None:
+        query = query.join(PartDefectRow, PartDefectRow.part_id == PartRow.id)
+        query = query.where(PartDefectRow.type == wanted.defect)
+    rows = session.execute(query.order_by(PartRow.revision).limit(limit + 1)).all()
+    found = tuple(Part(*row) for row in rows[:limit])
+    more = len(rows) > limit
+    return PartsPage(found, cursor_of(mark, (found[-1].revision if more else max(last, behind),)), more)
+
+
+def _place(part: Part) -> tuple[int, int]:
+    return (part.triggered - _EPOCH) // timedelta(microseconds=1), part.id
