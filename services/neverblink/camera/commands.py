@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from neverblink import telemetry
 from neverblink.camera.instruments import instruments
 from neverblink.camera.learnt_limits import FEWEST, LearntLimits, learn
+from neverblink.camera.line_contexts import LineContexts
 from neverblink.camera.live import LiveSource
 from neverblink.camera.picture import SourceError
 from neverblink.camera.service import CameraNode
@@ -29,6 +30,7 @@ from neverblink.vision.quality import measure
 
 _SWEEP_EVERY_S = 600.0
 _SILENT_S = 30.0
+_CONTEXT_WITHIN_S = 3.0
 
 
 def chosen_stations(plant: Plant, names: Sequence[str]) -> list[tuple[Line, Station]]:
@@ -58,10 +60,21 @@ async def run(plant: Plant, names: Sequence[str] = ()) -> None:
             plant.kafka, source=f"/{plant.site}/camera", client_id=client_id, writes=("frames", "verdicts")
         )
         sweep = Duty("sweeping large images", partial(_sweep_objects, plant.storage), may_finish=True)
-        async with producer, keeping("camera", sweep):
+        contexts = LineContexts(plant.kafka, {line.name for line, _ in stations}, client_id=f"{client_id}-context")
+        following = Duty("following the context", contexts.follow)
+        async with producer, keeping("camera", sweep, following):
+            await contexts.known(_CONTEXT_WITHIN_S)
             measured = instruments()
             nodes = [
-                CameraNode(line, station, producer, plant.storage, depth=plant.depth(station), measured=measured)
+                CameraNode(
+                    line,
+                    station,
+                    producer,
+                    plant.storage,
+                    depth=plant.depth(station),
+                    context=contexts.of(line.name),
+                    measured=measured,
+                )
                 for line, station in stations
             ]
             names = [f"{line.name}/{station.name}" for line, station in stations]

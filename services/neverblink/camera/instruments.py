@@ -26,6 +26,7 @@ class Instruments:
     disconnects: Counter
     picture_offset: Histogram
     picture_age: Histogram
+    identity_left_out: Counter
 
 
 def instruments() -> Instruments:
@@ -87,5 +88,10 @@ def instruments() -> Instruments:
             "neverblink.camera.picture_age",
             unit="s",
             description="From the exposure of a picture to its arrival here, as well as the camera can tell.",
+        ),
+        identity_left_out=meter.create_counter(
+            "neverblink.camera.identity_left_out",
+            unit="{part}",
+            description="Parts that go without a field of their identity, because the PLC could not say it in time.",
         ),
     )

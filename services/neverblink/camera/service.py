@@ -8,7 +8,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
@@ -19,6 +19,7 @@ from neverblink.camera.backlog import Backlog
 from neverblink.camera.claim_check import ClaimCheck
 from neverblink.camera.frame_buffer import FrameBuffer
 from neverblink.camera.frozen import FrozenWatch
+from neverblink.camera.identification import Identification
 from neverblink.camera.instruments import Instruments, instruments
 from neverblink.camera.live import LiveSource
 from neverblink.camera.picture import Picture, SourceError, encoded
@@ -26,6 +27,7 @@ from neverblink.camera.sources import Source, open_source
 from neverblink.camera.spool import Spool
 from neverblink.camera.triggers import Trigger, station_triggers
 from neverblink.events import Decision, Frame, Quality, Reason, Times, Verdict
+from neverblink.events.context import ContextValues
 from neverblink.events.identity import frame_id, verdict_id
 from neverblink.kafka import EventProducer, KafkaError
 from neverblink.plant import HardwareTrigger, Line, LiveSettings, Station, Storage, VideoSource
@@ -57,11 +59,12 @@ class CameraNode:
         *,
         source: Source | None = None,
         depth: int | None = None,
+        context: Callable[[Trigger], ContextValues | None] = lambda _: None,
         measured: Instruments | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`source` and the instruments `measured` are made where they are not given; `depth` is the product's, for
-        16-bit pictures of a station that states none.
+        16-bit pictures of a station that states none. `context` says what the line's context holds for a part.
         """
         name = f"{line.name}/{station.name}"
         self._line = line
@@ -70,6 +73,9 @@ class CameraNode:
         self._claims = ClaimCheck(ObjectStore.of(storage), station.payload.max_inline_bytes, name)
         self._clock = clock
         self._measured = measured or instruments()
+        self._identification = Identification(
+            line.name, station.name, station.product, context, self._measured.identity_left_out
+        )
         self._source = source or open_source(station, name, self._measured, depth=depth)
         # A folder or a recording that begins again shows the same pictures in turn, and rightly.
         live = isinstance(station.source, LiveSettings) and not isinstance(station.source, VideoSource)
@@ -197,24 +203,36 @@ class CameraNode:
         ):
             trace = telemetry.current_trace()
             if trigger.missed is not None:
-                await self._unscorable(trigger, seq, Reason.NO_IMAGE, trigger.missed, trace)
+                await self._unscorable(await self._known(trigger), seq, Reason.NO_IMAGE, trigger.missed, trace)
                 return
             try:
                 picture, measured = await self._in_thread(lambda: self._acquire(trigger))
             except SourceError as error:
-                await self._unscorable(trigger, seq, error.reason, str(error), trace)
+                await self._unscorable(await self._known(trigger), seq, error.reason, str(error), trace)
                 return
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
                 # The boundary: neither a library's fault nor a cancellation that nobody asked for costs a verdict.
                 unasked_end("camera", f"taking the picture of part {trigger.part}", error)
-                await self._unscorable(trigger, seq, Reason.NO_IMAGE, repr(error), trace)
+                await self._unscorable(await self._known(trigger), seq, Reason.NO_IMAGE, repr(error), trace)
                 return
+            # Asked for when the part was triggered: while its picture was taken, the PLC had time to answer.
+            trigger = await self._known(trigger)
             quality = Quality.model_validate(asdict(measured))
             fault = self._fault(picture, measured)
             if fault is not None:
                 await self._unscorable(trigger, seq, *fault, trace, quality)
                 return
             self._hold(self._frame(trigger, seq, picture, quality), trace)
+
+    async def _known(self, trigger: Trigger) -> Trigger:
+        """Return the trigger with the part's identity, as far as it can be had without making the part late."""
+        left = (trigger.at + self._budget - self._clock()).total_seconds()
+        try:
+            return replace(trigger, identity=await self._identification.of(trigger, left))
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
+            # The boundary: a part without a name is judged like any other.
+            unasked_end("camera", f"identifying part {trigger.part}", error)
+            return trigger
 
     def _acquire(self, trigger: Trigger) -> tuple[Picture, ImageQuality]:
         if trigger.shot is not None:
@@ -261,6 +279,7 @@ class CameraNode:
             size=len(picture.body),
             content_type=picture.content_type,
             body=picture.body,
+            identity=trigger.identity,
             **quality.model_dump(),
         )
 
@@ -327,7 +346,7 @@ class CameraNode:
             await self._producer.send(event, trace=trace)
 
     async def _give_up(self, frame: Frame, reason: Reason, sentence: str) -> None:
-        trigger = Trigger(frame.part, frame.seq, frame.captured, frame.tracking)
+        trigger = Trigger(frame.part, frame.seq, frame.captured, frame.tracking, identity=frame.identity)
         trace = self._traces.pop(frame.id, {})
         # Kept before the verdict is told: a broker that does not answer must not hold the image in memory.
         await self._backlog.keep(frame, trace)
@@ -362,6 +381,7 @@ class CameraNode:
             times=Times(captured=trigger.at, emitted=now),
             deadline=deadline,
             late=now > deadline,
+            identity=trigger.identity,
         )
         self._measured.unscored.add(1, {**self._labels, "reason": reason})
         self._recurring.tell(

@@ -5,13 +5,17 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from neverblink import telemetry
 from neverblink.camera.live import LiveSource, Shot
 from neverblink.camera.picture_counter import MAX_LOST
-from neverblink.events import Tracking
+from neverblink.events import Identity, Tracking
 from neverblink.plant import HardwareTrigger, Line, PlcTrigger, Station, TimerTrigger
 from neverblink.service_life.time_limit import time_limit
+
+if TYPE_CHECKING:
+    from neverblink.plc.identity_reading import PendingIdentity
 
 _NOT_LISTENING = "the PLC triggered this part while the camera node was not listening"
 _LOST = "the camera counted this part and its picture did not arrive"
@@ -21,7 +25,8 @@ _LOST = "the camera counted this part and its picture did not arrive"
 class Trigger:
     """One part at the station. `shot` is its picture where the camera is the trigger.
 
-    `missed` says why a part that was there could not be photographed.
+    `missed` says why a part that was there could not be photographed. `reading` is what the PLC says of the part,
+    which may still be on its way, and `identity` what is known of it at last.
     """
 
     part: str
@@ -30,6 +35,8 @@ class Trigger:
     tracking: Tracking | None = None
     missed: str | None = None
     shot: Shot | None = None
+    reading: "PendingIdentity | None" = None
+    identity: Identity | None = None
 
 
 async def station_triggers(
@@ -151,6 +158,7 @@ async def _from_plc(
             at=found.at,
             tracking=Tracking(epoch=found.epoch, number=found.number),
             missed=_NOT_LISTENING if found.missed else None,
+            reading=found.identity,
         )
 
 

@@ -9,6 +9,16 @@ from neverblink.brokers.apache import free_port
 from neverblink.demo.stream import Stream
 from neverblink.plant import Plant, load_plant
 
+# What the simulated PLC says of each part: docs/guides/plc.md.
+_IDENTITY = {
+    "order": "s=Part.Order",
+    "lot": "s=Part.Lot",
+    "serial": "s=Part.Serial",
+    "carrier": "s=Part.Carrier",
+    "attributes": {"press": "s=Part.Press"},
+    "number": "s=Part.Number",
+}
+
 
 def write_plant(folder: Path, streams: list[Stream], bootstrap: str, weights: dict[str, Path]) -> Plant:
     """Write `plant.yaml` into the folder and return it, read back as every service reads it."""
@@ -34,6 +44,7 @@ def write_plant(folder: Path, streams: list[Stream], bootstrap: str, weights: di
                     "endpoint": f"opc.tcp://127.0.0.1:{port}/neverblink",
                     # Everything stays on this machine's loopback interface.
                     "security": {"policy": "None", "allow_insecure": True},
+                    "identity": _IDENTITY,
                 },
                 "stations": [
                     {

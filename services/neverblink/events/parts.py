@@ -84,7 +84,7 @@ class Tracking(Part):
 # What a PLC, an MES or a person calls something. Control characters are kept out here, once: a database refuses some of
 # them, and a terminal obeys others.
 Label = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
-_AttributeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
+AttributeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
 _AttributeText = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -96,7 +96,7 @@ class Identity(Part):
     serial: Label | None = Field(default=None, description="The part's own serial number.")
     recipe: Label | None = Field(default=None, description="The recipe that the line runs.")
     carrier: Label | None = Field(default=None, description="The pallet, tray or carrier that the part lies on.")
-    attributes: dict[_AttributeName, _AttributeText] = Field(
+    attributes: dict[AttributeName, _AttributeText] = Field(
         default_factory=dict, max_length=16, description="Whatever else the plant wants to find the part by."
     )
 

@@ -1,7 +1,7 @@
 """The plant file: site, Kafka, lines, stations, PLCs and products, in one YAML file that explains itself."""
 
 from neverblink.plant.example import EXAMPLE
-from neverblink.plant.lines import Line, OpcUaSecurity, Plc, Timing
+from neverblink.plant.lines import IdentityNodes, Line, OpcUaSecurity, Plc, Timing
 from neverblink.plant.loading import MAX_PLANT_BYTES, load_plant, load_sound_lines, parse_plant
 from neverblink.plant.products import DefectPolicy, DefectRule, DefectType, Product, Taxonomy
 from neverblink.plant.records import EvidencePolicy, KeepDays, LedgerApi, RecordsSettings
@@ -39,6 +39,7 @@ __all__ = [
     "GenicamSource",
     "GigeSource",
     "HardwareTrigger",
+    "IdentityNodes",
     "Kafka",
     "KafkaSecurity",
     "KeepDays",

@@ -1,11 +1,11 @@
 """A line: its geometry, its PLC, its stations."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from neverblink.events.parts import Name
+from neverblink.events.parts import AttributeName, Name
 from neverblink.plant.section import Section, named, unique
 from neverblink.plant.stations import Station
 
@@ -74,6 +74,43 @@ class OpcUaSecurity(Section):
         return self
 
 
+NodeId = Annotated[str, StringConstraints(pattern=r"^(s=.+|i=[0-9]+)$")]
+
+
+class IdentityNodes(Section):
+    """Nodes of the PLC's program that say which part it has just triggered. Each may be left out; all are read at once.
+
+    The program sets them before it counts LastTriggered, in the same cycle, or says in `number` whose they are.
+    """
+
+    order: NodeId | None = Field(default=None, description="Node of the production order, `s=…` or `i=…`.")
+    lot: NodeId | None = Field(default=None, description="Node of the lot or batch.")
+    serial: NodeId | None = Field(default=None, description="Node of the part's own serial number.")
+    recipe: NodeId | None = Field(default=None, description="Node of the recipe that the line runs.")
+    carrier: NodeId | None = Field(default=None, description="Node of the pallet, tray or carrier.")
+    attributes: dict[AttributeName, NodeId] = Field(
+        default_factory=dict, max_length=16, description="Nodes of whatever else the part is to be found by, by name."
+    )
+    number: NodeId | None = Field(
+        default=None,
+        description="Node with the number of the part that the others are about, set after them. Values of another part"
+        " than the one that was triggered are left out.",
+    )
+    wait_ms: float = Field(
+        default=50.0,
+        ge=1,
+        le=1000,
+        description="How long after its trigger a picture waits for the values at most; then it goes without them.",
+    )
+
+    @property
+    def by_field(self) -> dict[str, str]:
+        """Return the node ids by what they fill: `serial`, or `attributes.NAME`."""
+        names = ("order", "lot", "serial", "recipe", "carrier")
+        fields = {name: node for name in names if (node := getattr(self, name)) is not None}
+        return fields | {f"attributes.{name}": node for name, node in self.attributes.items()}
+
+
 class Plc(Section):
     """One line's PLC: where it is, how its program names the contract's nodes, how it is written."""
 
@@ -105,6 +142,9 @@ class Plc(Section):
     nodes: dict[str, str] = Field(
         default_factory=dict,
         description="Node ids that do not follow the pattern: contract name to `s=…` or `i=…`.",
+    )
+    identity: IdentityNodes | None = Field(
+        default=None, description="Nodes that say what the part is: serial number, lot, order and more."
     )
     security: OpcUaSecurity
     heartbeat_ms: float = Field(default=200.0, ge=50, le=2000)

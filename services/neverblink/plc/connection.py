@@ -94,7 +94,7 @@ class PlcConnection:
     def _id(self, name: str) -> Any:
         known = self._ids.get(name)
         if known is None:
-            known = self._ids[name] = parse_node_id(self.text_id(name), self._namespace)
+            known = self._ids[name] = self._text(self.text_id(name))
         return known
 
     async def read(self, names: Sequence[str]) -> dict[str, Any]:
@@ -104,6 +104,23 @@ class PlcConnection:
             name: found.Value.Value if found.Value is not None and _good(found) else None
             for name, found in zip(names, values, strict=True)
         }
+
+    async def read_ids(self, ids: Mapping[str, str]) -> dict[str, tuple[Any, str | None]]:
+        """Return value and status name (None: good) of nodes, by whatever names them, in one request.
+
+        Ids are as the plant file writes them. Raises PlcUnreachableError, ContractError.
+        """
+        wanted = [(self._text(text), ua.AttributeIds.Value) for text in ids.values()]
+        return {
+            name: (found.Value.Value, None) if _good(found) and found.Value is not None else (None, _status(found))
+            for name, found in zip(ids, await self._read(wanted), strict=True)
+        }
+
+    def _text(self, text: str) -> Any:
+        known = self._ids.get(text)
+        if known is None:
+            known = self._ids[text] = parse_node_id(text, self._namespace)
+        return known
 
     async def write(self, values: Mapping[str, int | bool]) -> dict[str, str | None]:
         """Write nodes in one request; return the status name of each that was refused, None for a good one.
@@ -268,6 +285,10 @@ def parse_node_id(text: str, namespace: int) -> Any:
 
 def _good(found: Any) -> bool:
     return found.StatusCode is None or bool(found.StatusCode.is_good())
+
+
+def _status(found: Any) -> str:
+    return "no value" if found.StatusCode is None or found.StatusCode.is_good() else str(found.StatusCode.name)
 
 
 def _attributes(found: Sequence[Any]) -> Attributes:

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ from neverblink.plant import Plc
 from neverblink.plc.connection import PlcConnection
 from neverblink.plc.contract import TRIGGER_NODES
 from neverblink.plc.errors import PlcError
+from neverblink.plc.identity_reading import IdentityReader, PendingIdentity
 from neverblink.plc.opening import connect
 from neverblink.plc.validation import validate_nodes
 from neverblink.plc.word import NUMBERS, parts_behind
@@ -29,12 +30,16 @@ _log = logging.getLogger("neverblink.plc")
 
 @dataclass(frozen=True, slots=True)
 class PlcTrigger:
-    """One part: `missed` is one that the PLC counted and we did not see in time to photograph."""
+    """One part: `missed` is one that the PLC counted and we did not see in time to photograph.
+
+    `identity` is what the PLC says of the part, where the plant file maps nodes for it.
+    """
 
     epoch: int
     number: int
     at: datetime
     missed: bool = False
+    identity: PendingIdentity | None = field(default=None, compare=False)
 
 
 class PartCounter:
@@ -97,13 +102,18 @@ async def triggers(
         try:
             async with connect(plc, name) as connection:
                 await validate_nodes(connection, TRIGGER_NODES)
-                async with contextlib.aclosing(_session(connection, counter, poll_ms, clock)) as session:
+                async with (
+                    _identities(connection, plc) as identities,
+                    contextlib.aclosing(_session(connection, counter, poll_ms, clock)) as session,
+                ):
                     async for trigger in session:
                         if trigger is None:
                             tell("connected", f"triggers come from {plc.endpoint}")
                             back_off.reset()
-                        else:
+                        elif identities is None or trigger.missed:
                             yield trigger
+                        else:
+                            yield replace(trigger, identity=identities.ask(trigger.epoch, trigger.number))
             tell("away", f"the connection to {plc.endpoint} broke: {connection.lost_because or 'closed'}")
         except PlcError as error:
             tell("away", str(error))
@@ -113,6 +123,19 @@ async def triggers(
             unasked_end("camera", f"the session of {name}", error)
             tell("away", f"the session with {plc.endpoint} broke unexpectedly")
         await asyncio.sleep(back_off.next(asked_s))
+
+
+@contextlib.asynccontextmanager
+async def _identities(connection: PlcConnection, plc: Plc) -> AsyncIterator[IdentityReader | None]:
+    if plc.identity is None or not plc.identity.by_field:
+        yield None
+        return
+    reader = IdentityReader(connection, plc.identity)
+    await reader.check()
+    try:
+        yield reader
+    finally:
+        await reader.close()
 
 
 async def _session(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from neverblink.plant import Timing
+from neverblink.plant import IdentityNodes, Timing
 from neverblink.plc.contract import ProfileName
 
 MIN_SLOTS = 64
@@ -32,6 +32,7 @@ class SimulatedLine:
     slot_node: str = "s=VisionReject.{name}[{index}]"
     method_object: str = "s=VisionReject"
     nodes: dict[str, str] = field(default_factory=dict)
+    identity: IdentityNodes | None = None
     slots: int = 0
     watchdog_ms: float = 1000.0
     confirm_ms: float = 60.0

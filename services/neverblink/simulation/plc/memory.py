@@ -23,6 +23,7 @@ from neverblink.plc.contract import (
 from neverblink.plc.word import encode_gate
 from neverblink.simulation.plc.gate import BeltPart
 from neverblink.simulation.plc.line import SimulatedLine
+from neverblink.simulation.plc.part_names import names_of
 from neverblink.simulation.plc.server import StrictAttributes, Users, listen, method_callback, trust_only
 
 # asyncua's type hints name NewTypes where its code takes plain values, so its protocol types are not checked.
@@ -33,7 +34,9 @@ _VARIANTS = {
     "UInt16": ua.VariantType.UInt16,
     "UInt32": ua.VariantType.UInt32,
     "Double": ua.VariantType.Double,
+    "String": ua.VariantType.String,
 }
+_IDENTITY = "Identity."
 _CONVEYOR = {"Conveyor.Run": "Boolean", "Conveyor.Parts": "UInt32", "Conveyor.Rate": "Double"}
 
 
@@ -86,7 +89,23 @@ class PlcMemory:
             "Epoch": epoch,
             **({} if self._profile.silence_passes else {"SlotCount": self.line.verdict_slots}),
             "LeadMs": round(self.line.timing.lead_s * 1000),
+            **{name: 0 if kind == "UInt32" else "" for name, (_, kind) in self._identity_nodes().items()},
         }
+
+    def _identity_nodes(self) -> dict[str, tuple[str, str]]:
+        """Return node id and type of what says whose part it is, by our names for them."""
+        nodes = self.line.identity
+        if nodes is None:
+            return {}
+        found = {f"{_IDENTITY}{field}": (node_id, "String") for field, node_id in nodes.by_field.items()}
+        return found | ({} if nodes.number is None else {f"{_IDENTITY}number": (nodes.number, "UInt32")})
+
+    async def put_identity(self, epoch: int, number: int) -> None:
+        """Say whose part it is that is about to be triggered; the number last."""
+        if self.line.identity is not None:
+            for field, text in names_of(self.line.identity, epoch, number).items():
+                await self.put(f"{_IDENTITY}{field}", text)
+            await self.put(f"{_IDENTITY}number", number)
 
     async def show(self) -> None:
         """Show the PLC's own nodes as `reset` has set them, and clear the bridge's words."""
@@ -157,6 +176,9 @@ class PlcMemory:
                 writable.add(node_id)
         for name, kind in _CONVEYOR.items():
             writable.add(await self._add(folder, name, conveyor[name], kind, node_id=f"s={name}"))
+        for name, (text_id, kind) in self._identity_nodes().items():
+            if name not in self.line.absent:
+                await self._add(folder, name, self._values[name], kind, node_id=text_id)
         for node_id in writable:
             await server.get_node(node_id).set_writable()
         if self._profile.method is not None and self._profile.method.name not in self.line.absent:
@@ -215,10 +237,15 @@ class PlcMemory:
             self._values[name] = value
         if self._server is None or name not in self._ids or self.read(name) == value:
             return
-        kind = _VARIANTS[_CONVEYOR.get(name) or node(name).type]
+        kind = _VARIANTS[self._kind_of(name)]
         now = datetime.now(UTC)
         data = ua.DataValue(ua.Variant(value, kind), SourceTimestamp=at or now, ServerTimestamp=now)
         await self._server.iserver.aspace.write_attribute_value(self._ids[name], ua.AttributeIds.Value, data)
+
+    def _kind_of(self, name: str) -> str:
+        if name.startswith(_IDENTITY):
+            return self._identity_nodes()[name][1]
+        return _CONVEYOR.get(name) or node(name).type
 
     async def put_ring(self, part: BeltPart, action: GateCode, confirm: Confirm) -> None:
         """Write what the gate did with a part into its place of the ring."""

@@ -74,6 +74,7 @@ def _simulated(
         node=plc.node,
         slot_node=plc.slot_node,
         nodes=dict(plc.nodes),
+        identity=plc.identity,
         profile=plc.profile,
         method_object=plc.method_object,
         certificate=identity[0] if identity else None,

@@ -247,6 +247,7 @@ class PlcSimulator:
             self._told.triggered(number)
         else:
             await self._memory.put(slot_name(number % self.slots), 0)
+        await self._memory.put_identity(int(self._memory.read("Epoch")), number)
         await self._memory.put("LastTriggered", number, at=datetime.fromtimestamp(wall, UTC))
         if not self._conveyor.running:
             await self._memory.put("Conveyor.Run", False)
