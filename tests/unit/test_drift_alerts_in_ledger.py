@@ -5,6 +5,7 @@ from pathlib import Path
 
 from neverblink.events import AlertStage, DriftReport, DriftState
 from neverblink.events.examples import examples
+from neverblink.ledger.writing import keep
 from neverblink.records.database import Database
 from neverblink.records.questions import ledger_figures as queries
 
@@ -22,9 +23,9 @@ def later(name: str, stage: AlertStage) -> DriftReport:
 def test_each_stage_of_an_alert_is_kept_once_and_found(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'ledger.db'}", create=True)
     escalated = later("r2", AlertStage.ESCALATED)
-    database.keep([REPORT, escalated], NOW)
+    keep(database, [REPORT, escalated], NOW)
     # A report that is told again, and the same stage in another one, as after a crash.
-    database.keep([REPORT, escalated, later("r3", AlertStage.ESCALATED)], NOW)
+    keep(database, [REPORT, escalated, later("r3", AlertStage.ESCALATED)], NOW)
     with database.session() as session:
         found = queries.drift_alerts(session)
         assert [(row.id, row.stage, row.severity) for row in found] == [

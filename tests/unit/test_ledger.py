@@ -35,6 +35,7 @@ from neverblink.events import (
     Verdict,
 )
 from neverblink.events.identity import actuation_id, verdict_id
+from neverblink.ledger import writing
 from neverblink.plant import EXAMPLE, Plant, parse_plant
 from neverblink.records.database import Database, LedgerAbsent, LedgerError, UnkeepableError
 from neverblink.records.questions import ledger_figures as queries
@@ -137,7 +138,7 @@ def review(identity: str, **changes: Any) -> Review:
 
 
 def keep(database: Database, *events: Event) -> int:
-    return database.keep(events, NOON)
+    return writing.keep(database, events, NOON)
 
 
 def test_the_first_event_of_an_id_stands_within_a_batch_and_between_batches(database: Database) -> None:
@@ -297,8 +298,8 @@ def test_tail_and_stats_say_that_the_ledger_is_empty(url: str) -> None:
 
 def test_tail_prints_the_latest_verdicts_with_what_became_of_them(url: str) -> None:
     database = Database(url, create=True)
-    database.keep([verdict(number) for number in range(5)], NOON)
-    database.keep([verdict(7, Decision.REJECT), told(7, 612), gate(7, GateAction.REJECTED)], NOON)
+    writing.keep(database, [verdict(number) for number in range(5)], NOON)
+    writing.keep(database, [verdict(7, Decision.REJECT), told(7, 612), gate(7, GateAction.REJECTED)], NOON)
     database.close()
     lines = shown(commands.tail, plant_with(url), False, 2).splitlines()
     assert len(lines) == 2
@@ -309,7 +310,7 @@ def test_tail_prints_the_latest_verdicts_with_what_became_of_them(url: str) -> N
 
 def test_stats_prints_tables_for_people_and_json_for_programs(url: str) -> None:
     database = Database(url, create=True)
-    database.keep([verdict(1), told(1, 500), gate(1, GateAction.PASSED)], NOON)
+    writing.keep(database, [verdict(1), told(1, 500), gate(1, GateAction.PASSED)], NOON)
     database.close()
     assert "yield per line" in shown(commands.stats, plant_with(url), False)
     found = orjson.loads(shown(commands.stats, plant_with(url), True))

@@ -12,6 +12,7 @@ from neverblink.cli.records import tail
 from neverblink.events import Verdict
 from neverblink.events.examples import examples
 from neverblink.job_life.terminal import shown
+from neverblink.ledger.writing import keep
 from neverblink.plant import EXAMPLE, PlantError, parse_plant
 from neverblink.records.database import Database, LedgerError
 from neverblink.shown import visible, without_secrets
@@ -80,7 +81,7 @@ def test_the_ledger_s_lines_show_markup_and_control_characters(
     parts = ("[/red]x", "\x1b]0;PWNED\x07\x1b[31mX")
     for number, part in enumerate(parts):
         verdict = first.model_copy(update={"id": f"00000000-0000-5000-8000-00000000000{number}", "part": part})
-        database.keep([verdict], first.times.captured)
+        keep(database, [verdict], first.times.captured)
     database.close()
     plant = parse_plant(EXAMPLE)
     tail(plant.model_copy(update={"storage": plant.storage.model_copy(update={"ledger": url})}), False, 10)

@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
+from typing import NamedTuple
 
 from neverblink import telemetry
-from neverblink.events import Event, EventError
+from neverblink.events import Envelope, Event, EventError
 from neverblink.kafka import (
     DeadLetters,
     EventConsumer,
@@ -19,11 +21,24 @@ from neverblink.kafka import (
     ensure_topics,
 )
 from neverblink.ledger.instruments import Instruments, instruments
+from neverblink.ledger.writing import keep
 from neverblink.plant import Plant
 from neverblink.records.database import ANSWER_S, Database, LedgerError, UnkeepableError
+from neverblink.records.parts import PartRules
 from neverblink.records.tables import KEPT
 from neverblink.service_life import Duty, supervise, wait_or_stop
 from neverblink.service_life.standing import Parts, Standing, in_words, keep_standing
+
+
+class Traced(NamedTuple):
+    """An event and the trace that told it."""
+
+    event: Event
+    trace: str | None
+
+
+# W3C Trace Context: version, trace id, parent id, flags.
+_TRACE = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-")
 
 TOPICS_READ = tuple(kind.TOPIC for kind in KEPT)
 _RETRY_S = 5.0
@@ -45,7 +60,9 @@ class Ledger:
         dead_letters: DeadLetters,
         measured: Instruments,
         stop: asyncio.Event,
+        rules: PartRules | None = None,
     ) -> None:
+        self._rules = rules
         self._database = database
         self._consumer = consumer
         self._dead_letters = dead_letters
@@ -79,10 +96,10 @@ class Ledger:
 
     async def _keep(self, records: Sequence[Record]) -> bool:
         """Keep a batch; returns False when told to stop while the database is away."""
-        readable: list[tuple[Record, Event]] = []
+        readable: list[tuple[Record, Traced]] = []
         for record in records:
             try:
-                readable.append((record, record.read(*KEPT)[0]))
+                readable.append((record, _traced(*record.read(*KEPT))))
             except EventError as error:
                 await self._set_aside(record, str(error))
         try:
@@ -90,7 +107,7 @@ class Ledger:
         except UnkeepableError:
             return await self._keep_one_by_one(readable)
 
-    async def _keep_one_by_one(self, readable: Sequence[tuple[Record, Event]]) -> bool:
+    async def _keep_one_by_one(self, readable: Sequence[tuple[Record, Traced]]) -> bool:
         """Find what the database refuses, and set only that aside."""
         for record, event in readable:
             try:
@@ -100,14 +117,15 @@ class Ledger:
                 await self._set_aside(record, f"the ledger's database refuses it: {error}")
         return True
 
-    async def _write(self, events: Sequence[Event]) -> bool:
+    async def _write(self, events: Sequence[Traced]) -> bool:
         """Write until the database takes it; while it is away the topics keep what arrives."""
         loop = asyncio.get_running_loop()
+        batch = [one.event for one in events]
+        traces = {one.event.id: one.trace for one in reversed(events) if one.trace is not None}
         while True:
             try:
-                new = await self._answered(
-                    loop.run_in_executor(self._sql, self._database.keep, events, datetime.now(UTC))
-                )
+                work = partial(keep, self._database, batch, datetime.now(UTC), self._rules, traces)
+                new = await self._answered(loop.run_in_executor(self._sql, work))
             except LedgerError as error:
                 if self.fault is None:
                     self._log.error(f"{error}; it is tried again every {_RETRY_S:.0f} s")
@@ -122,7 +140,7 @@ class Ledger:
                 return True
 
     async def _answered(self, work: "asyncio.Future[int]") -> int:
-        """Wait for the SQL thread, and end its wait for a database that stands still. Raises as `Database.keep`.
+        """Wait for the SQL thread, and end its wait for a database that stands still. Raises as `keep`.
 
         Told to stop it waits for `_LAST_ANSWER_S` at most: a connection that is being made cannot be broken off.
         """
@@ -197,6 +215,11 @@ async def serve(plant: Plant, stop: asyncio.Event) -> None:
                 ledger.close()
     finally:
         database.close()
+
+
+def _traced(event: Event, envelope: Envelope) -> Traced:
+    found = _TRACE.match(envelope.trace.get("traceparent", ""))
+    return Traced(event, found.group(1) if found else None)
 
 
 def _next_offsets(records: Sequence[Record]) -> dict[Partition, int]:

@@ -1,13 +1,11 @@
 """The ledger's database: opened, checked and written, with sentences for what goes wrong."""
 
 import contextlib
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, insert
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -21,29 +19,17 @@ from sqlalchemy.exc import SQLAlchemyError as SqlFault
 from sqlalchemy.orm import Session
 
 from neverblink.errors import NeverblinkError
-from neverblink.events import DriftReport, Event, Verdict
-from neverblink.records.columns import WRITES, Table
+from neverblink.records.columns import WRITES
 from neverblink.records.database_waits import DatabaseWaits
 from neverblink.records.layout import LayoutError, Tell, layout_of, migrate, steps_from
 from neverblink.records.part_tables import PartRow  # noqa: F401 - whoever opens the records knows all their tables
-from neverblink.records.tables import (
-    SCHEMA_VERSION,
-    DefectRow,
-    DriftAlertRow,
-    Row,
-    alert_rows,
-    defect_rows,
-    row_of,
-)
+from neverblink.records.tables import SCHEMA_VERSION
 from neverblink.shown import without_secrets
 
 CONNECT_S = 5.0
 ANSWER_S = 6.0
 """A database that has not answered a statement for so long stands still."""
 LOCK_WAIT_S = 5.0
-
-# SQLite binds at most 32 766 values in a statement (SQLITE_MAX_VARIABLE_NUMBER); a verdict has 33 columns.
-_ROWS_PER_STATEMENT = 500
 
 
 class LedgerError(NeverblinkError, RuntimeError):
@@ -85,49 +71,29 @@ class Database:
         except (SqlFault, ImportError, OSError) as fault:
             raise self._explained(fault, "opened") from fault
 
-    def keep(self, events: Sequence[Event], recorded: datetime) -> int:
-        """Write events in one transaction and return how many were new; of one id the first stands.
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Lend a connection in one transaction, for the ledger alone; other rooms read.
 
-        Raises UnkeepableError when the database refuses a value of an event, LedgerError when the
-        database is at fault.
+        Raises UnkeepableError when the database refuses a value, LedgerError when the database is at fault.
         """
-        rows: dict[type[Table], dict[str, Row]] = {}
-        verdicts: dict[str, Verdict] = {}
-        told: dict[str, DriftReport] = {}
-        for item in events:
-            table, row = row_of(item, recorded)
-            rows.setdefault(table, {}).setdefault(item.id, row)
-            if isinstance(item, Verdict):
-                verdicts.setdefault(item.id, item)
-            elif isinstance(item, DriftReport) and item.alerts:
-                told.setdefault(item.id, item)
         try:
             with self._waits.asked(), self._writing.begin() as connection:
-                new = {
-                    identity
-                    for table, by_id in rows.items()
-                    for identity in self._insert(connection, table, list(by_id.values()))
-                }
-                defects = [row for identity in new & verdicts.keys() for row in defect_rows(verdicts[identity])]
-                for some in _slices(defects):
-                    connection.execute(insert(DefectRow), some)
-                alerts = [row for identity in new & told.keys() for row in alert_rows(told[identity])]
-                self._insert(connection, DriftAlertRow, alerts, ("id", "stage"))
+                yield connection
         except (DataError, IntegrityError, ValueError, OverflowError) as fault:
             raise UnkeepableError(_cause(fault)) from fault
         except SqlFault as fault:
             if _is_of_the_event(fault):
                 raise UnkeepableError(_cause(fault)) from fault
             raise self._explained(fault, "written") from fault
-        return len(new)
 
     @property
     def silent_s(self) -> float:
-        """Return for how long the database has not answered a question of `keep`; 0 when none waits."""
+        """Return for how long the database has not answered a question of `writing`; 0 when none waits."""
         return self._waits.silent_s
 
     def break_off(self) -> None:
-        """End the connection whose answer is waited for in another thread: `keep` then raises LedgerError there."""
+        """End the connection whose answer is waited for in another thread: `writing` then raises LedgerError there."""
         self._waits.break_off()
 
     def session(self) -> Session:
@@ -142,16 +108,6 @@ class Database:
         """Close every connection."""
         self._engine.dispose()
 
-    def _insert(
-        self, connection: Connection, table: type[Table], rows: list[Row], identity: tuple[str, ...] = ("id",)
-    ) -> list[str]:
-        """Insert the rows whose identity is not there yet, and return the ids of those."""
-        dialect = sqlite if self._engine.dialect.name == "sqlite" else postgresql
-        new: list[str] = []
-        for some in _slices(rows):
-            statement = dialect.insert(table).on_conflict_do_nothing(index_elements=identity)
-            new += connection.scalars(statement.values(some).returning(table.__table__.c.id))
-        return new
 
     def _create(self, tell: Tell) -> None:
         migrate(self._engine, lambda step: tell(f"the ledger {self.name}: {step}"))
@@ -338,10 +294,6 @@ def _postgresql_limits(url: URL) -> dict[str, Any]:
         "options": f"-c statement_timeout={int(ANSWER_S * 1000)} -c lock_timeout={int(LOCK_WAIT_S * 1000)}",
     }
     return {name: value for name, value in limits.items() if name not in url.query}
-
-
-def _slices(rows: list[Row]) -> Iterable[list[Row]]:
-    return (rows[start : start + _ROWS_PER_STATEMENT] for start in range(0, len(rows), _ROWS_PER_STATEMENT))
 
 
 def _cause(fault: Exception) -> str:

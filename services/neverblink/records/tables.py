@@ -7,10 +7,20 @@ from typing import Any
 from sqlalchemy import Index, String, false, true
 from sqlalchemy.orm import Mapped, mapped_column
 
-from neverblink.events import Actuation, Claim, DeadLetter, DriftReport, Event, Review, ShadowVerdict, Verdict
+from neverblink.events import (
+    Actuation,
+    Claim,
+    ContextChange,
+    DeadLetter,
+    DriftReport,
+    Event,
+    Review,
+    ShadowVerdict,
+    Verdict,
+)
 from neverblink.events.parts import Quality, Tracking
 from neverblink.records.columns import IdentityColumns, Table, TraceColumn
-from neverblink.records.part_tables import ClaimRow
+from neverblink.records.part_tables import ClaimRow, ContextRow
 
 SCHEMA_VERSION = 4
 """The layout of tables that this program writes; `migrations` leads to it from layout 3."""
@@ -74,7 +84,7 @@ class _ScoredRow(IdentityColumns, TraceColumn):
 
 
 class VerdictRow(_ScoredRow, Table):
-    """The one decision about a frame."""
+    """The one decision about a frame. `judgement` is what people's answers about it come to."""
 
     __tablename__ = "verdicts"
     __table_args__ = (
@@ -84,6 +94,7 @@ class VerdictRow(_ScoredRow, Table):
     )
 
     part_id: Mapped[int | None]
+    judgement: Mapped[str | None] = mapped_column(String(16))
     evidence: Mapped[list[Any]]
 
 
@@ -245,11 +256,13 @@ Row = dict[str, Any]
 # What a column holds where the event has no such field.
 _ABSENT: Row = {"withdrawn": False, "counted": True}
 
-KEPT: tuple[type[Event], ...] = (Verdict, ShadowVerdict, Actuation, Review, Claim, DriftReport, DeadLetter)
+KEPT: tuple[type[Event], ...] = (
+    Verdict, ShadowVerdict, Actuation, Review, DriftReport, DeadLetter, Claim, ContextChange,
+)  # fmt: skip
 """The events that the ledger keeps."""
 
 
-def row_of(event: Event, recorded: datetime) -> tuple[type[Table], Row]:
+def row_of(event: Event, recorded: datetime, trace_id: str | None = None) -> tuple[type[Table], Row]:
     """Return the table of an event and its row. Raises TypeError for an event that is not in KEPT."""
     fields = event.model_dump()
     match event:
@@ -270,12 +283,15 @@ def row_of(event: Event, recorded: datetime) -> tuple[type[Table], Row]:
         case DriftReport():
             table = DriftReportRow
             fields |= {"report": event.model_dump(mode="json")}
+        case ContextChange():
+            table = ContextRow
+            fields |= _context(event)
         case DeadLetter():
             table = DeadLetterRow
             fields |= {"record_key": event.recordkey}
         case _:
             raise TypeError(f"the ledger does not keep {type(event).__name__}")
-    fields |= _identity(fields.get("identity")) | {"recorded": recorded}
+    fields |= _identity(fields.get("identity")) | {"recorded": recorded, "trace_id": trace_id}
     # An event's newer optional fields have no column until a new layout gives them one, and a row's own number is
     # the database's to give.
     columns = [column.name for column in table.__table__.columns if column.autoincrement is not True]
@@ -318,7 +334,18 @@ def _identity(identity: Row | None) -> Row:
     """Return what an event says of its part's identity. SQL takes `order` for a word of its own."""
     if identity is None:
         return {}
-    return {"order_no" if name == "order" else name: value for name, value in identity.items()}
+    names = {"order_no" if name == "order" else name: value for name, value in identity.items()}
+    return {**names, "attributes": names["attributes"] or None}
+
+
+def _context(event: ContextChange) -> Row:
+    values, first = event.values, event.values.from_part
+    return {
+        "context": values.model_dump(mode="json", exclude_defaults=True),
+        "valid_from": values.since,
+        "valid_epoch": first.epoch if first else None,
+        "valid_number": first.number if first else None,
+    }
 
 
 def _tracking(tracking: Tracking | None) -> Row:

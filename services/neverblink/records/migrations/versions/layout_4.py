@@ -80,7 +80,10 @@ def _new_columns() -> None:
         "actuations": optional(INTEGER, "part_id"),
         "reviews": [withdrawn, counted, *optional(TEXT, "round")],
         "shadow_verdicts": optional(INTEGER, "frame_partition", "frame_offset"),
-        "verdicts": optional(INTEGER, "part_id", "frame_partition", "frame_offset"),
+        "verdicts": [
+            *optional(INTEGER, "part_id", "frame_partition", "frame_offset"),
+            *optional(sa.String(16), "judgement"),
+        ],
     }.items():
         for column in (*columns, *_identity()):
             op.add_column(table, column)
