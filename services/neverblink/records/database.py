@@ -108,7 +108,6 @@ class Database:
         """Close every connection."""
         self._engine.dispose()
 
-
     def _create(self, tell: Tell) -> None:
         migrate(self._engine, lambda step: tell(f"the ledger {self.name}: {step}"))
         self._keep_others_out()
