@@ -155,7 +155,7 @@ def ledger_parts(
     from neverblink.cli.ledger_tables import parts_table
     from neverblink.records.questions.parts import parts
 
-    with _records(described) as records, records.asking() as session:
+    with opened_records(described) as records, records.asking() as session:
         page = parts(session, wanted, order=order_by, limit=limit, cursor=cursor)
     if as_json:
         print_json(page)
@@ -189,7 +189,7 @@ def ledger_part(
     from neverblink.records.questions.parts import parts
 
     found: list[PartStory] = []
-    with _records(described) as records, records.asking() as session:
+    with opened_records(described) as records, records.asking() as session:
         ids = [number] if number is not None else []
         if serial is not None:
             ids = [part.id for part in parts(session, PartFilter(serial=serial), limit=20).parts]
@@ -229,7 +229,7 @@ def ledger_yield(
     from neverblink.cli.ledger_tables import yield_table
     from neverblink.records.questions.yields import yields
 
-    with _records(described) as records, records.asking() as session:
+    with opened_records(described) as records, records.asking() as session:
         found = yields(session, by, counted, zone=zone_of(described), limit=limit)
     if as_json:
         print_json(found)
@@ -262,7 +262,7 @@ def ledger_pareto(
     from neverblink.cli.ledger_tables import pareto_table
     from neverblink.records.questions.pareto import pareto
 
-    with _records(described) as records, records.asking() as session:
+    with opened_records(described) as records, records.asking() as session:
         found = pareto(session, of, counted, decision=decision, limit=limit)
     if as_json:
         print_json(found)
@@ -286,7 +286,7 @@ def ledger_figures(asked: CountsWanted, *, as_json: AS_JSON = False) -> None:
     from neverblink.cli.ledger_tables import figures_table
     from neverblink.records.questions.figures import figures
 
-    with _records(described) as records, records.asking() as session:
+    with opened_records(described) as records, records.asking() as session:
         found = figures(session, counted)
     if as_json:
         print_json(found)
@@ -306,7 +306,8 @@ def zone_of(plant: "Plant") -> tzinfo:
     return ZoneInfo(plant.drift.time_zone)
 
 
-def _records(plant: "Plant") -> "contextlib.closing[ReadOnlyRecords]":
+def opened_records(plant: "Plant") -> "contextlib.closing[ReadOnlyRecords]":
+    """Open the records for questions, until the block ends. Raises LedgerError."""
     from neverblink.records.reading import ReadOnlyRecords
 
     return contextlib.closing(ReadOnlyRecords(plant.storage.ledger, answer_s=ANSWER_S))
