@@ -3,10 +3,16 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, PrimaryKeyConstraint, String
+from sqlalchemy import Index, PrimaryKeyConstraint, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from neverblink.records.columns import ROW_NUMBER, IdentityColumns, Table, TraceColumn
+
+
+def _where_known(name: str, column: str) -> Index:
+    """Return an index of the few parts of which something is known, in the order of time."""
+    known = text(f"{column} IS NOT NULL")
+    return Index(name, column, "triggered", "id", sqlite_where=known, postgresql_where=known)
 
 
 class PartRow(IdentityColumns, TraceColumn, Table):
@@ -24,11 +30,11 @@ class PartRow(IdentityColumns, TraceColumn, Table):
         Index("parts_line_triggered", "line", "triggered", "id"),
         Index("parts_product_triggered", "product", "triggered", "id"),
         Index("parts_decision_triggered", "decision", "triggered", "id"),
-        Index("parts_reason_triggered", "reason", "triggered", "id"),
+        _where_known("parts_reason_triggered", "reason"),
         Index("parts_lot_triggered", "lot", "triggered"),
         Index("parts_order_triggered", "order_no", "triggered"),
         Index("parts_carrier_triggered", "carrier", "triggered"),
-        Index("parts_judgement_triggered", "judgement", "triggered", "id"),
+        _where_known("parts_judgement_triggered", "judgement"),
         Index("parts_revision", "revision"),
         Index("parts_serial", "serial"),
         Index("parts_tracking", "line", "epoch", "number"),

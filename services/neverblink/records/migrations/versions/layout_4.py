@@ -31,13 +31,11 @@ _INDEXES = (
     ("part_defects_part_id", "part_defects", ("part_id",)),
     ("parts_carrier_triggered", "parts", ("carrier", "triggered")),
     ("parts_decision_triggered", "parts", ("decision", "triggered", "id")),
-    ("parts_judgement_triggered", "parts", ("judgement", "triggered", "id")),
     ("parts_line_part", "parts", ("line", "part")),
     ("parts_line_triggered", "parts", ("line", "triggered", "id")),
     ("parts_lot_triggered", "parts", ("lot", "triggered")),
     ("parts_order_triggered", "parts", ("order_no", "triggered")),
     ("parts_product_triggered", "parts", ("product", "triggered", "id")),
-    ("parts_reason_triggered", "parts", ("reason", "triggered", "id")),
     ("parts_revision", "parts", ("revision",)),
     ("parts_serial", "parts", ("serial",)),
     ("parts_tracking", "parts", ("line", "epoch", "number")),
@@ -62,6 +60,10 @@ def upgrade() -> None:
     _reviewing()
     for name, table, columns in _INDEXES:
         op.create_index(name, table, list(columns))
+    for column in ("judgement", "reason"):
+        known = sa.text(f"{column} IS NOT NULL")
+        name, of = f"parts_{column}_triggered", [column, "triggered", "id"]
+        op.create_index(name, "parts", of, sqlite_where=known, postgresql_where=known)
     op.execute("UPDATE ledger_version SET version = 4")
 
 
