@@ -331,6 +331,8 @@ def _rollups(say: _Dialect, crowd: Crowd) -> Iterator[tuple[str, str]]:
         "judged_defect": _sum("x.judgement = 'defect'"),
         "false_rejects": _sum("x.judgement = 'normal' AND x.decision = 'reject'"),
         "escapes": _sum("x.judgement = 'defect' AND x.decision = 'pass'"),
+        "passes_judged": _sum("x.judgement IS NOT NULL AND x.decision = 'pass'"),
+        "rejects_judged": _sum("x.judgement IS NOT NULL AND x.decision = 'reject'"),
     }
     for station, source, counts in (
         ("''", "parts p", _counts() | reviewed),

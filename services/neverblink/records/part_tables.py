@@ -8,11 +8,13 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from neverblink.records.columns import ROW_NUMBER, IdentityColumns, Table, TraceColumn
 
+NOT_PASSED = "decision <> 'pass'"
+"""A question that finds few parts says it in these words: then an index of those alone is read."""
 
-def _where_known(name: str, column: str) -> Index:
-    """Return an index of the few parts of which something is known, in the order of time."""
-    known = text(f"{column} IS NOT NULL")
-    return Index(name, column, "triggered", "id", sqlite_where=known, postgresql_where=known)
+
+def _of_the_few(name: str, which: str, *columns: str) -> Index:
+    """Return an index of the few parts that are so, in the order of time."""
+    return Index(name, *columns, "triggered", "id", sqlite_where=text(which), postgresql_where=text(which))
 
 
 class PartRow(IdentityColumns, TraceColumn, Table):
@@ -29,12 +31,14 @@ class PartRow(IdentityColumns, TraceColumn, Table):
         Index("parts_triggered", "triggered", "id"),
         Index("parts_line_triggered", "line", "triggered", "id"),
         Index("parts_product_triggered", "product", "triggered", "id"),
-        Index("parts_decision_triggered", "decision", "triggered", "id"),
-        _where_known("parts_reason_triggered", "reason"),
+        _of_the_few("parts_decision_triggered", NOT_PASSED, "decision"),
+        _of_the_few("parts_line_decision", NOT_PASSED, "line", "decision"),
+        _of_the_few("parts_product_decision", NOT_PASSED, "product", "decision"),
+        _of_the_few("parts_reason_triggered", "reason IS NOT NULL", "reason"),
         Index("parts_lot_triggered", "lot", "triggered"),
         Index("parts_order_triggered", "order_no", "triggered"),
         Index("parts_carrier_triggered", "carrier", "triggered"),
-        _where_known("parts_judgement_triggered", "judgement"),
+        _of_the_few("parts_judgement_triggered", "judgement IS NOT NULL", "judgement"),
         Index("parts_revision", "revision"),
         Index("parts_serial", "serial"),
         Index("parts_tracking", "line", "epoch", "number"),
@@ -113,7 +117,11 @@ class _RollupKey:
 
 
 class RollupRow(_RollupKey, Table):
-    """Counts of the parts that were triggered in one hour (UTC)."""
+    """Counts of the parts that were triggered in one hour (UTC).
+
+    `passes_judged` and `rejects_judged` are those that people found normal or defective: the samples of which
+    `escapes` and `false_rejects` are shares.
+    """
 
     __tablename__ = "rollups"
     __table_args__ = (Index("rollups_line_hour", "line", "hour"),)
@@ -143,6 +151,8 @@ class RollupRow(_RollupKey, Table):
     judged_inconclusive: Mapped[int]
     false_rejects: Mapped[int]
     escapes: Mapped[int]
+    passes_judged: Mapped[int]
+    rejects_judged: Mapped[int]
 
 
 class WordRollupRow(_RollupKey, Table):

@@ -141,6 +141,8 @@ def _counted(flags: Mapping[str, Any], decision: str | None, judgement: str | No
             counts["false_rejects"] = 1
         if judgement == "defect" and decision == _PASS:
             counts["escapes"] = 1
+        if judgement in ("normal", "defect") and decision in (_PASS, Decision.REJECT):
+            counts["passes_judged" if decision == _PASS else "rejects_judged"] = 1
     return counts
 
 

@@ -23,8 +23,8 @@ class Share:
 class Figures:
     """What became of the parts between `since` and `until`.
 
-    `false_rejects` are parts that did not pass and that people found normal, of all such parts that were reviewed with
-    an answer; `escapes` are parts that passed and that people found defective, of all that passed and were reviewed.
+    `false_rejects` are rejected parts that people found normal, of all rejected parts that they found normal or
+    defective; `escapes` are parts that passed and that people found defective, of all passed parts with such an answer.
     Reviews are not drawn at random, so these are no estimates for all parts. `gate_escaped`: the gate passed what we
     did not.
     """
@@ -49,7 +49,7 @@ class Figures:
 _NAMES = (
     "parts", "passed", "rejected", "unscored", "late", "unsure", "told_confirmed", "told_late", "told_unknown",
     "told_failed", "gate_passed", "gate_rejected", "gate_fail_safe", "gate_stale", "gate_confirm_fail", "escaped",
-    "lost", "reviewed", "judged_normal", "judged_defect", "judged_inconclusive", "false_rejects", "escapes",
+    "lost", "reviewed", "judged_inconclusive", "false_rejects", "escapes", "passes_judged", "rejects_judged",
 )  # fmt: skip
 
 
@@ -60,9 +60,6 @@ def figures(session: Session, wanted: RollupFilter) -> Figures:
     found = {name: int(value) for name, value in zip(_NAMES, row, strict=True)}
     told = sum(found[f"told_{outcome}"] for outcome in ("confirmed", "late", "unknown", "failed"))
     gated = sum(found[f"gate_{act}"] for act in ("passed", "rejected", "fail_safe", "stale", "confirm_fail"))
-    # Every conclusive review is of a part that passed or did not, and says normal or defect.
-    not_passed = found["false_rejects"] + found["judged_defect"] - found["escapes"]
-    passed = found["escapes"] + found["judged_normal"] - found["false_rejects"]
     parts = found["parts"]
     span = wanted.in_hours()
     return Figures(
@@ -79,8 +76,8 @@ def figures(session: Session, wanted: RollupFilter) -> Figures:
         gate_lost=_share(found["lost"], gated),
         reviewed=_share(found["reviewed"], parts),
         inconclusive=_share(found["judged_inconclusive"], found["reviewed"]),
-        false_rejects=_share(found["false_rejects"], not_passed),
-        escapes=_share(found["escapes"], passed),
+        false_rejects=_share(found["false_rejects"], found["rejects_judged"]),
+        escapes=_share(found["escapes"], found["passes_judged"]),
     )
 
 

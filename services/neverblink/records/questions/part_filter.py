@@ -4,9 +4,10 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists
+from sqlalchemy import ColumnElement, TextClause, exists, text
 
-from neverblink.records.part_tables import PartDefectRow, PartRow
+from neverblink.events import Decision
+from neverblink.records.part_tables import NOT_PASSED, PartDefectRow, PartRow
 from neverblink.records.tables import VerdictRow
 
 _EQUAL = {
@@ -54,12 +55,14 @@ class PartFilter:
         """Return what is asked for by name, for people and for a cursor's mark."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
-    def conditions(self) -> list[ColumnElement[bool]]:
+    def conditions(self) -> list[ColumnElement[bool] | TextClause]:
         """Return what the rows of `parts` must fulfil, but for the defect type, which has rows of its own."""
-        found: list[ColumnElement[bool]] = []
+        found: list[ColumnElement[bool] | TextClause] = []
         if self.lines is not None:
             found.append(PartRow.line == self.lines[0] if len(self.lines) == 1 else PartRow.line.in_(self.lines))
         found += [column == getattr(self, name) for name, column in _EQUAL.items() if getattr(self, name) is not None]
+        if self.decision not in (None, Decision.PASS):
+            found.append(text(f"parts.{NOT_PASSED}"))
         triggered = PartRow.triggered if self.defect is None else PartDefectRow.triggered
         if self.since is not None:
             found.append(triggered >= self.since)

@@ -1,15 +1,16 @@
 """The parts that fit a filter, page by page, in an order that rows which arrive meanwhile do not disturb."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from neverblink.records.part_tables import PartDefectRow, PartRow
+from neverblink.records.part_tables import PartDefectRow, PartRow, RollupRow
 from neverblink.records.questions.cursor import cursor_of, mark_of, place_in
 from neverblink.records.questions.part_filter import PartFilter
+from neverblink.records.questions.rollup_filter import HOUR, RollupFilter
 
 Order = Literal["newest", "oldest", "changes"]
 """By trigger time, newest or oldest first; or by when the ledger last changed the part, for whoever follows along."""
@@ -94,10 +95,33 @@ def parts(
     mark = mark_of(f"parts {order}", wanted.asked())
     if order == "changes":
         return _changes(session, wanted, limit, cursor, mark)
-    query = _in_time(wanted, order, None if cursor is None else place_in(cursor, mark, 2))
+    narrowed = _narrowed(session, wanted)
+    if narrowed is None:
+        return PartsPage((), None, False)
+    query = _in_time(narrowed, order, None if cursor is None else place_in(cursor, mark, 2))
     rows = session.execute(query.limit(limit + 1)).all()
     found = tuple(Part(*row) for row in rows[:limit])
     return PartsPage(found, cursor_of(mark, _place(found[-1])) if len(rows) > limit else None, len(rows) > limit)
+
+
+def _narrowed(session: Session, wanted: PartFilter) -> PartFilter | None:
+    """Return the filter within the hours that have such parts, None where there are none.
+
+    No index serves two of line, station and product at once: where few parts or none have both, all of one would be
+    looked through. What is counted by the hour says where to look.
+    """
+    if wanted.station is None and (wanted.lines is None or wanted.product is None):
+        return wanted
+    product = None if wanted.station is not None else wanted.product
+    counted = RollupFilter(wanted.lines, wanted.station, product, None, wanted.since, wanted.until)
+    hours = select(func.min(RollupRow.hour), func.max(RollupRow.hour)).where(*counted.conditions(RollupRow))
+    span: tuple[Any, ...] = tuple(session.execute(hours).one())
+    first, last = span
+    if first is None:
+        return None
+    since = first if wanted.since is None else max(first, wanted.since)
+    until = last + HOUR if wanted.until is None else min(last + HOUR, wanted.until)
+    return replace(wanted, since=since, until=until)
 
 
 def _in_time(wanted: PartFilter, order: Order, behind: tuple[int, ...] | None) -> "Select[Any]":

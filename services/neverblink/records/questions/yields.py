@@ -53,7 +53,7 @@ def yields(
     `zone`. By station, and with a station in the filter, a station's verdicts are counted instead of whole parts.
     """
     keys = _KEYS[by]
-    first = func.min(RollupRow.hour)
+    first = RollupRow.hour if by in ("hour", "day") else func.min(RollupRow.hour)
     query = (
         select(first, *(func.sum(count) for count in _COUNTS), *keys)
         .where(*wanted.conditions(RollupRow, of_stations=by == "station"))

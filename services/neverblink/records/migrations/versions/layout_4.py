@@ -30,7 +30,6 @@ _INDEXES = (
     ("evidence_files_verdict", "evidence_files", ("verdict_id",)),
     ("part_defects_part_id", "part_defects", ("part_id",)),
     ("parts_carrier_triggered", "parts", ("carrier", "triggered")),
-    ("parts_decision_triggered", "parts", ("decision", "triggered", "id")),
     ("parts_line_part", "parts", ("line", "part")),
     ("parts_line_triggered", "parts", ("line", "triggered", "id")),
     ("parts_lot_triggered", "parts", ("lot", "triggered")),
@@ -50,6 +49,14 @@ _INDEXES = (
     ("word_rollups_line_hour", "word_rollups", ("line", "hour")),
 )
 
+_OF_THE_FEW = (
+    ("parts_decision_triggered", ("decision",), "decision <> 'pass'"),
+    ("parts_judgement_triggered", ("judgement",), "judgement IS NOT NULL"),
+    ("parts_line_decision", ("line", "decision"), "decision <> 'pass'"),
+    ("parts_product_decision", ("product", "decision"), "decision <> 'pass'"),
+    ("parts_reason_triggered", ("reason",), "reason IS NOT NULL"),
+)
+
 
 def upgrade() -> None:
     """Add columns and tables. No row of an event is changed."""
@@ -60,10 +67,9 @@ def upgrade() -> None:
     _reviewing()
     for name, table, columns in _INDEXES:
         op.create_index(name, table, list(columns))
-    for column in ("judgement", "reason"):
-        known = sa.text(f"{column} IS NOT NULL")
-        name, of = f"parts_{column}_triggered", [column, "triggered", "id"]
-        op.create_index(name, "parts", of, sqlite_where=known, postgresql_where=known)
+    for name, columns, which in _OF_THE_FEW:
+        where = sa.text(which)
+        op.create_index(name, "parts", [*columns, "triggered", "id"], sqlite_where=where, postgresql_where=where)
     op.execute("UPDATE ledger_version SET version = 4")
 
 
@@ -141,7 +147,7 @@ _COUNTS = (
     "parts", "passed", "rejected", "unscored", "late", "unsure", "holdouts", "challenges", "told_confirmed",
     "told_late", "told_unknown", "told_failed", "gate_passed", "gate_rejected", "gate_fail_safe", "gate_stale",
     "gate_confirm_fail", "escaped", "lost", "reviewed", "judged_normal", "judged_defect", "judged_inconclusive",
-    "false_rejects", "escapes",
+    "false_rejects", "escapes", "passes_judged", "rejects_judged",
 )  # fmt: skip
 
 
