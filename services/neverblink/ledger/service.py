@@ -195,7 +195,8 @@ async def serve(plant: Plant, stop: asyncio.Event) -> None:
             plant.kafka, *TOPICS_READ, client_id="neverblink-ledger", group=f"{plant.kafka.topic_prefix}-ledger"
         )
         async with producer, consumer:
-            ledger = Ledger(database, consumer, DeadLetters(producer, "ledger"), instruments(), stop)
+            rules = PartRules(counts=plant.records.reviewing.counts)
+            ledger = Ledger(database, consumer, DeadLetters(producer, "ledger"), instruments(), stop, rules)
             standing = Standing("ledger", database=database.name)
 
             def parts() -> Parts:

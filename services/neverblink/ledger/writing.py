@@ -9,6 +9,7 @@ from sqlalchemy import Connection, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from neverblink.events import DriftReport, Event, Verdict
+from neverblink.ledger import review_queue
 from neverblink.ledger.settling import (
     News,
     actuation_facts,
@@ -69,6 +70,7 @@ def keep(
             connection.execute(insert(table_of(DefectRow)), defects)
         alerts = [row for name, report in batch.reports.items() for row in alert_rows(report)]
         _add_alerts(connection, alerts)
+        review_queue.refresh(connection, review_queue.touched(new))
     return sum(len(rows) for rows in new.values())
 
 
