@@ -94,6 +94,7 @@ def test_a_missing_plant_file_is_told_by_any_command_before_anything_heavy_is_im
         ("models", "threshold"): ["--own"],
         ("inspect",): ["pictures", "--artifact", "model"],
         ("retrain",): ["--champion", "model"],
+        ("review", "answer"): ["verdict", "NORMAL"],
     }
     lines = [
         [*words, *needed(command, tmp_path), *more.get(words, []), "--plant", str(tmp_path / "gone.yaml")]

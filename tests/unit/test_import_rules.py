@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "decisions": {"events", "plant", "vision"},
     "model_registry": {"events", "kafka", "plant", "storage", "vision", "service_life"},
     "records": {"events", "plant", "storage"},
+    "reviewing": {"events", "kafka", "plant", "records"},
     "simulation": {"events", "plant", "plc", "service_life"},
     "brokers": {"telemetry", "service_life"},
     **dict.fromkeys(SERVICES, OPEN_TO_SERVICES),

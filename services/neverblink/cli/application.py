@@ -50,7 +50,7 @@ GROUPS = {
     ),
     "Judge models": ("evaluate", "compare", "inspect"),
     "Run the line": ("camera", "scorer", "bridge", "drift", "ledger"),
-    "Look after it": ("models", "plant", "topics", "schemas"),
+    "Look after it": ("review", "models", "plant", "topics", "schemas"),
 }  # fmt: skip
 
 
@@ -93,6 +93,7 @@ topics_app = typer.Typer(no_args_is_help=True, help="The Kafka topics.")
 schemas_app = typer.Typer(no_args_is_help=True, help="The contracts for the outside.")
 ledger_app = typer.Typer(no_args_is_help=True, help="Keeps every verdict and actuation, and answers.")
 artifact_app = typer.Typer(no_args_is_help=True, help="Look into fitted models, check them, send them.")
+review_app = typer.Typer(no_args_is_help=True, help="What people say of parts: what waits, who takes it, answers.")
 models_app = typer.Typer(no_args_is_help=True, help="Which model scores which station; change it while the line runs.")
 camera_app = typer.Typer()
 bridge_app = typer.Typer()
@@ -102,6 +103,7 @@ for _name, _sub, _short in (
     ("bridge", bridge_app, "Tells each line's PLC the verdict before the part reaches the gate."),
     ("ledger", ledger_app, None),
     ("models", models_app, None),
+    ("review", review_app, None),
     ("plant", plant_app, None),
     ("topics", topics_app, None),
     ("schemas", schemas_app, None),
@@ -132,7 +134,13 @@ def sentence_of(error: BaseException) -> str | None:
         return sentence_of(error.exceptions[0])
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("neverblink"):
         command = next((word for word in sys.argv[1:] if not word.startswith("-")), "all")
-        extra = command if command in {"camera", "scorer", "bridge", "drift", "ledger"} else "all"
+        extra = (
+            command
+            if command in {"camera", "scorer", "bridge", "drift", "ledger"}
+            else "ledger"
+            if command == "review"
+            else "all"
+        )
         return f"this command needs the package {error.name}: install neverblink[{extra}]"
     return str(error) if isinstance(error, NeverblinkError) else None
 
