@@ -344,6 +344,25 @@ class EventConsumer:
         ends = await self._client.end_offsets(list(self._client.assignment()))
         return {self._short_place(tp): offset for tp, offset in ends.items()}
 
+    async def span(self) -> dict[Partition, tuple[int, int]]:
+        """Return the offset of the first record and the one after the last of each assigned partition.
+
+        Raises KafkaError.
+        """
+        owned = list(self._client.assignment())
+        try:
+            async with time_limit(_METADATA_TIMEOUT_S):
+                begins = await self._client.beginning_offsets(owned)
+                ends = await self._client.end_offsets(owned)
+        except CLIENT_FAULTS as error:
+            raise self._explained(error) from error
+        return {self._short_place(tp): (begins[tp], ends[tp]) for tp in owned}
+
+    @property
+    def partitions(self) -> set[int]:
+        """Return the numbers of the partitions that its first topic has, as far as is known."""
+        return set(self._client.partitions_for_topic(next(iter(self._short))) or ())
+
     async def positions(self) -> dict[Partition, int]:
         """Return the next offset to read of each assigned partition. Raises KafkaError."""
         try:

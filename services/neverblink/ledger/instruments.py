@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from opentelemetry.metrics import Counter
+from opentelemetry.metrics import _Gauge as Gauge
 
 from neverblink import telemetry
 
@@ -19,4 +20,35 @@ def instruments() -> Instruments:
     meter = telemetry.meter("ledger")
     return Instruments(
         kept=meter.create_counter("neverblink.ledger.kept", unit="{event}", description="New events."),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceInstruments:
+    """What is measured of the pictures that the ledger keeps."""
+
+    kept: Counter
+    lost: Counter
+    deleted: Counter
+    stored: Gauge
+
+
+def evidence_instruments() -> EvidenceInstruments:
+    """Make the instruments of evidence on this process's meter."""
+    meter = telemetry.meter("ledger")
+    return EvidenceInstruments(
+        kept=meter.create_counter(
+            "neverblink.ledger.evidence_kept", unit="{picture}", description="Pictures that were kept."
+        ),
+        lost=meter.create_counter(
+            "neverblink.ledger.evidence_lost",
+            unit="{picture}",
+            description="Pictures that were to be kept and could not be had, by reason.",
+        ),
+        deleted=meter.create_counter(
+            "neverblink.ledger.evidence_deleted", unit="{picture}", description="Kept pictures that grew too old."
+        ),
+        stored=meter.create_gauge(
+            "neverblink.ledger.evidence_stored", unit="By", description="Bytes that lie in the evidence store."
+        ),
     )

@@ -20,6 +20,7 @@ from neverblink.kafka import (
     Record,
     ensure_topics,
 )
+from neverblink.ledger.evidence_service import keeping_evidence
 from neverblink.ledger.instruments import Instruments, instruments
 from neverblink.ledger.writing import keep
 from neverblink.plant import Plant
@@ -194,7 +195,7 @@ async def serve(plant: Plant, stop: asyncio.Event) -> None:
         consumer = EventConsumer(
             plant.kafka, *TOPICS_READ, client_id="neverblink-ledger", group=f"{plant.kafka.topic_prefix}-ledger"
         )
-        async with producer, consumer:
+        async with producer, consumer, keeping_evidence(plant, stop) as evidence:
             rules = PartRules(counts=plant.records.reviewing.counts)
             ledger = Ledger(database, consumer, DeadLetters(producer, "ledger"), instruments(), stop, rules)
             standing = Standing("ledger", database=database.name)
@@ -204,11 +205,13 @@ async def serve(plant: Plant, stop: asyncio.Event) -> None:
                     "database": ledger.fault,
                     "reading": in_words([consumer.trouble]),
                     "dead letters": in_words(producer.troubles),
+                    **(evidence.parts() if evidence is not None else {}),
                 }
 
             duties = [
                 Duty("keeping events", ledger.run),
                 Duty("the standing", partial(keep_standing, standing, parts, stop)),
+                *(evidence.duties() if evidence is not None else ()),
             ]
             try:
                 await supervise("ledger", duties, stop)

@@ -87,9 +87,18 @@ class Database:
                 raise UnkeepableError(_cause(fault)) from fault
             raise self._explained(fault, "written") from fault
 
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[Connection]:
+        """Lend a connection for questions, whose answers `silent_s` waits for too. Raises LedgerError."""
+        try:
+            with self._waits.asked(), self._engine.begin() as connection:
+                yield connection
+        except SqlFault as fault:
+            raise self._explained(fault, "read") from fault
+
     @property
     def silent_s(self) -> float:
-        """Return for how long the database has not answered a question of `writing`; 0 when none waits."""
+        """Return for how long the database has not answered a question of `writing` or `asking`; 0 when none waits."""
         return self._waits.silent_s
 
     def break_off(self) -> None:

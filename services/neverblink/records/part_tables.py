@@ -198,6 +198,32 @@ class EvidenceFileRow(Table):
     deleted: Mapped[datetime | None]
 
 
+class EvidenceWantedRow(Table):
+    """A frame that shall be kept and is not yet; `lost` says in a word why it cannot be had any more.
+
+    `urgency` is 0 for what a person should look at, 1 for the rest; the place is where the frames topic holds it.
+    """
+
+    __tablename__ = "evidence_wanted"
+    __table_args__ = (
+        Index("evidence_wanted_next", "lost", "line", "urgency", "captured"),
+        Index("evidence_wanted_verdict", "verdict_id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    frame_id: Mapped[str]
+    verdict_id: Mapped[str]
+    line: Mapped[str]
+    station: Mapped[str]
+    product: Mapped[str]
+    why: Mapped[str]
+    urgency: Mapped[int]
+    captured: Mapped[datetime]
+    frame_partition: Mapped[int | None]
+    frame_offset: Mapped[int | None]
+    lost: Mapped[str | None]
+
+
 class ClaimRow(Table):
     """A reviewer has taken a verdict to answer it, until an instant at the latest; see `records.claims`.
 

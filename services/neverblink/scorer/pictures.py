@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from neverblink.decisions.judgement import Judgement
 from neverblink.events import Frame
 from neverblink.events.evidence import EvidenceKind
-from neverblink.events.identity import derived_id
+from neverblink.events.identity import sample_place
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.inspection import Inspection
 from neverblink.vision.overlay import at_most, outlined, overlay
@@ -30,7 +30,7 @@ def kinds_of_evidence(
     if judgement.reject or inspection.findings:
         return ("overlay", "thumbnail")
     asked_for = judgement.unsure or frame.holdout or frame.challenge
-    return ("thumbnail",) if asked_for or _place_of(frame.id) < passes_shown else ()
+    return ("thumbnail",) if asked_for or sample_place(frame.id) < passes_shown else ()
 
 
 def evidence_pictures(
@@ -52,11 +52,6 @@ def evidence_pictures(
     if "thumbnail" in kinds:
         pictures["thumbnail"] = _jpeg(at_most(pixels, _THUMBNAIL_SIDE))
     return pictures
-
-
-def _place_of(frame: str) -> float:
-    """Return where a frame lies between 0 and 1: evenly, and at the same place whoever asks."""
-    return int(derived_id("evidence-sample", frame)[:8], 16) / 2**32
 
 
 def _jpeg(pixels: NDArray[np.uint8]) -> bytes:

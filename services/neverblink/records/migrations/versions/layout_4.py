@@ -28,6 +28,8 @@ _INDEXES = (
     ("evidence_files_captured", "evidence_files", ("deleted", "captured")),
     ("evidence_files_digest", "evidence_files", ("digest",)),
     ("evidence_files_verdict", "evidence_files", ("verdict_id",)),
+    ("evidence_wanted_next", "evidence_wanted", ("lost", "line", "urgency", "captured")),
+    ("evidence_wanted_verdict", "evidence_wanted", ("verdict_id",)),
     ("part_defects_part_id", "part_defects", ("part_id",)),
     ("parts_carrier_triggered", "parts", ("carrier", "triggered")),
     ("parts_line_part", "parts", ("line", "part")),
@@ -181,6 +183,16 @@ def _beside_parts() -> None:
         *required(TEXT, "content_type", "why"),
         *required(INSTANT, "captured", "kept"),
         *optional(INSTANT, "deleted"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "evidence_wanted",
+        *required(sa.String(64), "id"),
+        *required(TEXT, "frame_id", "verdict_id", "line", "station", "product", "why"),
+        *required(INTEGER, "urgency"),
+        *required(INSTANT, "captured"),
+        *optional(INTEGER, "frame_partition", "frame_offset"),
+        *optional(TEXT, "lost"),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
