@@ -81,7 +81,7 @@ def plant_example() -> None:
 def schemas_export(
     folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path("schemas"),
 ) -> None:
-    """Write JSON Schemas, asyncapi.yaml, one example of every event, and the contracts of jobs and with the PLC."""
+    """Write JSON Schemas, asyncapi.yaml, an example of every event, and the contracts of jobs, PLC and REST API."""
     from neverblink.cli.jobs import JOBS
     from neverblink.events.schemas import export
     from neverblink.job_life.schemas import documents
@@ -95,6 +95,11 @@ def schemas_export(
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
         typer.echo(str(path))
+    from neverblink.ledger.api.document import openapi_json
+
+    api = folder / "ledger-api.json"
+    api.write_bytes(openapi_json())
+    typer.echo(str(api))
     for profile in PROFILES:
         contract = folder / "plc" / file_name(profile)
         contract.parent.mkdir(exist_ok=True)

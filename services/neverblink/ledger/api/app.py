@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from neverblink import __version__
 from neverblink.ledger.api.asked import Asked, HistoryAsked, ParetoAsked, PartsAsked, YieldAsked
 from neverblink.ledger.api.asking import Asking
-from neverblink.ledger.api.problems import ApiError, Problem, tell_problems
+from neverblink.ledger.api.problems import MEDIA_TYPE, ApiError, Problem, tell_problems
 from neverblink.ledger.api.tokens import Doorkeeper, Grant
 from neverblink.records.questions.figures import Figures, figures
 from neverblink.records.questions.pareto import Pareto, pareto
@@ -29,8 +29,14 @@ error `application/problem+json`. Instants are RFC 3339 with a zone. A token nam
   once. Keep `next` and ask again with it; put rows by `id`, the greater `revision` is the newer.
 - `/api/v1/parts` is history by trigger time: each part once, whatever arrives meanwhile.
 """
+
+
+def _problem(text: str) -> dict[str, Any]:
+    return {"description": text, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
+
+
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": text}
+    status: _problem(text)
     for status, text in (
         (400, "The cursor belongs to another question."),
         (401, "No token, or one that is not known or no longer valid."),
@@ -88,6 +94,9 @@ def api_of(desk: Desk | None) -> FastAPI:
         redoc_url=None,
         openapi_url="/openapi.json",
         responses=_PROBLEMS,
+        # What is measured is in schemas/telemetry.yaml; its spans would carry serial numbers, which stand in the query.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.desk = desk
     tell_problems(app)
@@ -158,7 +167,7 @@ def _add_parts(app: FastAPI) -> None:
         "/api/v1/parts/{number}",
         response_model=PartStory,
         tags=["parts"],
-        responses={404: {"model": Problem, "description": "There is no such part, or the token does not grant it."}},
+        responses={404: _problem("There is no such part, or the token does not grant its line.")},
     )
     async def part(request: Request, grant: Granted, number: PartId) -> Response:
         """Return everything about one part: verdicts with defects, what the PLC and its gate did, reviews, pictures."""
