@@ -86,6 +86,8 @@ def export_parts(
     batch_rows = PARQUET_ROWS if kind == "parquet" else page_rows
     rows, before = mark.rows, mark.rows
     try:
+        # The mark is there before the first byte: whatever is found beside one may be gone on with.
+        write_whole(mark_file, mark.model_dump_json().encode())
         writer.open(mark.size)
         for batch, cursor in _batches(ask, wanted, mark.cursor, batch_rows, page_rows):
             size = writer.write(batch)
