@@ -59,6 +59,16 @@ def _postgresql_server() -> Iterator[PostgresqlServer]:
 @pytest.fixture
 def postgresql(request: pytest.FixtureRequest) -> str:
     """The address of an empty PostgreSQL database; NEVERBLINK_POSTGRES names one that is used instead."""
+    return _empty_postgresql(request)
+
+
+@pytest.fixture(scope="module")
+def postgresql_of_the_module(request: pytest.FixtureRequest) -> str:
+    """As `postgresql`, for tests that share what is in it."""
+    return _empty_postgresql(request)
+
+
+def _empty_postgresql(request: pytest.FixtureRequest) -> str:
     named = os.environ.get("NEVERBLINK_POSTGRES")
     if named:
         return named

@@ -64,7 +64,7 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """The same claims hold on both; PostgreSQL is a real server, with `make test-plant`."""
     url = f"sqlite:///{tmp_path_factory.mktemp('records') / 'ledger.db'}"
     if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql")
+        url = request.getfixturevalue("postgresql_of_the_module")
     found = Kept(url)
     yield found
     found.records.close()

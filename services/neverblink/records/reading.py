@@ -28,13 +28,14 @@ class ReadOnlyRecords:
     """The ledger's database for questions of several threads at once.
 
     SQLite is opened with mode=ro and query_only, PostgreSQL with default_transaction_read_only; a question sees the
-    records as they were when it began. `answer_s` bounds one question, `most` how many there are at once. Raises
-    LedgerError, and LedgerAbsent where there is no ledger.
+    records as they were when it began. `file` is SQLite's, None of PostgreSQL. `answer_s` bounds one question, `most`
+    how many there are at once. Raises LedgerError, and LedgerAbsent where there is no ledger.
     """
 
     def __init__(self, url: str, *, answer_s: float, most: int = 1) -> None:
         parsed, self.name = known_url(url)
         self._answer_s = answer_s
+        self.file = Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
         try:
             self._engine = _read_only(parsed, answer_s, most)
             with self._engine.connect() as connection:
