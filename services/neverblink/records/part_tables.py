@@ -262,6 +262,7 @@ class ReviewQueueRow(Table):
         Index("review_queue_waiting", "severity", "captured", "place"),
         Index("review_queue_line", "line", "severity", "captured", "place"),
         Index("review_queue_station", "line", "station", "severity", "captured", "place"),
+        Index("review_queue_line_product", "line", "product", "severity", "captured", "place"),
         Index("review_queue_product", "product", "severity", "captured", "place"),
         {"sqlite_autoincrement": True},
     )

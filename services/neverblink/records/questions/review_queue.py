@@ -5,9 +5,9 @@ Which people may be told of an answer is `records.review_state.shown_to`'s to sa
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, func, select, tuple_
 from sqlalchemy.orm import Session
@@ -22,7 +22,7 @@ from neverblink.records.tables import DefectRow, ReviewRow, VerdictRow
 
 MOST_ROWS = 500
 """Of one page."""
-MOST_COUNTED = 100_000
+MOST_COUNTED = 5000
 """Of one severity: a count of more says so and stops."""
 _MOST_REVIEWS = 200
 _MOST_CLAIMS = 2000
@@ -83,7 +83,7 @@ class QueuePage:
 
 @dataclass(frozen=True, slots=True)
 class WaitingCount:
-    """How many wait for one reason; `more` says that these are only the first."""
+    """How many wait for one reason, whoever may answer; `more` says that these are only the first."""
 
     severity: Severity
     count: int
@@ -109,12 +109,31 @@ class DefectSeen:
     confidence: float | None
 
 
+class _Place(NamedTuple):
+    """A row of the queue."""
+
+    verdict_id: str
+    severity: int
+    captured: datetime
+    place: int
+    wants: str
+
+
+_PLACE = [getattr(ReviewQueueRow, name) for name in _Place._fields]
+_VERDICT = (
+    VerdictRow.id, VerdictRow.frame_id, VerdictRow.line, VerdictRow.station, VerdictRow.product, VerdictRow.part,
+    VerdictRow.decision, VerdictRow.reason, VerdictRow.ratio, VerdictRow.captured, VerdictRow.part_id,
+    VerdictRow.order_no, VerdictRow.lot, VerdictRow.serial, VerdictRow.recipe, VerdictRow.carrier,
+    VerdictRow.attributes,
+)  # fmt: skip
+
+
 def waiting(session: Session, wanted: QueueFilter, limit: int, now: datetime, after: str | None = None) -> QueuePage:
     """Return the first `limit` that wait, or those behind a cursor. Raises CursorError."""
     limit = min(limit, MOST_ROWS)
     mark = mark_of("review-queue", {"lines": wanted.lines, "station": wanted.station, "product": wanted.product})
     begin = place_in(after, mark, 3) if after is not None else None
-    found: list[ReviewQueueRow] = []
+    found: list[_Place] = []
     for severity in Severity:
         if begin is None or severity >= begin[0]:
             behind = (_instant(begin[1]), begin[2]) if begin is not None and severity == begin[0] else None
@@ -135,7 +154,8 @@ def counts(session: Session, wanted: QueueFilter) -> tuple[WaitingCount, ...]:
     """Return how many wait for each reason, those that have any, the worst first."""
     found = []
     for severity in Severity:
-        rows = _asked(select(ReviewQueueRow.place), severity, wanted).limit(MOST_COUNTED + 1).subquery()
+        anybody = replace(wanted, reviewer=None)  # what somebody answered is not in the index
+        rows = _asked(select(ReviewQueueRow.place), severity, anybody).limit(MOST_COUNTED + 1).subquery()
         count = session.scalar(select(func.count()).select_from(rows)) or 0
         if count:
             found.append(WaitingCount(severity, min(count, MOST_COUNTED), count > MOST_COUNTED))
@@ -150,7 +170,7 @@ def place_of(session: Session, verdict: str) -> tuple[Severity, str] | None:
 
 def verdicts_of(session: Session, verdicts: Sequence[str]) -> dict[str, Judged]:
     """Return these verdicts, those that the ledger has, by id."""
-    rows = session.scalars(select(VerdictRow).where(VerdictRow.id.in_(verdicts)))
+    rows = session.execute(select(*_VERDICT).where(VerdictRow.id.in_(verdicts)))
     return {row.id: _judged(row) for row in rows}
 
 
@@ -169,8 +189,8 @@ def verdicts_named(session: Session, named: str, lines: Sequence[str]) -> list[J
     for question in (serial, part):
         parts = list(session.scalars(question))
         if parts:
-            rows = select(VerdictRow).where(VerdictRow.part_id.in_(parts))
-            return [_judged(row) for row in session.scalars(rows.order_by(VerdictRow.captured.desc()).limit(20))]
+            rows = select(*_VERDICT).where(VerdictRow.part_id.in_(parts))
+            return [_judged(row) for row in session.execute(rows.order_by(VerdictRow.captured.desc()).limit(20))]
     return []
 
 
@@ -210,14 +230,15 @@ def defects_of(session: Session, verdict: str) -> list[DefectSeen]:
 
 def _of_severity(
     session: Session, severity: Severity, wanted: QueueFilter, limit: int, behind: tuple[datetime, int] | None
-) -> list[ReviewQueueRow]:
+) -> list[_Place]:
     """Return the oldest of one severity. Each line is asked for itself: the index then gives them in order."""
-    found: list[ReviewQueueRow] = []
+    found: list[_Place] = []
     for line in wanted.lines or (None,):
-        query = _asked(select(ReviewQueueRow), severity, wanted, line)
+        query = _asked(select(*_PLACE), severity, wanted, line)
         if behind is not None:
             query = query.where(tuple_(ReviewQueueRow.captured, ReviewQueueRow.place) > tuple_(*behind))
-        found += session.scalars(query.order_by(ReviewQueueRow.captured, ReviewQueueRow.place).limit(limit))
+        ordered = query.order_by(ReviewQueueRow.captured, ReviewQueueRow.place).limit(limit)
+        found += map(_Place._make, session.execute(ordered))
     return sorted(found, key=lambda row: (row.captured, row.place))[:limit]
 
 
@@ -243,7 +264,7 @@ def _has_answered(reviewer: str) -> ColumnElement[bool]:
     return func.replace(column, f"\n{reviewer}\n", "") != column
 
 
-def _shown(row: ReviewQueueRow, judged: Judged, held: dict[str, ClaimFacts]) -> Waiting:
+def _shown(row: _Place, judged: Judged, held: dict[str, ClaimFacts]) -> Waiting:
     claim = held.get(row.verdict_id)
     return Waiting(
         judged,
@@ -254,14 +275,14 @@ def _shown(row: ReviewQueueRow, judged: Judged, held: dict[str, ClaimFacts]) -> 
     )
 
 
-def _judged(row: VerdictRow) -> Judged:
+def _judged(row: Any) -> Judged:
     return Judged(
         row.id, row.frame_id, row.line, row.station, row.product, row.part, row.decision, row.reason, row.ratio,
         row.captured, row.part_id, _identity(row),
     )  # fmt: skip
 
 
-def _identity(row: VerdictRow) -> Identity | None:
+def _identity(row: Any) -> Identity | None:
     found = {
         "order": row.order_no, "lot": row.lot, "serial": row.serial, "recipe": row.recipe, "carrier": row.carrier,
         "attributes": row.attributes or {},

@@ -42,6 +42,7 @@ _INDEXES = (
     ("parts_tracking", "parts", ("line", "epoch", "number")),
     ("parts_triggered", "parts", ("triggered", "id")),
     ("review_queue_line", "review_queue", ("line", "severity", "captured", "place")),
+    ("review_queue_line_product", "review_queue", ("line", "product", "severity", "captured", "place")),
     ("review_queue_product", "review_queue", ("product", "severity", "captured", "place")),
     ("review_queue_station", "review_queue", ("line", "station", "severity", "captured", "place")),
     ("review_queue_waiting", "review_queue", ("severity", "captured", "place")),
