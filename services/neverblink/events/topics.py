@@ -71,11 +71,11 @@ _ALL = (
     ),
     Topic(
         "reviews", "line/station", "A person's confirmation or correction.", FOREVER,
-        ("console",), ("ledger", "trainer"),
+        ("console", "review command"), ("ledger", "trainer"),
     ),
     Topic(
         "claims", "line/station", "Who is looking at a verdict, and until when.", WEEK_MS,
-        ("console",), ("ledger", "console"),
+        ("console", "review command"), ("ledger", "console"),
     ),
     Topic(
         "drift", "line", "Window reports and alerts.", 8 * WEEK_MS,

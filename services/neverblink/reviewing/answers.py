@@ -123,6 +123,8 @@ def _json_rows(path: Path, raw: bytes) -> Sequence[tuple[int, Mapping[str, Any]]
 
 
 def _answer(row: Mapping[Any, Any]) -> Answer:
+    if None in row:  # where the csv module puts what has no column
+        raise ReviewError("the row has more cells than the file has columns")
     unknown = [str(name)[:40] for name in row if name not in _COLUMNS]
     if unknown:
         raise ReviewError(f"there is no column {unknown[0]!r}; known are {', '.join(_COLUMNS)}")
