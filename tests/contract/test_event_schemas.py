@@ -164,6 +164,13 @@ def test_a_damaged_identity_costs_the_record_nothing_but_the_identity(kind: type
     }
 
 
+def test_identities_that_say_the_same_are_one_in_a_set() -> None:
+    attributes = {"press": "3", "crew": "2"}
+    turned = dict(reversed(attributes.items()))
+    found = {Identity(serial="SN-7", attributes=attributes), Identity(serial="SN-7", attributes=turned), Identity()}
+    assert len(found) == 2
+
+
 def test_an_identity_is_at_most_2_kib_and_leaves_out_what_nobody_said() -> None:
     assert Identity(lot="L42", attributes={"press": "3"}).as_json() == b'{"lot":"L42","attributes":{"press":"3"}}'
     assert not Identity()

@@ -111,6 +111,9 @@ class Identity(Part):
         """Return the identity as UTF-8 JSON, without what nobody said."""
         return orjson.dumps(self.model_dump(mode="json", exclude_defaults=True))
 
+    def __hash__(self) -> int:
+        return hash((self.order, self.lot, self.serial, self.recipe, self.carrier, frozenset(self.attributes.items())))
+
     def __bool__(self) -> bool:
         """Say whether anything is known at all."""
         return self != Identity()
