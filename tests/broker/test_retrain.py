@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +14,25 @@ from camera_line import frame_of, line_of, verdict_of
 from plates import fit_plates, plate, write_plates
 
 from neverblink.brokers.development import DevelopmentBroker
-from neverblink.events import ArtifactRef, Frame, Judgement, ModelSlots, Review, Slot, Verdict
+from neverblink.events import ArtifactRef, Event, Frame, Judgement, ModelSlots, Review, Slot, Verdict
 from neverblink.events.identity import verdict_id
 from neverblink.events.parts import Decision, Reason
-from neverblink.kafka import EventProducer, LatestEvents, ensure_topics
+from neverblink.kafka import LatestEvents, ensure_topics
+from neverblink.ledger.evidence_book import FRAME, EvidenceBook, Picture, picture_id
+from neverblink.ledger.writing import keep
 from neverblink.model_registry import registry
 from neverblink.model_registry.artifact_store import ArtifactStore
 from neverblink.model_registry.changes import ModelsError, Stamp, Which
 from neverblink.plant import Plant, load_plant
+from neverblink.records.database import Database
+from neverblink.records.evidence_store import EvidenceStore
 from neverblink.trainer.datasets.confirmed_images import confirmed_images, read_index
-from neverblink.trainer.retraining.jobs import run_keep_reviewed, run_retrain
-from neverblink.trainer.retraining.settings import KeepReviewedJob, RetrainJob
+from neverblink.trainer.retraining.jobs import run_retrain
+from neverblink.trainer.retraining.reviewed_images import bring_reviewed
+from neverblink.trainer.retraining.settings import RetrainJob
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.inspector import Inspector, extractor_of, inspect
-from rigs.scored_line import png, sent
+from rigs.scored_line import png
 
 STATION = Which(stations=("line-1/top",))
 PARTS = 40
@@ -49,7 +55,7 @@ def champion(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def plant(development: DevelopmentBroker, champion: Path, tmp_path: Path) -> Path:
-    """A plant with that model, and the frames, verdicts and reviews of stamped parts."""
+    """A plant with that model, and the verdicts, reviews and kept frames of stamped parts."""
     shutil.copytree(champion, tmp_path / "artifacts" / "plate")
     described = {
         "site": "test",
@@ -62,13 +68,29 @@ async def plant(development: DevelopmentBroker, champion: Path, tmp_path: Path) 
     path.write_text(yaml.safe_dump(described))
     kafka = load_plant(path).kafka
     await ensure_topics(kafka)
-    async with EventProducer(kafka, source="/test", client_id="test") as producer:
-        frames = [part(number) for number in range(PARTS)]
-        await sent(producer, *frames)
-        await sent(producer, *map(reject_of, frames))
-        await sent(producer, *(review_of(frame, Judgement.INCONCLUSIVE, minutes=1) for frame in frames[:3]))
-        await sent(producer, *(review_of(frame) for frame in frames))
+    frames = [part(number) for number in range(PARTS)]
+    await asyncio.to_thread(record, load_plant(path), frames, *map(reject_of, frames))
+    first = [review_of(frame, Judgement.INCONCLUSIVE, minutes=1) for frame in frames[:3]]
+    await asyncio.to_thread(record, load_plant(path), [], *first, *map(review_of, frames))
     return path
+
+
+def record(plant: Plant, frames: list[Frame], *events: Event) -> None:
+    """Write events into the records, and the frames into the evidence store, as the ledger does."""
+    database = Database(plant.storage.ledger, create=True)
+    keep(database, events, datetime.now(UTC))
+    assert plant.records.evidence.store is not None
+    store = EvidenceStore(plant.records.evidence.store)
+    pictures = [
+        Picture(
+            id=picture_id(frame.id, FRAME), frame_id=frame.id, verdict_id=verdict_id(frame.id), line=frame.line,
+            station=frame.station, product=frame.product, kind=FRAME, why="reject", captured=frame.captured,
+            digest=store.put(frame.body), bytes=frame.size, content_type=frame.content_type,
+        )
+        for frame in frames
+    ]  # fmt: skip
+    EvidenceBook(database, plant.records.evidence, timedelta(hours=6)).keep(pictures, datetime.now(UTC))
+    database.close()
 
 
 def part(number: int) -> Frame:
@@ -197,25 +219,38 @@ async def test_a_refused_challenger_is_promoted_only_by_force_and_the_reason_sta
     assert state.why.startswith("forced: that stamp is wanted now (its retraining had refused it: 1 of 5 known")
 
 
-async def test_reviewed_parts_without_a_frame_are_counted_and_a_later_review_changes_the_index(
+async def test_reviewed_parts_without_a_picture_are_counted_and_a_later_review_changes_the_index(
     plant: Path, tmp_path: Path
 ) -> None:
-    described = load_plant(plant)
-    folder = tmp_path / "confirmed"
-    asked_to = KeepReviewedJob(folder=folder, plant=plant, station=STATION.stations, days=1)
+    described, folder = load_plant(plant), tmp_path / "confirmed"
+    bring = partial(bring_reviewed, described, STATION.of(described), folder, since=datetime.now(UTC) - timedelta(1))
     gone = part(41)
-    async with EventProducer(described.kafka, source="/test", client_id="test") as producer:
-        await sent(producer, review_of(gone))
-    kept = await asyncio.to_thread(run_keep_reviewed, asked_to)
-    assert (kept.reviewed, kept.new, kept.missing) == (41, 40, 1)
+    record(described, [], reject_of(gone), review_of(gone))
+    kept = bring()
+    assert (kept.reviewed, kept.new, kept.missing, kept.unreadable) == (41, 40, 1, 0)
     first = read_index(folder / "index.jsonl")[1]
     (frame,) = [name.stem for name in folder.rglob("*.png") if name.relative_to(folder).as_posix() == first.image]
     changed = review_of(part(1), Judgement.DEFECT, minutes=9).model_copy(
-        update={"frame_id": frame, "verdict": verdict_id(frame), "at": datetime.now(UTC)}
+        update={"frame_id": frame, "verdict": verdict_id(frame), "at": datetime.now(UTC), "defect_type": "dent"}
     )
-    async with EventProducer(described.kafka, source="/test", client_id="test") as producer:
-        await sent(producer, changed)
-    await asyncio.to_thread(run_keep_reviewed, asked_to)
+    record(described, [], changed)
+    assert bring().new == 0
     again = {row.image: row for row in read_index(folder / "index.jsonl")}
     assert len(again) == 40
-    assert again[first.image].judgement is Judgement.DEFECT
+    assert (again[first.image].judgement, again[first.image].type) == (Judgement.DEFECT, "dent")
+    back = changed.model_copy(
+        update={"id": "back", "judgement": Judgement.INCONCLUSIVE, "withdrawn": True, "at": datetime.now(UTC)}
+    )
+    record(described, [], back)
+    bring()
+    assert read_index(folder / "index.jsonl")[1].judgement is Judgement.INCONCLUSIVE
+
+
+async def test_a_damaged_picture_is_not_learnt_from(plant: Path, tmp_path: Path) -> None:
+    described = load_plant(plant)
+    damaged = next((tmp_path / "evidence").glob("*/*"))
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    kept = bring_reviewed(
+        described, STATION.of(described), tmp_path / "confirmed", since=datetime.now(UTC) - timedelta(1)
+    )
+    assert (kept.new, kept.unreadable) == (39, 1)

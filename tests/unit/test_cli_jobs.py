@@ -29,6 +29,15 @@ def code_of(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
     return int(end.value.code or 0)
 
 
+def test_keep_reviewed_says_what_has_replaced_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert code_of(monkeypatch, "keep-reviewed", "confirmed", "-p", tmp_path / "plant.yaml") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "keep-reviewed has ended: the ledger keeps the pictures itself" in said
+    assert "neverblink retrain confirmed -p" in said
+
+
 def test_evaluate_writes_a_report_and_pipes_json(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path, model: Path, tmp_path: Path
 ) -> None:

@@ -242,7 +242,7 @@ def test_killed_between_the_mark_and_the_file_the_file_is_found(
 ) -> None:
     fill(kept, verdict(1))
 
-    def killed(_: str) -> bool:
+    def killed(_: str) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(kept.store, "delete", killed)

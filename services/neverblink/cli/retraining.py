@@ -83,8 +83,8 @@ def _show_kept(kept: KeepReviewedResult, screen: Screen) -> None:
     screen.say(f"{kept.reviewed} reviewed parts; {kept.new} images came to {kept.folder}")
     if kept.missing:
         screen.say(
-            f"{kept.missing} have no image: their frames are no longer kept. Run `neverblink keep-reviewed` more often,"
-            " or keep frames longer"
+            f"{kept.missing} have no image: the evidence store has none. records.evidence says what is kept and how"
+            " long, `neverblink ledger evidence` what was lost"
         )
     if kept.unreadable:
         screen.say(f"{kept.unreadable} images could not be read")
@@ -96,11 +96,11 @@ command(
         settings=KeepReviewedJob, result=KeepReviewedResult, work=_keep_reviewed, told=lambda _, kept: kept,
         show=lambda _, kept, screen: _show_kept(kept, screen), title=lambda job: job.folder.name,
     ),
-    short="Keep the images of reviewed parts for retraining; run it every hour.",
-    text="""Keep the images of reviewed parts for retraining: frames leave Kafka within hours, so run it every hour.
+    short="Ended: the ledger keeps the pictures, and `retrain --reviews` takes them from there.",
+    text="""Ended: the ledger keeps the pictures of parts, and `retrain --reviews` takes what people judged from there.
 
-    `neverblink keep-reviewed confirmed --product pcb`
+    `neverblink retrain confirmed -p plant.yaml --product pcb --reviews --out artifacts/pcb-5`
 
-    A later review of the same part changes its row in the folder's index; no image is deleted.
+    A folder that this command kept goes on working.
     """,
 )  # fmt: skip

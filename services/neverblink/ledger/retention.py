@@ -130,7 +130,8 @@ class Retention:
         for file in files:
             nobodys = file.is_partial or (file.digest is not None and file.digest not in rows)
             if nobodys and (file.changed is None or file.changed < old):
-                orphans += self._store.delete_file(file.path)
+                self._store.delete_file(file.path)
+                orphans += 1
                 if file.digest is not None:
                     self._counted = self.bytes - self._owed.pop(file.digest, 0)
         there = {file.digest for file in files}

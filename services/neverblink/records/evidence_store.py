@@ -95,8 +95,7 @@ class EvidenceStore:
         """Return a picture's bytes. Raises EvidenceMissingError, EvidenceDamagedError, EvidenceStoreError."""
         path = self._path(digest)
         try:
-            with self._files.open(path, "rb") as file:
-                content = bytes(file.read(MAX_PICTURE_BYTES + 1))
+            content = bytes(self._files.cat_file(path, start=0, end=MAX_PICTURE_BYTES + 1, **self._root.within))
         except FileNotFoundError as error:
             self._refuse_missing_place(error)
             raise EvidenceMissingError(f"there is no picture {digest} in the evidence store {self.name}") from error
@@ -112,34 +111,32 @@ class EvidenceStore:
         """Return how many bytes a picture has, None when it is not there. Raises EvidenceStoreError."""
         try:
             self._files.invalidate_cache()
-            return int(self._files.info(self._path(digest))["size"])
+            return int(self._files.info(self._path(digest), **self._root.within)["size"])
         except FileNotFoundError as error:
             self._refuse_missing_place(error)
             return None
         except Exception as error:  # each kind of store raises errors of its own
             raise self._explained(error, "read") from error
 
-    def delete(self, digest: str) -> bool:
-        """Delete a picture; return whether it was there. Raises EvidenceStoreError."""
-        return self.delete_file(self._path(digest))
+    def delete(self, digest: str) -> None:
+        """Delete a picture; one that is not there is no fault. Raises EvidenceStoreError."""
+        self.delete_file(self._path(digest))
 
-    def delete_file(self, path: str) -> bool:
-        """Delete what `shelf` found; return whether it was there. Raises EvidenceStoreError."""
+    def delete_file(self, path: str) -> None:
+        """Delete what `shelf` found. Raises EvidenceStoreError."""
         try:
-            self._files.rm_file(path)
+            self._files.rm_file(path, **self._root.within)
         except FileNotFoundError as error:
             self._refuse_missing_place(error)
-            return False
         except Exception as error:  # each kind of store raises errors of its own
             raise self._explained(error, "changed") from error
-        return True
 
     def shelf(self, name: str) -> Iterator[StoredFile]:
         """Yield the files of one of `SHELVES`. Raises EvidenceStoreError."""
         folder = f"{self._root.path}/{name}"
         try:
             self._files.invalidate_cache(folder)
-            listed = self._files.ls(folder, detail=True)
+            listed = self._files.ls(folder, detail=True, **self._root.within)
         except FileNotFoundError:
             return
         except Exception as error:  # each kind of store raises errors of its own
@@ -176,7 +173,7 @@ class EvidenceStore:
         if self._root.is_local or not bucket:
             return
         try:
-            there = bool(self._files.exists(bucket))
+            there = bool(self._files.exists(bucket, **self._root.within))
         except Exception as fault:  # each kind of store raises errors of its own
             raise self._explained(fault, "read") from fault
         if not there:

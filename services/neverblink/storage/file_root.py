@@ -16,6 +16,8 @@ _S3 = ("s3", "s3a")
 _CONNECT_S = 2
 _ANSWER_S = 10
 _TRIES = 2
+CALL_S = 20.0
+"""One file of some MiB, put or had."""
 
 
 class FileRootError(NeverblinkError, ValueError):
@@ -43,6 +45,15 @@ class FileRoot:
         except (ImportError, ValueError) as error:
             raise FileRootError(str(error)) from error
         return cls(filesystem, str(path).rstrip("/"), "file" in _protocols(filesystem))
+
+    @property
+    def within(self) -> dict[str, float]:
+        """Return what ends a call of the file system's after `CALL_S`, where it asks a server, as keywords for it.
+
+        The library's own limits do not all hold: a put waits for ever for a server that takes the connection and does
+        not answer, because the limit of its answer begins when the request has been sent, and that waits for a word.
+        """
+        return {"timeout": CALL_S} if getattr(self.filesystem, "async_impl", False) else {}
 
     def inside(self, location: str) -> str | None:
         """Return the path of a location on the file system, None when it does not lie below this place."""
@@ -82,7 +93,7 @@ class FileRoot:
         elif isinstance(source, Path):
             self.filesystem.put_file(str(source), path)
         else:
-            self.filesystem.pipe_file(path, source)
+            self.filesystem.pipe_file(path, source, **self.within)
 
 
 def shortened(error: Exception) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from neverblink.decisions.rules import rules_of
+from neverblink.errors import NeverblinkError
 from neverblink.job_life.progress import Progress
 from neverblink.model_registry import registry
 from neverblink.model_registry.artifact_store import ArtifactStore
@@ -22,9 +23,13 @@ from neverblink.trainer.reports.pages import Written, check_place
 from neverblink.trainer.retraining.report import write_retraining_report
 from neverblink.trainer.retraining.results import KeepReviewedResult, RetrainResult
 from neverblink.trainer.retraining.retrain import Evidence, Retrained, RetrainSettings, retrain
-from neverblink.trainer.retraining.reviewed_images import keep_reviewed
+from neverblink.trainer.retraining.reviewed_images import bring_reviewed
 from neverblink.trainer.retraining.settings import KeepReviewedJob, RetrainJob
 from neverblink.trainer.retraining.training_window import WindowSettings
+
+
+class KeepReviewedEndedError(NeverblinkError):
+    """A command that has been replaced; the message says by what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ class Challenged:
 def run_retrain(job: RetrainJob, progress: Progress = lambda *_: None) -> Challenged:
     """Make a challenger, try it against the champion, write the report, and put it in shadow where that is asked for.
 
-    Raises VisionError, PlantError, ModelsError, KafkaError.
+    Raises VisionError, PlantError, ModelsError, KafkaError, LedgerError, EvidenceStoreError.
     """
     place = check_place(job.page).html
     plant = None if job.plant is None else load_plant(job.plant)
@@ -87,7 +92,7 @@ def run_retrain(job: RetrainJob, progress: Progress = lambda *_: None) -> Challe
     kept = None
     if plant is not None and job.reviews:
         since = (window.until or datetime.now(UTC)) - timedelta(days=window.days)
-        found = keep_reviewed(plant, chosen, job.normals, since=since, progress=progress)
+        found = bring_reviewed(plant, chosen, job.normals, since=since, progress=progress)
         kept = KeepReviewedResult(folder=job.normals, **asdict(found))
     with _champion(job, plant, chosen) as (champion, threshold, product):
         settings = _settings(job, window)
@@ -104,15 +109,12 @@ def run_retrain(job: RetrainJob, progress: Progress = lambda *_: None) -> Challe
 
 
 def run_keep_reviewed(job: KeepReviewedJob, progress: Progress = lambda *_: None) -> KeepReviewedResult:
-    """Keep the images of reviewed parts that Kafka still has, and bring the folder's index up to date.
-
-    Raises PlantError, ModelsError, KafkaError, DatasetError.
-    """
-    plant = load_plant(job.plant)
-    chosen = Which(job.line, job.station, job.product).of(plant)
-    since = datetime.now(UTC) - timedelta(days=job.days)
-    found = keep_reviewed(plant, chosen, job.folder, since=since, progress=progress)
-    return KeepReviewedResult(folder=job.folder, **asdict(found))
+    """Say what has replaced this job. Raises KeepReviewedEndedError."""
+    raise KeepReviewedEndedError(
+        "keep-reviewed has ended: the ledger keeps the pictures itself (records.evidence in the plant file), and"
+        f" `neverblink retrain {job.folder} -p {job.plant} --reviews …` brings what people judged into the folder. A"
+        " folder that was kept before goes on working; take keep-reviewed out of your schedule"
+    )
 
 
 def _stamp(job: RetrainJob) -> Stamp:

@@ -10,12 +10,12 @@ from neverblink.trainer.fitting.results import ModelResult
 
 
 class KeepReviewedResult(JobResult):
-    """What `neverblink keep-reviewed` comes to."""
+    """What people judged, as a folder has it now."""
 
     folder: Path
     reviewed: int = Field(description="Reviewed parts.")
     new: int = Field(description="Images that came to the folder.")
-    missing: int = Field(description="Reviewed parts without an image: their frames are no longer kept.")
+    missing: int = Field(description="Reviewed parts without an image: the evidence store has none.")
     unreadable: int = Field(description="Images that could not be read.")
 
 

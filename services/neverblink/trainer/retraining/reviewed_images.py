@@ -1,11 +1,11 @@
-"""Images of reviewed parts, kept in a folder with an index: frames leave Kafka within hours, reviews come later.
+"""Images of reviewed parts, brought from the evidence store into a folder with an index, for a retraining.
 
-A review names its frame; the picture is taken from the frames that Kafka or the object store still keep. What was kept
-once stays, and its row follows the newest review of its verdict.
+The records say what people judged, the evidence store has the frames. What was brought once stays, and its row follows
+the records: an answer that was taken back, or that another person disputes, makes its image inconclusive. Folders that
+were kept from Kafka before have the same names and rows.
 """
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,21 +14,19 @@ from uuid import UUID
 import cv2
 import orjson
 
-from neverblink.events import Decision, Judgement, Review, Verdict
+from neverblink.events import Decision, Judgement
 from neverblink.job_life.progress import Progress
-from neverblink.kafka import ensure_topics
-from neverblink.kafka.topic_span import events_since
 from neverblink.model_registry.changes import Target
-from neverblink.plant import Kafka, Plant
-from neverblink.storage.frame_objects import ObjectStore
+from neverblink.plant import Plant, PlantError
+from neverblink.records.evidence_store import EvidenceDamagedError, EvidenceMissingError, EvidenceStore
+from neverblink.records.questions.confirmed_images import MOST_ROWS, ConfirmedPicture, confirmed_images
+from neverblink.records.reading import ReadOnlyRecords
 from neverblink.storage.whole_file import write_whole
 from neverblink.trainer.datasets.confirmed_images import INDEX, IndexRow, index_of, read_index
 from neverblink.trainer.datasets.images import DatasetError
-from neverblink.trainer.datasets.inputs import UnreadableError
-from neverblink.trainer.datasets.topic_frames import TopicFrames
-from neverblink.vision.decode import Image, ImageError
+from neverblink.vision.decode import Image, ImageError, decode
 
-_CLIENT = "reviewed-images"
+_ANSWER_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,122 +39,115 @@ class Kept:
     unreadable: int
 
 
-def keep_reviewed(
+def bring_reviewed(
     plant: Plant,
     targets: Sequence[Target],
     folder: Path,
     *,
     since: datetime,
     progress: Progress = lambda *_: None,
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Kept:
-    """Bring `folder` up to date with the reviews of these stations' parts that were captured from `since` on.
+    """Bring `folder` up to date with what people judged of these stations' parts that were captured from `since` on.
 
-    Raises KafkaError, DatasetError when the folder has another index than this writes or cannot be written.
+    Raises PlantError when the plant keeps no evidence, LedgerError, EvidenceStoreError, and DatasetError when the
+    folder has another index than this writes or cannot be written.
     """
+    url = plant.records.evidence.store
+    if url is None:
+        raise PlantError(
+            "the plant keeps no pictures, because its records.evidence.store is null: name a folder there, or retrain"
+            " from a folder of your own without --reviews"
+        )
+    store, depths = EvidenceStore(url), plant.depths()
     index = _index(folder)
     rows = {row.image: row for row in read_index(index)} if index.is_file() else {}
-    stations = {target.key for target in targets}
-    reviews, verdicts = asyncio.run(_reviewed(plant.kafka, sorted(stations), since))
-    wanted = {_name(review.frame_id): review for review in reviews.values() if _captured(review.frame_id) >= since}
-    missing = {name for name in wanted if not (folder / name).is_file()}
-    new, unreadable = 0, 0
-    if missing:
-        new, unreadable = _fetch(plant, targets, folder, missing, since, progress, clock)
-    for name, review in wanted.items():
+    reviewed = new = missing = unreadable = 0
+    found = list(_reviewed(plant.storage.ledger, targets, since))
+    for done, one in enumerate(found, start=1):
+        name = _name(one)
+        if name is None:
+            continue
+        reviewed += one.judgement is not None
+        if not (folder / name).is_file() and one.judgement is not None:
+            try:
+                if one.digest is None:
+                    missing += 1
+                    continue
+                pixels = decode(
+                    store.get(one.digest),
+                    content_type=one.content_type or "",
+                    depth=depths.get((one.line, one.station)),
+                )
+                _write_image(folder / name, pixels)
+                new += 1
+            except EvidenceMissingError:
+                missing += 1
+                continue
+            except (EvidenceDamagedError, ImageError):
+                unreadable += 1
+                continue
         if (folder / name).is_file():
-            rows[name] = _row(name, review, verdicts.get(review.verdict))
+            rows[name] = _row(name, one)
+        progress("bringing reviewed parts", done, len(found))
     _write(index, rows)
-    return Kept(len(wanted), new, len(missing) - new - unreadable, unreadable)
+    return Kept(reviewed, new, missing, unreadable)
 
 
-def _fetch(
-    plant: Plant,
-    targets: Sequence[Target],
-    folder: Path,
-    missing: set[str],
-    since: datetime,
-    progress: Progress,
-    clock: Callable[[], datetime],
-) -> tuple[int, int]:
-    """Write the images that Kafka still has; returns how many came and how many could not be read."""
-    new = unreadable = 0
-    for product in sorted({target.product for target in targets}):
-        stations = [target.key for target in targets if target.product == product]
-        objects = ObjectStore.of(plant.storage)
-        with TopicFrames(
-            plant.kafka, product, since, None, stations=stations, objects=objects, depths=plant.depths(), clock=clock
-        ) as frames:
-            frames.freeze(None)
-            for found in frames.go_through():
-                captured = found.origin.captured
-                name = "" if captured is None else _name(found.origin.name)
-                if name in missing:
-                    try:
-                        _write_image(folder / name, found.read())
-                        new += 1
-                    except (UnreadableError, ImageError):
-                        unreadable += 1
-                progress("looking through frames", found.position, frames.total)
-    return new, unreadable
+def _reviewed(ledger: str, targets: Sequence[Target], since: datetime) -> Iterator[ConfirmedPicture]:
+    """Yield what people judged, oldest first, a page a question."""
+    stations = sorted({_station(target.key) for target in targets})
+    records = ReadOnlyRecords(ledger, answer_s=_ANSWER_S)
+    try:
+        last: ConfirmedPicture | None = None
+        while True:
+            with records.asking() as session:
+                page = confirmed_images(session, stations, since, last)
+            yield from page
+            if len(page) < MOST_ROWS:
+                return
+            last = page[-1]
+    finally:
+        records.close()
 
 
-async def _reviewed(
-    kafka: Kafka, stations: Sequence[str], since: datetime
-) -> tuple[Mapping[str, Review], Mapping[str, Verdict]]:
-    """Return the newest review of each verdict of these stations, and the verdicts that Kafka still has."""
-    await ensure_topics(kafka, ("reviews", "verdicts", "frames"))
-    reviews: dict[str, Review] = {}
-    for review in await events_since(kafka, Review, stations, since, client_id=_CLIENT):
-        known = reviews.get(review.verdict)
-        if review.key in stations and (known is None or known.at <= review.at):
-            reviews[review.verdict] = review
-    lines = sorted({station.partition("/")[0] for station in stations})
-    verdicts: dict[str, Verdict] = {}
-    for verdict in await events_since(kafka, Verdict, lines, since, client_id=_CLIENT):
-        if verdict.id in reviews:
-            # Of two verdicts about a frame the first one stands.
-            verdicts.setdefault(verdict.id, verdict)
-    return reviews, verdicts
+def _station(key: str) -> tuple[str, str]:
+    line, _, station = key.partition("/")
+    return line, station
 
 
-def _row(name: str, review: Review, verdict: Verdict | None) -> IndexRow:
+def _row(name: str, found: ConfirmedPicture) -> IndexRow:
     return IndexRow(
         image=name,
-        captured=_captured(review.frame_id) if verdict is None else verdict.times.captured,
-        judgement=review.judgement,
-        source=_source(review, verdict),
-        type=review.defect_type,
-        station=review.key,
-        challenge=verdict is not None and verdict.challenge,
+        captured=found.captured,
+        judgement=Judgement.INCONCLUSIVE if found.judgement is None else Judgement(found.judgement),
+        source=_source(found),
+        type=found.defect_type,
+        station=found.key,
+        challenge=found.challenge,
     )
 
 
-def _source(review: Review, verdict: Verdict | None) -> str:
+def _source(found: ConfirmedPicture) -> str:
     """Return how a part came to be reviewed: that a reject was corrected says more than that a pass was confirmed."""
-    if verdict is None:
-        return "reviewed"
-    if verdict.holdout:
+    if found.holdout:
         return "audited"
-    judged = "good" if review.judgement is Judgement.NORMAL else "defective"
+    judged = "good" if found.judgement == Judgement.NORMAL else "defective"
     return {
-        (Decision.PASS, "good"): "reviewed-pass",
-        (Decision.REJECT, "good"): "corrected-false-reject",
-        (Decision.PASS, "defective"): "escape",
-        (Decision.REJECT, "defective"): "confirmed-reject",
-    }.get((verdict.decision, judged), "reviewed-unscored")
+        (Decision.PASS.value, "good"): "reviewed-pass",
+        (Decision.REJECT.value, "good"): "corrected-false-reject",
+        (Decision.PASS.value, "defective"): "escape",
+        (Decision.REJECT.value, "defective"): "confirmed-reject",
+    }.get((found.decision, judged), "reviewed-unscored")
 
 
-def _name(frame_id: str) -> str:
-    return f"{_captured(frame_id):%Y-%m-%d}/{UUID(frame_id)}.png"
-
-
-def _captured(frame_id: str) -> datetime:
-    """Return when a frame was captured: its id says so, after its verdict is gone too; long ago for what is no id."""
+def _name(found: ConfirmedPicture) -> str | None:
+    """Return the image's name below the folder, None for a frame whose id is none of ours: its file has no name."""
     try:
-        return datetime.fromtimestamp((UUID(frame_id).int >> 80) / 1000, UTC)
+        frame = UUID(found.frame_id)
+        day = datetime.fromtimestamp((frame.int >> 80) / 1000, UTC)
     except (ValueError, OverflowError, OSError):
-        return datetime.min.replace(tzinfo=UTC)
+        return None
+    return f"{day:%Y-%m-%d}/{frame}.png"
 
 
 def _index(folder: Path) -> Path:

@@ -106,7 +106,10 @@ class RetrainJob(PictureSettings):
     line: tuple[str, ...] = Field(default=(), description=_LINES)
     station: tuple[str, ...] = Field(default=(), description=_STATIONS)
     product: str | None = Field(default=None, description=_PRODUCT)
-    reviews: bool = Field(default=False, description="First bring the folder up to date with the plant's reviews.")
+    reviews: bool = Field(
+        default=False,
+        description="First bring into the folder what people judged, from the records and the evidence store.",
+    )
     shadow: bool = Field(
         default=False,
         description="Put the challenger in shadow at these stations, if it is promotable.",
@@ -130,7 +133,7 @@ class RetrainJob(PictureSettings):
 
 
 class KeepReviewedJob(JobSettings):
-    """What `neverblink keep-reviewed` is asked to do."""
+    """What `neverblink keep-reviewed` was asked to do; it has ended, and says what replaces it."""
 
     folder: Annotated[Path, Spelling(argument=True)] = Field(description="Folder for the images and their index.")
     plant: Annotated[Path, Spelling(short="-p", envvar="NEVERBLINK_PLANT")] = Field(
