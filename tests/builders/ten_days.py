@@ -134,12 +134,18 @@ def _judge(chance: random.Random, part: SimulatedPart) -> None:
             withdrawn = round_of > 0 and chance.random() < 0.3
             part.reviews.append(
                 Review(
-                    id=f"r-{verdict.id}-{round_of}", verdict=verdict.id, frame_id=verdict.frame_id, line=verdict.line,
-                    station=verdict.station, product=verdict.product, part=verdict.part,
+                    id=f"r-{verdict.id}-{round_of}",
+                    verdict=verdict.id,
+                    frame_id=verdict.frame_id,
+                    line=verdict.line,
+                    station=verdict.station,
+                    product=verdict.product,
+                    part=verdict.part,
                     judgement="inconclusive" if withdrawn else chance.choice(("normal", "defect", "inconclusive")),
-                    reviewer=chance.choice(("ann", "bob")), withdrawn=withdrawn,
+                    reviewer=chance.choice(("ann", "bob")),
+                    withdrawn=withdrawn,
                     at=part.triggered + timedelta(hours=1, minutes=round_of),
-                )  # fmt: skip
+                )
             )
 
 

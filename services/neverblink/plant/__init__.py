@@ -7,6 +7,7 @@ from neverblink.plant.products import DefectPolicy, DefectRule, DefectType, Prod
 from neverblink.plant.records import EvidencePolicy, KeepDays, LedgerApi, RecordsSettings
 from neverblink.plant.reviewing import Reviewer, Reviewing, SecondLook
 from neverblink.plant.section import PlantError, Section
+from neverblink.plant.shifts import Shift, ShiftPlan
 from neverblink.plant.site import DriftSettings, DriftWebhook, Kafka, KafkaSecurity, ScorerSettings, Storage
 from neverblink.plant.stations import (
     FolderSource,
@@ -61,6 +62,8 @@ __all__ = [
     "ScorerSettings",
     "SecondLook",
     "Section",
+    "Shift",
+    "ShiftPlan",
     "SimulatedSource",
     "Station",
     "Storage",

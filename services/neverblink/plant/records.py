@@ -4,10 +4,12 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from neverblink.plant.reviewing import Reviewing
-from neverblink.plant.section import Section
+from neverblink.plant.section import Section, unique
+from neverblink.plant.shifts import Shift
+from neverblink.plant.site import known_zone
 
 
 def on_loopback(host: str) -> bool:
@@ -107,6 +109,29 @@ class EvidencePolicy(Section):
 class RecordsSettings(Section):
     """What is kept of every part, for how long, and who may ask."""
 
+    shifts: tuple[Shift, ...] = Field(
+        default=(),
+        max_length=24,
+        description="The shifts that figures are counted by; none named: those of drift, called by their begin.",
+    )
+    time_zone: str | None = Field(
+        default=None, description="Of the shifts, such as Europe/Berlin. None: that of drift."
+    )
     evidence: EvidencePolicy = EvidencePolicy()
     api: LedgerApi = LedgerApi()
     reviewing: Reviewing = Reviewing()
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone_is_known(cls, name: str | None) -> str | None:
+        return None if name is None else known_zone(name)
+
+    @model_validator(mode="after")
+    def _shifts_differ(self) -> Self:
+        unique("shift", [shift.name for shift in self.shifts])
+        begins = [shift.begins for shift in self.shifts]
+        if len(set(begins)) < len(begins):
+            raise ValueError("two shifts begin at the same time; each needs its own")
+        if any(moment.tzinfo is not None for moment in begins):
+            raise ValueError("shifts begin at local times; the zone is time_zone")
+        return self

@@ -11,6 +11,15 @@ from neverblink.events.topics import HOUR_MS, TOPICS
 from neverblink.plant.section import Section
 
 
+def known_zone(name: str) -> str:
+    """Return the name of a time zone. Raises ValueError when there is none of that name."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"{name!r} is no time zone; write one such as UTC or Europe/Berlin") from error
+    return name
+
+
 class KafkaSecurity(Section):
     """How to reach a cluster that does not trust its network."""
 
@@ -178,8 +187,4 @@ class DriftSettings(Section):
     @field_validator("time_zone")
     @classmethod
     def _known(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"{name!r} is no time zone; write one such as UTC or Europe/Berlin") from error
-        return name
+        return known_zone(name)

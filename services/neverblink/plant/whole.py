@@ -1,6 +1,7 @@
 """The plant file as a whole."""
 
 from collections.abc import Iterator, Sequence
+from datetime import time
 from pathlib import Path
 from typing import Self
 
@@ -11,6 +12,7 @@ from neverblink.plant.lines import Line
 from neverblink.plant.products import Product
 from neverblink.plant.records import RecordsSettings
 from neverblink.plant.section import Section, named, suggestion, unique
+from neverblink.plant.shifts import ShiftPlan
 from neverblink.plant.site import DriftSettings, Kafka, ScorerSettings, Storage
 from neverblink.plant.stations import Station
 
@@ -93,6 +95,14 @@ class Plant(Section):
     def product(self, name: str) -> Product:
         """Return the product of that name. Raises PlantError when there is none."""
         return named("product", name, self.products)
+
+    def shift_plan(self) -> ShiftPlan:
+        """Return the shifts that figures are counted by."""
+        own = self.records.shifts
+        begins = [(shift.name, shift.begins) for shift in own] or [
+            (f"{hour:02d}:00", time(hour)) for hour in self.drift.shifts_begin_h
+        ]
+        return ShiftPlan(begins, self.records.time_zone or self.drift.time_zone)
 
     def artifact_folder(self, product: Product) -> Path:
         """Return the folder of a product's artifact."""
