@@ -79,20 +79,22 @@ def _tracked(chance: random.Random, day: int, number: int, at: datetime) -> Simu
     name = f"{day}-{number}"
     # Of some parts only the PLC knows: its camera was off.
     stations = ("top", "side") if chance.random() < 0.9 else ()
+    # A slow part is minutes on its way: until the PLC's word is known, its two ends look like two parts.
+    slow = number % 4 == 1
     for position, station in enumerate(stations):
-        captured = at + timedelta(milliseconds=300 * position)
+        captured = at + timedelta(seconds=(150 if slow else 0.3) * position)
         part.verdicts.append(_verdict(chance, "line-1", station, name, captured, lot, place))
     identity = Identity(lot=lot) if lot else None
-    if chance.random() < 0.9 or not stations:
+    if chance.random() < 0.9 or slow or not stations:
         part.told = Actuation(
             id=f"told-{name}", line="line-1", part=f"1/{number}", tracking=place, stage="told",
             outcome=chance.choice(list(Outcome)), at=at + timedelta(milliseconds=700), trigger_to_told_ms=700.0,
-            deadline=at + timedelta(seconds=2), identity=identity,
+            deadline=at + timedelta(seconds=160 if slow else 2), identity=identity,
         )  # fmt: skip
     if chance.random() < 0.9:
         part.gate = Actuation(
             id=f"gate-{name}", line="line-1", tracking=place, stage="gate", gate=chance.choice(list(GateAction)),
-            at=at + timedelta(seconds=3), incident=chance.random() < 0.1, identity=identity,
+            at=at + timedelta(seconds=161 if slow else 3), incident=chance.random() < 0.1, identity=identity,
         )  # fmt: skip
     _judge(chance, part)
     return part

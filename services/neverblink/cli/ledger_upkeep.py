@@ -1,10 +1,12 @@
 """The ledger's tables and counts, looked after by hand: what the service does by itself when it starts."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from neverblink.cli.application import DEFAULT_PLANT, PLANT, ledger_app, read_plant
+from neverblink.shown import visible
 
 
 @ledger_app.command("migrate")
@@ -28,3 +30,35 @@ def ledger_migrate(
     if not dry_run:
         Database(url, create=True).close()
         typer.echo("Done: nothing that was kept has changed.")
+
+
+@ledger_app.command("recount")
+def ledger_recount(
+    plant: PLANT = DEFAULT_PLANT,
+    check: Annotated[bool, typer.Option("--check", help="Tell differences, and mend nothing.")] = False,
+) -> None:
+    """Make parts and counts anew from the events, tell what differs and mend it, while the ledger goes on.
+
+    Exit code 1: something differed.
+    """
+    described = read_plant(plant)
+    from neverblink.ledger.recount import recount
+    from neverblink.records.database import Database
+    from neverblink.records.part_rules import rules_of
+
+    database = Database(described.storage.ledger, create=False)
+    try:
+        rules, now = rules_of(described), datetime.now(UTC)
+        found = recount(database, rules, now, repair=not check, tell=lambda step: typer.echo(step, err=True))
+    finally:
+        database.close()
+    for difference in found.told:
+        typer.echo(f"  {visible(difference)}")
+    if found.is_exact:
+        typer.echo(f"{found.parts} parts and all counts are what the events say.")
+        return
+    typer.echo(
+        f"{found.built} events without a part, {len(found.wrong_parts)} parts and {found.wrong_counts} counts differed"
+        f" from what the events say; {'nothing is changed' if check else 'they are mended'}."
+    )
+    raise typer.Exit(1)

@@ -339,6 +339,11 @@ class EventConsumer:
         self._client.assign([self._native(place)])
         self._client.seek(self._native(place), offset)
 
+    def ends_known(self) -> dict[Partition, int]:
+        """Return `ends` as they were when the partitions were last read; nothing is asked, some may be missing."""
+        known = {tp: self._client.highwater(tp) for tp in self._client.assignment()}
+        return {self._short_place(tp): offset for tp, offset in known.items() if offset is not None}
+
     async def ends(self) -> dict[Partition, int]:
         """Return the offset after the last record of each assigned partition."""
         ends = await self._client.end_offsets(list(self._client.assignment()))

@@ -13,6 +13,8 @@ class Instruments:
     """The ledger's instruments."""
 
     kept: Counter
+    lag: Gauge
+    lag_time: Gauge
 
 
 def instruments() -> Instruments:
@@ -20,6 +22,10 @@ def instruments() -> Instruments:
     meter = telemetry.meter("ledger")
     return Instruments(
         kept=meter.create_counter("neverblink.ledger.kept", unit="{event}", description="New events."),
+        lag=meter.create_gauge("neverblink.ledger.lag", unit="{event}", description="On its topics and not kept yet."),
+        lag_time=meter.create_gauge(
+            "neverblink.ledger.lag.time", unit="s", description="Age of the oldest event that is not kept yet."
+        ),
     )
 
 

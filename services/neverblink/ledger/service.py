@@ -22,9 +22,12 @@ from neverblink.kafka import (
 )
 from neverblink.ledger.evidence_service import keeping_evidence
 from neverblink.ledger.instruments import Instruments, instruments
+from neverblink.ledger.lag import Lag, LagWatch
+from neverblink.ledger.recount import build_some, without_part
 from neverblink.ledger.writing import keep
 from neverblink.plant import Plant
 from neverblink.records.database import ANSWER_S, Database, LedgerError, UnkeepableError
+from neverblink.records.part_rules import rules_of
 from neverblink.records.parts import PartRules
 from neverblink.records.tables import KEPT
 from neverblink.service_life import Duty, supervise, wait_or_stop
@@ -45,6 +48,7 @@ TOPICS_READ = tuple(kind.TOPIC for kind in KEPT)
 _RETRY_S = 5.0
 _LOOK_EVERY_S = 0.5
 _LAST_ANSWER_S = 3.0
+_MEASURE_EVERY_S = 1.0
 
 
 class Ledger:
@@ -73,6 +77,10 @@ class Ledger:
         self._measured = measured
         self.fault: str | None = None
         """Why nothing can be written now."""
+        self.partless: int | None = None
+        """Events that have no part yet; None: not counted yet."""
+        self.lag = Lag(0, 0.0)
+        self._lag = LagWatch()
         # SQL blocks: it has one thread of its own, and one batch is in hand at any time.
         self._sql = ThreadPoolExecutor(1, thread_name_prefix="ledger-sql")
 
@@ -80,8 +88,39 @@ class Ledger:
         """Keep events until `stop` is set."""
         while not self._stop.is_set():
             records = await self._consumer.poll()
+            self._lag.read(records)
             if records and await self._keep(records):
+                self._lag.kept(records)
                 await self._commit(_next_offsets(records))
+
+    async def build_parts(self) -> None:
+        """Give the events of a ledger from before parts theirs, between batches, until all have one."""
+        loop = asyncio.get_running_loop()
+        while not self._stop.is_set():
+            try:
+                if self.partless is None:
+                    counting = loop.run_in_executor(self._sql, without_part, self._database)
+                    self.partless = await self._answered(counting)
+                if not self.partless:
+                    await self._stop.wait()
+                    return
+                work = partial(build_some, self._database, self._rules or PartRules(), datetime.now(UTC))
+                done = await self._answered(loop.run_in_executor(self._sql, work))
+                self.partless = max(1, self.partless - done) if done else 0
+                if not self.partless:
+                    self._log.info(f"every event of the ledger {self._database.name} belongs to its part now")
+            except LedgerError as error:
+                self._recurring.tell("parts", f"{error}; the parts of older events are made when it answers")
+                await wait_or_stop(self._stop, _RETRY_S)
+
+    async def measure(self) -> None:
+        """Say how far behind it is, until `stop` is set."""
+        while True:
+            self.lag = self._lag.now(self._consumer.ends_known())
+            self._measured.lag.set(self.lag.events)
+            self._measured.lag_time.set(self.lag.seconds)
+            if await wait_or_stop(self._stop, _MEASURE_EVERY_S):
+                return
 
     def close(self) -> None:
         """End the SQL thread; a wait that is still under way there is broken off."""
@@ -196,13 +235,15 @@ async def serve(plant: Plant, stop: asyncio.Event) -> None:
             plant.kafka, *TOPICS_READ, client_id="neverblink-ledger", group=f"{plant.kafka.topic_prefix}-ledger"
         )
         async with producer, consumer, keeping_evidence(plant, stop) as evidence:
-            rules = PartRules(counts=plant.records.reviewing.counts)
-            ledger = Ledger(database, consumer, DeadLetters(producer, "ledger"), instruments(), stop, rules)
+            letters = DeadLetters(producer, "ledger")
+            ledger = Ledger(database, consumer, letters, instruments(), stop, rules_of(plant))
             standing = Standing("ledger", database=database.name)
 
             def parts() -> Parts:
                 return {
                     "database": ledger.fault,
+                    "lag": ledger.lag.sentence,
+                    "parts": _still_partless(ledger.partless),
                     "reading": in_words([consumer.trouble]),
                     "dead letters": in_words(producer.troubles),
                     **(evidence.parts() if evidence is not None else {}),
@@ -210,6 +251,8 @@ async def serve(plant: Plant, stop: asyncio.Event) -> None:
 
             duties = [
                 Duty("keeping events", ledger.run),
+                Duty("parts of older events", ledger.build_parts),
+                Duty("the lag", ledger.measure),
                 Duty("the standing", partial(keep_standing, standing, parts, stop)),
                 *(evidence.duties() if evidence is not None else ()),
             ]
@@ -219,6 +262,10 @@ async def serve(plant: Plant, stop: asyncio.Event) -> None:
                 ledger.close()
     finally:
         database.close()
+
+
+def _still_partless(count: int | None) -> str | None:
+    return f"{count} older events have no part yet; they are being put together" if count else None
 
 
 def _traced(event: Event, envelope: Envelope) -> Traced:

@@ -56,13 +56,17 @@ class ReviewOf(NamedTuple):
 
 @dataclass(slots=True)
 class News:
-    """Events that no part has yet: of a batch, or of a ledger from before parts (`in_tables`)."""
+    """Events that no part has yet: of a batch, or of a ledger from before parts (`in_tables`).
+
+    `parts` are settled again though nothing new is said of them.
+    """
 
     verdicts: list[VerdictFacts] = field(default_factory=list)
     actuations: list[ActuationFacts] = field(default_factory=list)
     reviews: list[ReviewOf] = field(default_factory=list)
     defects: dict[str, list[str]] = field(default_factory=dict)
     in_tables: bool = False
+    parts: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -149,6 +153,7 @@ def settle(connection: Connection, news: News, rules: PartRules, now: datetime) 
         changes.difference.add(rollups.contribution_of(row, known.events[row_id]), -1)
     for facts in by_key.values():
         _settle_key(facts, known, rules, changes)
+    changes.gone += sorted(known.rows.keys() - known.events.keys())
     settled = changes.write(connection, known, news)
     rollups.apply(connection, changes.difference)
     return settled
@@ -222,17 +227,17 @@ class _Changes:
 
     @staticmethod
     def _move(connection: Connection, parts: Mapping[str, int]) -> None:
-        rows = [{"event": name, "part": part} for name, part in parts.items()]
+        rows = [{"event_id": name, "new_part": part} for name, part in parts.items()]
         for table in (_VERDICTS, _ACTUATIONS) if rows else ():
             connection.execute(
-                update(table).where(table.c.id == bindparam("event")).values(part_id=bindparam("part")), rows
+                update(table).where(table.c.id == bindparam("event_id")).values(part_id=bindparam("new_part")), rows
             )
 
     @staticmethod
     def _judge(connection: Connection, judged: Mapping[str, str | None]) -> None:
         if judged:
-            statement = update(_VERDICTS).where(_VERDICTS.c.id == bindparam("event"))
-            rows = [{"event": name, "said": said} for name, said in sorted(judged.items())]
+            statement = update(_VERDICTS).where(_VERDICTS.c.id == bindparam("event_id"))
+            rows = [{"event_id": name, "said": said} for name, said in sorted(judged.items())]
             connection.execute(statement.values(judgement=bindparam("said")), rows)
 
 
@@ -268,7 +273,7 @@ def _settle_key(facts: Sequence[Facts], known: _Known, rules: PartRules, changes
     changes.gone += sorted(free)
 
 
-def _events_of(members: Sequence[Facts], known: _Known) -> PartEvents:
+def _events_of(members: Sequence[Facts], known: _Known, *, judge: bool = True) -> PartEvents:
     verdicts = [one for one in members if isinstance(one, VerdictFacts)]
     lines = {one.id: one.line for one in verdicts}
     # A review that names another line is not of this verdict, whatever id it states.
@@ -279,14 +284,31 @@ def _events_of(members: Sequence[Facts], known: _Known) -> PartEvents:
     }
     defects = {name: known.defects[name] for name in lines if name in known.defects}
     actuations = [one for one in members if isinstance(one, ActuationFacts)]
-    return judged(PartEvents(verdicts, actuations, reviews, defects))
+    events = PartEvents(verdicts, actuations, reviews, defects)
+    return judged(events) if judge else events
 
 
 def _known(connection: Connection, news: News) -> _Known:
-    known = _Known()
-    for row in (*_parts_near(connection, news), *_parts_reviewed(connection, news)):
-        known.rows[row["id"]] = row
-    for some in _slices(sorted(known.rows)):
+    rows = {row["id"]: row for row in (*_parts_near(connection, news), *_parts_named(connection, news))}
+    new = [verdict.id for verdict in news.verdicts]
+    return _read(connection, rows, reviewed=new, defective=new if news.in_tables else [])
+
+
+def events_of_parts(connection: Connection, rows: Iterable[Row]) -> dict[int, PartEvents]:
+    """Return all that the tables say of these parts, by their numbers; none of a part of which nothing is said."""
+    known = _read(connection, {row["id"]: row for row in rows})
+    return {
+        number: _events_of([*events.verdicts, *events.actuations], known, judge=False)
+        for number, events in known.events.items()
+    }
+
+
+def _read(
+    connection: Connection, rows: dict[int, Row], reviewed: Sequence[str] = (), defective: Sequence[str] = ()
+) -> _Known:
+    """Read what the tables hold of parts, and of these verdicts that have none yet."""
+    known = _Known(rows)
+    for some in _slices(sorted(rows)):
         of_these = select(_VERDICTS.c.part_id, *_VERDICT_COLUMNS).where(_VERDICTS.c.part_id.in_(some))
         for number, *values in connection.execute(of_these):
             verdict = VerdictFacts._make(values)
@@ -298,12 +320,11 @@ def _known(connection: Connection, news: News) -> _Known:
             known.part_of[actuation.id] = number
             known.events[number].actuations.append(actuation)
     old = [verdict.id for events in known.events.values() for verdict in events.verdicts]
-    new = [verdict.id for verdict in news.verdicts]
-    for names in _slices([*old, *new]):
+    for names in _slices([*old, *reviewed]):
         for found in connection.execute(select(table_of(ReviewRow)).where(ReviewRow.verdict.in_(names))).mappings():
             review = review_of(found)
             known.reviews[review.verdict].append(review)
-    for names in _slices([*old, *new] if news.in_tables else old):
+    for names in _slices([*old, *defective]):
         for name, word in connection.execute(
             select(DefectRow.verdict_id, DefectRow.type).where(DefectRow.verdict_id.in_(names))
         ):
@@ -332,10 +353,10 @@ def _parts_near(connection: Connection, news: News) -> Iterator[Row]:
                 yield dict(row)
 
 
-def _parts_reviewed(connection: Connection, news: News) -> Iterator[Row]:
-    """Yield the parts whose verdicts have new reviews."""
+def _parts_named(connection: Connection, news: News) -> Iterator[Row]:
+    """Yield the parts whose verdicts have new reviews, and those that are settled again."""
     lines = {one.verdict: one.line for one in news.reviews}
-    numbers: set[int] = set()
+    numbers = set(news.parts)
     for some in _slices(sorted(lines)):
         found = select(_VERDICTS.c.id, _VERDICTS.c.line, _VERDICTS.c.part_id).where(_VERDICTS.c.id.in_(some))
         numbers |= {part for name, line, part in connection.execute(found) if part is not None and lines[name] == line}

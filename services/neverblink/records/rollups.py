@@ -165,19 +165,20 @@ _KEY = tuple(RollupKey._fields)
 _WORD_KEY = (*_KEY, "kind", "decision", "word")
 
 
-def apply(connection: Connection, difference: Contribution) -> None:
+def apply(connection: Connection, difference: Contribution, *, tidy: bool = False) -> None:
     """Add a difference to the counts, one statement a table, in the order of the keys.
 
-    Counts that have come to nothing are taken away, so that the tables hold what there is.
+    Counts that have come to nothing are taken away, so that the tables hold what there is; with `tidy` also where
+    the difference takes nothing away.
     """
     changed = difference.whole()
     rows = [{**key._asdict(), **dict.fromkeys(COUNTS, 0), **counts} for key, counts in sorted(changed.counts.items())]
     words = [_word_row(word, number) for word, number in sorted(changed.words.items())]
     _add(connection, RollupRow, _KEY, COUNTS, rows)
     _add(connection, WordRollupRow, _WORD_KEY, ("count",), words)
-    if any(row["parts"] < 0 for row in rows):
+    if rows and (tidy or any(row["parts"] < 0 for row in rows)):
         connection.execute(delete(RollupRow).where(*_is_nothing(RollupRow, COUNTS, rows)))
-    if any(row["count"] < 0 for row in words):
+    if words and (tidy or any(row["count"] < 0 for row in words)):
         connection.execute(delete(WordRollupRow).where(*_is_nothing(WordRollupRow, ("count",), words)))
 
 
