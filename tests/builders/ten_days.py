@@ -207,6 +207,9 @@ def _true_numbers(
         if deciding is not None:
             said["false_rejects"] += judged == "normal" and deciding.decision is Decision.REJECT
             said["escapes"] += judged == "defect" and deciding.decision is Decision.PASS
+            sure = judged != "inconclusive"
+            said["passes_judged"] += sure and deciding.decision is Decision.PASS
+            said["rejects_judged"] += sure and deciding.decision is Decision.REJECT
     return Counter({name: number for name, number in said.items() if number})
 
 
