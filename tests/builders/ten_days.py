@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sqlalchemy import select
+
 from neverblink.events import (
     Actuation,
     ArtifactRef,
@@ -26,10 +28,15 @@ from neverblink.events import (
     Tracking,
     Verdict,
 )
+from neverblink.records.columns import table_of
+from neverblink.records.database import Database
+from neverblink.records.part_tables import RollupRow, WordRollupRow
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 DAY = timedelta(days=1)
 DIGESTS = ("sha256:" + "a" * 64, "sha256:" + "b" * 64)
+
+_KEY = ("hour", "shift", "line", "station", "product", "artifact_digest", "lot")
 
 Counts = dict[tuple[Any, ...], dict[str, int]]
 Words = dict[tuple[Any, ...], int]
@@ -59,21 +66,21 @@ class SimulatedPart:
         return [*self.verdicts, *acts, *self.reviews]
 
 
-def simulated_days(seed: int, days: int, parts_a_day: int) -> list[SimulatedPart]:
-    """Return the parts of so many days, the same for the same seed."""
+def simulated_days(seed: int, days: int, parts_a_day: int, *, named: bool = True) -> list[SimulatedPart]:
+    """Return the parts of so many days, the same for the same seed; not `named` ones have no lot."""
     chance = random.Random(seed)
     found = []
     for day in range(days):
         for number in range(parts_a_day):
             at = MONDAY + day * DAY + timedelta(seconds=chance.uniform(0, 86_000))
-            found.append(_tracked(chance, day, number, at))
+            found.append(_tracked(chance, day, number, at, named))
             if number % 3 == 0:
                 found.append(_untracked(chance, day, number, at))
     return found
 
 
-def _tracked(chance: random.Random, day: int, number: int, at: datetime) -> SimulatedPart:
-    lot = f"lot-{number % 3}" if chance.random() < 0.7 else None
+def _tracked(chance: random.Random, day: int, number: int, at: datetime, named: bool) -> SimulatedPart:
+    lot = f"lot-{number % 3}" if named and chance.random() < 0.7 else None
     part = SimulatedPart("line-1", at, lot)
     place = Tracking(epoch=1, number=number)
     name = f"{day}-{number}"
@@ -171,6 +178,18 @@ def true_counts(parts: Sequence[SimulatedPart]) -> tuple[Counts, Words]:
                 for defect in verdict.defects:
                     words[*key, "defect", verdict.decision.value, defect.type] += 1
     return {key: dict(found) for key, found in counts.items()}, dict(words)
+
+
+def counted(database: Database) -> tuple[Counts, Words]:
+    """Return what the tables hold."""
+    with database.session() as session:
+        rows = session.connection().execute(select(table_of(RollupRow))).mappings().all()
+        words = session.connection().execute(select(table_of(WordRollupRow))).mappings().all()
+    counts = {
+        tuple(row[name] for name in _KEY): {name: n for name, n in row.items() if name not in _KEY and n}
+        for row in rows
+    }
+    return counts, {tuple(row[name] for name in (*_KEY, "kind", "decision", "word")): row["count"] for row in words}
 
 
 def _deciding(verdicts: Sequence[Verdict]) -> Verdict | None:

@@ -10,31 +10,18 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select, text
-from ten_days import MONDAY, Counts, Words, shift_at, simulated_days, true_counts
+from ten_days import MONDAY, counted, shift_at, simulated_days, true_counts
 
 from neverblink.events import Event, Judgement, Review
 from neverblink.ledger.recount import build_some, recount, without_part
 from neverblink.ledger.writing import keep
 from neverblink.records.columns import table_of
 from neverblink.records.database import Database
-from neverblink.records.part_tables import PartRow, RollupRow, WordRollupRow
+from neverblink.records.part_tables import PartRow
 from neverblink.records.parts import PartRules
 from neverblink.records.tables import ActuationRow, VerdictRow
 
 RULES = PartRules(shift_at)
-_KEY = ("hour", "shift", "line", "station", "product", "artifact_digest", "lot")
-
-
-def counted(database: Database) -> tuple[Counts, Words]:
-    """Return what the tables hold."""
-    with database.session() as session:
-        rows = session.connection().execute(select(table_of(RollupRow))).mappings().all()
-        words = session.connection().execute(select(table_of(WordRollupRow))).mappings().all()
-    counts = {
-        tuple(row[name] for name in _KEY): {name: n for name, n in row.items() if name not in _KEY and n}
-        for row in rows
-    }
-    return counts, {tuple(row[name] for name in (*_KEY, "kind", "decision", "word")): row["count"] for row in words}
 
 
 def batches(events: Sequence[Event], chance: random.Random, most: int) -> Iterator[Sequence[Event]]:

@@ -1,16 +1,30 @@
 """A database of an older layout becomes one of today's: nothing lost, whole or not at all, and said."""
 
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import Engine, MetaData, create_engine, insert, text
+from ten_days import MONDAY, counted, shift_at, simulated_days, true_counts
 from typer.testing import CliRunner
 
 from neverblink.cli import app
+from neverblink.events import Event, Review, Verdict
+from neverblink.ledger.recount import build_some, recount, without_part
 from neverblink.plant import EXAMPLE
 from neverblink.records.columns import Table
-from neverblink.records.database import Database
+from neverblink.records.database import Database, LedgerError
+from neverblink.records.parts import PartRules
+from neverblink.records.questions import ledger_figures
+from neverblink.records.tables import defect_rows, row_of
 
 
 def test_the_revisions_make_the_tables_that_the_program_writes(tmp_path: Path) -> None:
@@ -32,3 +46,130 @@ def test_a_migration_by_hand_says_what_it_would_do_and_does_it(tmp_path: Path) -
     assert not (tmp_path / "ledger.db").exists()
     assert "Done" in run(["ledger", "migrate", "--plant", str(file)]).stdout
     assert "layout 4 already" in run(["ledger", "migrate", "--plant", str(file)]).stdout
+
+
+LAYOUT_3 = Path(__file__).parent / "layout_3"
+
+
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgresql"))
+    return f"sqlite:///{tmp_path / 'ledger.db'}"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.plant)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return address(request, tmp_path)
+
+
+def old_engine(url: str) -> Engine:
+    return create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+
+
+def old_ledger(url: str, events: Sequence[Event], *, without: str = "") -> None:
+    """Write a ledger as the version of layout 3 did."""
+    engine = old_engine(url)
+    lite = engine.dialect.name == "sqlite"
+    script = (LAYOUT_3 / f"{engine.dialect.name}.sql").read_text().split("\n", 1)[1]
+    with engine.begin() as connection:
+        for statement in script.split(";\n"):
+            if statement.strip() and not (without and without in statement):
+                connection.exec_driver_sql(statement)
+        made = MetaData()
+        made.reflect(connection)
+        for event in events:
+            table, row = row_of(event, MONDAY)
+            rows = [(table.__tablename__, row)]
+            if isinstance(event, Verdict):
+                rows += [("defects", defect) for defect in defect_rows(event)]
+            for name, values in rows:
+                known = {column: values[column] for column in made.tables[name].columns.keys()}  # noqa: SIM118
+                if lite:
+                    known = {
+                        column: value.replace(tzinfo=None) if isinstance(value, datetime) else value
+                        for column, value in known.items()
+                    }
+                connection.execute(insert(made.tables[name]), known)
+    engine.dispose()
+
+
+def held(url: str) -> dict[str, list[tuple[object, ...]]]:
+    """Return every row that a ledger of layout 3 held, by table."""
+    engine = old_engine(url)
+    columns = re.findall(r"CREATE TABLE (\w+) \((.*?)\n\);", (LAYOUT_3 / "sqlite.sql").read_text(), flags=re.DOTALL)
+    found = {}
+    with engine.connect() as connection:
+        for table, body in columns:
+            names = [
+                f'"{name}"' for name in re.findall(r'^ +"?(\w+)"? ', body, flags=re.MULTILINE) if name != "PRIMARY"
+            ]
+            if table != "ledger_version":
+                rows = connection.execute(text(f"SELECT {', '.join(names)} FROM {table}"))
+                found[table] = sorted(tuple(map(str, row)) for row in rows)
+    engine.dispose()
+    return found
+
+
+@pytest.mark.parametrize("without", ["", "drift_alerts"], ids=["whole", "of before alerts"])
+def test_a_ledger_of_the_version_before_loses_nothing_and_its_parts_are_counted(url: str, without: str) -> None:
+    parts = simulated_days(7, days=3, parts_a_day=8, named=False)
+    old_ledger(url, [event for part in parts for event in part.events if not withdrawn(event)], without=without)
+    for part in parts:
+        part.reviews = [review for review in part.reviews if not review.withdrawn]
+    if not without:
+        before = held(url)
+    with pytest.raises(LedgerError, match=r"has table layout 3 and this program reads layout 4: .*ledger migrate"):
+        Database(url, create=False)
+
+    told: list[str] = []
+    database = Database(url, create=True, tell=told.append)
+    try:
+        assert [step for step in told if "layout 4 now" in step]
+        if not without:
+            assert held(url) == before
+        rules = PartRules(shift_at)
+        while build_some(database, rules, MONDAY, most=7):
+            pass
+        assert without_part(database) == 0
+        assert counted(database) == true_counts(parts)
+        assert recount(database, rules, MONDAY, repair=False, tell=lambda _: None).is_exact
+        with database.session() as session:
+            verdicts = sum(len(part.verdicts) for part in parts)
+            assert ledger_figures.totals(session).verdicts == verdicts
+            assert sum(row.verdicts for row in ledger_figures.yield_by(session, "line")) == verdicts
+    finally:
+        database.close()
+
+
+def withdrawn(event: Event) -> bool:
+    """Say whether an event could not be written then."""
+    return isinstance(event, Review) and event.withdrawn
+
+
+def test_a_migration_that_is_killed_leaves_the_ledger_as_it_was(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    old_ledger(url, simulated_days(8, 1, 4)[0].events)
+    before = held(url)
+    program = (
+        "import os, sys\n"
+        "from neverblink.records.database import Database\n"
+        "Database(sys.argv[1], create=True, tell=lambda _: os.kill(os.getpid(), 9))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, url], check=False, timeout=60)
+    assert done.returncode == -9
+    assert held(url) == before
+    with pytest.raises(LedgerError, match="has table layout 3"):
+        Database(url, create=False)
+    Database(url, create=True).close()
+    assert held(url) == before
+
+
+def test_what_an_older_layout_has_no_way_from_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    old_ledger(url, [])
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.execute("UPDATE ledger_version SET version = 2")
+    with pytest.raises(
+        LedgerError, match=r"table layout 2, from which no way leads on, and this program writes layout 4"
+    ):
+        Database(url, create=True)

@@ -1,0 +1,196 @@
+-- What SQLAlchemy made of the tables of layout 3: a ledger of the version before parts.
+CREATE TABLE actuations (
+  id VARCHAR(64) NOT NULL,
+  line TEXT NOT NULL,
+  part TEXT,
+  epoch BIGINT NOT NULL,
+  number BIGINT NOT NULL,
+  stage TEXT NOT NULL,
+  verdicts JSON NOT NULL,
+  decision TEXT,
+  code BIGINT,
+  outcome TEXT,
+  gate TEXT,
+  at TIMESTAMP WITH TIME ZONE NOT NULL,
+  deadline TIMESTAMP WITH TIME ZONE,
+  slack_ms DOUBLE PRECISION,
+  trigger_to_told_ms DOUBLE PRECISION,
+  attempts BIGINT NOT NULL,
+  incident BOOLEAN NOT NULL,
+  detail TEXT,
+  recorded TIMESTAMP WITH TIME ZONE NOT NULL,
+  PRIMARY KEY (id)
+);
+CREATE INDEX actuations_line_at ON actuations (line, at);
+CREATE INDEX actuations_tracking ON actuations (line, epoch, number, stage);
+CREATE TABLE dead_letters (
+  id VARCHAR(64) NOT NULL,
+  topic TEXT NOT NULL,
+  partition BIGINT NOT NULL,
+  "offset" BIGINT NOT NULL,
+  record_key TEXT NOT NULL,
+  service TEXT NOT NULL,
+  why TEXT NOT NULL,
+  at TIMESTAMP WITH TIME ZONE NOT NULL,
+  recorded TIMESTAMP WITH TIME ZONE NOT NULL,
+  PRIMARY KEY (id)
+);
+CREATE TABLE defects (
+  verdict_id VARCHAR(64) NOT NULL,
+  position BIGINT NOT NULL,
+  type TEXT NOT NULL,
+  taxonomy TEXT,
+  x BIGINT NOT NULL,
+  y BIGINT NOT NULL,
+  width BIGINT NOT NULL,
+  height BIGINT NOT NULL,
+  area_px BIGINT NOT NULL,
+  area_mm2 DOUBLE PRECISION,
+  confidence DOUBLE PRECISION,
+  peak DOUBLE PRECISION,
+  source TEXT,
+  seen_by JSON NOT NULL,
+  PRIMARY KEY (verdict_id, position)
+);
+CREATE TABLE drift_alerts (
+  id VARCHAR(64) NOT NULL,
+  stage VARCHAR(32) NOT NULL,
+  report TEXT NOT NULL,
+  line TEXT NOT NULL,
+  station TEXT NOT NULL,
+  product TEXT NOT NULL,
+  artifact TEXT NOT NULL,
+  signal TEXT NOT NULL,
+  severity TEXT NOT NULL,
+  since TIMESTAMP WITH TIME ZONE NOT NULL,
+  raised TIMESTAMP WITH TIME ZONE NOT NULL,
+  at TIMESTAMP WITH TIME ZONE NOT NULL,
+  expected DOUBLE PRECISION NOT NULL,
+  found DOUBLE PRECISION NOT NULL,
+  level DOUBLE PRECISION NOT NULL,
+  change TEXT NOT NULL,
+  cause TEXT NOT NULL,
+  next_step TEXT NOT NULL,
+  PRIMARY KEY (id, stage)
+);
+CREATE INDEX drift_alerts_station_at ON drift_alerts (line, station, at);
+CREATE TABLE drift_reports (
+  id VARCHAR(64) NOT NULL,
+  line TEXT NOT NULL,
+  station TEXT NOT NULL,
+  product TEXT NOT NULL,
+  artifact TEXT NOT NULL,
+  opened TIMESTAMP WITH TIME ZONE NOT NULL,
+  closed TIMESTAMP WITH TIME ZONE NOT NULL,
+  passed BIGINT NOT NULL,
+  rejected BIGINT NOT NULL,
+  state TEXT NOT NULL,
+  report JSON NOT NULL,
+  recorded TIMESTAMP WITH TIME ZONE NOT NULL,
+  PRIMARY KEY (id)
+);
+CREATE INDEX drift_reports_station_closed ON drift_reports (line, station, closed);
+CREATE TABLE ledger_version (
+  version BIGSERIAL NOT NULL,
+  PRIMARY KEY (version)
+);
+CREATE TABLE reviews (
+  id VARCHAR(64) NOT NULL,
+  verdict TEXT NOT NULL,
+  frame_id TEXT NOT NULL,
+  line TEXT NOT NULL,
+  station TEXT NOT NULL,
+  product TEXT NOT NULL,
+  part TEXT NOT NULL,
+  judgement TEXT NOT NULL,
+  defect_type TEXT,
+  regions JSON NOT NULL,
+  reviewer TEXT NOT NULL,
+  comment TEXT,
+  at TIMESTAMP WITH TIME ZONE NOT NULL,
+  recorded TIMESTAMP WITH TIME ZONE NOT NULL,
+  PRIMARY KEY (id)
+);
+CREATE INDEX reviews_verdict_at ON reviews (verdict, at);
+CREATE TABLE shadow_verdicts (
+  cause TEXT NOT NULL,
+  defects JSON NOT NULL,
+  id VARCHAR(64) NOT NULL,
+  frame_id TEXT NOT NULL,
+  line TEXT NOT NULL,
+  station TEXT NOT NULL,
+  product TEXT NOT NULL,
+  part TEXT NOT NULL,
+  seq BIGINT NOT NULL,
+  epoch BIGINT,
+  number BIGINT,
+  decision TEXT NOT NULL,
+  reason TEXT,
+  detail TEXT,
+  score DOUBLE PRECISION,
+  threshold DOUBLE PRECISION,
+  ratio DOUBLE PRECISION,
+  artifact_name TEXT,
+  artifact_version TEXT,
+  artifact_digest TEXT,
+  brightness DOUBLE PRECISION,
+  contrast DOUBLE PRECISION,
+  sharpness DOUBLE PRECISION,
+  saturation DOUBLE PRECISION,
+  captured TIMESTAMP WITH TIME ZONE NOT NULL,
+  published TIMESTAMP WITH TIME ZONE,
+  received TIMESTAMP WITH TIME ZONE,
+  batched TIMESTAMP WITH TIME ZONE,
+  scored TIMESTAMP WITH TIME ZONE,
+  emitted TIMESTAMP WITH TIME ZONE,
+  deadline TIMESTAMP WITH TIME ZONE NOT NULL,
+  late BOOLEAN NOT NULL,
+  holdout BOOLEAN NOT NULL,
+  challenge BOOLEAN NOT NULL,
+  unsure BOOLEAN NOT NULL,
+  recorded TIMESTAMP WITH TIME ZONE NOT NULL,
+  PRIMARY KEY (id)
+);
+CREATE INDEX ix_shadow_verdicts_recorded ON shadow_verdicts (recorded);
+CREATE TABLE verdicts (
+  evidence JSON NOT NULL,
+  id VARCHAR(64) NOT NULL,
+  frame_id TEXT NOT NULL,
+  line TEXT NOT NULL,
+  station TEXT NOT NULL,
+  product TEXT NOT NULL,
+  part TEXT NOT NULL,
+  seq BIGINT NOT NULL,
+  epoch BIGINT,
+  number BIGINT,
+  decision TEXT NOT NULL,
+  reason TEXT,
+  detail TEXT,
+  score DOUBLE PRECISION,
+  threshold DOUBLE PRECISION,
+  ratio DOUBLE PRECISION,
+  artifact_name TEXT,
+  artifact_version TEXT,
+  artifact_digest TEXT,
+  brightness DOUBLE PRECISION,
+  contrast DOUBLE PRECISION,
+  sharpness DOUBLE PRECISION,
+  saturation DOUBLE PRECISION,
+  captured TIMESTAMP WITH TIME ZONE NOT NULL,
+  published TIMESTAMP WITH TIME ZONE,
+  received TIMESTAMP WITH TIME ZONE,
+  batched TIMESTAMP WITH TIME ZONE,
+  scored TIMESTAMP WITH TIME ZONE,
+  emitted TIMESTAMP WITH TIME ZONE,
+  deadline TIMESTAMP WITH TIME ZONE NOT NULL,
+  late BOOLEAN NOT NULL,
+  holdout BOOLEAN NOT NULL,
+  challenge BOOLEAN NOT NULL,
+  unsure BOOLEAN NOT NULL,
+  recorded TIMESTAMP WITH TIME ZONE NOT NULL,
+  PRIMARY KEY (id)
+);
+CREATE INDEX ix_verdicts_recorded ON verdicts (recorded);
+CREATE INDEX verdicts_line_captured ON verdicts (line, captured);
+CREATE INDEX verdicts_tracking ON verdicts (line, epoch, number);
+INSERT INTO ledger_version (version) VALUES (3);
