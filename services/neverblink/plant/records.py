@@ -7,9 +7,8 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from neverblink.plant.reviewing import Reviewing
-from neverblink.plant.section import Section, unique
+from neverblink.plant.section import Section, known_zone, unique
 from neverblink.plant.shifts import Shift
-from neverblink.plant.site import known_zone
 
 
 def on_loopback(host: str) -> bool:

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict
 
@@ -50,3 +51,12 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """Return a question about what was meant, empty when nothing is like the word."""
     close = difflib.get_close_matches(word, sorted(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def known_zone(name: str) -> str:
+    """Return the name of a time zone. Raises ValueError when there is none of that name."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"{name!r} is no time zone; write one such as UTC or Europe/Berlin") from error
+    return name

@@ -2,22 +2,12 @@
 
 from pathlib import Path
 from typing import Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, HttpUrl, field_validator, model_validator
 
 from neverblink.events.parts import Name
 from neverblink.events.topics import HOUR_MS, TOPICS
-from neverblink.plant.section import Section
-
-
-def known_zone(name: str) -> str:
-    """Return the name of a time zone. Raises ValueError when there is none of that name."""
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise ValueError(f"{name!r} is no time zone; write one such as UTC or Europe/Berlin") from error
-    return name
+from neverblink.plant.section import Section, known_zone
 
 
 class KafkaSecurity(Section):
