@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kept_parts import NOON, all_events, made_parts
 from pydantic import ValidationError
+from sqlalchemy import insert
 
 from neverblink.ledger.api.app import Desk, api_of
 from neverblink.ledger.api.asking import Asking
@@ -27,6 +28,8 @@ from neverblink.ledger.api.tokens import Doorkeeper, TokenError, granted, make_t
 from neverblink.ledger.writing import keep
 from neverblink.plant import LedgerApi
 from neverblink.records.database import Database
+from neverblink.records.evidence_store import EvidenceStore
+from neverblink.records.part_tables import EvidenceFileRow
 from neverblink.records.questions.figures import figures
 from neverblink.records.questions.part_filter import PartFilter
 from neverblink.records.questions.parts import parts
@@ -72,6 +75,13 @@ async def service(url: str, tmp_path: Path) -> AsyncIterator[Service]:
     await found.client.aclose()
     found.ask.close()
     found.records.close()
+
+
+def evidence_row(name: str, line: str, digest: str) -> dict[str, Any]:
+    columns = [column for column in EvidenceFileRow.__table__.columns if column.server_default is None]
+    row = {column.name: None if column.nullable else "x" for column in columns}
+    told = {"id": name, "line": line, "digest": digest, "bytes": 9, "content_type": "image/png", "deleted": None}
+    return {**row, **told, "captured": NOON, "kept": NOON}
 
 
 def problem(answer: httpx.Response, status: int) -> str:
@@ -122,8 +132,12 @@ async def test_pages_have_the_servers_bound_and_lead_to_the_end(service: Service
 async def test_life_and_version_need_no_token_and_nothing_else_is_told_without_one(service: Service) -> None:
     assert (await service.client.get("/livez")).json()["status"] == "alive"
     assert (await service.client.get("/version")).json()["api"] == "v1"
-    paths = [path.replace("{number}", "1") for path in SCHEMA["paths"] if path.startswith("/api/")]
-    assert len(paths) == 6
+    paths = [
+        path.replace("{number}", "1").replace("{digest}", "0" * 64)
+        for path in SCHEMA["paths"]
+        if path.startswith("/api/")
+    ]
+    assert len(paths) == 7
     stranger = f"Bearer nbl_{'A' * 43}"
     for path in paths:
         for header in (None, "", "Basic bWVzOm1lcw==", "Bearer", "Bearer x", stranger, f"{stranger} {service.all}"):
@@ -193,6 +207,34 @@ async def test_what_is_wrong_is_said_in_a_sentence(
     service: Service, path: str, parameters: dict[str, Any], status: int, said: str
 ) -> None:
     assert said in problem(await service.get(path, **parameters), status)
+
+
+async def test_a_picture_is_given_by_its_digest_to_whom_its_line_is_granted(service: Service, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    database = Database(url, create=True)
+    store = EvidenceStore(str(tmp_path / "evidence"))
+    kept, gone = store.put(b"a picture"), store.put(b"another")
+    with database.writing() as connection:
+        connection.execute(
+            insert(EvidenceFileRow), [evidence_row("a", "line-2", kept), evidence_row("b", "line-1", gone)]
+        )
+    database.close()
+    store.delete(gone)
+    records = ReadOnlyRecords(url, answer_s=5.0)
+    desk = Desk(Asking(records, 1), service.desk.doorkeeper, 5, UTC, lambda: NOON, store)
+    transport = httpx.ASGITransport(api_of(desk))
+    async with httpx.AsyncClient(transport=transport, base_url="http://ledger") as client:
+        every, one = ({"Authorization": f"Bearer {token}"} for token in (service.all, service.one))
+        found = await client.get(f"/api/v1/pictures/{kept}", headers=every)
+        assert (found.content, found.headers["content-type"]) == (b"a picture", "image/png")
+        assert found.headers["x-content-type-options"] == "nosniff"
+        assert "no picture" in problem(await client.get(f"/api/v1/pictures/{kept}", headers=one), 404)
+        assert "no longer kept" in problem(await client.get(f"/api/v1/pictures/{gone}", headers=one), 404)
+        assert "no picture" in problem(await client.get(f"/api/v1/pictures/{'0' * 64}", headers=every), 404)
+        problem(await client.get("/api/v1/pictures/..%2f..%2fetc", headers=every), 404)
+        problem(await client.get("/api/v1/pictures/x", headers=every), 422)
+    desk.ask.close()
+    records.close()
 
 
 async def test_nothing_can_be_written(service: Service) -> None:

@@ -15,9 +15,10 @@ from neverblink.ledger.api.asked import Asked, HistoryAsked, ParetoAsked, PartsA
 from neverblink.ledger.api.asking import Asking
 from neverblink.ledger.api.problems import MEDIA_TYPE, ApiError, Problem, tell_problems
 from neverblink.ledger.api.tokens import Doorkeeper, Grant
+from neverblink.records.evidence_store import EvidenceMissingError, EvidenceStore
 from neverblink.records.questions.figures import Figures, figures
 from neverblink.records.questions.pareto import Pareto, pareto
-from neverblink.records.questions.part_story import PartStory, story_of
+from neverblink.records.questions.part_story import PartStory, picture_of, story_of
 from neverblink.records.questions.parts import PartsPage, parts
 from neverblink.records.questions.yields import YieldOf, yields
 
@@ -75,13 +76,14 @@ class YieldAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What the API is made of. `zone` is that of the plant's days."""
+    """What the API is made of. `zone` is that of the plant's days; `store` is None where no pictures are kept."""
 
     ask: Asking
     doorkeeper: Doorkeeper
     max_page: int
     zone: tzinfo
     clock: Callable[[], datetime]
+    store: EvidenceStore | None = None
 
 
 def api_of(desk: Desk | None) -> FastAPI:
@@ -102,6 +104,7 @@ def api_of(desk: Desk | None) -> FastAPI:
     tell_problems(app)
     _add_life(app)
     _add_parts(app)
+    _add_pictures(app)
     _add_counts(app)
     return app
 
@@ -119,6 +122,8 @@ def _granted(request: Request, bearer: Annotated[HTTPAuthorizationCredentials | 
 
 
 Granted = Annotated[Grant, Depends(_granted)]
+PictureDigest = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="SHA-256 in hexadecimal.")]
+_NOT_TO_BE_RUN = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
 PartId = Annotated[int, Path(ge=1, le=_LARGEST, description="`id` of a part.")]
 
 
@@ -176,6 +181,31 @@ def _add_parts(app: FastAPI) -> None:
         if story is None:
             raise ApiError(404, f"there is no part {number} among the lines that the token grants")
         return _json(story)
+
+
+def _add_pictures(app: FastAPI) -> None:
+    @app.get(
+        "/api/v1/pictures/{digest}",
+        response_class=Response,
+        tags=["parts"],
+        responses={
+            200: {"description": "The picture, as it was kept.", "content": {"image/*": {}}},
+            404: _problem("There is no such picture any more, or the token does not grant its line."),
+        },
+    )
+    async def picture(request: Request, grant: Granted, digest: PictureDigest) -> Response:
+        """Return a picture of the evidence store by the digest that a part's `pictures` name."""
+        desk: Desk = request.app.state.desk
+        found = await desk.ask(lambda s: picture_of(s, digest, grant.lines))
+        if found is None or desk.store is None:
+            raise ApiError(404, f"there is no picture {digest} among the lines that the token grants")
+        store = desk.store
+        try:
+            content = await desk.ask(lambda _: store.get(digest))
+        except EvidenceMissingError as error:
+            raise ApiError(404, f"the picture {digest} is no longer kept") from error
+        headers = {"ETag": f'"{digest}"', "Cache-Control": "private, max-age=86400, immutable", **_NOT_TO_BE_RUN}
+        return Response(content, media_type=found.content_type, headers=headers)
 
 
 def _add_counts(app: FastAPI) -> None:

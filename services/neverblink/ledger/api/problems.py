@@ -14,6 +14,7 @@ from neverblink import telemetry
 from neverblink.errors import NeverblinkError, reason_of
 from neverblink.ledger.api.tokens import TokenError
 from neverblink.records.database import LedgerError
+from neverblink.records.evidence_store import EvidenceStoreError
 from neverblink.records.questions.cursor import CursorError
 from neverblink.records.reading import QuestionTooLongError
 from neverblink.shown import visible
@@ -77,6 +78,7 @@ def tell_problems(app: FastAPI) -> None:
 
     @app.exception_handler(LedgerError)
     @app.exception_handler(TokenError)
+    @app.exception_handler(EvidenceStoreError)
     async def away(_: Request, error: NeverblinkError) -> Response:
         # The sentence names files and servers of the plant: it is for the log.
         log.error(str(error))

@@ -15,6 +15,7 @@ from neverblink.ledger.api.app import Desk, api_of, utc_now
 from neverblink.ledger.api.asking import Asking
 from neverblink.ledger.api.tokens import Doorkeeper, granted
 from neverblink.plant import LedgerApi, Plant
+from neverblink.records.evidence_store import EvidenceStore
 from neverblink.records.reading import ReadOnlyRecords
 from neverblink.service_life import ready, run_service
 
@@ -50,7 +51,9 @@ async def serve(plant: Plant, stop: asyncio.Event) -> None:
     )
     ask = Asking(records, settings.concurrent)
     try:
-        desk = Desk(ask, Doorkeeper(settings.tokens), settings.max_page, ZoneInfo(plant.drift.time_zone), utc_now)
+        store = None if plant.records.evidence.store is None else EvidenceStore(plant.records.evidence.store)
+        zone = ZoneInfo(plant.drift.time_zone)
+        desk = Desk(ask, Doorkeeper(settings.tokens), settings.max_page, zone, utc_now, store)
         listening = _listening(settings)
         server = _Server(_config(settings, desk))
         scheme = "http" if settings.cert_file is None else "https"

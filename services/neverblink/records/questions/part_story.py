@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
 from neverblink.records.columns import Table
@@ -149,6 +149,15 @@ def story_of(session: Session, number: int, lines: tuple[str, ...] | None = None
         tuple(ReviewOf(**row) for row in reviews),
         tuple(PictureOf(**row) for row in pictures),
     )
+
+
+def picture_of(session: Session, digest: str, lines: tuple[str, ...] | None = None) -> PictureOf | None:
+    """Return the picture of that digest that is still there; None when there is none, or not of one of these lines."""
+    wanted = and_(EvidenceFileRow.digest == digest, EvidenceFileRow.deleted.is_(None))
+    if lines is not None:
+        wanted = and_(wanted, EvidenceFileRow.line.in_(lines))
+    found = _rows(session, PictureOf, EvidenceFileRow, wanted, EvidenceFileRow.captured)
+    return PictureOf(**found[0]) if found else None
 
 
 def _rows(session: Session, kind: type[Any], table: type[Table], wanted: Any, order: Any) -> list[dict[str, Any]]:
