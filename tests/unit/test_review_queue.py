@@ -7,11 +7,12 @@ from random import Random
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from neverblink.events import ArtifactRef, Claim, Decision, Event, Review, ShadowVerdict, Times, Verdict
 from neverblink.events.identity import derived_id, shadow_verdict_id, verdict_id
 from neverblink.ledger import writing
+from neverblink.ledger.recount import recount
 from neverblink.plant import Reviewer, Reviewing
 from neverblink.records.columns import Table
 from neverblink.records.database import Database
@@ -166,6 +167,24 @@ def test_the_queue_does_not_depend_on_how_events_arrive(database: Database) -> N
             ("shadow-disagreement", "1-6", "first"),
             ("second-look", "1-5", "second"),
         ]
+
+
+def test_a_recount_finds_and_mends_what_somebody_changed_in_the_queue(database: Database) -> None:
+    keep(database, *STORY)
+    before = shown(page(database))
+    assert recount(database, PartRules(), NOON, repair=False, tell=lambda _: None).is_exact
+    with database.writing() as connection:
+        connection.execute(text("DELETE FROM review_queue WHERE severity = 5"))
+        connection.execute(text("UPDATE review_queue SET wants = 'first' WHERE wants = 'final'"))
+        connection.execute(
+            text("UPDATE review_queue SET verdict_id = :other WHERE wants = 'second' AND severity = 1"),
+            {"other": verdict_id("frame-1")},
+        )
+    assert recount(database, PartRules(), NOON, repair=False, tell=lambda _: None).wrong_waiting == 4
+    assert shown(page(database)) != before
+    assert recount(database, PartRules(), NOON, repair=True, tell=lambda _: None).wrong_waiting == 4
+    assert shown(page(database)) == before
+    assert recount(database, PartRules(), NOON, repair=False, tell=lambda _: None).is_exact
 
 
 def test_nobody_is_asked_twice_and_names_that_look_alike_are_different_people(database: Database) -> None:

@@ -58,7 +58,8 @@ def ledger_recount(
         typer.echo(f"{found.parts} parts and all counts are what the events say.")
         return
     typer.echo(
-        f"{found.built} events without a part, {len(found.wrong_parts)} parts and {found.wrong_counts} counts differed"
-        f" from what the events say; {'nothing is changed' if check else 'they are mended'}."
+        f"{found.built} events without a part, {len(found.wrong_parts)} parts, {found.wrong_counts} counts and"
+        f" {found.wrong_waiting} places in the queue of reviews differed from what the events say;"
+        f" {'nothing is changed' if check else 'they are mended'}."
     )
     raise typer.Exit(1)

@@ -46,12 +46,13 @@ class Recount:
     built: int = 0
     wrong_parts: list[int] = field(default_factory=list)
     wrong_counts: int = 0
+    wrong_waiting: int = 0
     told: list[str] = field(default_factory=list)
 
     @property
     def is_exact(self) -> bool:
         """Say whether what was kept is what the events say."""
-        return not (self.built or self.wrong_parts or self.wrong_counts)
+        return not (self.built or self.wrong_parts or self.wrong_counts or self.wrong_waiting)
 
 
 def without_part(database: Database) -> int:
@@ -117,6 +118,9 @@ def recount(database: Database, rules: PartRules, now: datetime, *, repair: bool
         with database.writing() as connection:
             lock_lines(connection, {key.line for key in difference.counts} | {w.key.line for w in difference.words})
             rollups.apply(connection, difference, tidy=True)
+    found.wrong_waiting = review_queue.mended(database, repair=repair)
+    if found.wrong_waiting:
+        found.told.append(f"{found.wrong_waiting} verdicts wait for a person and should not, or the other way round")
     return found
 
 

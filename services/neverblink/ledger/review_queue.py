@@ -7,11 +7,13 @@ A verdict's row in the queue follows from its other rows alone, so the order in 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from neverblink.events.identity import verdict_id
+from neverblink.ledger.settling import lock_lines
 from neverblink.records.columns import Table
+from neverblink.records.database import Database
 from neverblink.records.part_tables import ReviewQueueRow
 from neverblink.records.review_severity import Severity, VerdictFacts, severity_of
 from neverblink.records.review_state import ReviewFacts, standing_of
@@ -51,6 +53,37 @@ def refresh(connection: Connection, verdicts: Iterable[str]) -> None:
             changed = {name: insert.excluded[name] for name in ("severity", "wants", "answered_by")}
             upsert = insert.on_conflict_do_update(index_elements=["verdict_id"], set_=changed)
             connection.execute(upsert, list(wanted.values()))
+
+
+def mended(database: Database, *, repair: bool) -> int:
+    """Return how many rows of the queue are not what verdicts and answers say, and with `repair` bring them up to date.
+
+    Raises LedgerError when the database is at fault.
+    """
+    wrong, last = 0, ""
+    while True:
+        with database.asking() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+            page = select(VerdictRow.id, VerdictRow.line).where(VerdictRow.id > last).order_by(VerdictRow.id)
+            lines = {name: line for name, line in connection.execute(page.limit(_AT_ONCE))}  # noqa: C416 - rows are no pairs
+            if not lines:
+                return wrong
+            wanted = _rows(connection, list(lines))
+            columns = [column for column in ReviewQueueRow.__table__.columns if column.name != "place"]
+            kept = {
+                row["verdict_id"]: dict(row)
+                for row in connection.execute(
+                    select(*columns).where(ReviewQueueRow.verdict_id.in_(list(lines)))
+                ).mappings()
+            }
+        differing = [name for name in lines if wanted.get(name) != kept.get(name)]
+        if differing and repair:
+            with database.writing() as connection:
+                lock_lines(connection, {lines[name] for name in differing})
+                refresh(connection, differing)
+        wrong += len(differing)
+        last = next(reversed(lines))
 
 
 def _rows(connection: Connection, verdicts: Sequence[str]) -> dict[str, Row]:

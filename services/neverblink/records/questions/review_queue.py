@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, func, select, tuple_, union_all
 from sqlalchemy.orm import Session
 
 from neverblink.events import BoundingBox, Identity
@@ -231,15 +231,19 @@ def defects_of(session: Session, verdict: str) -> list[DefectSeen]:
 def _of_severity(
     session: Session, severity: Severity, wanted: QueueFilter, limit: int, behind: tuple[datetime, int] | None
 ) -> list[_Place]:
-    """Return the oldest of one severity. Each line is asked for itself: the index then gives them in order."""
-    found: list[_Place] = []
+    """Return the oldest of one severity. Each line is asked for itself, so that an index gives it in order."""
+    queue = ReviewQueueRow
+    asked = []
     for line in wanted.lines or (None,):
         query = _asked(select(*_PLACE), severity, wanted, line)
         if behind is not None:
-            query = query.where(tuple_(ReviewQueueRow.captured, ReviewQueueRow.place) > tuple_(*behind))
-        ordered = query.order_by(ReviewQueueRow.captured, ReviewQueueRow.place).limit(limit)
-        found += map(_Place._make, session.execute(ordered))
-    return sorted(found, key=lambda row: (row.captured, row.place))[:limit]
+            query = query.where(tuple_(queue.captured, queue.place) > tuple_(*behind))
+        asked.append(query.order_by(queue.captured, queue.place).limit(limit))
+    if len(asked) == 1:
+        return list(map(_Place._make, session.execute(asked[0])))
+    found = union_all(*(select(query.subquery()) for query in asked))
+    rows = map(_Place._make, session.execute(found))
+    return sorted(rows, key=lambda row: (row.captured, row.place))[:limit]
 
 
 def _asked(query: Select[Any], severity: Severity, wanted: QueueFilter, line: str | None = None) -> Select[Any]:
