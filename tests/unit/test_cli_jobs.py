@@ -8,6 +8,7 @@ import pytest
 from plates import fit_plates, write_plates
 
 from neverblink.cli import main
+from neverblink.plant import EXAMPLE
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,9 @@ def code_of(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
 def test_keep_reviewed_says_what_has_replaced_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert code_of(monkeypatch, "keep-reviewed", "confirmed", "-p", tmp_path / "plant.yaml") == 2
+    plant = tmp_path / "plant.yaml"
+    plant.write_text(EXAMPLE)
+    assert code_of(monkeypatch, "keep-reviewed", "confirmed", "-p", plant) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "keep-reviewed has ended: the ledger keeps the pictures itself" in said
     assert "neverblink retrain confirmed -p" in said

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from kept_evidence import START, KeptEvidence, review, verdict
+from kept_evidence import START, KeptEvidence, body_of, review, verdict
 from sqlalchemy import select
 
 from neverblink.events import Decision, Verdict
@@ -19,6 +19,7 @@ from neverblink.ledger.retention import EvidenceStoppedError
 from neverblink.records.evidence_store import SHELVES
 from neverblink.records.part_tables import EvidenceFileRow
 from neverblink.records.parts import PartRules
+from neverblink.records.questions.evidence_counts import EvidenceCount, evidence_counts
 
 DAY = timedelta(days=1)
 KIB = 1024
@@ -256,3 +257,62 @@ def test_killed_between_the_mark_and_the_file_the_file_is_found(
     aged(kept)
     assert sum(kept.retention.tidy(shelf, now).orphans for shelf in SHELVES) == 1
     assert kept.files == {}
+
+
+def test_what_is_held_what_waits_and_what_was_lost_is_asked_by_why(kept: KeptEvidence) -> None:
+    rejects = [verdict(number, Decision.REJECT) for number in range(3)]
+    fill(kept, verdict(9), *rejects)
+    kept.record(review(rejects[0]), verdict(10, Decision.REJECT), verdict(11, Decision.REJECT))
+    kept.look(START)
+    kept.book.lose({kept.wanted()[0].id: "gone"})
+    kept.retention.make_way(1, START)
+    with kept.database.session() as session:
+        counts = evidence_counts(session)
+    assert counts == [
+        EvidenceCount("pass", 0, 0, 0, 0, 1, {}),
+        EvidenceCount("reject", 1, 3, 3000, 2, 0, {"gone": 1}),
+    ]
+
+
+def test_killed_between_file_and_row_the_frame_is_still_wanted_and_put_once_more(kept: KeptEvidence) -> None:
+    kept.record(verdict(1, Decision.REJECT))
+    kept.look(START)
+    (wanted,) = kept.wanted()
+    digest = kept.store.put(body_of(wanted, 1000))
+    kept.begin(START)
+    kept.look(START)
+    assert kept.wanted() == [wanted]
+    kept.keep(kept.wanted(), START)
+    assert kept.wanted() == []
+    assert kept.files == {digest: 1000}
+    assert kept.retention.bytes == kept.book.kept_bytes() == 1000
+
+
+def test_a_line_with_many_rejects_waits_for_the_others_and_passes_for_rejects(kept: KeptEvidence) -> None:
+    kept.record(
+        *(verdict(number, Decision.REJECT, at=START + timedelta(seconds=number)) for number in range(30)),
+        verdict(1, Decision.REJECT, line="line-2"),
+        verdict(50),
+        verdict(51, Decision.REJECT, at=START + timedelta(minutes=5), line="line-3"),
+        verdict(52, line="line-3"),
+    )
+    kept.look(START)
+    found = kept.book.next_wanted(2, 64)
+    assert [(one.line, one.why, one.offset) for one in found] == [
+        ("line-1", "reject", 0),
+        ("line-1", "reject", 1),
+        ("line-2", "reject", 1),
+        ("line-3", "reject", 51),
+        ("line-3", "pass", 52),
+    ]
+    assert [one.offset for one in kept.book.next_wanted(1, 64, [found[0].id])] == [1, 1, 51]
+
+
+def test_a_clock_that_is_set_back_a_little_hides_no_verdict(kept: KeptEvidence) -> None:
+    kept.record(verdict(1, Decision.REJECT), now=START)
+    kept.look(START)
+    kept.record(verdict(2, Decision.REJECT), now=START - timedelta(seconds=3))
+    kept.look(START)
+    kept.record(verdict(3, Decision.REJECT), now=START - timedelta(hours=2))
+    kept.look(START - timedelta(hours=2))
+    assert sorted(one.offset for one in kept.wanted()) == [1, 2, 3]

@@ -12,6 +12,7 @@ import fsspec
 import pytest
 from kept_evidence import START, KeptEvidence, verdict
 
+from neverblink.brokers.apache import free_port
 from neverblink.events import Decision
 from neverblink.events.topics import GIB, MIB
 from neverblink.ledger.retention import EvidenceStoppedError
@@ -119,7 +120,9 @@ def test_a_bucket_that_is_not_there_is_told_apart_from_a_picture_that_is_not(s3:
 
 
 @pytest.mark.plant
-def test_a_server_that_stands_still_ends_no_wait_of_ours_and_one_that_is_away_is_a_sentence(s3: S3Server) -> None:
+def test_a_server_that_stands_still_ends_no_wait_of_ours_and_one_that_is_away_is_a_sentence(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = EvidenceStore("s3://plant/waits")
     store.put(b"before")
     began = time.monotonic()
@@ -131,6 +134,13 @@ def test_a_server_that_stands_still_ends_no_wait_of_ours_and_one_that_is_away_is
         s3.thaw()
     assert time.monotonic() - began < 40, "a call ends after 20 s"
     assert store.get(store.put(b"after")) == b"after"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    type(store._files).clear_instance_cache()
+    began = time.monotonic()
+    with pytest.raises(EvidenceStoreError, match="cannot be put: EndpointConnectionError"):
+        EvidenceStore("s3://plant/waits").put(b"nobody there")
+    assert time.monotonic() - began < 40
+    type(store._files).clear_instance_cache()
 
 
 @pytest.mark.plant

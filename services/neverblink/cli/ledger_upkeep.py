@@ -63,3 +63,42 @@ def ledger_recount(
         f" {'nothing is changed' if check else 'they are mended'}."
     )
     raise typer.Exit(1)
+
+
+@ledger_app.command("evidence")
+def ledger_evidence(
+    plant: PLANT = DEFAULT_PLANT,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+) -> None:
+    """Say which pictures the evidence store holds and why, how many wait for a review, and what was lost."""
+    described = read_plant(plant)
+    import orjson
+    from rich.console import Console
+    from rich.table import Table
+
+    from neverblink.records.questions.evidence_counts import evidence_counts
+    from neverblink.records.reading import ReadOnlyRecords
+    from neverblink.shown import without_secrets
+
+    records = ReadOnlyRecords(described.storage.ledger, answer_s=60)
+    try:
+        with records.asking() as session:
+            counts = evidence_counts(session)
+    finally:
+        records.close()
+    if as_json:
+        typer.echo(orjson.dumps(counts))
+        return
+    table = Table("why", "to fetch", "frames", "MiB", "unreviewed", "deleted", "lost")
+    for one in counts:
+        lost = ", ".join(f"{count} {word}" for word, count in sorted(one.lost.items())) or "0"
+        size = f"{one.bytes / 2**20:.1f}"
+        table.add_row(one.why, str(one.wanted), str(one.frames), size, str(one.unreviewed), str(one.deleted), lost)
+    Console().print(table)
+    policy = described.records.evidence
+    held = sum(one.bytes for one in counts) / 2**30
+    typer.echo(
+        "the plant keeps no pictures: records.evidence.store is null"
+        if policy.store is None
+        else f"{held:.2f} GiB of the {policy.max_gib:g} GiB that {without_secrets(policy.store)} may hold"
+    )

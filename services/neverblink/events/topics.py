@@ -51,7 +51,7 @@ class Topic:
 _ALL = (
     Topic(
         "frames", "line/station", "Image bytes, or empty with a dataref.", 6 * HOUR_MS,
-        ("camera",), ("scorer",), max_message_bytes=8 * MIB, compression=None, retention_bytes=4 * GIB,
+        ("camera",), ("scorer", "ledger"), max_message_bytes=8 * MIB, compression=None, retention_bytes=4 * GIB,
     ),
     Topic(
         "verdicts", "line", "The one decision about each frame.", 4 * WEEK_MS,

@@ -12,6 +12,7 @@ from typing import Any
 
 from neverblink.errors import NeverblinkError
 from neverblink.plant import PlantError
+from neverblink.shown import without_secrets
 from neverblink.storage.file_root import FileRoot, FileRootError, shortened
 from neverblink.storage.whole_file import PARTIAL
 
@@ -65,10 +66,11 @@ class EvidenceStore:
             self._root = FileRoot.at(url)
         except FileRootError as error:
             raise PlantError(
-                f"records.evidence.store is {url!r}, and it cannot be used: {error}; for s3:// install neverblink[s3]"
+                f"records.evidence.store is {without_secrets(url)!r}, and it cannot be used: {error}; for s3:// install"
+                " neverblink[s3]"
             ) from error
         self._files = self._root.filesystem
-        self.name = url
+        self.name = without_secrets(url)
 
     def put(self, content: bytes, digest: str | None = None) -> str:
         """Keep bytes and return their digest; it is durable when this returns. `digest` is what they shall have.
