@@ -1,9 +1,12 @@
 """What the PLC says of a part: read at its trigger, left out where it is damaged, never waited for too long."""
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncGenerator, Mapping
+from datetime import UTC, datetime
 from typing import Any, cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +15,7 @@ from neverblink.plant import IdentityNodes
 from neverblink.plc.connection import PlcConnection
 from neverblink.plc.errors import PlcUnreachableError
 from neverblink.plc.identity_reading import MOST_AT_ONCE, IdentityReader, as_text, identity_of
+from neverblink.plc.trigger import PlcTrigger, _identified
 
 NODES = IdentityNodes.model_validate(
     {"serial": "s=Part.Serial", "lot": "i=7", "attributes": {"press": "s=Part.Press"}, "number": "s=Part.Number"}
@@ -99,6 +103,47 @@ async def test_a_plc_that_has_stopped_answering_is_not_asked_without_end() -> No
 async def test_a_session_that_breaks_leaves_the_part_without_a_name_and_says_why() -> None:
     read = await reader(Program(lost=True)).ask(1, 9).result(1)
     assert (read.identity, read.faults["lot"]) == (Identity(), "the PLC does not answer a read: no answer in time")
+
+
+async def heard(*numbers: int, broken: bool = False, ended: list[str]) -> AsyncGenerator[PlcTrigger | None, None]:
+    """A session of the PLC in which these parts come at once; then nothing more, or it breaks."""
+    try:
+        yield None
+        for number in numbers:
+            yield PlcTrigger(1, number, datetime.now(UTC), missed=number == 0)
+        if broken:
+            raise PlcUnreachableError("the cable is pulled")
+        await asyncio.Event().wait()
+    finally:
+        ended.append("session")
+
+
+async def test_the_plc_is_asked_of_a_part_at_its_trigger_however_long_the_part_before_takes() -> None:
+    program, ended = Program(), list[str]()
+    found = _identified(heard(0, 7, 8, 9, ended=ended), reader(program))
+    async with asyncio.timeout(20), contextlib.aclosing(found) as triggers:
+        assert await anext(triggers) is None
+        first = await anext(triggers)
+        assert first is not None
+        assert (first.missed, first.identity) == (True, None)
+        while program.reads < 4:  # noqa: ASYNC110 - one when it begins, and one for each part that nobody takes yet
+            await asyncio.sleep(0.001)
+        taken = [await anext(triggers) for _ in range(3)]
+    assert [one.number for one in taken if one is not None and one.identity is not None] == [7, 8, 9]
+    assert ended == ["session"]
+
+
+async def test_a_session_that_breaks_is_told_after_the_parts_that_came_before() -> None:
+    ended, taken = list[str](), list[PlcTrigger | None]()
+
+    async def take() -> None:
+        async for trigger in _identified(heard(8, 9, broken=True, ended=ended), reader(Program())):
+            taken.append(trigger)
+
+    with pytest.raises(PlcUnreachableError, match="the cable is pulled"):
+        await take()
+    assert [None if one is None else one.number for one in taken] == [None, 8, 9]
+    assert ended == ["session"]
 
 
 def test_texts_of_a_plc_are_read_as_people_write_them() -> None:

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import Any
 
 from neverblink.plant import Plc
@@ -16,11 +17,12 @@ from neverblink.plc.identity_reading import IdentityReader, PendingIdentity
 from neverblink.plc.opening import connect
 from neverblink.plc.validation import validate_nodes
 from neverblink.plc.word import NUMBERS, parts_behind
-from neverblink.service_life import unasked_end
+from neverblink.service_life import end_all, unasked_end
 from neverblink.service_life.back_off import BackOff
 
 MIN_BACK_OFF_S = 0.1
 MAX_BACK_OFF_S = 1.0
+AHEAD = 1024  # triggers heard of while nobody takes them; beyond these the session's own queue is waited with
 MAX_MISSED = 1024  # older ones have passed every gate; a longer gap is told in the log
 SOURCE_TIME_TRUST = timedelta(seconds=1)
 _AHEAD = NUMBERS // 2
@@ -40,6 +42,12 @@ class PlcTrigger:
     at: datetime
     missed: bool = False
     identity: PendingIdentity | None = field(default=None, compare=False)
+
+
+class _End(Enum):
+    """Behind the last trigger of a session."""
+
+    END = "end"
 
 
 class PartCounter:
@@ -102,18 +110,16 @@ async def triggers(
         try:
             async with connect(plc, name) as connection:
                 await validate_nodes(connection, TRIGGER_NODES)
-                async with (
-                    _identities(connection, plc) as identities,
-                    contextlib.aclosing(_session(connection, counter, poll_ms, clock)) as session,
-                ):
+                found = _session(connection, counter, poll_ms, clock)
+                if plc.identity is not None and plc.identity.by_field:
+                    found = _identified(found, IdentityReader(connection, plc.identity))
+                async with contextlib.aclosing(found) as session:
                     async for trigger in session:
                         if trigger is None:
                             tell("connected", f"triggers come from {plc.endpoint}")
                             back_off.reset()
-                        elif identities is None or trigger.missed:
-                            yield trigger
                         else:
-                            yield replace(trigger, identity=identities.ask(trigger.epoch, trigger.number))
+                            yield trigger
             tell("away", f"the connection to {plc.endpoint} broke: {connection.lost_because or 'closed'}")
         except PlcError as error:
             tell("away", str(error))
@@ -125,16 +131,38 @@ async def triggers(
         await asyncio.sleep(back_off.next(asked_s))
 
 
-@contextlib.asynccontextmanager
-async def _identities(connection: PlcConnection, plc: Plc) -> AsyncIterator[IdentityReader | None]:
-    if plc.identity is None or not plc.identity.by_field:
-        yield None
-        return
-    reader = IdentityReader(connection, plc.identity)
-    await reader.check()
+async def _identified(
+    session: AsyncGenerator[PlcTrigger | None, None], reader: IdentityReader
+) -> AsyncGenerator[PlcTrigger | None, None]:
+    """Yield the session's triggers, of each of which the PLC is asked what the part is at the instant it is heard of.
+
+    Whoever takes them may still be busy with the part before: then the answer is there before it is wanted, and the
+    PLC is not asked about a part when it has long counted the next.
+    """
+    heard: asyncio.Queue[PlcTrigger | _End | None] = asyncio.Queue(AHEAD)
+
+    async def hear() -> None:
+        try:
+            await reader.check()
+            async with contextlib.aclosing(session):
+                async for trigger in session:
+                    if trigger is not None and not trigger.missed:
+                        trigger = replace(trigger, identity=reader.ask(trigger.epoch, trigger.number))
+                    await heard.put(trigger)
+        finally:
+            if not heard.full():
+                heard.put_nowait(_End.END)
+
+    hearing = asyncio.create_task(hear(), name="hearing triggers")
     try:
-        yield reader
+        while not (heard.empty() and hearing.done()):
+            trigger = await heard.get()
+            if isinstance(trigger, _End):
+                break
+            yield trigger
+        await hearing
     finally:
+        await end_all([hearing])
         await reader.close()
 
 
