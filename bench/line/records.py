@@ -2,7 +2,7 @@
 
 A ledger is filled by SQL (`rigs.many_parts`, the seed is printed), in SQLite and in PostgreSQL. Then each question is
 asked with many different filters, the database's caches as they are after the questions before; of its times the 95th
-percentile counts, and of five rounds the median of these. `ingest` measures the ledger's own writer instead.
+percentile counts, and of five rounds the median of these. `records_ingest.py` measures the ledger's writer.
 """
 
 import argparse
@@ -49,6 +49,8 @@ class Questions:
             "parts, newest": self._page(lambda _: PartFilter()),
             "parts, oldest": self._page(lambda _: PartFilter(), "oldest"),
             "parts, changes": self._page(lambda _: PartFilter(), "changes"),
+            "changes of a line": self._page(lambda draw: PartFilter(lines=(self._line(draw),)), "changes"),
+            "rejects among changes": self._page(lambda _: PartFilter(decision="reject"), "changes"),
             "parts of a line": self._page(lambda draw: PartFilter(lines=(self._line(draw),))),
             "parts of three lines": self._page(lambda _: PartFilter(lines=("line-1", "line-3", "line-5"))),
             "parts of a station": self._page(
@@ -61,6 +63,9 @@ class Questions:
             "parts of an hour": self._page(lambda draw: self._span(draw, 1)),
             "parts of a week of a line": self._page(lambda draw: self._span(draw, 168, self._line(draw))),
             "part by serial": self._page(lambda draw: PartFilter(serial=self._serial(draw))),
+            "part by serial, in a line": self._page(
+                lambda draw: PartFilter(lines=(self._line(draw),), serial=self._serial(draw))
+            ),
             "rejects": self._page(lambda _: PartFilter(decision="reject")),
             "rejects of a line": self._page(lambda draw: PartFilter(lines=(self._line(draw),), decision="reject")),
             "unscored of a product": self._page(lambda _: PartFilter(product="product-2", decision="unscored")),

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kept_parts import NOON, MadePart, all_events, events_of, made_parts
 from sqlalchemy import text
+from sqlalchemy.event import listen
 
 from neverblink.events import Decision, Judgement
 from neverblink.ledger.writing import keep
@@ -275,6 +276,41 @@ def test_nothing_is_missed_and_nothing_comes_twice_while_parts_arrive_and_change
         rest = parts(session, PartFilter(), order="changes", cursor=after["changes"])
     assert (rest.parts, rest.more) == ((), False)
     records.close()
+    database.close()
+
+
+def test_what_is_rare_is_found_among_the_changes_though_a_page_looks_at_few(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("neverblink.records.questions.parts.LOOKED_AT", 9)
+    for name in ("serial", "lot", "defect", "line", "all"):
+        wanted, fits = FILTERS[name]
+        assert sorted(serials(kept.every(wanted, "changes"))) == [one.serial for one in MADE if fits(one)]
+
+
+INDEXES = {
+    "serial of a line": (PartFilter(lines=("line-1",), serial="x"), "parts_serial"),
+    "lot of two lines": (PartFilter(lines=("line-1", "line-2"), lot="x"), "parts_lot_triggered"),
+    "reason of a product": (PartFilter(product="x", reason="x"), "parts_reason_triggered"),
+    "rejects of a line": (PartFilter(lines=("line-1",), decision="reject"), "parts_line_decision"),
+    "two lines": (PartFilter(lines=("line-1", "line-2")), "parts_line_triggered"),
+    "judged of a line": (PartFilter(lines=("line-1",), judgement="x"), "parts_judgement_triggered"),
+}
+
+
+@pytest.mark.parametrize("name", INDEXES)
+def test_few_parts_are_looked_up_by_what_makes_them_few(tmp_path: Path, name: str) -> None:
+    """A database without statistics else reads all parts of a line for the one with a serial number."""
+    wanted, index = INDEXES[name]
+    database = Database(f"sqlite:///{tmp_path / 'ledger.db'}", create=True)
+    for order, expected in (("newest", index), ("oldest", index), ("changes", "parts_revision")):
+        with database.session() as session:
+            said: list[tuple[str, Any]] = []
+            listen(session.get_bind(), "before_cursor_execute", lambda c, u, s, p, x, m: said.append((s, p)))  # noqa: B023
+            parts(session, wanted, order=order)  # type: ignore[arg-type]
+            statement, values = next(one for one in reversed(said) if "product" in one[0])
+            plan = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+        assert f"INDEX {expected} " in plan[0][3], (order, plan)
     database.close()
 
 

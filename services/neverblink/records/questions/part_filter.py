@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, TextClause, exists, text
+from sqlalchemy.orm import InstrumentedAttribute
 
 from neverblink.events import Decision
 from neverblink.records.part_tables import NOT_PASSED, PartDefectRow, PartRow
@@ -20,6 +21,9 @@ _EQUAL = {
     "reason": PartRow.reason,
     "judgement": PartRow.judgement,
 }
+
+_FEW = ("serial", "lot", "order", "carrier", "reason", "judgement")
+"""What few parts have in common, each with an index in the order of time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +59,40 @@ class PartFilter:
         """Return what is asked for by name, for people and for a cursor's mark."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
-    def conditions(self) -> list[ColumnElement[bool] | TextClause]:
-        """Return what the rows of `parts` must fulfil, but for the defect type, which has rows of its own."""
+    def conditions(self, *, along_revisions: bool = False) -> list[ColumnElement[bool] | TextClause]:
+        """Return what the rows of `parts` must fulfil, and by which of it the database is to look them up.
+
+        A database without statistics, as SQLite is, takes the index that spares it sorting, and reads millions of rows
+        of a line for the one with a serial number. So only what finds few parts may be looked up by; `along_revisions`
+        nothing may. By trigger time, of the defect type's rows (`part_defects`) is asked elsewhere.
+        """
         found: list[ColumnElement[bool] | TextClause] = []
+        few = [name for name in _FEW if getattr(self, name) is not None]
+        plain = set() if along_revisions else set(few) if few or self.defect is not None else set(_EQUAL) | {"lines"}
         if self.lines is not None:
-            found.append(PartRow.line == self.lines[0] if len(self.lines) == 1 else PartRow.line.in_(self.lines))
-        found += [column == getattr(self, name) for name, column in _EQUAL.items() if getattr(self, name) is not None]
-        if self.decision not in (None, Decision.PASS):
+            line = PartRow.line if "lines" in plain else _not_looked_up(PartRow.line)
+            found.append(line == self.lines[0] if len(self.lines) == 1 else line.in_(self.lines))
+        for name, column in _EQUAL.items():
+            value = getattr(self, name)
+            if value is not None:
+                found.append((column if name in plain else _not_looked_up(column)) == value)
+        if self.decision not in (None, Decision.PASS) and "decision" in plain:
             found.append(text(f"parts.{NOT_PASSED}"))
-        triggered = PartRow.triggered if self.defect is None else PartDefectRow.triggered
+        triggered = PartRow.triggered if self.defect is None or along_revisions else PartDefectRow.triggered
         if self.since is not None:
             found.append(triggered >= self.since)
         if self.until is not None:
             found.append(triggered < self.until)
         if self.station is not None:
             found.append(exists().where(VerdictRow.part_id == PartRow.id, VerdictRow.station == self.station))
+        if self.defect is not None and along_revisions:
+            found.append(exists().where(PartDefectRow.part_id == PartRow.id, PartDefectRow.type == self.defect))
         return found
+
+
+def _not_looked_up(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
+    """Return a column's value in words that no index serves."""
+    return column.op("||")("")
 
 
 FILTERS = tuple(field.name for field in fields(PartFilter))
