@@ -5,10 +5,12 @@ published first, and only then read whether it stands.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
@@ -26,6 +28,8 @@ from neverblink.reviewing.answers import Answer, ReviewError
 from neverblink.reviewing.asking import Asking, asking
 from neverblink.reviewing.recent import CLIENT, Recent, claim_facts, claims_now, recent, review_facts
 from neverblink.reviewing.rights import raise_all, refusal
+
+T = TypeVar("T")
 
 _PAGE = 100
 _MOST_PAGES = 50
@@ -142,9 +146,9 @@ class Desk:
     async def answer(self, answers: Sequence[Answer]) -> tuple[Answered, ...]:
         """Publish answers, and put back what is answered. All are checked before the first is sent."""
         async with asking(self._ledger) as records, self._producer() as producer:
-            found = await records.ask(self._all_named, answers)
+            found = await self._all_named(records, answers)
             news = await self._recent(sorted({judged.key for judged in found}))
-            said = await records.ask(_said_about, found)
+            said = await _said_about(records, found)
             faults = [fault for judged in found if (fault := self._fault(judged, news)) is not None]
             raise_all(faults)
             done = [self._answered(*pair, said, news) for pair in zip(found, answers, strict=True)]
@@ -160,7 +164,7 @@ class Desk:
             judged = await records.ask(self._one, named, station)
             self._may(judged.line)
             news = await self._recent([judged.key])
-            said = await records.ask(_said_about, [judged])
+            said = await _said_about(records, [judged])
             facts = self._answers(judged, said, news)
             own = next((one for one in standing_of(facts).answers if one.reviewer == self._reviewer), None)
             if own is None:
@@ -177,10 +181,10 @@ class Desk:
             judged = await records.ask(self._one, named, station)
             await ensure_topics(self._plant.kafka, ("claims", "reviews"))
             news = await self._recent([judged.key])
-            kept = (await records.ask(_said_about, [judged])).get(judged.verdict, [])
+            kept = (await _said_about(records, [judged])).get(judged.verdict, [])
             known = {one.facts.id: one for one in kept}
-            for review in news.reviews:
-                if review.verdict == judged.verdict and review.id not in known:
+            for review in news.reviews.get(judged.verdict, ()):
+                if review.id not in known:
                     facts = review_facts(review, self._rules)
                     known[review.id] = Said(facts, review.defect_type, review.regions, review.comment)
             standing = standing_of(one.facts for one in known.values())
@@ -269,7 +273,7 @@ class Desk:
 
     async def _unanswered(self, records: Asking, rows: Sequence[Waiting], news: Recent) -> list[Waiting]:
         """Return those that still want an answer of this reviewer, with what the ledger does not know yet."""
-        said = await records.ask(_said_about, [one.judged for one in rows])
+        said = await _said_about(records, [one.judged for one in rows])
         found = []
         for one in rows:
             standing = standing_of(self._answers(one.judged, said, news))
@@ -347,28 +351,31 @@ class Desk:
             raise ReviewError(f"{answer.named} cannot be answered so: {fault['loc'][0]}: {fault['msg']}") from error
 
     async def _published(self, producer: EventProducer, events: Sequence[Event]) -> None:
-        for start in range(0, len(events), _AT_ONCE):
-            await asyncio.gather(*(producer.send(event) for event in events[start : start + _AT_ONCE]))
+        for some in _slices(events):
+            await asyncio.gather(*map(producer.send, some))
 
     # Records and Kafka
 
-    def _all_named(self, session: Session, answers: Sequence[Answer]) -> list[Judged]:
+    async def _all_named(self, records: Asking, answers: Sequence[Answer]) -> list[Judged]:
         """Return the verdict that each answer is about. Raises ReviewError for all that name none, or one twice."""
-        found: list[Judged] = []
-        faults: list[str] = []
-        seen: set[str] = set()
-        for answer in answers:
-            try:
-                judged = self._one(session, answer.named, answer.station)
-            except ReviewError as error:
-                faults.append(str(error))
-                continue
-            if judged.verdict in seen:
-                faults.append(f"{answer.named} is answered twice")
-            seen.add(judged.verdict)
-            found.append(judged)
+
+        def named(session: Session, some: Sequence[Answer]) -> list[Judged | str]:
+            found: list[Judged | str] = []
+            for answer in some:
+                try:
+                    found.append(self._one(session, answer.named, answer.station))
+                except ReviewError as error:
+                    found.append(str(error))
+            return found
+
+        # A question may take so long and no longer, and a file may hold thousands of answers.
+        found = [one for some in _slices(answers) for one in await records.ask(named, some)]
+        faults = [one for one in found if isinstance(one, str)]
+        judged = [one for one in found if isinstance(one, Judged)]
+        times = Counter(one.verdict for one in judged)
+        faults += [f"{one.part} of {one.key} is answered twice" for one in judged if times[one.verdict] > 1]
         raise_all(faults)
-        return found
+        return judged
 
     def _one(self, session: Session, named: str, station: str | None) -> Judged:
         """Return the one verdict that a text names. Raises ReviewError when it is none or several."""
@@ -398,12 +405,15 @@ class Desk:
             yield producer
 
 
-def _said_about(session: Session, judged: Sequence[Judged]) -> dict[str, list[Said]]:
-    verdicts = [one.verdict for one in judged]
+async def _said_about(records: Asking, judged: Sequence[Judged]) -> dict[str, list[Said]]:
     found: dict[str, list[Said]] = {}
-    for start in range(0, len(verdicts), 500):
-        found |= queue.said_about(session, verdicts[start : start + 500])
+    for some in _slices([one.verdict for one in judged]):
+        found |= await records.ask(queue.said_about, some)
     return found
+
+
+def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[start : start + _AT_ONCE] for start in range(0, len(items), _AT_ONCE))
 
 
 def _held_by(held: Mapping[str, ClaimFacts], judged: Judged) -> str | None:

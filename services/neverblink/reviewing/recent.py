@@ -1,6 +1,7 @@
 """What people told Kafka lately: the ledger may not have it yet, and a reviewer must not be asked what was answered."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,7 +23,8 @@ class Recent:
     """Claims that may still hold, each partition's in its order, and the answers of the same time."""
 
     claims: tuple[Claim, ...]
-    reviews: tuple[Review, ...]
+    reviews: Mapping[str, tuple[Review, ...]]
+    """By verdict."""
 
     def held(self, now: datetime) -> Mapping[str, ClaimFacts]:
         """Return the claim that holds each verdict."""
@@ -31,8 +33,8 @@ class Recent:
     def answers(self, verdict: str, kept: Iterable[ReviewFacts], rules: Reviewing) -> list[ReviewFacts]:
         """Return what was answered about a verdict: what the ledger has kept, and what it has not yet."""
         known = {one.id: one for one in kept}
-        for review in self.reviews:
-            if review.verdict == verdict and review.id not in known:
+        for review in self.reviews.get(verdict, ()):
+            if review.id not in known:
                 known[review.id] = review_facts(review, rules)
         return list(known.values())
 
@@ -44,7 +46,10 @@ async def recent(kafka: Kafka, keys: Sequence[str], now: datetime) -> Recent:
         events_since(kafka, Claim, keys, since, client_id=CLIENT),
         events_since(kafka, Review, keys, since, client_id=CLIENT),
     )
-    return Recent(tuple(claims), tuple(reviews))
+    by_verdict: defaultdict[str, list[Review]] = defaultdict(list)
+    for review in reviews:
+        by_verdict[review.verdict].append(review)
+    return Recent(tuple(claims), {verdict: tuple(found) for verdict, found in by_verdict.items()})
 
 
 async def claims_now(kafka: Kafka, key: str, now: datetime) -> tuple[Claim, ...]:
