@@ -11,10 +11,13 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select, text
 from ten_days import MONDAY, counted, shift_at, simulated_days, true_counts
+from typer.testing import CliRunner
 
+from neverblink.cli import app
 from neverblink.events import Event, Judgement, Review
 from neverblink.ledger.recount import build_some, recount, without_part
 from neverblink.ledger.writing import keep
+from neverblink.plant import EXAMPLE
 from neverblink.records.columns import table_of
 from neverblink.records.database import Database
 from neverblink.records.part_tables import PartRow
@@ -161,3 +164,19 @@ def test_a_part_of_the_same_number_a_day_later_is_another_part(ledger: Database)
         rows = session.execute(select(PartRow.number, PartRow.triggered).order_by(PartRow.triggered)).all()
     assert [row.number for row in rows].count(0) == 3
     assert len(rows) == len(parts)
+
+
+def test_the_command_tells_what_differs_and_ends_with_a_code(ledger: Database, tmp_path: Path) -> None:
+    (tmp_path / "plant.yaml").write_text(EXAMPLE)
+    command = ["ledger", "recount", "--plant", str(tmp_path / "plant.yaml")]
+    keep(ledger, simulated_days(3, 1, 4)[0].events, MONDAY, RULES)
+    exact = CliRunner().invoke(app, command)
+    assert (exact.exit_code, exact.stdout) == (0, "1 parts and all counts are what the events say.\n")
+    with ledger.writing() as connection:
+        connection.execute(text("UPDATE rollups SET parts = parts + 1 WHERE station = ''"))
+    for words, said in ((["--check"], "nothing is changed"), ([], "they are mended")):
+        found = CliRunner().invoke(app, [*command, *words])
+        assert found.exit_code == 1
+        assert "parts -1" in found.stdout
+        assert said in found.stdout
+    assert CliRunner().invoke(app, command).exit_code == 0
