@@ -20,6 +20,7 @@ from neverblink.events.drift import AlertStage, DriftAlert, DriftState
 from neverblink.events.identity import evidence_id, verdict_id
 from neverblink.events.parts import Times
 from neverblink.kafka import EventConsumer, EventProducer, ensure_topics
+from neverblink.ledger import evidence_keeper
 from neverblink.ledger.evidence_book import FRAME
 from neverblink.ledger.service import serve
 from neverblink.plant import Plant
@@ -255,3 +256,23 @@ async def test_everything_around_a_drift_alert_is_kept_and_a_share_of_passes(
         await until(lambda: len(rows(EvidenceFileRow)) == 2, 60)
         found = {row.frame_id: row.why for row in rows(EvidenceFileRow)}
     assert found == {frames[1].id: "alert", frames[2].id: "alert"}
+
+
+async def test_records_go_on_while_the_store_is_away_and_evidence_catches_up(
+    development: DevelopmentBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(evidence_keeper, "_RETRY_S", 0.5)
+    plant = plant_at(development, tmp_path)
+    await ensure_topics(plant.kafka)
+    place = tmp_path / "evidence"
+    place.write_text("a file where the folder shall be")
+    frames = [frame(number) for number in range(3)]
+    at = await places(plant, *frames)
+    async with ledger(plant) as rows:
+        await send(plant, *(verdict_about(one, to, Decision.REJECT) for one, to in zip(frames, at, strict=True)))
+        await until(lambda: len(rows(VerdictRow)) == 3 and len(rows(EvidenceWantedRow)) == 3)
+        await until(lambda: "evidence is tried again" in caplog.text)
+        assert rows(EvidenceFileRow) == []
+        place.unlink()
+        await until(lambda: len(rows(EvidenceFileRow)) == 3)
+        assert sorted(stored(plant, row) for row in rows(EvidenceFileRow)) == sorted(one.body for one in frames)

@@ -3,7 +3,9 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from neverblink.events import ArtifactRef, Decision, Event, Review, Times, Verdict
@@ -55,6 +57,14 @@ def review(of: Verdict, judgement: str = "normal", *, at: datetime | None = None
     return Review.model_validate({"id": derived_id("test-review", of.id, str(when), fields["reviewer"]), **fields})
 
 
+@cache
+def empty_ledger() -> bytes:
+    """Return the file of a ledger without rows: its tables are made once."""
+    with TemporaryDirectory() as folder:
+        Database(f"sqlite:///{folder}/ledger.db", create=True).close()
+        return Path(folder, "ledger.db").read_bytes()
+
+
 _PLACE = ("partition", "offset")
 
 
@@ -79,6 +89,8 @@ class KeptEvidence:
         self.folder = folder / "evidence"
         self.policy = EvidencePolicy.model_validate({"leave_free_gib": 0, **policy})
         self.rules = rules or PartRules()
+        if url is None:
+            (folder / "ledger.db").write_bytes(empty_ledger())
         self.database = Database(url or f"sqlite:///{folder / 'ledger.db'}", create=True)
         self.store = EvidenceStore(store or str(self.folder))
         self.begin(started)
