@@ -103,7 +103,8 @@ def _fill(engine: Engine, crowd: Crowd) -> None:
     indexes = [index for table in Table.metadata.sorted_tables for index in table.indexes]
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":
-            for pragma in ("synchronous=OFF", "cache_size=-1000000", "temp_store=MEMORY"):
+            # Without a journal, which would be as large as the ledger; a crash leaves a file that is thrown away.
+            for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-1000000", "temp_store=MEMORY"):
                 connection.exec_driver_sql(f"PRAGMA {pragma}")
         for index in indexes:
             index.drop(connection)
@@ -142,7 +143,7 @@ def _fill(engine: Engine, crowd: Crowd) -> None:
         for index in indexes:
             index.create(connection)
     # The ledger's own database is never analysed by hand; PostgreSQL's autovacuum does so.
-    after = "VACUUM ANALYZE" if engine.dialect.name == "postgresql" else "PRAGMA wal_checkpoint(TRUNCATE)"
+    after = "VACUUM ANALYZE" if engine.dialect.name == "postgresql" else "PRAGMA journal_mode=WAL"
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text(after))
 

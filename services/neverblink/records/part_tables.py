@@ -124,7 +124,11 @@ class RollupRow(_RollupKey, Table):
     """
 
     __tablename__ = "rollups"
-    __table_args__ = (Index("rollups_line_hour", "line", "hour"),)
+    __table_args__ = (
+        Index("rollups_line_hour", "line", "hour"),
+        # Whether a line has such parts, and when: read alone, without the rows.
+        Index("rollups_place", "line", "station", "product", "hour"),
+    )
 
     parts: Mapped[int]
     passed: Mapped[int]

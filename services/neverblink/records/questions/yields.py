@@ -53,9 +53,10 @@ def yields(
     `zone`. By station, and with a station in the filter, a station's verdicts are counted instead of whole parts.
     """
     keys = _KEYS[by]
-    first = RollupRow.hour if by in ("hour", "day") else func.min(RollupRow.hour)
+    by_hour = by in ("hour", "day")
+    first = RollupRow.hour if by_hour else func.min(RollupRow.hour)
     query = (
-        select(first, *(func.sum(count) for count in _COUNTS), *keys)
+        select(first, *(func.sum(count) for count in _COUNTS), *(() if by_hour else keys))
         .where(*wanted.conditions(RollupRow, of_stations=by == "station"))
         .group_by(*keys)
     )
@@ -67,7 +68,7 @@ def yields(
     begins: dict[str, datetime] = {}
     sums: dict[str, list[int]] = {}
     for row in session.execute(query):
-        group = _named(by, row[width:], zone)
+        group = _named(by, row[:1] if by_hour else row[width:], zone)
         counts: list[int] = [int(count) for count in list(row)[1:width]]
         if group not in sums and len(sums) == limit:
             break

@@ -47,6 +47,7 @@ _INDEXES = (
     ("review_queue_station", "review_queue", ("line", "station", "severity", "captured", "place")),
     ("review_queue_waiting", "review_queue", ("severity", "captured", "place")),
     ("rollups_line_hour", "rollups", ("line", "hour")),
+    ("rollups_place", "rollups", ("line", "station", "product", "hour")),
     ("shadow_verdicts_frame", "shadow_verdicts", ("frame_id",)),
     ("verdicts_part_id", "verdicts", ("part_id",)),
     ("word_rollups_line_hour", "word_rollups", ("line", "hour")),
