@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -135,8 +135,8 @@ def in_memory(monkeypatch: pytest.MonkeyPatch) -> MemoryKafka:
     """Put the service on a Kafka in memory."""
     kafka = MemoryKafka()
 
-    async def ensure_topics(settings: Any) -> None:
-        pass
+    async def ensure_topics(settings: Any, names: Iterable[str]) -> None:
+        assert set(names) == {"verdicts", "actuations", "dead-letters"}
 
     monkeypatch.setattr(service, "EventProducer", kafka.producer)
     monkeypatch.setattr(service, "EventConsumer", kafka.consumer)

@@ -17,7 +17,7 @@ from neverblink.bridge.line_session import LineSession
 from neverblink.bridge.outbox import Outbox
 from neverblink.bridge.readiness import LineStanding, Readiness
 from neverblink.bridge.succession import Inheritance, inheritance
-from neverblink.events import EventError, Verdict
+from neverblink.events import Actuation, DeadLetter, EventError, Verdict
 from neverblink.kafka import DeadLetters, EventConsumer, EventProducer, KafkaError, Record, ensure_topics
 from neverblink.plant import Line, Plant, PlantError
 from neverblink.service_life import Duty, ready, supervise, unready, wait_or_stop
@@ -47,7 +47,8 @@ async def serve(plant: Plant, lines: Sequence[Line], stop: asyncio.Event, left_o
     `left_out` are the faults of lines that the plant file has wrong: the bridge is not ready without them.
     """
     measured = instruments()
-    await ensure_topics(plant.kafka)
+    # Its own alone: a bridge whose rights are narrow must not need those to topics that came later.
+    await ensure_topics(plant.kafka, (Verdict.TOPIC, Actuation.TOPIC, DeadLetter.TOPIC))
     producer = EventProducer(plant.kafka, source=f"/{plant.site}/bridge", client_id="neverblink-bridge")
     verdicts = EventConsumer(
         plant.kafka,
