@@ -47,7 +47,11 @@ class PlacedRecords:
 
     async def at(self, partition: int, offset: int) -> Record | None:
         """Return the record there, None when the topic holds it no longer. Raises KafkaError."""
-        if partition not in self._consumer.partitions:
+        known = self._consumer.partitions
+        if not known:
+            # A broker that has just begun may not know its topics yet: nothing is gone for that.
+            raise KafkaError(f"Kafka at {self._consumer.bootstrap} does not know the topic {self._topic} now")
+        if partition not in known:
             return None
         if self._next != (partition, offset):
             self._next = None
