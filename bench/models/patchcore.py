@@ -1,7 +1,8 @@
 """Images a second of PatchCore, ours against a tutorial's loop and anomalib, in one run and in turn.
 
-Every method gets the same decoded frames, the same weights and the same memory bank, and returns a score and a
-map for each frame; resizing is part of the time. Rounds are interleaved, so that what else the machine does
+Every method gets the same decoded frames, the same weights and the same memory bank, and returns a score for each
+frame; resizing is part of the time. The peers make a map of every frame with it. Ours makes those that are asked for,
+which on a line are few; "all maps" makes every one. Rounds are interleaved, so that what else the machine does
 meets all methods alike; figures are medians. Where the peers' environment is missing their columns say so.
 """
 
@@ -42,19 +43,20 @@ from neverblink.vision.backbones import Backbone, load_backbone
 from neverblink.vision.coreset import greedy_k_center, project
 from neverblink.vision.embedding import PatchEmbedding
 from neverblink.vision.engines import quantise
+from neverblink.vision.errors import VisionError
 from neverblink.vision.neighbours import neighbour_table
 from neverblink.vision.network_names import DEFAULT_MODEL, EngineName
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
 from neverblink.vision.preprocess import Preprocess
 
 PEERS = Path(__file__).parents[1] / "peers"
-OURS, FEATURES, NETWORK = "ours", "our features", "network alone"
+OURS, ALL_MAPS, FEATURES, NETWORK = "ours", "ours, all maps", "our features", "network alone"
 OURS_BY: dict[str, EngineName] = {"ours, bf16": "openvino-bf16", "ours, int8": "openvino-int8"}
 """Ours on engines whose features differ: each with a bank of its own, made by that engine."""
 
 TUTORIAL, ANOMALIB_TORCH, ANOMALIB_OPENVINO = "tutorial", "anomalib torch", "anomalib OpenVINO"
 PEER_ENGINES = {"torch": ANOMALIB_TORCH, "openvino": ANOMALIB_OPENVINO}
-METHODS = (OURS, *OURS_BY, TUTORIAL, ANOMALIB_TORCH, ANOMALIB_OPENVINO, FEATURES, NETWORK)
+METHODS = (OURS, ALL_MAPS, *OURS_BY, TUTORIAL, ANOMALIB_TORCH, ANOMALIB_OPENVINO, FEATURES, NETWORK)
 GOALS = {TUTORIAL: 10.0, ANOMALIB_TORCH: 6.0, ANOMALIB_OPENVINO: 2.0, NETWORK: 0.8}
 """How many times a method's images a second ours should reach."""
 
@@ -206,13 +208,16 @@ def network_alone(backbone: Backbone, *, threads: int) -> Callable[[Floats], Any
     return lambda pixels: compiled(pixels, share_inputs=True, share_outputs=True)
 
 
-def whole(extractor: FeatureExtractor, bank: Tensor, job: Job, given: argparse.Namespace) -> Method:
-    """Return ours from frame to score and map, with one engine and its bank."""
+def whole(
+    extractor: FeatureExtractor, bank: Tensor, job: Job, given: argparse.Namespace, *, maps: bool = False
+) -> Method:
+    """Return ours from frame to score, with one engine and its bank; with `maps` every frame's map is made too."""
     table = neighbour_table(bank, given.neighbours) if given.neighbours else None
     model = PatchCore(bank, neighbours=table, preprocess=extractor.spec.preprocess)
 
     def ours(frames: int, size: int) -> list[float]:
-        found = (model.score(extractor.extract(batch)) for batch in batches(job.frames[:frames], size))
+        parts = batches(job.frames[:frames], size)
+        found = (model.score(extractor.extract(batch), complete=maps) for batch in parts)
         return [anomaly.score for batch in found for anomaly in batch]
 
     return timed(ours)
@@ -234,6 +239,18 @@ def other_engine(engine: EngineName, job: Job, given: argparse.Namespace) -> Met
         backbone = copy_of(job.backbone)
     extractor = FeatureExtractor(backbone, engine=engine, quantised=network)
     return whole(extractor, bank_of(extractor, job.normals, given.ratio), job, given)
+
+
+def other_engines(job: Job, given: argparse.Namespace) -> tuple[dict[str, Method], dict[str, str]]:
+    """Return ours on the engines that run here, and why others do not."""
+    methods: dict[str, Method] = {}
+    failures: dict[str, str] = {}
+    for name in given.own_engines:
+        try:
+            methods[name] = other_engine(OURS_BY[name], job, given)
+        except VisionError as error:
+            failures[name] = str(error)
+    return methods, failures
 
 
 def own_methods(job: Job, given: argparse.Namespace) -> dict[str, Method]:
@@ -260,7 +277,7 @@ def own_methods(job: Job, given: argparse.Namespace) -> dict[str, Method]:
 
     return {
         OURS: whole(extractor, torch.from_numpy(job.bank), job, given),
-        **{name: other_engine(engine, job, given) for name, engine in OURS_BY.items()},
+        ALL_MAPS: whole(extractor, torch.from_numpy(job.bank), job, given, maps=True),
         TUTORIAL: timed(by_tutorial),
         FEATURES: timed(features),
         NETWORK: timed(alone),
@@ -281,22 +298,23 @@ def timed(run: Callable[[int, int], list[float]]) -> Method:
 def measure(job: Job, given: argparse.Namespace, folder: Path) -> None:
     """Time all methods in turn at every batch size, and print the table."""
     methods = own_methods(job, given)
-    failures: dict[str, str] = {}
+    others, failures = other_engines(job, given)
+    methods |= others
     seconds: dict[tuple[str, int], list[float]] = {}
     auroc: dict[str, float] = {}
     with contextlib.ExitStack() as stack:
         if (PEERS / ".venv/bin/python").exists():
             peer = stack.enter_context(Peer(job, folder, given))
             methods |= {PEER_ENGINES[engine]: peer.method(engine) for engine in peer.ready}
-            failures = {PEER_ENGINES[engine]: message for engine, message in peer.failed.items()}
+            failures |= {PEER_ENGINES[engine]: message for engine, message in peer.failed.items()}
         else:
-            failures = dict.fromkeys(PEER_ENGINES.values(), "not installed")
+            failures |= dict.fromkeys(PEER_ENGINES.values(), "not installed")
         for name, method in methods.items():
             _, scores = method(len(job.frames), 1)  # also warms up
             if len(scores):
                 auroc[name] = float(roc_auc_score(job.defective, scores))
         for size in [size for _ in range(given.rounds) for size in given.batches]:
-            for name in [name for name in METHODS if name not in failures]:
+            for name in [name for name in METHODS if name in methods and name not in failures]:
                 time.sleep(PAUSE_S)
                 try:
                     taken, _ = methods[name](given.frames, size)
@@ -311,7 +329,7 @@ def measure(job: Job, given: argparse.Namespace, folder: Path) -> None:
     ratios = " | ".join(f"ours × at {size}" for size in given.batches)
     print(f"| method | {speeds} | {ratios} | goal | image AUROC |")
     print("|---" * (2 * len(given.batches) + 3) + "|")
-    for name in METHODS:
+    for name in [name for name in METHODS if name in methods or name in failures]:
         if name in failures:
             print(f"| {name} | {failures[name]} |")
         else:
@@ -368,6 +386,9 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--neighbours", type=int, default=9, help="b of eq. 7 for ours and anomalib; 0: plain maximum")
+    parser.add_argument(
+        "--own-engines", nargs="*", choices=OURS_BY, default=list(OURS_BY), help="of ours, with banks of their own"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--engine", help="engine of our extractor; default its own choice")
     given = parser.parse_args()
