@@ -72,7 +72,8 @@ def simulated_days(seed: int, days: int, parts_a_day: int, *, named: bool = True
     found = []
     for day in range(days):
         for number in range(parts_a_day):
-            at = MONDAY + day * DAY + timedelta(seconds=chance.uniform(0, 86_000))
+            # The last parts of a day are at the gate before the next day's first, even if the belt stood still.
+            at = MONDAY + day * DAY + timedelta(seconds=chance.uniform(0, 64_000))
             found.append(_tracked(chance, day, number, at, named))
             if number % 3 == 0:
                 found.append(_untracked(chance, day, number, at))
@@ -98,10 +99,12 @@ def _tracked(chance: random.Random, day: int, number: int, at: datetime, named: 
             outcome=chance.choice(list(Outcome)), at=at + timedelta(milliseconds=700), trigger_to_told_ms=700.0,
             deadline=at + timedelta(seconds=160 if slow else 2), identity=identity,
         )  # fmt: skip
+    # While the belt stands still no gate acts.
+    stood = timedelta(hours=chance.uniform(0.1, 6)) if number % 5 == 2 else timedelta()
     if chance.random() < 0.9:
         part.gate = Actuation(
             id=f"gate-{name}", line="line-1", tracking=place, stage="gate", gate=chance.choice(list(GateAction)),
-            at=at + timedelta(seconds=161 if slow else 3), incident=chance.random() < 0.1, identity=identity,
+            at=at + stood + timedelta(seconds=161 if slow else 3), incident=chance.random() < 0.1, identity=identity,
         )  # fmt: skip
     _judge(chance, part)
     return part

@@ -127,7 +127,10 @@ def camera() -> Iterator[RtspCamera]:
 def test_a_network_camera_shows_its_pictures_in_order(camera: RtspCamera) -> None:
     stream = network_camera(RtspSource(kind="rtsp", url=camera.url))
     shots = [stream.read(1) for _ in range(12)]
-    assert [number_of(shot.pixels) for shot in shots if shot is not None] == list(range(12))
+    numbers = [number_of(shot.pixels) for shot in shots if shot is not None]
+    # A live camera does not wait: where the machine is busy some pictures go by, the first ones too.
+    assert len(numbers) == 12
+    assert numbers == sorted(set(numbers))
     stream.close()
 
 

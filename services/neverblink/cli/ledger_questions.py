@@ -303,7 +303,7 @@ def print_json(answer: object) -> None:
 
 def zone_of(plant: "Plant") -> tzinfo:
     """Return the time zone of the plant's days and shifts."""
-    return ZoneInfo(plant.drift.time_zone)
+    return ZoneInfo(plant.time_zone())
 
 
 def opened_records(plant: "Plant") -> "contextlib.closing[ReadOnlyRecords]":

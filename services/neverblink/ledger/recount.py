@@ -9,9 +9,9 @@ again.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, case, func, select, text, tuple_
+from sqlalchemy import Connection, and_, case, func, select, text, tuple_
 
 from neverblink.ledger import review_queue
 from neverblink.ledger.settling import (
@@ -26,7 +26,7 @@ from neverblink.records import rollups
 from neverblink.records.columns import Table, table_of
 from neverblink.records.database import Database
 from neverblink.records.part_tables import PartRow
-from neverblink.records.parts import SLACK, PartRules, judged, state_of
+from neverblink.records.parts import SLACK, STOPPED, PartRules, judged, state_of
 from neverblink.records.tables import ActuationRow, VerdictRow
 
 _AT_ONCE = 1000
@@ -179,21 +179,37 @@ def _checked(
         expected.add(rollups.contribution_of(state, now))
 
 
+class _Before(NamedTuple):
+    """The part before, in the order of names and times."""
+
+    name: tuple[Any, ...]
+    opened: datetime
+    closed: datetime
+    number: int
+    gate_alone: bool
+
+
 def _touching(connection: Connection) -> Iterator[int]:
-    """Yield parts of one name whose times touch: they are one."""
+    """Yield parts of one name whose times touch, and a gate's beside the part that it acted on: they are one."""
     c = _PARTS.c
-    before: Any = None
+    before: _Before | None = None
+    gate_alone = and_(c.decision.is_(None), c.told_outcome.is_(None), c.gate.is_not(None))
     called = case((c.epoch.is_(None), c.part))  # the PLC's count is a name by itself
-    query = select(c.line, c.epoch, c.number, called.label("called"), c.opened, c.closed, c.id).order_by(
-        c.line, c.epoch, c.number, called, c.opened, c.id
-    )
+    query = select(
+        c.line, c.epoch, c.number, called.label("called"), c.opened, c.closed, c.id, gate_alone.label("gate_alone")
+    ).order_by(c.line, c.epoch, c.number, called, c.opened, c.id)
     for row in connection.execution_options(yield_per=_AT_ONCE).execute(query):
         name = (row.line, row.epoch, row.number, row.called)
-        if before is not None and before[0] == name and row.opened - before[1] <= SLACK:
-            yield from (before[2], row.id)
-            before = name, max(before[1], row.closed), row.id
+        here = _Before(name, row.opened, row.closed, row.id, row.gate_alone)
+        if before is None or before.name != name:
+            before = here
+        elif here.opened - before.closed <= SLACK:
+            yield from (before.number, here.number)
+            before = before._replace(closed=max(before.closed, here.closed), number=here.number)
+        elif here.gate_alone and not before.gate_alone and here.opened - before.opened <= STOPPED:
+            yield from (before.number, here.number)
         else:
-            before = name, row.closed, row.id
+            before = here
 
 
 def _mend(database: Database, numbers: Sequence[int], rules: PartRules, now: datetime) -> None:

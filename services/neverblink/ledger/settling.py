@@ -18,6 +18,7 @@ from neverblink.records.columns import table_of
 from neverblink.records.part_tables import PartDefectRow, PartRow
 from neverblink.records.parts import (
     SLACK,
+    STOPPED,
     ActuationFacts,
     Facts,
     Key,
@@ -342,8 +343,10 @@ def _parts_near(connection: Connection, news: News) -> Iterator[Row]:
     for fact in facts:
         spans[fact.line, fact.key.epoch].append(fact)
     for (line, epoch), group in sorted(spans.items(), key=lambda item: (item[0][0], item[0][1] or 0)):
-        begin = min(fact.span[0] for fact in group) - SLACK
-        end = max(fact.span[1] for fact in group) + SLACK
+        # No gate acts on what no PLC counts; of the others a gate may be hours after its part.
+        within = SLACK if epoch is None else SLACK + STOPPED
+        begin = min(fact.span[0] for fact in group) - within
+        end = max(fact.span[1] for fact in group) + within
         named = _PARTS.c.epoch.is_(None) if epoch is None else _PARTS.c.epoch == epoch
         near = and_(_PARTS.c.line == line, named, _PARTS.c.opened <= end, _PARTS.c.closed >= begin)
         column = _PARTS.c.part if epoch is None else _PARTS.c.number

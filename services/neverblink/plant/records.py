@@ -114,7 +114,7 @@ class RecordsSettings(Section):
         description="The shifts that figures are counted by; none named: those of drift, called by their begin.",
     )
     time_zone: str | None = Field(
-        default=None, description="Of the shifts, such as Europe/Berlin. None: that of drift."
+        default=None, description="Of days and shifts, such as Europe/Berlin. None: that of drift."
     )
     evidence: EvidencePolicy = EvidencePolicy()
     api: LedgerApi = LedgerApi()

@@ -102,7 +102,11 @@ class Plant(Section):
         begins = [(shift.name, shift.begins) for shift in own] or [
             (f"{hour:02d}:00", time(hour)) for hour in self.drift.shifts_begin_h
         ]
-        return ShiftPlan(begins, self.records.time_zone or self.drift.time_zone)
+        return ShiftPlan(begins, self.time_zone())
+
+    def time_zone(self) -> str:
+        """Return the name of the zone of the plant's days and shifts."""
+        return self.records.time_zone or self.drift.time_zone
 
     def artifact_folder(self, product: Product) -> Path:
         """Return the folder of a product's artifact."""

@@ -15,6 +15,9 @@ from neverblink.records.tables import Row
 SLACK = timedelta(seconds=60)
 """Events of one name that lie farther apart than this are of two parts: a PLC counted anew, a day later."""
 
+STOPPED = timedelta(hours=12)
+"""A part may stand on a belt that does not move for so long before its gate acts."""
+
 MOST_LETTERS = 128
 """Of a free word that is kept in an index or a count; the verdict has the whole."""
 
@@ -166,7 +169,33 @@ def _judgement(verdict: VerdictFacts, events: PartEvents) -> str | None:
 
 
 def clusters(facts: Iterable[Spanned]) -> Iterator[list[Spanned]]:
-    """Yield what belongs together in time, oldest first: spans that overlap, with SLACK between them at most."""
+    """Yield what belongs together in time, oldest first: spans that overlap, with SLACK between them at most.
+
+    A gate that acts alone, later, is of the last part before it that was seen or told: the belt stood still.
+    """
+    held: list[Spanned] = []
+    for found in _touching(facts):
+        if not all(is_gate(one) for one in found):
+            if held:
+                yield held
+            held = found
+        elif held and found[0].span[0] - held[0].span[0] <= STOPPED:
+            held = [*held, *found]
+        else:
+            if held:
+                yield held
+            yield found
+            held = []
+    if held:
+        yield held
+
+
+def is_gate(fact: Facts) -> bool:
+    """Say whether this is what a gate did."""
+    return isinstance(fact, ActuationFacts) and fact.stage == "gate"
+
+
+def _touching(facts: Iterable[Spanned]) -> Iterator[list[Spanned]]:
     found: list[Spanned] = []
     until: datetime | None = None
     for one in sorted(facts, key=lambda one: (one.span, one.id)):

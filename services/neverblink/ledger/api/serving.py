@@ -52,7 +52,7 @@ async def serve(plant: Plant, stop: asyncio.Event) -> None:
     ask = Asking(records, settings.concurrent)
     try:
         store = None if plant.records.evidence.store is None else EvidenceStore(plant.records.evidence.store)
-        zone = ZoneInfo(plant.drift.time_zone)
+        zone = ZoneInfo(plant.time_zone())
         desk = Desk(ask, Doorkeeper(settings.tokens), settings.max_page, zone, utc_now, store)
         listening = _listening(settings)
         server = _Server(_config(settings, desk))
