@@ -78,9 +78,15 @@ def _empty_postgresql(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def _every_test_begins_with_the_same_log() -> None:
+    # As in a service, where our log has a level of its own: libraries raise the root's, some for as long as they work.
     logging.disable(logging.NOTSET)
     logging.getLogger().setLevel(logging.WARNING)
-    logging.getLogger("neverblink").setLevel(logging.NOTSET)
+    logging.getLogger("neverblink").setLevel(logging.WARNING)
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if name.startswith("neverblink") and isinstance(logger, logging.Logger):
+            logger.disabled, logger.propagate = False, True
+            if name != "neverblink":
+                logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(autouse=True)

@@ -34,6 +34,7 @@ def stream() -> list[Verdict]:
     return found
 
 
+@pytest.mark.plant
 async def test_two_workers_one_killed_and_two_again_count_every_part_once_and_raise_no_alert_twice(
     apache: LocalKafka, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ SHARE = 0.05
 
 
 @pytest.mark.slow
+@pytest.mark.plant
 async def test_no_fault_lets_a_defect_through_or_takes_another_part_or_leaves_one_unreported(tmp_path: Path) -> None:
     wanted = Floor(lines=2, rate=10.0, seed=3)
     faults = schedule(wanted.names, len(OF_LINE) * 2 + 2, SECONDS, wanted.seed)

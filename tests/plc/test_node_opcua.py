@@ -177,6 +177,7 @@ async def test_both_policies_sign_encrypt_and_write_as_a_named_user(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
+    caplog.set_level("DEBUG", "neverblink")
     (tmp_path / "good").write_text("correct-horse\n")
     (tmp_path / "bad").write_text("wrong-battery\n")
     async with served(tmp_path, password="correct-horse") as server:
@@ -360,6 +361,7 @@ async def test_the_session_of_a_killed_bridge_is_ended_at_once_by_the_next_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
+    caplog.set_level("DEBUG", "neverblink")
     sessions = tmp_path / "sessions"
     (tmp_path / "password").write_text("correct-horse\n")
     user = {"username": "bridge", "password_file": tmp_path / "password"}

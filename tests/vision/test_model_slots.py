@@ -128,7 +128,7 @@ def test_unused_models_make_room_and_used_ones_never_do(
     plant: Callable[..., Plant], fitted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Which search is the fastest, and so how much memory a bank takes, is the moment's luck.
-    monkeypatch.setattr(patchcore, "neighbour_index", lambda bank, _: AugmentedGemm(bank))
+    monkeypatch.setattr(patchcore, "neighbour_index", lambda bank, _, **__: AugmentedGemm(bank))
 
     def opened(*names: str, bound_bytes: int | None = None) -> ModelLoader:
         loader = ModelLoader(plant())
