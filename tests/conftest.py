@@ -77,8 +77,12 @@ def _empty_postgresql(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(autouse=True)
-def _every_test_begins_with_the_same_log() -> None:
+def _every_test_begins_with_the_same_log(pytestconfig: pytest.Config) -> None:
     # As in a service, where our log has a level of its own: libraries raise the root's, some for as long as they work.
+    # NNCF sets the level of every handler that the root has then, pytest's too.
+    plugin: Any = pytestconfig.pluginmanager.get_plugin("logging-plugin")
+    for handler in (plugin.caplog_handler, plugin.report_handler):
+        handler.setLevel(logging.NOTSET)
     logging.disable(logging.NOTSET)
     logging.getLogger().setLevel(logging.WARNING)
     logging.getLogger("neverblink").setLevel(logging.WARNING)
