@@ -77,10 +77,10 @@ def _empty_postgresql(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(autouse=True)
-def _every_test_begins_with_the_same_log(pytestconfig: pytest.Config) -> None:
+def _every_test_begins_with_the_same_log(request: pytest.FixtureRequest) -> None:
     # As in a service, where our log has a level of its own: libraries raise the root's, some for as long as they work.
-    # NNCF sets the level of every handler that the root has then, pytest's too.
-    plugin: Any = pytestconfig.pluginmanager.get_plugin("logging-plugin")
+    # pytest shares its handlers among tests, and whoever sets the level of all handlers sets theirs.
+    plugin: Any = request.config.pluginmanager.get_plugin("logging-plugin")
     for handler in (plugin.caplog_handler, plugin.report_handler):
         handler.setLevel(logging.NOTSET)
     logging.disable(logging.NOTSET)
@@ -91,6 +91,8 @@ def _every_test_begins_with_the_same_log(pytestconfig: pytest.Config) -> None:
             logger.disabled, logger.propagate = False, True
             if name != "neverblink":
                 logger.setLevel(logging.NOTSET)
+    if "caplog" in request.fixturenames:
+        request.getfixturevalue("caplog").set_level(logging.WARNING, "neverblink")
 
 
 @pytest.fixture(autouse=True)
