@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, settings
 from opentelemetry import metrics
 from xdist.scheduler import LoadScopeScheduling
 
-from rigs.postgresql import PostgresqlServer, PostgresqlUnavailable
-from rigs.real_parts import without
+from rigs.postgresql import PostgresqlServer
+from rigs.real_parts import postgresql_server
 from rigs.registered_telemetry import RegisteredMeters, take_faults
 
 # The same examples on every run, and no clock decides: a test says the same twice. `python -m bench.properties` looks
@@ -47,13 +47,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 @pytest.fixture(scope="session")
 def _postgresql_server() -> Iterator[PostgresqlServer]:
-    try:
-        server = PostgresqlServer()
-        server.start()
-    except PostgresqlUnavailable as error:
-        without("PostgreSQL", error)
-    yield server
-    server.end()
+    yield from postgresql_server()
 
 
 @pytest.fixture

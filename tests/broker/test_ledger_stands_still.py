@@ -17,8 +17,8 @@ from neverblink.brokers.development import DevelopmentBroker
 from neverblink.kafka import EventProducer, ensure_topics
 from neverblink.records.database import Database
 from neverblink.records.questions import ledger_figures as queries
-from rigs.postgresql import PostgresqlServer, PostgresqlUnavailable
-from rigs.real_parts import without
+from rigs.postgresql import PostgresqlServer
+from rigs.real_parts import postgresql_server
 
 pytestmark = pytest.mark.plant
 
@@ -26,14 +26,7 @@ pytestmark = pytest.mark.plant
 @pytest.fixture
 def server() -> Iterator[PostgresqlServer]:
     """A server of this test's own, to be frozen."""
-    try:
-        made = PostgresqlServer()
-        made.start()
-    except PostgresqlUnavailable as error:
-        without("PostgreSQL", error)
-    yield made
-    made.thaw()
-    made.end()
+    yield from postgresql_server()
 
 
 def kept(url: str) -> int:

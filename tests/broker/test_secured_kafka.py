@@ -10,14 +10,12 @@ from confluent_kafka.admin import AclOperation, ResourceType
 from drift_line import plant as drift_plant
 from drift_line import verdict
 
-from neverblink.brokers.apache import KafkaUnavailable
 from neverblink.events import DriftReport, Verdict
 from neverblink.kafka import EventConsumer, EventProducer, KafkaError, ensure_topics
 from neverblink.plant import Kafka, Plant
 from rigs.application_certificates import certificate
-from rigs.real_parts import without
 from rigs.scored_line import sent
-from rigs.secured_kafka import SecuredKafka
+from rigs.secured_kafka import SecuredKafka, secured_kafka
 
 pytestmark = pytest.mark.plant
 
@@ -28,14 +26,7 @@ READ, WRITE, ALL = AclOperation.READ, AclOperation.WRITE, AclOperation.ALL
 @pytest.fixture(scope="module")
 def secured() -> Iterator[SecuredKafka]:
     """One broker for all of these tests; each has users and topics of its own."""
-    found = SecuredKafka()
-    try:
-        asyncio.run(found.start())
-        yield found
-    except KafkaUnavailable as error:
-        without("Apache Kafka", error)
-    finally:
-        found.stop()
+    yield from secured_kafka()
 
 
 class User:

@@ -10,7 +10,6 @@ import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
 from review_plant import plant_file, scored
 
-from neverblink.brokers.apache import KafkaUnavailable
 from neverblink.events import Judgement, Review
 from neverblink.events.identity import verdict_id
 from neverblink.kafka import KafkaError, LatestEvents, ensure_topics
@@ -19,8 +18,7 @@ from neverblink.plant import Kafka, Plant, load_plant
 from neverblink.records.database import Database
 from neverblink.reviewing import Answer, Desk
 from neverblink.reviewing.desk import Where
-from rigs.real_parts import without
-from rigs.secured_kafka import SecuredKafka
+from rigs.secured_kafka import SecuredKafka, secured_kafka
 
 pytestmark = pytest.mark.plant
 
@@ -31,14 +29,7 @@ MINE = [Answer("line-1-SN-1", Judgement.NORMAL)]
 @pytest.fixture(scope="module")
 def secured() -> Iterator[SecuredKafka]:
     """One broker with users and rights."""
-    found = SecuredKafka()
-    try:
-        asyncio.run(found.start())
-        yield found
-    except KafkaUnavailable as error:
-        without("Apache Kafka", error)
-    finally:
-        found.stop()
+    yield from secured_kafka()
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from neverblink.ledger.recount import recount
 from neverblink.records.database import Database
 from neverblink.records.part_tables import PartRow
 from neverblink.records.parts import PartRules
-from rigs.postgresql import PostgresqlServer, PostgresqlUnavailable
-from rigs.real_parts import without
+from rigs.postgresql import PostgresqlServer
+from rigs.real_parts import postgresql_server
 
 pytestmark = [pytest.mark.plant, pytest.mark.timeout(600)]
 
@@ -125,14 +125,7 @@ def check(url: str) -> None:
 @pytest.fixture
 def server() -> Iterator[PostgresqlServer]:
     """A server of this test's own, to be killed and frozen."""
-    try:
-        made = PostgresqlServer()
-        made.start()
-    except PostgresqlUnavailable as error:
-        without("PostgreSQL", error)
-    yield made
-    made.thaw()
-    made.end()
+    yield from postgresql_server()
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 from cryptography.hazmat.primitives import serialization
 
-from neverblink.brokers.apache import find_jars, find_java, free_port, new_cluster_id
+from neverblink.brokers.apache import KafkaUnavailable, find_jars, find_java, free_port, new_cluster_id
 from neverblink.plant import Kafka
 from neverblink.service_life.children import die_with_parent
 from rigs.application_certificates import certificate, make
+from rigs.real_parts import without
 
 _START_S = 60.0
 _SESSION_MS = 5_000
@@ -154,6 +156,18 @@ class SecuredKafka:
                 await asyncio.sleep(0.5)
             else:
                 return
+
+
+def secured_kafka() -> Iterator[SecuredKafka]:
+    """Yield one that runs, for a fixture; where none can be had its tests are skipped, or fail where it must be."""
+    found = SecuredKafka()
+    try:
+        asyncio.run(found.start())
+        yield found
+    except KafkaUnavailable as error:
+        without("Apache Kafka", error)
+    finally:
+        found.stop()
 
 
 def _done(futures: dict[Any, Any]) -> None:

@@ -12,6 +12,7 @@ from neverblink.kafka import EventConsumer, Partition, Record
 from neverblink.ledger.evidence_book import Picture, picture_id
 from neverblink.ledger.evidence_desk import AT_ONCE, EvidenceDesk, ToKeep
 from neverblink.ledger.evidence_keeper import FAULTS
+from neverblink.records.slices import slices
 from neverblink.service_life import wait_or_stop
 
 AT_A_TIME: Final = 8
@@ -68,8 +69,8 @@ class EvidencePictures:
             for identity, event in pictures.items()
             if event.verdict in wanted
         ]
-        for start in range(0, len(to_keep), AT_ONCE):
-            await self._desk.keep(to_keep[start : start + AT_ONCE])
+        for some in slices(to_keep, AT_ONCE):
+            await self._desk.keep(some)
 
     async def _wait_for(self, verdicts: set[str]) -> None:
         """Wait until it is known of these verdicts whether their frames are kept."""

@@ -27,6 +27,7 @@ from neverblink.records.columns import Table, table_of
 from neverblink.records.database import Database
 from neverblink.records.part_tables import PartRow
 from neverblink.records.parts import SLACK, STOPPED, PartRules, judged, state_of
+from neverblink.records.slices import slices
 from neverblink.records.tables import ActuationRow, VerdictRow
 
 _AT_ONCE = 1000
@@ -100,8 +101,8 @@ def recount(database: Database, rules: PartRules, now: datetime, *, repair: bool
             tell(f"{done} of {found.built} events have their part")
     expected, kept = _compared(database, found, tell)
     if repair and found.wrong_parts:
-        for start in range(0, len(found.wrong_parts), _AT_ONCE):
-            _mend(database, found.wrong_parts[start : start + _AT_ONCE], rules, now)
+        for numbers in slices(found.wrong_parts, _AT_ONCE):
+            _mend(database, numbers, rules, now)
         tell(f"{len(found.wrong_parts)} parts are mended")
         expected, kept = _compared(database, Recount(), tell)
     difference = rollups.Contribution()
@@ -238,8 +239,7 @@ def _told_of(connection: Connection, verdicts: Sequence[dict[str, Any]]) -> list
     of = table_of(ActuationRow)
     places = sorted({(row["line"], row["epoch"], row["number"]) for row in verdicts if row["epoch"] is not None})
     found: list[dict[str, Any]] = []
-    for start in range(0, len(places), 300):
-        some = places[start : start + 300]
+    for some in slices(places, 300):
         named = select(of).where(tuple_(of.c.line, of.c.epoch, of.c.number).in_(some), of.c.part_id.is_(None))
         found += [dict(row) for row in connection.execute(named).mappings()]
     return found

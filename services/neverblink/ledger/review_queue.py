@@ -5,7 +5,7 @@ A verdict's row in the queue follows from its other rows alone, so the order in 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection, delete, select, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -17,6 +17,7 @@ from neverblink.records.database import Database
 from neverblink.records.part_tables import ReviewQueueRow
 from neverblink.records.review_severity import Severity, VerdictFacts, severity_of
 from neverblink.records.review_state import ReviewFacts, standing_of
+from neverblink.records.slices import slices
 from neverblink.records.tables import ReviewRow, Row, ShadowVerdictRow, VerdictRow
 
 _AT_ONCE = 500
@@ -41,7 +42,7 @@ def touched(new: Mapping[type[Table], Mapping[str, Row]]) -> set[str]:
 
 def refresh(connection: Connection, verdicts: Iterable[str]) -> None:
     """Bring these verdicts' rows of the queue up to date, within the caller's transaction."""
-    for some in _slices(sorted(set(verdicts))):
+    for some in slices(sorted(set(verdicts)), _AT_ONCE):
         wanted = _rows(connection, some)
         gone = [identity for identity in some if identity not in wanted]
         if gone:
@@ -130,7 +131,3 @@ def answers_about(connection: Connection, verdicts: Sequence[str]) -> dict[str, 
         if len(found[row.verdict]) < MOST_ANSWERS:
             found[row.verdict].append(ReviewFacts(*row[1:]))
     return found
-
-
-def _slices(items: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (items[start : start + _AT_ONCE] for start in range(0, len(items), _AT_ONCE))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, RowMapping, and_, bindparam, delete, insert, select, text, update
 
@@ -32,6 +32,7 @@ from neverblink.records.parts import (
 )
 from neverblink.records.review_state import ReviewFacts
 from neverblink.records.revisions import next_revisions
+from neverblink.records.slices import slices
 from neverblink.records.tables import ActuationRow, DefectRow, ReviewRow, Row, VerdictRow
 
 _AT_ONCE = 1000
@@ -42,7 +43,6 @@ _VERDICTS = table_of(VerdictRow)
 _ACTUATIONS = table_of(ActuationRow)
 _DEFECTS = table_of(PartDefectRow)
 
-Value = TypeVar("Value")
 Named = tuple[frozenset[str], datetime]
 """The types of a part's defects, and when it was triggered."""
 
@@ -207,7 +207,7 @@ class _Changes:
         self._move(connection, {name: parts[name] for name in sorted(in_tables)})
         new = set() if news.in_tables else {one.id for one in news.verdicts}
         self._judge(connection, {name: said for name, said in self.judged.items() if name not in new})
-        for some in _slices(self.gone):
+        for some in slices(self.gone, _AT_ONCE):
             connection.execute(delete(_PARTS).where(_PARTS.c.id.in_(some)))
         self._name_defects(connection, known)
         return Settled(parts, {name: said for name, said in self.judged.items() if name in new}, self.touched)
@@ -215,7 +215,7 @@ class _Changes:
     def _name_defects(self, connection: Connection, known: _Known) -> None:
         """Bring the types of defects of each part to what its stations saw."""
         stale = [number for number, was in known.words.items() if self.words.get(number) != was]
-        for some in _slices(stale):
+        for some in slices(stale, _AT_ONCE):
             connection.execute(delete(_DEFECTS).where(_DEFECTS.c.part_id.in_(some)))
         rows = [
             {"type": word, "triggered": triggered, "part_id": number}
@@ -309,7 +309,7 @@ def _read(
 ) -> _Known:
     """Read what the tables hold of parts, and of these verdicts that have none yet."""
     known = _Known(rows)
-    for some in _slices(sorted(rows)):
+    for some in slices(sorted(rows), _AT_ONCE):
         of_these = select(_VERDICTS.c.part_id, *_VERDICT_COLUMNS).where(_VERDICTS.c.part_id.in_(some))
         for number, *values in connection.execute(of_these):
             verdict = VerdictFacts._make(values)
@@ -321,11 +321,11 @@ def _read(
             known.part_of[actuation.id] = number
             known.events[number].actuations.append(actuation)
     old = [verdict.id for events in known.events.values() for verdict in events.verdicts]
-    for names in _slices([*old, *reviewed]):
+    for names in slices([*old, *reviewed], _AT_ONCE):
         for found in connection.execute(select(table_of(ReviewRow)).where(ReviewRow.verdict.in_(names))).mappings():
             review = review_of(found)
             known.reviews[review.verdict].append(review)
-    for names in _slices([*old, *defective]):
+    for names in slices([*old, *defective], _AT_ONCE):
         for name, word in connection.execute(
             select(DefectRow.verdict_id, DefectRow.type).where(DefectRow.verdict_id.in_(names))
         ):
@@ -351,7 +351,7 @@ def _parts_near(connection: Connection, news: News) -> Iterator[Row]:
         near = and_(_PARTS.c.line == line, named, _PARTS.c.opened <= end, _PARTS.c.closed >= begin)
         column = _PARTS.c.part if epoch is None else _PARTS.c.number
         names = {fact.key.part if epoch is None else fact.key.number for fact in group}
-        for some in _slices(sorted(names, key=str)):
+        for some in slices(sorted(names, key=str), _AT_ONCE):
             for row in connection.execute(select(_PARTS).where(near, column.in_(some))).mappings():
                 yield dict(row)
 
@@ -360,10 +360,10 @@ def _parts_named(connection: Connection, news: News) -> Iterator[Row]:
     """Yield the parts whose verdicts have new reviews, and those that are settled again."""
     lines = {one.verdict: one.line for one in news.reviews}
     numbers = set(news.parts)
-    for some in _slices(sorted(lines)):
+    for some in slices(sorted(lines), _AT_ONCE):
         found = select(_VERDICTS.c.id, _VERDICTS.c.line, _VERDICTS.c.part_id).where(_VERDICTS.c.id.in_(some))
         numbers |= {part for name, line, part in connection.execute(found) if part is not None and lines[name] == line}
-    for chosen in _slices(sorted(numbers)):
+    for chosen in slices(sorted(numbers), _AT_ONCE):
         for row in connection.execute(select(_PARTS).where(_PARTS.c.id.in_(chosen))).mappings():
             yield dict(row)
 
@@ -376,7 +376,3 @@ def _numbers(connection: Connection, count: int) -> list[int]:
         )
     last = connection.scalar(text("SELECT seq FROM sqlite_sequence WHERE name = 'parts'")) or 0
     return list(range(last + 1, last + 1 + count))
-
-
-def _slices(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
-    return (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))

@@ -21,6 +21,7 @@ from neverblink.ledger.settling import (
 from neverblink.records.columns import Table, table_of
 from neverblink.records.database import Database
 from neverblink.records.parts import PartRules
+from neverblink.records.slices import slices
 from neverblink.records.tables import (
     ActuationRow,
     DefectRow,
@@ -91,8 +92,8 @@ def _unknown(connection: Connection, table: type[Table], by_id: dict[str, Row]) 
     column = table_of(table).c.id
     names = list(by_id)
     known: set[str] = set()
-    for start in range(0, len(names), _AT_ONCE):
-        known |= set(connection.scalars(select(column).where(column.in_(names[start : start + _AT_ONCE]))))
+    for some in slices(names, _AT_ONCE):
+        known |= set(connection.scalars(select(column).where(column.in_(some))))
     return {name: row for name, row in by_id.items() if name not in known}
 
 

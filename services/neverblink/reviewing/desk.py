@@ -6,11 +6,10 @@ published first, and only then read whether it stands.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
@@ -24,12 +23,11 @@ from neverblink.records.questions import review_queue as queue
 from neverblink.records.questions.review_queue import Judged, QueueFilter, Said, Waiting
 from neverblink.records.review_severity import Severity
 from neverblink.records.review_state import ReviewFacts, ReviewState, round_of, shown_to, standing_of
+from neverblink.records.slices import slices
 from neverblink.reviewing.answers import Answer, ReviewError
 from neverblink.reviewing.asking import Asking, asking
 from neverblink.reviewing.recent import CLIENT, Recent, claim_facts, claims_now, recent, review_facts
 from neverblink.reviewing.rights import raise_all, refusal
-
-T = TypeVar("T")
 
 _PAGE = 100
 _MOST_PAGES = 50
@@ -351,7 +349,7 @@ class Desk:
             raise ReviewError(f"{answer.named} cannot be answered so: {fault['loc'][0]}: {fault['msg']}") from error
 
     async def _published(self, producer: EventProducer, events: Sequence[Event]) -> None:
-        for some in _slices(events):
+        for some in slices(events, _AT_ONCE):
             await asyncio.gather(*map(producer.send, some))
 
     # Records and Kafka
@@ -369,7 +367,7 @@ class Desk:
             return found
 
         # A question may take so long and no longer, and a file may hold thousands of answers.
-        found = [one for some in _slices(answers) for one in await records.ask(named, some)]
+        found = [one for some in slices(answers, _AT_ONCE) for one in await records.ask(named, some)]
         faults = [one for one in found if isinstance(one, str)]
         judged = [one for one in found if isinstance(one, Judged)]
         times = Counter(one.verdict for one in judged)
@@ -407,13 +405,9 @@ class Desk:
 
 async def _said_about(records: Asking, judged: Sequence[Judged]) -> dict[str, list[Said]]:
     found: dict[str, list[Said]] = {}
-    for some in _slices([one.verdict for one in judged]):
+    for some in slices([one.verdict for one in judged], _AT_ONCE):
         found |= await records.ask(queue.said_about, some)
     return found
-
-
-def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (items[start : start + _AT_ONCE] for start in range(0, len(items), _AT_ONCE))
 
 
 def _held_by(held: Mapping[str, ClaimFacts], judged: Judged) -> str | None:
