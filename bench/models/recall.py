@@ -23,13 +23,13 @@ from torch import Tensor
 from bench.models.nested import NestedBanks
 from bench.models.quality import PIXEL_SIDE, SMOOTHING, Variant, auroc, truth_of
 from bench.real_images import data_folder, weights_of
+from neverblink.confidence.intervals import share_interval
 from neverblink.trainer.datasets.images import LabelledImage, good_images, labelled_images
 from neverblink.trainer.datasets.usable_pictures import usable_pictures
 from neverblink.trainer.evaluation.pixel_ranking import PixelRanking
 from neverblink.trainer.fitting.feature_store import FeatureStore
 from neverblink.trainer.fitting.memory_banks import Banks, projected
 from neverblink.trainer.fitting.settings import FitSettings
-from neverblink.trainer.promises.intervals import share_interval
 from neverblink.vision.anomaly_map import smoothing_matrix
 from neverblink.vision.augmentation import brightened
 from neverblink.vision.backbones import load_backbone

@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "telemetry": set(),
     "service_life": {"telemetry"},
     "job_life": set(),
+    "confidence": set(),
     "plant": {"events"},
     "storage": {"events", "plant"},
     "kafka": {"events", "plant", "telemetry", "service_life"},
@@ -30,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "decisions": {"events", "plant", "vision"},
     "model_registry": {"events", "kafka", "plant", "storage", "vision", "service_life"},
     "records": {"events", "plant", "storage"},
+    "reports": {"confidence", "storage", "vision"},
     "reviewing": {"events", "kafka", "plant", "records"},
     "simulation": {"events", "plant", "plc", "service_life"},
     "brokers": {"telemetry", "service_life"},
@@ -39,7 +41,7 @@ JUDGING = {"decisions", "model_registry", "storage", "vision"}
 MAY_IMPORT["camera"] = OPEN_TO_SERVICES | {"simulation", "storage"}
 MAY_IMPORT["ledger"] = OPEN_TO_SERVICES | {"records", "storage"}
 MAY_IMPORT["scorer"] = OPEN_TO_SERVICES | JUDGING
-MAY_IMPORT["trainer"] = OPEN_TO_SERVICES | JUDGING | {"job_life", "records"}
+MAY_IMPORT["trainer"] = OPEN_TO_SERVICES | JUDGING | {"confidence", "job_life", "records", "reports"}
 EVERYTHING = {"demo", "cli", "__main__", "__init__"}
 # `errors` holds one class, the root of all sentences, and `shown` what may be shown of others' texts; both import
 # nothing, and every room may import them.
@@ -177,6 +179,7 @@ def loaded_by(modules: list[str]) -> set[str]:
         ("drift", {"faust", "mode"}),
         ("ledger", {"sqlalchemy", "fastapi", "uvicorn"}),
         ("records", {"sqlalchemy"}),
+        ("confidence", set()),
         ("kafka", set()),
         ("plc", {"asyncua"}),
         ("events", set()),

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neverblink.trainer.reports.charts import histogram, points, round_top, round_values
-from neverblink.trainer.reports.figures import figure, of_threshold, percent, ratio, share
+from neverblink.reports.charts import histogram, points, round_top, round_values
+from neverblink.reports.figures import figure, of_threshold, percent, ratio, share
 
 SCORES = st.lists(st.floats(0, 10, allow_nan=False), max_size=40)
 

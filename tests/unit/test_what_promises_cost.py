@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neverblink.confidence.intervals import Interval, auroc_interval, share_interval
 from neverblink.decisions.judgement import judged
 from neverblink.decisions.promise import promise_of, rejected_when
 from neverblink.decisions.rules import DEFAULT_RULES, ProductRules
 from neverblink.plant import DefectPolicy
 from neverblink.trainer.fitting.settings import CalibrateJob
 from neverblink.trainer.promises.advice import Places, Ranking, advise
-from neverblink.trainer.promises.intervals import Interval, auroc_interval, share_interval
 from neverblink.trainer.promises.promise_chart import promise_chart
 from neverblink.trainer.promises.promise_costs import PromiseCosts, PromiseRow, PromiseTally, settled, terms_of
 from neverblink.vision.calibration import Calibration, calibrate

@@ -19,6 +19,8 @@ from inspected_parts import finding, inspected, labelled, plane
 from plates import SIDE, fit_plates, plate, write_plates
 from scipy import ndimage
 
+from neverblink.reports.galleries import LABEL_COLOUR, HeatScale
+from neverblink.reports.pages import ReportError, check_place
 from neverblink.trainer.datasets.images import DatasetError, labelled_images
 from neverblink.trainer.evaluation.defect_evaluation import DefectTally
 from neverblink.trainer.evaluation.defect_figures import DefectEvaluation
@@ -27,8 +29,6 @@ from neverblink.trainer.evaluation.evaluate import EXAMPLES, evaluate
 from neverblink.trainer.evaluation.figures import Evaluation, Example, best_f1
 from neverblink.trainer.evaluation.pixel_ranking import PixelRanking
 from neverblink.trainer.evaluation.report import render, write_report
-from neverblink.trainer.reports.galleries import LABEL_COLOUR, HeatScale
-from neverblink.trainer.reports.pages import ReportError, check_place
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.inspection import Inspection
 from neverblink.vision.inspector import extractor_of

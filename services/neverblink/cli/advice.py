@@ -6,7 +6,7 @@ from rich.table import Column, Table
 
 from neverblink.cli.jobs import Screen
 from neverblink.job_life.terminal import shown
-from neverblink.trainer.reports.figures import between
+from neverblink.reports.figures import between
 
 if TYPE_CHECKING:
     from neverblink.trainer.promises.advice import Advice

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from neverblink.reports.galleries import LABEL_COLOUR, HeatScale, data_url, heat, name_of, small
 from neverblink.trainer.evaluation.defect_figures import FEW, Confusion, DefectEvaluation, DefectExample
 from neverblink.trainer.evaluation.region_matching import OVERLAP
-from neverblink.trainer.reports.galleries import LABEL_COLOUR, HeatScale, data_url, heat, name_of, small
 from neverblink.vision.decode import read_image
 from neverblink.vision.findings import Finding
 from neverblink.vision.overlay import OUTLINE, outlined, overlay

@@ -14,6 +14,7 @@ from neverblink.decisions.judgement import judged
 from neverblink.decisions.promise import promise_of
 from neverblink.decisions.rules import DEFAULT_RULES, ProductRules
 from neverblink.job_life.progress import Progress
+from neverblink.reports.galleries import HeatScale
 from neverblink.trainer.datasets.images import DatasetError, LabelledImage
 from neverblink.trainer.evaluation.figures import (
     PIXEL_SIDE,
@@ -28,7 +29,6 @@ from neverblink.trainer.evaluation.figures import (
 from neverblink.trainer.evaluation.pixel_ranking import PixelRanking
 from neverblink.trainer.evaluation.scaled_masks import ScaledMask, scaled_mask
 from neverblink.trainer.promises.promise_costs import PromiseTally, Terms, settled
-from neverblink.trainer.reports.galleries import HeatScale
 from neverblink.vision.artifact import Artifact, load_artifact
 from neverblink.vision.decode import Image, read_image
 from neverblink.vision.errors import NoNumberError

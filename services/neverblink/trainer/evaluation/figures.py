@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binom
 
+from neverblink.confidence.intervals import Interval, auroc_interval
+from neverblink.reports.galleries import HeatScale
 from neverblink.trainer.datasets.labelled_image import LabelledImage
 from neverblink.trainer.evaluation.pixel_ranking import PRO_LIMIT, Truth
-from neverblink.trainer.promises.intervals import Interval, auroc_interval
 from neverblink.trainer.promises.promise_costs import PromiseCosts
-from neverblink.trainer.reports.galleries import HeatScale
 from neverblink.vision.artifact_manifest import Manifest
 from neverblink.vision.calibration import Calibration
 

@@ -8,6 +8,7 @@ from typing import Any
 from neverblink.decisions.rules import DEFAULT_RULES, ProductRules, rules_of
 from neverblink.job_life.progress import Progress
 from neverblink.plant import PlantError, load_plant
+from neverblink.reports import pages
 from neverblink.trainer.datasets.defect_images import with_defects
 from neverblink.trainer.datasets.images import LabelledImage, both_kinds, file_digest, image_folder
 from neverblink.trainer.datasets.labelled_image import good_beside
@@ -22,7 +23,6 @@ from neverblink.trainer.evaluation.results import CompareResult, EvaluateResult
 from neverblink.trainer.evaluation.settings import CompareJob, EvaluateJob
 from neverblink.trainer.fitting.likeness_of_pictures import likeness_of
 from neverblink.trainer.promises.advice import Advice, Places, Ranking, advise
-from neverblink.trainer.reports import pages
 from neverblink.vision.artifact import Artifact, load_artifact
 from neverblink.vision.likeness import Likeness
 

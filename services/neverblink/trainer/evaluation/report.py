@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from neverblink.reports.charts import Bar, Tick, histogram, points, round_top
+from neverblink.reports.galleries import HEAT_SAYS, LABEL_COLOUR, data_url, heat, name_of, small
+from neverblink.reports.pages import Written, check_place, template, write_page
 from neverblink.trainer.evaluation.defect_figures import DefectEvaluation
 from neverblink.trainer.evaluation.defect_section import defect_section
 from neverblink.trainer.evaluation.figures import Evaluation, Example
 from neverblink.trainer.evaluation.pixel_ranking import PRO_LIMIT
 from neverblink.trainer.promises.advice import NO_ADVICE, Advice
 from neverblink.trainer.promises.promise_chart import promise_chart
-from neverblink.trainer.reports.charts import Bar, Tick, histogram, points, round_top
-from neverblink.trainer.reports.galleries import HEAT_SAYS, LABEL_COLOUR, data_url, heat, name_of, small
-from neverblink.trainer.reports.pages import Written, check_place, template, write_page
 from neverblink.vision.decode import read_image
 from neverblink.vision.likeness import Likeness
 from neverblink.vision.overlay import outlined

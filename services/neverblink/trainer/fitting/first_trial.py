@@ -8,13 +8,13 @@ from typing import Final, NamedTuple
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from neverblink.confidence.intervals import auroc_interval
 from neverblink.decisions.rules import DEFAULT_RULES
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.labelled_image import LabelledImage, good_beside
 from neverblink.trainer.datasets.usable_pictures import usable_labelled
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.trainer.promises.advice import Ranking
-from neverblink.trainer.promises.intervals import auroc_interval
 from neverblink.trainer.promises.promise_costs import PromiseCosts, PromiseTally, Source
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.decode import Image, ImageError, read_image

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neverblink.job_life.progress import Progress
+from neverblink.reports import pages
+from neverblink.reports.pages import Written
 from neverblink.trainer.datasets.exclusion import without_excluded
 from neverblink.trainer.datasets.images import DatasetError, good_images, image_folder, labelled_images
 from neverblink.trainer.datasets.usable_pictures import usable_pictures
@@ -25,8 +27,6 @@ from neverblink.trainer.fitting.settings import CalibrateJob, FitJob, UpdateJob
 from neverblink.trainer.fitting.suspects_page import write_suspects
 from neverblink.trainer.fitting.update import update
 from neverblink.trainer.promises.advice import NO_ADVICE, Advice, Places, advise
-from neverblink.trainer.reports import pages
-from neverblink.trainer.reports.pages import Written
 from neverblink.vision.artifact import read_manifest
 from neverblink.vision.network_names import OWN_BANK
 

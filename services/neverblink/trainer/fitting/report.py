@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-from neverblink.trainer.fitting.first_trial import FirstTrial, Tried
-from neverblink.trainer.promises.advice import Advice
-from neverblink.trainer.promises.promise_chart import promise_chart
-from neverblink.trainer.reports.figures import of_threshold
-from neverblink.trainer.reports.galleries import (
+from neverblink.reports.figures import of_threshold
+from neverblink.reports.galleries import (
     HEAT_SAYS,
     LABEL_COLOUR,
     Card,
@@ -15,7 +12,10 @@ from neverblink.trainer.reports.galleries import (
     heat,
     small,
 )
-from neverblink.trainer.reports.pages import Written, template, write_page
+from neverblink.reports.pages import Written, template, write_page
+from neverblink.trainer.fitting.first_trial import FirstTrial, Tried
+from neverblink.trainer.promises.advice import Advice
+from neverblink.trainer.promises.promise_chart import promise_chart
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.overlay import outlined
 

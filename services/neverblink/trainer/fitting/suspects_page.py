@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from neverblink.reports.figures import of_threshold
+from neverblink.reports.galleries import HEAT_SAYS, Card, Gallery, HeatScale, data_url, heat, name_of, small
+from neverblink.reports.pages import ReportError, template
 from neverblink.storage.whole_file import write_whole
 from neverblink.trainer.fitting.fit import Fitted
 from neverblink.trainer.fitting.suspects import Suspect
-from neverblink.trainer.reports.figures import of_threshold
-from neverblink.trainer.reports.galleries import HEAT_SAYS, Card, Gallery, HeatScale, data_url, heat, name_of, small
-from neverblink.trainer.reports.pages import ReportError, template
 from neverblink.vision.decode import read_image
 
 _TEMPLATE = "suspects.html.jinja"

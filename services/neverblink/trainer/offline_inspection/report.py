@@ -8,16 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from neverblink.job_life.progress import Progress
+from neverblink.reports.charts import Bar, Tick, histogram, points, round_values
+from neverblink.reports.figures import of_threshold, whole
+from neverblink.reports.galleries import HEAT_SAYS, Card, Gallery, HeatScale, data_url, heat, small
+from neverblink.reports.pages import template
 from neverblink.storage.whole_file import write_whole
 from neverblink.trainer.datasets.inputs import InspectionError, Origin
 from neverblink.trainer.offline_inspection.inspection import RESULT, Looked, OfflineInspection
 from neverblink.trainer.offline_inspection.known_decisions import Change
 from neverblink.trainer.offline_inspection.lot_sampling import CONSUMER_RISK, SamplingPlan
 from neverblink.trainer.offline_inspection.results import Results, Shown, ShownDefect
-from neverblink.trainer.reports.charts import Bar, Tick, histogram, points, round_values
-from neverblink.trainer.reports.figures import of_threshold, whole
-from neverblink.trainer.reports.galleries import HEAT_SAYS, Card, Gallery, HeatScale, data_url, heat, small
-from neverblink.trainer.reports.pages import template
 from neverblink.vision.overlay import outlined
 
 _TEMPLATE = "inspection.html.jinja"

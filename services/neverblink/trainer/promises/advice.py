@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from neverblink.trainer.promises.intervals import Interval
+from neverblink.confidence.intervals import Interval
 from neverblink.trainer.promises.promise_costs import PromiseCosts, PromiseRow, Source
 from neverblink.vision.calibration import percent
 

@@ -3,8 +3,8 @@
 import math
 from typing import NamedTuple
 
+from neverblink.reports.charts import Tick, points
 from neverblink.trainer.promises.promise_costs import PromiseCosts
-from neverblink.trainer.reports.charts import Tick, points
 from neverblink.vision.calibration import percent
 
 _AIR = 1.35

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from neverblink.confidence.intervals import Interval, share_interval
 from neverblink.decisions.judgement import judged
 from neverblink.decisions.rules import ProductRules
-from neverblink.trainer.promises.intervals import Interval, share_interval
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.calibration import Calibration, calibrate, normals_needed
 from neverblink.vision.inspection import Inspection

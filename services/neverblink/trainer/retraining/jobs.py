@@ -18,8 +18,8 @@ from neverblink.model_registry.artifact_store import ArtifactStore
 from neverblink.model_registry.changes import ModelsError, Stamp, Target, Which
 from neverblink.model_registry.what_scores import described, scoring_slot
 from neverblink.plant import Plant, load_plant
+from neverblink.reports.pages import Written, check_place
 from neverblink.trainer.datasets.confirmed_images import confirmed_images, known_parts
-from neverblink.trainer.reports.pages import Written, check_place
 from neverblink.trainer.retraining.report import write_retraining_report
 from neverblink.trainer.retraining.results import KeepReviewedResult, RetrainResult
 from neverblink.trainer.retraining.retrain import Evidence, Retrained, RetrainSettings, retrain

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neverblink.trainer.reports.charts import Tick
-from neverblink.trainer.reports.figures import figure, of_threshold, percent, whole
-from neverblink.trainer.reports.galleries import Card, Gallery, data_url, small
-from neverblink.trainer.reports.pages import Written, template, write_page
+from neverblink.reports.charts import Tick
+from neverblink.reports.figures import figure, of_threshold, percent, whole
+from neverblink.reports.galleries import Card, Gallery, data_url, small
+from neverblink.reports.pages import Written, template, write_page
 from neverblink.trainer.retraining.champion_trial import Judged, Role, Standing, Trial
 from neverblink.trainer.retraining.retrain import Retrained
 from neverblink.vision.decode import read_image

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from neverblink.reports.figures import between, figure, of_threshold, percent, ratio, share, whole
 from neverblink.storage.whole_file import write_whole
-from neverblink.trainer.reports.figures import between, figure, of_threshold, percent, ratio, share, whole
 from neverblink.vision.errors import VisionError
 
 _SUFFIXES = (".html", ".htm")
@@ -58,7 +58,7 @@ def write_page(path: Path, html: str, values: dict[str, object]) -> Written:
 def template(name: str) -> Template:
     """Return a page's template. Whatever it is given is escaped, and what it is not given is an error."""
     environment = Environment(
-        loader=PackageLoader("neverblink.trainer.reports"),
+        loader=PackageLoader("neverblink.reports"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

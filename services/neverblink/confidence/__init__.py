@@ -1,0 +1,1 @@
+"""How far a figure may be from what it stands for."""
