@@ -89,7 +89,7 @@ class Writer:
         assert self._process is not None
         give_up = time.monotonic() + 120
         while self.done < batch and self._process.poll() is None:
-            assert time.monotonic() < give_up, self.said
+            assert time.monotonic() < give_up, self.said[-3000:]
             time.sleep(0.002)
 
     def kill(self) -> bool:
@@ -101,12 +101,12 @@ class Writer:
     def finish(self) -> None:
         """Wait until everything is kept."""
         assert self._process is not None
-        assert self._process.wait(240) == 0, self.said
+        assert self._process.wait(240) == 0, self.said[-3000:]
 
     @property
     def said(self) -> str:
-        """Return what it printed."""
-        return self._log.read_text()[-3000:]
+        """Return what it printed: how often it tries, and so how much it says, depends on the machine."""
+        return self._log.read_text()
 
 
 def check(url: str) -> None:
