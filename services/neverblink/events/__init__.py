@@ -1,6 +1,8 @@
 """What travels: one module per event, the envelope, the registry of topics. Services meet only here."""
 
 from neverblink.events.actuation import Actuation, GateAction, Outcome
+from neverblink.events.alarm import Alarm
+from neverblink.events.challenge import Challenge
 from neverblink.events.claim import Claim
 from neverblink.events.context import Context, ContextChange, ContextValues
 from neverblink.events.dead_letter import DeadLetter
@@ -38,6 +40,8 @@ EVENTS: tuple[type[Event], ...] = (
     ModelSlots,
     Context,
     ContextChange,
+    Challenge,
+    Alarm,
     DeadLetter,
 )
 
@@ -46,10 +50,12 @@ __all__ = [
     "EVENTS",
     "TOPICS",
     "Actuation",
+    "Alarm",
     "AlertStage",
     "ArtifactRef",
     "BoundingBox",
     "CalibratedScores",
+    "Challenge",
     "Claim",
     "Context",
     "ContextChange",

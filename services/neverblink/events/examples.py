@@ -5,6 +5,8 @@ from base64 import b64decode
 from datetime import UTC, datetime, timedelta
 
 from neverblink.events.actuation import Actuation, Outcome
+from neverblink.events.alarm import RAISED, Alarm
+from neverblink.events.challenge import Challenge
 from neverblink.events.claim import Claim
 from neverblink.events.context import Context, ContextChange, ContextValues
 from neverblink.events.dead_letter import DeadLetter
@@ -14,6 +16,9 @@ from neverblink.events.evidence import Evidence
 from neverblink.events.frame import Frame
 from neverblink.events.identity import (
     actuation_id,
+    alarm_id,
+    alarm_stage_id,
+    challenge_id,
     claim_id,
     context_id,
     derived_id,
@@ -70,6 +75,8 @@ def examples() -> tuple[Event, ...]:
         _model_slots(),
         _context(),
         _context_change(),
+        _challenge(),
+        _alarm(),
         _dead_letter(),
     )
 
@@ -326,6 +333,39 @@ def _context_change() -> ContextChange:
 def _next_lot() -> ContextValues:
     return ContextValues(
         identity=Identity(order="4711", lot="L43", recipe="pcb-fine"), from_part=Tracking(epoch=3, number=50000)
+    )
+
+
+def _challenge() -> Challenge:
+    at = _CAPTURED + timedelta(minutes=5)
+    return Challenge(
+        id=challenge_id("line-1", "scratch-07", at, "r.lindqvist"),
+        line="line-1",
+        reference="scratch-07",
+        by="r.lindqvist",
+        at=at,
+        expires=at + timedelta(minutes=10),
+        epoch=3,
+        number=48412,
+    )
+
+
+def _alarm() -> Alarm:
+    came = _CAPTURED + timedelta(minutes=7)
+    alarm = alarm_id("challenge-missed", "line-1", "scratch-07", came.isoformat())
+    return Alarm(
+        id=alarm_stage_id(alarm, RAISED),
+        alarm=alarm,
+        line="line-1",
+        kind="challenge-missed",
+        stage=RAISED,
+        severity="act",
+        since=came,
+        at=came + timedelta(seconds=4),
+        subject={"reference": "scratch-07", "part": "3-48412", "decision": "pass"},
+        what="reference part scratch-07 (scratch) passed line-1 as part 3-48412",
+        cause="the model, its threshold or the picture no longer shows this defect",
+        next_step="stop releasing parts of line-1 unseen, and send scratch-07 again",
     )
 
 

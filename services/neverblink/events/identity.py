@@ -44,6 +44,21 @@ def claim_id(verdict: str, reviewer: str, at: datetime) -> str:
     return derived_id("claim", verdict, reviewer, at.isoformat())
 
 
+def challenge_id(line: str, reference: str, at: datetime, by: str) -> str:
+    """Return the id of somebody's announcement of a reference part."""
+    return derived_id("challenge", line, reference, at.isoformat(), by)
+
+
+def alarm_id(kind: str, line: str, *cause: object) -> str:
+    """Return what names an alarm from raised to cleared: the same cause gives the same alarm, whoever finds it."""
+    return derived_id("alarm", kind, line, *cause)
+
+
+def alarm_stage_id(alarm: str, stage: str) -> str:
+    """Return the id of the event that tells one stage of an alarm."""
+    return derived_id("alarm-stage", alarm, stage)
+
+
 def actuation_id(line: str, epoch: int, number: int, stage: str) -> str:
     """Return the id of what happened to one part at one stage of its way through the PLC."""
     return derived_id("actuation", line, epoch, number, stage)

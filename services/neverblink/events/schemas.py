@@ -8,6 +8,8 @@ import yaml
 from pydantic.json_schema import models_json_schema
 
 from neverblink.events.actuation import Actuation
+from neverblink.events.alarm import Alarm
+from neverblink.events.challenge import Challenge
 from neverblink.events.claim import Claim
 from neverblink.events.context import Context, ContextChange
 from neverblink.events.dead_letter import DeadLetter
@@ -36,7 +38,7 @@ DEFAULT_PARTITIONS = 48
 
 _EVENTS: tuple[type[Event], ...] = (
     Frame, Verdict, ShadowVerdict, Evidence, Actuation, Review, Claim, DriftReport, ModelSlots, Context, ContextChange,
-    DeadLetter,
+    Challenge, Alarm, DeadLetter,
 )  # fmt: skip
 _KAFKA_BINDING = "0.5.0"
 _SUFFIXES = {"image/png": "png", "image/jpeg": "jpg"}

@@ -94,6 +94,14 @@ _ALL = (
         ("MES", "context command"), ("ledger",),
     ),
     Topic(
+        "challenges", "line", "Which reference part comes to a line, and as which part.", 8 * WEEK_MS,
+        ("challenge command", "MES"), ("camera", "ledger"),
+    ),
+    Topic(
+        "alarms", "line", "What a person should know of now: with cause and next step.", 8 * WEEK_MS,
+        ("ledger",), ("console", "ledger", "SRE"),
+    ),
+    Topic(
         "dead-letters", "the original key", "Poison records, with where and why.", 4 * WEEK_MS,
         ("any service",), ("people",), max_message_bytes=8 * MIB,
     ),

@@ -299,6 +299,50 @@ class ContextRow(Table):
     recorded: Mapped[datetime]
 
 
+class ChallengeRow(Table):
+    """Somebody said that a reference part comes to a line; without epoch and number it is the next from `at` on."""
+
+    __tablename__ = "challenges"
+    __table_args__ = (Index("challenges_line_expires", "line", "expires"),)
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    line: Mapped[str] = mapped_column(String(64))
+    station: Mapped[str | None] = mapped_column(String(64))
+    reference: Mapped[str] = mapped_column(String(64))
+    by: Mapped[str]
+    at: Mapped[datetime]
+    expires: Mapped[datetime]
+    epoch: Mapped[int | None]
+    number: Mapped[int | None]
+    recorded: Mapped[datetime]
+
+
+class AlarmRow(Table):
+    """One stage of an alarm. It is open while `alarm` has the stage raised and not cleared.
+
+    `sent` is null for one that the ledger itself found and has not put onto the topic yet.
+    """
+
+    __tablename__ = "alarms"
+    __table_args__ = (Index("alarms_alarm", "alarm"), Index("alarms_line_at", "line", "at"))
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    alarm: Mapped[str] = mapped_column(String(64))
+    line: Mapped[str] = mapped_column(String(64))
+    station: Mapped[str | None] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(64))
+    stage: Mapped[str] = mapped_column(String(64))
+    severity: Mapped[str] = mapped_column(String(64))
+    since: Mapped[datetime]
+    at: Mapped[datetime]
+    subject: Mapped[dict[str, Any]]
+    what: Mapped[str]
+    cause: Mapped[str]
+    next_step: Mapped[str]
+    sent: Mapped[datetime | None]
+    recorded: Mapped[datetime]
+
+
 class LedgerStateRow(Table):
     """What the ledger remembers of its own work, by name."""
 

@@ -9,6 +9,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from neverblink.events import (
     Actuation,
+    Alarm,
+    Challenge,
     Claim,
     ContextChange,
     DeadLetter,
@@ -20,7 +22,7 @@ from neverblink.events import (
 )
 from neverblink.events.parts import Quality, Tracking
 from neverblink.records.columns import IdentityColumns, Table, TraceColumn
-from neverblink.records.part_tables import ClaimRow, ContextRow
+from neverblink.records.part_tables import AlarmRow, ChallengeRow, ClaimRow, ContextRow
 
 SCHEMA_VERSION = 4
 """The layout of tables that this program writes; `migrations` leads to it from layout 3."""
@@ -257,7 +259,8 @@ Row = dict[str, Any]
 _ABSENT: Row = {"withdrawn": False, "counted": True}
 
 KEPT: tuple[type[Event], ...] = (
-    Verdict, ShadowVerdict, Actuation, Review, DriftReport, DeadLetter, Claim, ContextChange,
+    Verdict, ShadowVerdict, Actuation, Review, DriftReport, DeadLetter, Claim, ContextChange, Challenge,
+    Alarm,
 )  # fmt: skip
 """The events that the ledger keeps."""
 
@@ -286,6 +289,11 @@ def row_of(event: Event, recorded: datetime, trace_id: str | None = None) -> tup
         case ContextChange():
             table = ContextRow
             fields |= _context(event)
+        case Challenge():
+            table = ChallengeRow
+        case Alarm():
+            table = AlarmRow
+            fields |= {"sent": recorded}
         case DeadLetter():
             table = DeadLetterRow
             fields |= {"record_key": event.recordkey}

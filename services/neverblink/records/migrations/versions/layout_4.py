@@ -22,6 +22,9 @@ down_revision = "0001"
 
 _INDEXES = (
     ("actuations_part_id", "actuations", ("part_id",)),
+    ("alarms_alarm", "alarms", ("alarm",)),
+    ("alarms_line_at", "alarms", ("line", "at")),
+    ("challenges_line_expires", "challenges", ("line", "expires")),
     ("claims_until", "claims", ("until",)),
     ("claims_verdict", "claims", ("verdict", "place")),
     ("contexts_line_at", "contexts", ("line", "at")),
@@ -69,6 +72,7 @@ def upgrade() -> None:
     _rollups()
     _beside_parts()
     _reviewing()
+    _challenges()
     for name, table, columns in _INDEXES:
         op.create_index(name, table, list(columns))
     for name, columns, which in _OF_THE_FEW:
@@ -242,3 +246,29 @@ def _reviewing() -> None:
     )
     op.create_index("claims_id", "claims", ["id"], unique=True)
     op.create_index("review_queue_verdict", "review_queue", ["verdict_id"], unique=True)
+
+
+def _challenges() -> None:
+    op.create_table(
+        "challenges",
+        *required(sa.String(64), "id", "line"),
+        *optional(sa.String(64), "station"),
+        *required(sa.String(64), "reference"),
+        *required(TEXT, "by"),
+        *required(INSTANT, "at", "expires"),
+        *optional(INTEGER, "epoch", "number"),
+        *required(INSTANT, "recorded"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "alarms",
+        *required(sa.String(64), "id", "alarm", "line"),
+        *optional(sa.String(64), "station"),
+        *required(sa.String(64), "kind", "stage", "severity"),
+        *required(INSTANT, "since", "at"),
+        *required(STRUCTURE, "subject"),
+        *required(TEXT, "what", "cause", "next_step"),
+        *optional(INSTANT, "sent"),
+        *required(INSTANT, "recorded"),
+        sa.PrimaryKeyConstraint("id"),
+    )
