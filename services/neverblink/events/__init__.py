@@ -10,7 +10,7 @@ from neverblink.events.drift import AlertStage, Distribution, DriftAlert, DriftR
 from neverblink.events.envelope import Envelope, Event, EventError, Message, decode, encode
 from neverblink.events.evidence import Evidence
 from neverblink.events.frame import Frame
-from neverblink.events.model_slots import ModelSlots, PreviousSlots, Slot
+from neverblink.events.model_slots import ModelSlots, PreviousSlots, QualificationRef, Slot
 from neverblink.events.parts import (
     CALIBRATED_SHARES,
     ArtifactRef,
@@ -79,6 +79,7 @@ __all__ = [
     "ModelSlots",
     "Outcome",
     "PreviousSlots",
+    "QualificationRef",
     "Quality",
     "Reason",
     "Review",

@@ -26,7 +26,7 @@ from neverblink.events.identity import (
     shadow_verdict_id,
     verdict_id,
 )
-from neverblink.events.model_slots import ModelSlots, PreviousSlots, Slot
+from neverblink.events.model_slots import ModelSlots, PreviousSlots, QualificationRef, Slot
 from neverblink.events.parts import (
     ArtifactRef,
     BoundingBox,
@@ -49,8 +49,14 @@ _FRAME = "019cad5d-4232-7c4b-9a50-5d1f0e2b7a31"
 _VERDICT = verdict_id(_FRAME)
 _PART = "3-48211"
 _TRACKING = Tracking(epoch=3, number=48211)
-_ACTIVE = ArtifactRef(name="pcb", version="3", digest="sha256:" + hashlib.sha256(b"pcb-3").hexdigest())
-_CHALLENGER = ArtifactRef(name="pcb", version="4", digest="sha256:" + hashlib.sha256(b"pcb-4").hexdigest())
+
+
+def _digest(text: str) -> str:
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+_ACTIVE = ArtifactRef(name="pcb", version="3", digest=_digest("pcb-3"))
+_CHALLENGER = ArtifactRef(name="pcb", version="4", digest=_digest("pcb-4"))
 _IDENTITY = Identity(
     order="4711", lot="L42", serial="SN-0048211", recipe="pcb-fine", carrier="tray-17", attributes={"press": "3"}
 )
@@ -300,12 +306,13 @@ def _alert(opened: datetime) -> DriftAlert:
 
 def _model_slots() -> ModelSlots:
     at = _CAPTURED - timedelta(days=2)
+    judged = QualificationRef(report=_digest("report"), golden=_digest("golden set"), passed=True, at=at)
     return ModelSlots(
         id=derived_id("model-slots", "line-1", "top", at.isoformat()),
         line="line-1",
         station="top",
         product="pcb",
-        active=Slot(artifact=_ACTIVE, location="artifacts/pcb-3"),
+        active=Slot(artifact=_ACTIVE, location="artifacts/pcb-3", qualification=judged),
         shadow=Slot(artifact=_CHALLENGER, location="artifacts/pcb-4", threshold=2.6),
         by="r.lindqvist",
         why="retrained on four weeks of confirmed normals",

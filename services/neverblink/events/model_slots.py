@@ -8,6 +8,17 @@ from pydantic import Field
 from neverblink.events.envelope import Event, Part
 from neverblink.events.parts import ArtifactRef, Instant, Name
 
+_DIGEST = r"^sha256:[0-9a-f]{64}$"
+
+
+class QualificationRef(Part):
+    """What came of it when a model judged its product's golden set; the report lies in the artifact store."""
+
+    report: str = Field(pattern=_DIGEST, description="Digest of the report, below `qualifications` in the store.")
+    golden: str = Field(pattern=_DIGEST, description="Digest of the golden set that was judged.")
+    passed: bool = Field(description="False: a person made the model score nevertheless.")
+    at: Instant = Field(description="When it was judged.")
+
 
 class Slot(Part):
     """An artifact in place: where to fetch it, and the threshold when a person has edited it."""
@@ -18,6 +29,9 @@ class Slot(Part):
         description="Folder or object-store URL of the artifact; a relative one lies under storage.artifacts.",
     )
     threshold: float | None = Field(default=None, gt=0, description="Overrides the artifact's own.")
+    qualification: QualificationRef | None = Field(
+        default=None, description="Of this artifact at this threshold; null: the product has no golden set."
+    )
 
 
 class PreviousSlots(Part):
