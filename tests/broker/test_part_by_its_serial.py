@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from neverblink.events import Actuation, Evidence, Frame, Identity, Judgement, Review, Verdict
 from neverblink.events.context_schedule import Wish
 from neverblink.records.questions.part_filter import PartFilter
@@ -28,6 +30,7 @@ async def story(line: DemoLine, serial: str, reviews: int) -> PartStory:
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.plant
 async def test_a_part_is_followed_by_its_serial_number_from_the_plcs_node_to_its_review(tmp_path: Path) -> None:
     async with demo_line(tmp_path) as line:
         await line.put(Wish({"recipe": "fine", "lot": "what the PLC says wins"}, {"crew": "2"}))

@@ -48,6 +48,7 @@ async def seen_of(pairs: list[Pair], folder: Path) -> list[Seen]:
     return await asyncio.gather(*(one(pair) for pair in pairs))
 
 
+@pytest.mark.plant
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("services", [("camera", "bridge", "drift", "ledger"), ("scorer",)], ids=["nine", "scorer"])
 async def test_twelve_pairs_say_so_heal_and_stop(services: tuple[Service, ...], tmp_path: Path) -> None:

@@ -160,7 +160,8 @@ def test_an_mes_in_another_language_meets_each_of_a_hundred_thousand_parts_while
             for event in list(events_of(part))[1:]:
                 keep(database, [event], NOON)
         with database.session() as session:
-            latest = dict(session.connection().exec_driver_sql("SELECT id, revision FROM parts").tuples().all())
+            found = session.connection().exec_driver_sql("SELECT id, revision FROM parts")
+            latest = {row[0]: row[1] for row in found}
         _until(lambda: _met(lines) == latest, "a part or its last change is missing")
         mes.terminate()
         mes.wait(20)

@@ -360,7 +360,7 @@ def neverblink(*words: object) -> list[str]:
     return [sys.executable, "-m", "neverblink", *map(str, words)]
 
 
-@pytest.mark.slow
+@pytest.mark.plant
 def test_an_inspection_that_was_killed_goes_on_and_comes_to_the_same_result(model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "many"
     folder.mkdir()
