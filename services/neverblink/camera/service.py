@@ -22,6 +22,7 @@ from neverblink.camera.frozen import FrozenWatch
 from neverblink.camera.identification import Identification
 from neverblink.camera.instruments import Instruments, instruments
 from neverblink.camera.live import LiveSource
+from neverblink.camera.marks import PLAIN, Marks
 from neverblink.camera.picture import Picture, SourceError, encoded
 from neverblink.camera.sources import Source, open_source
 from neverblink.camera.spool import Spool
@@ -60,11 +61,13 @@ class CameraNode:
         source: Source | None = None,
         depth: int | None = None,
         context: Callable[[Trigger], ContextValues | None] = lambda _: None,
+        mark: Callable[[Trigger], Marks] = lambda _: PLAIN,
         measured: Instruments | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`source` and the instruments `measured` are made where they are not given; `depth` is the product's, for
-        16-bit pictures of a station that states none. `context` says what the line's context holds for a part.
+        16-bit pictures of a station that states none. `context` says what the line's context holds for a part, `mark`
+        whether it is a holdout or a challenge.
         """
         name = f"{line.name}/{station.name}"
         self._line = line
@@ -76,6 +79,7 @@ class CameraNode:
         self._identification = Identification(
             line.name, station.name, station.product, context, self._measured.identity_left_out
         )
+        self._mark = mark
         self._source = source or open_source(station, name, self._measured, depth=depth)
         # A folder or a recording that begins again shows the same pictures in turn, and rightly.
         live = isinstance(station.source, LiveSettings) and not isinstance(station.source, VideoSource)
@@ -225,9 +229,10 @@ class CameraNode:
             self._hold(self._frame(trigger, seq, picture, quality), trace)
 
     async def _known(self, trigger: Trigger) -> Trigger:
-        """Return the trigger with the part's identity, as far as it can be had without making the part late."""
+        """Return the trigger with the part's marks, and its identity as far as it can be had in time."""
         left = (trigger.at + self._budget - self._clock()).total_seconds()
         try:
+            trigger = replace(trigger, marks=self._mark(trigger))
             return replace(trigger, identity=await self._identification.of(trigger, left))
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
             # The boundary: a part without a name is judged like any other.
@@ -280,6 +285,7 @@ class CameraNode:
             content_type=picture.content_type,
             body=picture.body,
             identity=trigger.identity,
+            **trigger.marks.on_frame(),
             **quality.model_dump(),
         )
 
@@ -346,7 +352,9 @@ class CameraNode:
             await self._producer.send(event, trace=trace)
 
     async def _give_up(self, frame: Frame, reason: Reason, sentence: str) -> None:
-        trigger = Trigger(frame.part, frame.seq, frame.captured, frame.tracking, identity=frame.identity)
+        trigger = Trigger(
+            frame.part, frame.seq, frame.captured, frame.tracking, identity=frame.identity, marks=Marks.of(frame)
+        )
         trace = self._traces.pop(frame.id, {})
         # Kept before the verdict is told: a broker that does not answer must not hold the image in memory.
         await self._backlog.keep(frame, trace)
@@ -382,6 +390,7 @@ class CameraNode:
             deadline=deadline,
             late=now > deadline,
             identity=trigger.identity,
+            **trigger.marks._asdict(),
         )
         self._measured.unscored.add(1, {**self._labels, "reason": reason})
         self._recurring.tell(

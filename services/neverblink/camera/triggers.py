@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from neverblink import telemetry
 from neverblink.camera.live import LiveSource, Shot
+from neverblink.camera.marks import PLAIN, Marks
 from neverblink.camera.picture_counter import MAX_LOST
 from neverblink.events import Identity, Tracking
 from neverblink.plant import HardwareTrigger, Line, PlcTrigger, Station, TimerTrigger
@@ -26,7 +27,8 @@ class Trigger:
     """One part at the station. `shot` is its picture where the camera is the trigger.
 
     `missed` says why a part that was there could not be photographed. `reading` is what the PLC says of the part,
-    which may still be on its way, and `identity` what is known of it at last.
+    which may still be on its way, `identity` what is known of it at last, and `marks` whether it is a holdout or a
+    challenge.
     """
 
     part: str
@@ -37,6 +39,7 @@ class Trigger:
     shot: Shot | None = None
     reading: "PendingIdentity | None" = None
     identity: Identity | None = None
+    marks: Marks = PLAIN
 
 
 async def station_triggers(

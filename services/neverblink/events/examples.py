@@ -120,6 +120,7 @@ def _frame() -> Frame:
         sha256=hashlib.sha256(_PNG).hexdigest(),
         size=len(_PNG),
         identity=_IDENTITY,
+        holdoutshare=0.01,
         **_QUALITY.model_dump(),
     )
 
@@ -157,6 +158,7 @@ def _verdict() -> Verdict:
         quality=_QUALITY,
         times=_times(118.7, 120.3),
         deadline=_DEADLINE,
+        holdout_share=0.01,
         identity=_IDENTITY,
         frame_partition=17,
         frame_offset=90397,
@@ -183,6 +185,7 @@ def _shadow_verdict() -> ShadowVerdict:
         quality=_QUALITY,
         times=_times(131.2, 133.0),
         deadline=_DEADLINE,
+        holdout_share=0.01,
         identity=_IDENTITY,
         frame_partition=17,
         frame_offset=90397,

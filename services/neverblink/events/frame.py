@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 from pydantic import Field, model_validator
 
 from neverblink.events.carried_identity import IdentifiedPicture
-from neverblink.events.parts import Instant, Name, Quality, Tracking
+from neverblink.events.parts import Instant, Name, Quality, Reference, Tracking
 
 
 class Frame(IdentifiedPicture):
@@ -37,6 +37,10 @@ class Frame(IdentifiedPicture):
     saturation: float | None = Field(default=None, ge=0, le=1)
     holdout: bool = Field(default=False, description="Goes to manual inspection whatever the verdict.")
     challenge: bool = Field(default=False, description="A known part, sent to prove the system.")
+    holdoutshare: float | None = Field(
+        default=None, gt=0, le=1, description="The share of its like that are drawn as holdouts; none where none are."
+    )
+    reference: Reference | None = None
 
     @model_validator(mode="after")
     def _body_or_reference(self) -> Self:

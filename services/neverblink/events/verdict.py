@@ -15,6 +15,7 @@ from neverblink.events.parts import (
     Instant,
     Name,
     Quality,
+    Reference,
     Times,
     Tracking,
 )
@@ -52,6 +53,10 @@ class ScoredEvent(Event):
     late: bool = False
     holdout: bool = False
     challenge: bool = False
+    holdout_share: float | None = Field(
+        default=None, gt=0, le=1, description="The share of its like that are drawn as holdouts; none where none are."
+    )
+    reference: Reference | None = None
     unsure: bool = Field(
         default=False,
         description="The part passes, but a person should look: its score is near the threshold, or a model saw a"

@@ -4,6 +4,7 @@ from neverblink.plant.example import EXAMPLE
 from neverblink.plant.lines import IdentityNodes, Line, OpcUaSecurity, Plc, Timing
 from neverblink.plant.loading import MAX_PLANT_BYTES, load_plant, load_sound_lines, parse_plant
 from neverblink.plant.products import DefectPolicy, DefectRule, DefectType, Product, Taxonomy
+from neverblink.plant.proof import HoldoutSettings, ProofSettings
 from neverblink.plant.records import EvidencePolicy, KeepDays, LedgerApi, RecordsSettings
 from neverblink.plant.reviewing import Reviewer, Reviewing, SecondLook
 from neverblink.plant.section import PlantError, Section
@@ -40,6 +41,7 @@ __all__ = [
     "GenicamSource",
     "GigeSource",
     "HardwareTrigger",
+    "HoldoutSettings",
     "IdentityNodes",
     "Kafka",
     "KafkaSecurity",
@@ -54,6 +56,7 @@ __all__ = [
     "Plc",
     "PlcTrigger",
     "Product",
+    "ProofSettings",
     "QualityLimits",
     "RecordsSettings",
     "Reviewer",

@@ -120,6 +120,8 @@ def _anchor_paths(section: T, folder: Path) -> T:
         # A product's artifact is anchored to storage.artifacts instead, by Plant.artifact_folder.
         names = type(section).model_fields.keys() - ({"artifact"} if isinstance(section, Product) else set())
         anchored = section.model_copy(update={name: _anchor_paths(getattr(section, name), folder) for name in names})
+    elif isinstance(section, dict):
+        anchored = {name: _anchor_paths(item, folder) for name, item in section.items()}
     elif isinstance(section, Path) and not section.is_absolute():
         anchored = folder / section
     return cast(T, anchored)

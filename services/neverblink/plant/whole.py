@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from neverblink.events.parts import Name
 from neverblink.plant.lines import Line
 from neverblink.plant.products import Product
+from neverblink.plant.proof import ProofSettings
 from neverblink.plant.records import RecordsSettings
 from neverblink.plant.section import Section, named, suggestion, unique
 from neverblink.plant.shifts import ShiftPlan
@@ -26,6 +27,7 @@ class Plant(Section):
     scorer: ScorerSettings = ScorerSettings()
     drift: DriftSettings = DriftSettings()
     records: RecordsSettings = RecordsSettings()
+    proof: ProofSettings = ProofSettings()
     products: tuple[Product, ...] = Field(min_length=1)
     lines: tuple[Line, ...] = Field(min_length=1)
 
@@ -63,6 +65,16 @@ class Plant(Section):
                     f"reviewer {reviewer.name} judges parts of line {line!r}, which the plant does not have"
                     f"{suggestion(line, lines)}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _proof_is_known(self) -> Self:
+        products = {product.name for product in self.products}
+        for product in self.proof.holdouts.products.keys() - products:
+            raise ValueError(
+                f"proof.holdouts.products names product {product!r}, which is not in products"
+                f"{suggestion(product, products)}"
+            )
         return self
 
     def stations(self) -> Iterator[tuple[Line, Station]]:

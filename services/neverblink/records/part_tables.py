@@ -9,6 +9,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from neverblink.records.columns import ROW_NUMBER, IdentityColumns, Table, TraceColumn
 
 NOT_PASSED = "decision <> 'pass'"
+HOLDOUT = "holdout"
+CHALLENGE = "challenge"
 """A question that finds few parts says it in these words: then an index of those alone is read."""
 
 
@@ -33,6 +35,8 @@ class PartRow(IdentityColumns, TraceColumn, Table):
         Index("parts_product_triggered", "product", "triggered", "id"),
         _of_the_few("parts_decision_triggered", NOT_PASSED, "decision"),
         _of_the_few("parts_line_decision", NOT_PASSED, "line", "decision"),
+        _of_the_few("parts_line_holdout", HOLDOUT, "line"),
+        _of_the_few("parts_line_challenge", CHALLENGE, "line"),
         _of_the_few("parts_product_decision", NOT_PASSED, "product", "decision"),
         _of_the_few("parts_reason_triggered", "reason IS NOT NULL", "reason"),
         Index("parts_lot_triggered", "lot", "triggered"),
@@ -63,6 +67,8 @@ class PartRow(IdentityColumns, TraceColumn, Table):
     unsure: Mapped[bool]
     holdout: Mapped[bool]
     challenge: Mapped[bool]
+    holdout_share: Mapped[float | None]
+    reference: Mapped[str | None] = mapped_column(String(64))
     ratio: Mapped[float | None]
     stations: Mapped[int]
     artifact_digest: Mapped[str | None]

@@ -50,6 +50,8 @@ class VerdictFacts(NamedTuple):
     late: bool
     holdout: bool
     challenge: bool
+    holdout_share: float | None
+    reference: str | None
     unsure: bool
     order_no: str | None
     lot: str | None
@@ -264,6 +266,8 @@ def _decided(verdicts: Sequence[VerdictFacts]) -> Row:
         "unsure": passes and any(one.unsure for one in verdicts),
         "holdout": any(one.holdout for one in verdicts),
         "challenge": any(one.challenge for one in verdicts),
+        "holdout_share": next((one.holdout_share for one in verdicts if one.holdout_share is not None), None),
+        "reference": next((one.reference for one in verdicts if one.reference is not None), None),
         "ratio": max(ratios) if ratios else None,
         "stations": len({one.station for one in verdicts}),
         "artifact_digest": worst.artifact_digest if worst else None,

@@ -79,6 +79,8 @@ class _ScoredRow(IdentityColumns, TraceColumn):
     late: Mapped[bool]
     holdout: Mapped[bool]
     challenge: Mapped[bool]
+    holdout_share: Mapped[float | None]
+    reference: Mapped[str | None] = mapped_column(String(64))
     unsure: Mapped[bool]
     frame_partition: Mapped[int | None]
     frame_offset: Mapped[int | None]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from neverblink.decisions.judgement import Judgement
 from neverblink.events import (
@@ -18,9 +18,20 @@ from neverblink.events import (
     Tracking,
     Verdict,
 )
+from neverblink.events.envelope import Part
 from neverblink.events.identity import shadow_verdict_id, verdict_id
+from neverblink.events.parts import Reference
 from neverblink.events.verdict import Scored
 from neverblink.scorer.work import Cause, FramePlace
+
+
+class _Marks(Part):
+    """What a part is besides a part of the line."""
+
+    holdout: bool = False
+    challenge: bool = False
+    holdout_share: float | None = Field(default=None, gt=0, le=1)
+    reference: Reference | None = None
 
 
 def about(frame: Frame, place: FramePlace | None) -> dict[str, object]:
@@ -37,6 +48,8 @@ def about(frame: Frame, place: FramePlace | None) -> dict[str, object]:
         "deadline": frame.deadline,
         "holdout": frame.holdout,
         "challenge": frame.challenge,
+        "holdout_share": frame.holdoutshare,
+        "reference": frame.reference,
         "identity": frame.identity,
         **_fields(place),
     }
@@ -133,6 +146,7 @@ def unreadable(
         "times": {"captured": _instant(attributes.get("captured"), now), "emitted": now},
         "deadline": _instant(attributes.get("deadline"), now),
         "identity": _identity(attributes),
+        **_marks(attributes),
         **_fields(place),
     }
     told = {name: attributes[name] for name in ("line", "station", "product", "part") if name in attributes}
@@ -156,6 +170,17 @@ def _identity(attributes: Mapping[str, str]) -> Identity | None:
         return Identity.model_validate_json(attributes["identity"])
     except (KeyError, ValidationError):
         return None
+
+
+def _marks(attributes: Mapping[str, str]) -> dict[str, Any]:
+    """Return whether a part is a holdout or a challenge, as far as it can be read: proof must not lose it."""
+    told = {name.replace("_", ""): name for name in ("holdout", "challenge", "holdout_share", "reference")}
+    try:
+        return _Marks.model_validate(
+            {told[name]: text for name, text in attributes.items() if name in told}
+        ).model_dump()
+    except ValidationError:
+        return {}
 
 
 def _count(text: str) -> int:

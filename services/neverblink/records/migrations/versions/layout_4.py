@@ -59,7 +59,9 @@ _INDEXES = (
 _OF_THE_FEW = (
     ("parts_decision_triggered", ("decision",), "decision <> 'pass'"),
     ("parts_judgement_triggered", ("judgement",), "judgement IS NOT NULL"),
+    ("parts_line_challenge", ("line",), "challenge"),
     ("parts_line_decision", ("line", "decision"), "decision <> 'pass'"),
+    ("parts_line_holdout", ("line",), "holdout"),
     ("parts_product_decision", ("product", "decision"), "decision <> 'pass'"),
     ("parts_reason_triggered", ("reason",), "reason IS NOT NULL"),
 )
@@ -89,14 +91,19 @@ def _identity() -> "list[sa.Column[Any]]":
     ]
 
 
+def _proof() -> "list[sa.Column[Any]]":
+    return [*optional(NUMBER, "holdout_share"), *optional(sa.String(64), "reference")]
+
+
 def _new_columns() -> None:
     withdrawn: sa.Column[bool] = sa.Column("withdrawn", TRUTH, nullable=False, server_default=sa.false())
     counted: sa.Column[bool] = sa.Column("counted", TRUTH, nullable=False, server_default=sa.true())
     for table, columns in {
         "actuations": optional(INTEGER, "part_id"),
         "reviews": [withdrawn, counted, *optional(TEXT, "round")],
-        "shadow_verdicts": optional(INTEGER, "frame_partition", "frame_offset"),
+        "shadow_verdicts": [*optional(INTEGER, "frame_partition", "frame_offset"), *_proof()],
         "verdicts": [
+            *_proof(),
             *optional(INTEGER, "part_id", "frame_partition", "frame_offset"),
             *optional(sa.String(16), "judgement"),
         ],
@@ -118,6 +125,7 @@ def _parts() -> None:
         *optional(sa.String(16), "decision"),
         *optional(TEXT, "reason"),
         *required(TRUTH, "late", "unsure", "holdout", "challenge"),
+        *_proof(),
         *optional(NUMBER, "ratio"),
         *required(INTEGER, "stations"),
         *optional(TEXT, "artifact_digest"),

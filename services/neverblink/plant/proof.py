@@ -1,0 +1,48 @@
+"""How the plant proves, while its lines run, that inspection does what it promises."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from neverblink.events.parts import Name
+from neverblink.plant.section import Section
+
+DEFAULT_SHARE = 0.01
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class HoldoutSettings(Section):
+    """Which share of the parts people judge whatever the verdict: from them follows what escapes."""
+
+    share: _Share | None = Field(
+        default=None,
+        description="Share of the parts of every product that is drawn; 0 draws none. None: 0.01 where there is a key,"
+        " else none.",
+    )
+    products: dict[Name, _Share] = Field(
+        default={},
+        max_length=256,
+        description="By product, another share. Where a line inspects several, its parts are drawn with the largest.",
+    )
+    key: Path = Field(
+        default=Path("holdout.key"),
+        description="File of the keys that parts are drawn with; `neverblink holdouts key` makes it. Who has it knows"
+        " which parts are holdouts: the hosts with camera nodes need it, nobody else.",
+    )
+
+    @property
+    def demanded(self) -> bool:
+        """Say whether the plant file itself asks for holdouts: without a key it cannot have them."""
+        return bool(self.share) or any(self.products.values())
+
+    def share_of(self, products: "tuple[str, ...]") -> float:
+        """Return with what share a part is drawn that is inspected as these products: the largest of theirs."""
+        general = DEFAULT_SHARE if self.share is None else self.share
+        return max((self.products.get(product, general) for product in products), default=general)
+
+
+class ProofSettings(Section):
+    """What is judged again, by people or with parts whose answer is known."""
+
+    holdouts: HoldoutSettings = HoldoutSettings()
