@@ -1,11 +1,11 @@
-"""How far a figure may be from what it stands for: intervals of 95 % confidence."""
+"""How far a figure may be from what it stands for: intervals of 95 % confidence, and bounds of one side."""
 
 import math
 from typing import NamedTuple
 
-from scipy.stats import beta
+from scipy.special import betaincinv
 
-_CONFIDENCE = 0.95
+CONFIDENCE = 0.95
 _DEVIATIONS = 1.959964
 
 
@@ -16,12 +16,25 @@ class Interval(NamedTuple):
     high: float
 
 
-def share_interval(count: int, total: int) -> Interval:
-    """Return the interval of a share of which `count` of `total` were seen (C. J. Clopper and E. S. Pearson, 1934)."""
-    tail = (1 - _CONFIDENCE) / 2
-    low = 0.0 if count == 0 else float(beta.ppf(tail, count, total - count + 1))
-    high = 1.0 if count == total else float(beta.ppf(1 - tail, count + 1, total - count))
-    return Interval(low, high)
+def share_interval(count: float, total: float, confidence: float = CONFIDENCE) -> Interval:
+    """Return the interval of a share of which `count` of `total` were seen.
+
+    Exact: it holds the true share at least as often as it says, whatever that is (C. J. Clopper and E. S. Pearson,
+    Biometrika 26, 1934). Of an empty sample it is everything. Counts may be fractions, for plans of larger samples.
+    """
+    if total <= 0:
+        return Interval(0.0, 1.0)
+    tail = (1 - confidence) / 2
+    return Interval(1 - upper_bound(total - count, total, 1 - tail), upper_bound(count, total, 1 - tail))
+
+
+def upper_bound(count: float, total: float, confidence: float = CONFIDENCE) -> float:
+    """Return what a share is at most, of which `count` of `total` were seen: the upper end of Clopper and Pearson's.
+
+    It is the share p of which no more than `count` are seen with probability 1 − `confidence`: the quantile of
+    Beta(count + 1, total − count).
+    """
+    return 1.0 if count >= total else float(betaincinv(count + 1, total - count, confidence))
 
 
 def auroc_interval(auroc: float, good: int, defective: int) -> Interval:

@@ -10,8 +10,9 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from scipy.stats import beta, binom
+from scipy.stats import binom
 
+from neverblink.confidence.intervals import upper_bound
 from neverblink.trainer.offline_inspection.settings import Level, Severity
 from neverblink.vision.errors import VisionError
 
@@ -111,9 +112,7 @@ class SamplingPlan:
 
     def quality_accepted_with(self, probability: float) -> float:
         """Return the share of bad parts, 0 to 1, at which a lot is still accepted with that probability."""
-        if self.accept >= self.sample:
-            return 1.0
-        return float(beta.ppf(1 - probability, self.accept + 1, self.sample - self.accept))
+        return upper_bound(self.accept, self.sample, 1 - probability)
 
 
 @dataclass(frozen=True, slots=True)

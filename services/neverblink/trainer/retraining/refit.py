@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from scipy.stats import beta
-
+from neverblink.confidence.intervals import upper_bound
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.images import LabelledImage
 from neverblink.trainer.datasets.usable_pictures import Usable
@@ -99,5 +98,5 @@ def _unsure_share(champion: Artifact) -> float | None:
     calibration = champion.manifest.calibration
     if calibration.unsure_from is None:
         return None
-    rank = int((champion.scores <= calibration.unsure_from).sum())
-    return float(beta.ppf(calibration.confidence, calibration.normals - rank + 1, max(rank, 1)))
+    rank = max(1, int((champion.scores <= calibration.unsure_from).sum()))
+    return upper_bound(calibration.normals - rank, calibration.normals, calibration.confidence)

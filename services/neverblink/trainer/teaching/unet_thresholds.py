@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta
 
+from neverblink.confidence.intervals import upper_bound
 from neverblink.vision.calibration import CONFIDENCE
 
 Floats = npt.NDArray[np.float32]
@@ -99,12 +99,10 @@ def count_alarms(good: Floats, levels: Sequence[float]) -> int:
 def alarm_bound(alarms: int, images: int) -> float | None:
     """Return the upper 95 % confidence bound of the share of good images that are marked; None without any.
 
-    C. J. Clopper and E. S. Pearson, Biometrika 26, 1934. Where these images chose the threshold too, the bound is
-    that of the best case: images that nobody has seen yet tell.
+    Where these images chose the threshold too, the bound is that of the best case: images that nobody has seen yet
+    tell.
     """
-    if not images:
-        return None
-    return 1.0 if alarms == images else float(beta.ppf(CONFIDENCE, alarms + 1, images - alarms))
+    return upper_bound(alarms, images, CONFIDENCE) if images else None
 
 
 def _next_quiet(good: Floats, level: float) -> float | None:

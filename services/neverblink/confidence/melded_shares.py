@@ -1,0 +1,77 @@
+"""Shares of two numbers that are both estimated: one interval, not the worst of two.
+
+Each number has a distribution of its bounds (`WeightedCount.below`, `above`). The bound of what is computed from both
+is the quantile of the same computation done with independent draws from the two (M. P. Fay, M. A. Proschan and E.
+Brittain, Combining one-sample confidence procedures for inference in the two-sample case, Biometrics 71, 2015). To put
+the ends of two intervals of 97.5 % together would hold as well, and be wider by a fifth.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import betainc, betaincinv, gammaincinv
+
+from neverblink.confidence.intervals import CONFIDENCE, Interval
+from neverblink.confidence.weighted_counts import Gamma, WeightedCount
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(96)
+_LEVELS: npt.NDArray[np.float64] = (_NODES + 1) / 2
+_STEPS = 60
+"""Halvings of the odds from e⁻⁴⁰ to e⁴⁰: more exact than a float."""
+
+
+def share_interval_of(hits: WeightedCount, others: WeightedCount, confidence: float = CONFIDENCE) -> Interval:
+    """Return the interval of hits / (hits + others).
+
+    The share of two gamma variables G₁·b₁ and G₂·b₂ is b₁·x / (b₁·x + b₂·(1 − x)), where x is a beta variable of their
+    two shapes. Where each number has one weight for all, the interval is exact: of the parts that were looked at and
+    are one or the other, the hits are binomial, with the odds of the true share times the ratio of the weights; then
+    this is Clopper and Pearson's interval for them, with its odds taken back.
+    """
+    tail = (1 - confidence) / 2
+    low = _quantile(hits.below(), others.above(), tail)
+    high = 1 - _quantile(others.below(), hits.above(), tail)
+    return Interval(low, high)
+
+
+def share_interval_beside(
+    hits: WeightedCount, pool: float, lost: WeightedCount, confidence: float = CONFIDENCE
+) -> Interval:
+    """Return the interval of hits / (hits + rest), where the rest is a pool of known size less what is lost in it.
+
+    False rejects are such: beside them are all passed parts, less the few defective ones. The rest varies as a count of
+    its own does, so that nothing lost gives Clopper and Pearson's interval of hits among hits and pool.
+    """
+    tail = (1 - confidence) / 2
+    below, least = hits.below(), lost.below()
+    low = 0.0 if below is None else _solved(below, pool, least, 1.0, tail)
+    return Interval(low, _solved(hits.above(), pool, lost.above(), 0.0, 1 - tail))
+
+
+def _quantile(hits: Gamma | None, others: Gamma, level: float) -> float:
+    if hits is None:
+        return 0.0
+    drawn = float(betaincinv(hits.shape, others.shape, level))
+    mine, theirs = hits.scale * drawn, others.scale * (1 - drawn)
+    return mine / (mine + theirs)
+
+
+def _solved(hits: Gamma, pool: float, lost: Gamma | None, more: float, level: float) -> float:
+    """Return the share below which hits / (hits + rest) lies with probability `level`.
+
+    Given what is lost, the rest is a gamma variable of shape pool − lost + `more` and scale 1, and the probability that
+    of a beta variable; its mean over what may be lost is Gauss and Legendre's sum over its quantiles.
+    """
+    if lost is None:
+        rest, parts = np.array([pool + more]), np.array([1.0])
+    else:
+        rest = np.maximum(pool - gammaincinv(lost.shape, _LEVELS) * lost.scale, 0) + more
+        parts = _WEIGHTS / 2
+    low, high = -40.0, 40.0
+    certain = rest <= 0  # no rest at all: the share is 1
+    shapes = np.where(certain, 1.0, rest)
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        odds = np.exp(middle) / hits.scale
+        found = np.where(certain, 0.0, betainc(hits.shape, shapes, odds / (1 + odds)))
+        low, high = (middle, high) if float(found @ parts) < level else (low, middle)
+    return float(1 / (1 + np.exp(-(low + high) / 2)))
