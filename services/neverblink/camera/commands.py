@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neverblink import telemetry
+from neverblink.camera.holdouts import Holdouts
 from neverblink.camera.instruments import instruments
 from neverblink.camera.learnt_limits import FEWEST, LearntLimits, learn
 from neverblink.camera.line_contexts import LineContexts
@@ -50,6 +51,7 @@ def chosen_stations(plant: Plant, names: Sequence[str]) -> list[tuple[Line, Stat
 async def run(plant: Plant, names: Sequence[str] = ()) -> None:
     """Run the nodes until SIGTERM, or until every timer's parts are through."""
     stations = chosen_stations(plant, names)
+    holdouts = Holdouts(plant.proof.holdouts)
 
     telemetry.setup("camera", plant.site)
 
@@ -62,7 +64,10 @@ async def run(plant: Plant, names: Sequence[str] = ()) -> None:
         sweep = Duty("sweeping large images", partial(_sweep_objects, plant.storage), may_finish=True)
         contexts = LineContexts(plant.kafka, {line.name for line, _ in stations}, client_id=f"{client_id}-context")
         following = Duty("following the context", contexts.follow)
-        async with producer, keeping("camera", sweep, following):
+        drawing = Duty("following the holdout keys", holdouts.follow)
+        for line in {line.name: line for line, _ in stations}.values():
+            telemetry.logger("camera").info(holdouts.told(line), extra={"fields": {"line": line.name}})
+        async with producer, keeping("camera", sweep, following, drawing):
             await contexts.known(_CONTEXT_WITHIN_S)
             measured = instruments()
             nodes = [
@@ -73,6 +78,7 @@ async def run(plant: Plant, names: Sequence[str] = ()) -> None:
                     plant.storage,
                     depth=plant.depth(station),
                     context=contexts.of(line.name),
+                    mark=holdouts.of(line),
                     measured=measured,
                 )
                 for line, station in stations

@@ -50,7 +50,7 @@ GROUPS = {
     ),
     "Judge models": ("evaluate", "compare", "inspect"),
     "Run the line": ("camera", "scorer", "bridge", "drift", "ledger"),
-    "Look after it": ("review", "models", "context", "plant", "topics", "schemas"),
+    "Look after it": ("review", "models", "context", "holdouts", "plant", "topics", "schemas"),
 }  # fmt: skip
 
 
@@ -96,6 +96,7 @@ artifact_app = typer.Typer(no_args_is_help=True, help="Look into fitted models, 
 review_app = typer.Typer(no_args_is_help=True, help="What people say of parts: what waits, who takes it, answers.")
 models_app = typer.Typer(no_args_is_help=True, help="Which model scores which station; change it while the line runs.")
 context_app = typer.Typer(no_args_is_help=True, help="Which order, lot and product is on a line, now and later.")
+holdouts_app = typer.Typer(no_args_is_help=True, help="The parts that people judge whatever the verdict: their keys.")
 camera_app = typer.Typer()
 bridge_app = typer.Typer()
 for _name, _sub, _short in (
@@ -106,6 +107,7 @@ for _name, _sub, _short in (
     ("models", models_app, None),
     ("review", review_app, None),
     ("context", context_app, None),
+    ("holdouts", holdouts_app, None),
     ("plant", plant_app, None),
     ("topics", topics_app, None),
     ("schemas", schemas_app, None),
