@@ -66,10 +66,13 @@ class _Grouped(TyperGroup):
                     command.rich_help_panel = group
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return the options; typer adds those of a shell's completion after the group is made."""
+        """Return the options; typer adds those of a shell's completion after the group is made.
+
+        None has a panel of its own, which would take lines from the commands: the text names those for people.
+        """
         found = super().get_params(ctx)
         for parameter in found:
-            if parameter.name in {"install_completion", "show_completion"}:
+            if parameter.name in {"install_completion", "show_completion", "version", "help"}:
                 parameter.hidden = True  # type: ignore[attr-defined]
         return found
 
@@ -86,7 +89,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="""Inline visual inspection: frames in, verdicts out, rejects at the PLC before the gate. Exit codes: 0 done,
-    1 done and the result is bad, 2 bad input or surroundings (one sentence says which).""",
+    1 bad result, 2 bad input or surroundings (one sentence says which). --version prints ours.""",
 )
 plant_app = typer.Typer(no_args_is_help=True, help="Check, explain and start a plant file.")
 topics_app = typer.Typer(no_args_is_help=True, help="The Kafka topics.")

@@ -96,7 +96,7 @@ command(
         settings=KeepReviewedJob, result=KeepReviewedResult, work=_keep_reviewed, told=lambda _, kept: kept,
         show=lambda _, kept, screen: _show_kept(kept, screen), title=lambda job: job.folder.name,
     ),
-    short="Ended: the ledger keeps the pictures, and `retrain --reviews` takes them from there.",
+    short="Ended: the ledger keeps the pictures, and retrain takes them.",
     text="""Ended: the ledger keeps the pictures of parts, and `retrain --reviews` takes what people judged from there.
 
     `neverblink retrain confirmed -p plant.yaml --product pcb --reviews --out artifacts/pcb-5`
