@@ -1,11 +1,15 @@
 """What the bridge measures, by OpenTelemetry's names and units."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from opentelemetry.metrics import Counter, Histogram
+from opentelemetry.metrics import Counter, Histogram, Meter
 from opentelemetry.metrics import _Gauge as Gauge
 
 from neverblink import telemetry
+from neverblink.bridge.scheduler import Told
+from neverblink.events import Outcome
 
 # A verdict's way over the wire is milliseconds; its slack is seconds.
 _WRITE_BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.5, 1.0, 2.0)
@@ -18,6 +22,7 @@ class Instruments:
 
     verdict_to_write: Histogram
     slack: Histogram
+    overdue: Histogram
     write: Histogram
     told: Counter
     gate: Counter
@@ -33,11 +38,33 @@ class Instruments:
     plc_counter: Gauge
     certificate_left: Gauge
 
+    def record_told(self, told: Told, deadline: float, began: float, about: Mapping[str, str]) -> None:
+        """Record the times of a part that was settled; `began` is when the bridge did: what was due before is not its.
 
-def instruments() -> Instruments:
-    """Make the instruments on this process's meter."""
-    meter = telemetry.meter("bridge")
-    return Instruments(
+        A histogram takes no negative amount, and would drop just the parts that are to be seen: a late one counts as 0
+        in the slack, and beside it how late it was.
+        """
+        left_s = deadline - told.at
+        if told.outcome is Outcome.CONFIRMED:
+            self.verdict_to_write.record(told.at - told.order.accepted, about)
+        elif told.outcome is Outcome.FAILED or deadline < began:
+            return
+        else:
+            left_s = min(0.0, left_s)
+        self.slack.record(max(0.0, left_s), about)
+        if left_s < 0:
+            self.overdue.record(-left_s, about)
+
+
+class _Times(NamedTuple):
+    verdict_to_write: Histogram
+    slack: Histogram
+    overdue: Histogram
+    write: Histogram
+
+
+def _times(meter: Meter) -> _Times:
+    return _Times(
         verdict_to_write=meter.create_histogram(
             "neverblink.bridge.verdict_to_write",
             unit="s",
@@ -47,7 +74,13 @@ def instruments() -> Instruments:
         slack=meter.create_histogram(
             "neverblink.bridge.slack",
             unit="s",
-            description="Time left before the deadline when the PLC confirmed.",
+            description="Time left before the deadline when the PLC confirmed; 0 for a part that was late.",
+            explicit_bucket_boundaries_advisory=_SLACK_BOUNDS,
+        ),
+        overdue=meter.create_histogram(
+            "neverblink.bridge.overdue",
+            unit="s",
+            description="How long after its deadline a late part was settled.",
             explicit_bucket_boundaries_advisory=_SLACK_BOUNDS,
         ),
         write=meter.create_histogram(
@@ -56,6 +89,18 @@ def instruments() -> Instruments:
             description="One OPC UA write request, time-outs included.",
             explicit_bucket_boundaries_advisory=_WRITE_BOUNDS,
         ),
+    )
+
+
+def instruments() -> Instruments:
+    """Make the instruments on this process's meter."""
+    meter = telemetry.meter("bridge")
+    times = _times(meter)
+    return Instruments(
+        verdict_to_write=times.verdict_to_write,
+        slack=times.slack,
+        overdue=times.overdue,
+        write=times.write,
         told=meter.create_counter(
             "neverblink.bridge.told", unit="{part}", description="Parts by decision and outcome of telling the PLC."
         ),

@@ -10,14 +10,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from opentelemetry import trace as otel
-from opentelemetry.trace import SpanKind, StatusCode
-
 from neverblink import telemetry
 from neverblink.bridge.gate_feedback import GateEvent, GateFeedback
 from neverblink.bridge.instruments import Instruments
 from neverblink.bridge.line_status import LineStatus, LinkState
-from neverblink.bridge.outcome_reports import as_reported, gate_report, nobody_spoke, span_attributes, told_report
+from neverblink.bridge.outcome_reports import as_reported, gate_report, nobody_spoke, told_report, told_trace
 from neverblink.bridge.part_tracking import Effect, PartDecision, PartTracking, inherited
 from neverblink.bridge.plc_watch import PlcWatch
 from neverblink.bridge.profile import Look, Profile
@@ -393,10 +390,8 @@ class LineSession:
         self._status.count(told.outcome, decision.number)
         attributes = {**self._about, "decision": str(decision.decision), "outcome": str(told.outcome)}
         self._instruments.told.add(1, attributes)
-        if told.outcome is Outcome.CONFIRMED:
-            self._instruments.verdict_to_write.record(told.at - told.order.accepted, self._about)
-            self._instruments.slack.record(decision.deadline - told.at, self._about)
-        else:
+        self._instruments.record_told(told, decision.deadline, self._began, self._about)
+        if told.outcome is not Outcome.CONFIRMED:
             fields = {**self._about, "number": decision.number, "why": told.detail}
             if self._silence_passes and decision.decision is not Decision.PASS:
                 self._log.error(
@@ -406,7 +401,8 @@ class LineSession:
             else:
                 sentence = f"part {decision.number} was not told: {told.outcome}"
                 self._recurring.tell(told.outcome, sentence, fields=fields)
-        self._report(told_report(self.line.name, decision, told), self._span(decision, told))
+        trace = told_trace(self._tracer, self.line.name, decision, told)
+        self._report(told_report(self.line.name, decision, told), trace)
 
     def _tell_gate(self, event: GateEvent, now: float) -> None:
         decision = self._decisions.get((event.epoch, event.number))
@@ -433,17 +429,3 @@ class LineSession:
 
     def _count_verdict(self, effect: str) -> None:
         self._instruments.verdicts.add(1, {**self._about, "effect": str(effect)})
-
-    def _span(self, decision: PartDecision, told: Told) -> Mapping[str, str]:
-        """Record the way from verdict to PLC in the part's trace; return the trace to go on with."""
-        span = self._tracer.start_span(
-            "tell plc",
-            telemetry.remote_context(decision.trace),
-            SpanKind.CLIENT,
-            span_attributes(self.line.name, decision, told),
-            start_time=int(told.order.accepted * 1e9),
-        )
-        if told.outcome is not Outcome.CONFIRMED:
-            span.set_status(StatusCode.ERROR, told.detail)
-        span.end(int(told.at * 1e9))
-        return telemetry.trace_of_context(otel.set_span_in_context(span)) or decision.trace

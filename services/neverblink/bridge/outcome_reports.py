@@ -1,9 +1,13 @@
-"""What is reported of a part: what the PLC was told of it, and what its gate did. Pure."""
+"""What is reported of a part: what the PLC was told of it, what its gate did, and the span of its way there."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from opentelemetry import trace as otel
+from opentelemetry.trace import SpanKind, StatusCode, Tracer
+
+from neverblink import telemetry
 from neverblink.bridge.gate_feedback import GateEvent
 from neverblink.bridge.part_tracking import PartDecision
 from neverblink.bridge.scheduler import Told
@@ -82,7 +86,22 @@ def gate_report(line: str, event: GateEvent, decision: PartDecision | None, ours
     )
 
 
-def span_attributes(line: str, decision: PartDecision, told: Told) -> Mapping[str, str | int | float]:
+def told_trace(tracer: Tracer, line: str, decision: PartDecision, told: Told) -> Mapping[str, str]:
+    """Record the way from verdict to PLC in the part's trace; return the trace to go on with."""
+    span = tracer.start_span(
+        "tell plc",
+        telemetry.remote_context(decision.trace),
+        SpanKind.CLIENT,
+        _span_attributes(line, decision, told),
+        start_time=int(told.order.accepted * 1e9),
+    )
+    if told.outcome is not Outcome.CONFIRMED:
+        span.set_status(StatusCode.ERROR, told.detail)
+    span.end(int(told.at * 1e9))
+    return telemetry.trace_of_context(otel.set_span_in_context(span)) or decision.trace
+
+
+def _span_attributes(line: str, decision: PartDecision, told: Told) -> Mapping[str, str | int | float]:
     """Return what the span of a part's way from verdict to PLC says of it."""
     return {
         "neverblink.line": line,
