@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "services" / "neverblink"
 
-SERVICES = ("camera", "scorer", "bridge", "drift", "ledger")
+SERVICES = ("camera", "scorer", "bridge", "drift", "ledger", "console")
 OPEN_TO_SERVICES = {"events", "kafka", "plant", "telemetry", "service_life", "plc"}
 
 # Room to the rooms it may import besides itself. `cli`, `__main__` and `demo` may import everything.
@@ -33,13 +33,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "records": {"events", "plant", "storage"},
     "reports": {"confidence", "storage", "vision"},
     "reviewing": {"events", "kafka", "plant", "records"},
+    "http_serving": {"plant", "records", "service_life"},
     "simulation": {"events", "plant", "plc", "service_life"},
     "brokers": {"telemetry", "service_life"},
     **dict.fromkeys(SERVICES, OPEN_TO_SERVICES),
 }
 JUDGING = {"decisions", "model_registry", "storage", "vision"}
 MAY_IMPORT["camera"] = OPEN_TO_SERVICES | {"simulation", "storage"}
-MAY_IMPORT["ledger"] = OPEN_TO_SERVICES | {"records", "storage"}
+MAY_IMPORT["ledger"] = OPEN_TO_SERVICES | {"http_serving", "records", "storage"}
+MAY_IMPORT["console"] = (OPEN_TO_SERVICES - {"plc"}) | {"http_serving", "records", "storage"}
 MAY_IMPORT["scorer"] = OPEN_TO_SERVICES | JUDGING
 MAY_IMPORT["trainer"] = OPEN_TO_SERVICES | JUDGING | {"confidence", "job_life", "records", "reports"}
 EVERYTHING = {"demo", "cli", "__main__", "__init__"}
@@ -119,6 +121,9 @@ def test_no_room_imports_what_design_forbids() -> None:
         ("plc", "from neverblink.kafka import EventProducer", True),
         ("trainer", "from neverblink.decisions.rules import rules_of", False),
         ("bridge", "from neverblink.decisions.rules import rules_of", True),
+        ("console", "from neverblink.records.questions.parts import parts", False),
+        ("console", "from neverblink.ledger.api.app import api_of", True),
+        ("console", "from neverblink.trainer.fitting.fit import fit", True),
         ("scorer", "from neverblink.vision.patchcore import PatchCore", False),
         ("drift", "from neverblink import __version__, telemetry", False),
         ("telemetry", "from neverblink.plant import Plant", True),
@@ -178,6 +183,7 @@ def loaded_by(modules: list[str]) -> set[str]:
         ("bridge", {"asyncua"}),
         ("drift", {"faust", "mode"}),
         ("ledger", {"sqlalchemy", "fastapi", "uvicorn"}),
+        ("console", {"sqlalchemy", "fastapi", "uvicorn"}),
         ("records", {"sqlalchemy"}),
         ("confidence", set()),
         ("kafka", set()),

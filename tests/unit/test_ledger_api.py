@@ -20,8 +20,8 @@ from kept_parts import NOON, all_events, made_parts
 from pydantic import ValidationError
 from sqlalchemy import insert
 
+from neverblink.http_serving.asking import Asking
 from neverblink.ledger.api.app import Desk, api_of
-from neverblink.ledger.api.asking import Asking
 from neverblink.ledger.api.document import openapi_json
 from neverblink.ledger.api.problems import ApiError
 from neverblink.ledger.api.tokens import Doorkeeper, TokenError, granted, make_token, remove_token

@@ -18,7 +18,8 @@ import pytest
 from kept_parts import NOON, all_events, events_of, made_parts
 
 from neverblink.brokers.apache import free_port
-from neverblink.ledger.api.serving import ServeError, serve
+from neverblink.http_serving.server import ServeError
+from neverblink.ledger.api.serving import serve
 from neverblink.ledger.api.tokens import make_token
 from neverblink.ledger.writing import keep
 from neverblink.plant import EXAMPLE, LedgerApi, Plant, load_plant

@@ -9,7 +9,7 @@ import typer
 from neverblink.cli.application import EXIT_BAD_INPUT, EXIT_STOPPED, app, sentence_of
 from neverblink.cli import demo, fitting, teaching, retraining, evaluation, inspection  # noqa: F401
 from neverblink.cli import services, ledger_questions, ledger_export, ledger_api, ledger_backup, ledger_upkeep  # noqa: F401
-from neverblink.cli import artifacts, models, context, holdouts, reviews, site  # noqa: F401
+from neverblink.cli import console, artifacts, models, context, holdouts, reviews, site  # noqa: F401
 
 # isort: on
 

@@ -44,13 +44,12 @@ LOG_LEVEL = Annotated[
 # Who needs which commands: the groups of `--help`, and their order.
 GROUPS = {
     "Try it out": ("demo", "simulate-drift", "plc-sim", "broker"),
-    "Make models": (
+    "Make and judge models": (
         "fit", "calibrate", "update", "synthesize", "train-unet", "train-classifier", "retrain", "keep-reviewed",
-        "backbones", "artifact",
+        "backbones", "artifact", "evaluate", "compare", "inspect",
     ),
-    "Judge models": ("evaluate", "compare", "inspect"),
     "Run the line": ("camera", "scorer", "bridge", "drift", "ledger"),
-    "Look after it": ("review", "models", "context", "holdouts", "plant", "topics", "schemas"),
+    "Look after it": ("console", "review", "models", "context", "holdouts", "plant", "topics", "schemas"),
 }  # fmt: skip
 
 
@@ -102,11 +101,15 @@ context_app = typer.Typer(no_args_is_help=True, help="Which order, lot and produ
 holdouts_app = typer.Typer(no_args_is_help=True, help="The parts that people judge whatever the verdict: their keys.")
 camera_app = typer.Typer()
 bridge_app = typer.Typer()
+console_app = typer.Typer()
+console_audit_app = typer.Typer(no_args_is_help=True, help="The console's audit: check it, take it away.")
+console_app.add_typer(console_audit_app, name="audit")
 for _name, _sub, _short in (
     ("artifact", artifact_app, None),
     ("camera", camera_app, "Camera nodes: trigger, grab, judge the image, publish the frame."),
     ("bridge", bridge_app, "Tells each line's PLC the verdict before the part reaches the gate."),
     ("ledger", ledger_app, None),
+    ("console", console_app, "Pages for people: the wall, each part, accounts and audit."),
     ("models", models_app, None),
     ("review", review_app, None),
     ("context", context_app, None),
@@ -143,7 +146,7 @@ def sentence_of(error: BaseException) -> str | None:
         command = next((word for word in sys.argv[1:] if not word.startswith("-")), "all")
         extra = (
             command
-            if command in {"camera", "scorer", "bridge", "drift", "ledger"}
+            if command in {"camera", "scorer", "bridge", "drift", "ledger", "console"}
             else "ledger"
             if command == "review"
             else "all"

@@ -12,7 +12,8 @@ from neverblink.errors import NeverblinkError
 from neverblink.ledger.evidence_book import EvidenceBook, Picture
 from neverblink.ledger.instruments import EvidenceInstruments
 from neverblink.ledger.retention import Retention, Tidied
-from neverblink.records.database import ANSWER_S, Database, LedgerError
+from neverblink.records.database import Database, LedgerError
+from neverblink.records.engine import ANSWER_S
 from neverblink.records.evidence_store import (
     EvidenceDamagedError,
     EvidenceStore,

@@ -26,7 +26,8 @@ from neverblink.ledger.lag import Lag, LagWatch
 from neverblink.ledger.recount import build_some, without_part
 from neverblink.ledger.writing import keep
 from neverblink.plant import Plant
-from neverblink.records.database import ANSWER_S, Database, LedgerError, UnkeepableError
+from neverblink.records.database import Database, LedgerError, UnkeepableError
+from neverblink.records.engine import ANSWER_S
 from neverblink.records.part_rules import rules_of
 from neverblink.records.parts import PartRules
 from neverblink.records.tables import KEPT

@@ -1,7 +1,9 @@
 """The plant file: site, Kafka, lines, stations, PLCs and products, in one YAML file that explains itself."""
 
+from neverblink.plant.console import ConsoleSettings
 from neverblink.plant.example import EXAMPLE
 from neverblink.plant.lines import IdentityNodes, Line, OpcUaSecurity, Plc, Timing
+from neverblink.plant.listening import Listening
 from neverblink.plant.loading import MAX_PLANT_BYTES, load_plant, load_sound_lines, parse_plant
 from neverblink.plant.products import DefectPolicy, DefectRule, DefectType, Product, Taxonomy
 from neverblink.plant.proof import HoldoutSettings, ProofSettings
@@ -31,6 +33,7 @@ from neverblink.plant.whole import Plant
 __all__ = [
     "EXAMPLE",
     "MAX_PLANT_BYTES",
+    "ConsoleSettings",
     "DefectPolicy",
     "DefectRule",
     "DefectType",
@@ -48,6 +51,7 @@ __all__ = [
     "KeepDays",
     "LedgerApi",
     "Line",
+    "Listening",
     "LiveSettings",
     "OpcUaSecurity",
     "Payload",

@@ -92,9 +92,7 @@ def parse_plant(text: str, name: str = "plant.yaml") -> Plant:
 
 def _anchored(plant: Plant, folder: Path) -> Plant:
     """Make relative paths absolute, as seen from the plant file's folder."""
-    ledger = plant.storage.ledger
-    if ledger.startswith("sqlite:///") and not Path(ledger.removeprefix("sqlite:///")).is_absolute():
-        ledger = f"sqlite:///{folder / ledger.removeprefix('sqlite:///')}"
+    ledger = _anchored_database(plant.storage.ledger, folder)
     objects = plant.storage.objects
     if objects is not None and "://" not in objects:
         objects = str(folder / objects)
@@ -106,7 +104,14 @@ def _anchored(plant: Plant, folder: Path) -> Plant:
     if evidence.store is not None and "://" not in evidence.store:
         evidence = evidence.model_copy(update={"store": str(folder / evidence.store)})
     records = plant.records.model_copy(update={"evidence": evidence})
-    return _anchor_paths(plant.model_copy(update={"storage": storage, "records": records}), folder)
+    console = plant.console.model_copy(update={"database": _anchored_database(plant.console.database, folder)})
+    changed = {"storage": storage, "records": records, "console": console}
+    return _anchor_paths(plant.model_copy(update=changed), folder)
+
+
+def _anchored_database(url: str, folder: Path) -> str:
+    file = url.removeprefix("sqlite:///")
+    return url if file == url or Path(file).is_absolute() else f"sqlite:///{folder / file}"
 
 
 T = TypeVar("T")

@@ -1,55 +1,31 @@
 """How the records are kept and who may ask them."""
 
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from neverblink.plant.listening import Listening
 from neverblink.plant.reviewing import Reviewing
 from neverblink.plant.section import Section, known_zone, unique
 from neverblink.plant.shifts import Shift
 
 
-def on_loopback(host: str) -> bool:
-    """Say whether an address is of this machine alone."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-class LedgerApi(Section):
+class LedgerApi(Listening):
     """The read-only REST API that `neverblink ledger serve` offers to an MES."""
 
-    host: str = Field(default="127.0.0.1", min_length=1, max_length=253, description="Address to listen on.")
+    TRAVELS: ClassVar[str] = "tokens"
+
     port: int = Field(default=8750, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     tokens: Path = Field(
         default=Path("ledger-tokens.json"),
         description="File of the tokens' hashes; `neverblink ledger token` writes it. No token is in it.",
-    )
-    cert_file: Path | None = Field(default=None, description="PEM file of the server's certificate and its chain.")
-    key_file: Path | None = Field(default=None, description="PEM file of the server's private key.")
-    allow_insecure: bool = Field(
-        default=False,
-        description="Listen beyond this machine without TLS, as behind a proxy that ends TLS: tokens travel in clear.",
     )
     max_page: int = Field(default=1000, ge=1, le=10_000, description="Rows of one answer at most.")
     query_s: float = Field(default=5.0, ge=0.1, le=300, description="How long one question may take.")
     concurrent: int = Field(
         default=8, ge=1, le=64, description="Questions in hand at most; more wait a second, then are told to come back."
     )
-
-    @model_validator(mode="after")
-    def _guarded(self) -> Self:
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file go together: give both or neither")
-        if self.cert_file is None and not self.allow_insecure and not on_loopback(self.host):
-            raise ValueError(
-                f"host {self.host} is reached from other machines, where tokens would travel in clear: give cert_file"
-                " and key_file, or allow_insecure: true behind a proxy that ends TLS"
-            )
-        return self
 
 
 class KeepDays(Section):

@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from neverblink.events.parts import Name
+from neverblink.plant.console import ConsoleSettings
 from neverblink.plant.lines import Line
 from neverblink.plant.products import Product
 from neverblink.plant.proof import ProofSettings
@@ -28,6 +29,7 @@ class Plant(Section):
     drift: DriftSettings = DriftSettings()
     records: RecordsSettings = RecordsSettings()
     proof: ProofSettings = ProofSettings()
+    console: ConsoleSettings = ConsoleSettings()
     products: tuple[Product, ...] = Field(min_length=1)
     lines: tuple[Line, ...] = Field(min_length=1)
 

@@ -3,9 +3,8 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -21,15 +20,11 @@ from sqlalchemy.orm import Session
 from neverblink.errors import NeverblinkError
 from neverblink.records.columns import WRITES
 from neverblink.records.database_waits import DatabaseWaits
+from neverblink.records.engine import cause_of, engine_of
 from neverblink.records.layout import LayoutError, Tell, layout_of, migrate, steps_from
 from neverblink.records.part_tables import PartRow  # noqa: F401 - whoever opens the records knows all their tables
 from neverblink.records.tables import SCHEMA_VERSION
 from neverblink.shown import without_secrets
-
-CONNECT_S = 5.0
-ANSWER_S = 6.0
-"""A database that has not answered a statement for so long stands still."""
-LOCK_WAIT_S = 5.0
 
 
 class LedgerError(NeverblinkError, RuntimeError):
@@ -59,7 +54,7 @@ class Database:
         if not create:
             _must_exist(self._url)
         try:
-            self._engine = _engine(self._url)
+            self._engine = _opened(self._url)
             self._writing = self._engine.execution_options(**{WRITES: True})
             self._waits.follow(self._engine)
             if create:
@@ -81,10 +76,10 @@ class Database:
             with self._waits.asked(), self._writing.begin() as connection:
                 yield connection
         except (DataError, IntegrityError, ValueError, OverflowError) as fault:
-            raise UnkeepableError(_cause(fault)) from fault
+            raise UnkeepableError(cause_of(fault)) from fault
         except SqlFault as fault:
             if _is_of_the_event(fault):
-                raise UnkeepableError(_cause(fault)) from fault
+                raise UnkeepableError(cause_of(fault)) from fault
             raise self._explained(fault, "written") from fault
 
     @contextlib.contextmanager
@@ -169,7 +164,7 @@ def steps_to_today(url: str) -> tuple[str, int | None, list[str]]:
     if _file_is_missing(parsed):
         return name, None, steps_from(None)
     try:
-        engine = _engine(parsed)
+        engine = _opened(parsed)
         try:
             with engine.connect() as connection:
                 layout = layout_of(connection)
@@ -206,7 +201,7 @@ def _of_another_layout(name: str, found: str) -> LedgerError:
 
 def explained(name: str, fault: Exception, done: str) -> LedgerError:
     """Return the sentence for what a database's driver says; `done` is opened, read or written."""
-    cause = _cause(fault)
+    cause = cause_of(fault)
     for sign, advice in _ADVICE:
         if sign in cause.lower():
             return LedgerError(f"the ledger {name} cannot be {done}: {cause}; {advice}")
@@ -261,50 +256,8 @@ def _parsed(text: str) -> URL:
     return url
 
 
-def _engine(url: URL) -> Engine:
+def _opened(url: URL) -> Engine:
     try:
-        if url.get_backend_name() == "postgresql":
-            driver = url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
-            return create_engine(driver, pool_pre_ping=True, connect_args=_postgresql_limits(url))
-        engine = create_engine(url)
+        return engine_of(url)
     except NoSuchModuleError as fault:
         raise LedgerError(f"storage.ledger names an unknown driver: {url.drivername}") from fault
-    event.listen(engine, "connect", _set_up_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _set_up_sqlite(connection: Any, _: object) -> None:
-    connection.isolation_level = None  # `_begin_sqlite` says BEGIN, before changes of tables too
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout={int(LOCK_WAIT_S * 1000)}")
-    cursor.execute("PRAGMA journal_mode=WAL")  # readers do not stop the writer
-    cursor.execute("PRAGMA synchronous=FULL")  # Kafka's offset moves next: a commit must outlive a power cut
-    cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    """Begin: whoever writes takes the one lock first, so that what it reads is what it changes."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get(WRITES) else "BEGIN")
-
-
-def _postgresql_limits(url: URL) -> dict[str, Any]:
-    """Return what bounds every wait for PostgreSQL; what the URL states itself stands.
-
-    The server's own limits end what it still works on; a server that stands still is left by `Database.break_off`.
-    """
-    limits: dict[str, Any] = {
-        "connect_timeout": int(CONNECT_S),
-        "keepalives_idle": 5,
-        "keepalives_interval": 2,
-        "keepalives_count": 3,
-        "tcp_user_timeout": int(ANSWER_S * 1000),
-        "options": f"-c statement_timeout={int(ANSWER_S * 1000)} -c lock_timeout={int(LOCK_WAIT_S * 1000)}",
-    }
-    return {name: value for name, value in limits.items() if name not in url.query}
-
-
-def _cause(fault: Exception) -> str:
-    original = fault.orig if isinstance(fault, DBAPIError) and fault.orig is not None else fault
-    said = str(original).strip()
-    return without_secrets(said.splitlines()[0]) if said else type(original).__name__

@@ -14,7 +14,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
 
-from neverblink.records.database import CONNECT_S, LOCK_WAIT_S, LedgerError, check_layout, explained, known_url
+from neverblink.records.database import LedgerError, check_layout, explained, known_url
+from neverblink.records.engine import CONNECT_S, LOCK_WAIT_S
 
 _LOOK_EVERY = 2000  # SQLite's instructions between two looks at the clock: well below a millisecond
 _CANCELLED = "57014"  # SQLSTATE of a statement that took longer than statement_timeout

@@ -11,8 +11,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 
 from neverblink import __version__
+from neverblink.http_serving.asking import Asking
 from neverblink.ledger.api.asked import Asked, HistoryAsked, ParetoAsked, PartsAsked, YieldAsked
-from neverblink.ledger.api.asking import Asking
 from neverblink.ledger.api.problems import MEDIA_TYPE, ApiError, Problem, tell_problems
 from neverblink.ledger.api.tokens import Doorkeeper, Grant
 from neverblink.records.evidence_store import EvidenceMissingError, EvidenceStore

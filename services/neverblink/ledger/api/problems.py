@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from neverblink import telemetry
 from neverblink.errors import NeverblinkError, reason_of
+from neverblink.http_serving.asking import BusyError
 from neverblink.ledger.api.tokens import TokenError
 from neverblink.records.database import LedgerError
 from neverblink.records.evidence_store import EvidenceStoreError
@@ -71,6 +72,10 @@ def tell_problems(app: FastAPI) -> None:
         if error.status_code == 405:
             return answer(405, "this interface only reads: use GET", error.headers)
         return answer(error.status_code, str(error.detail), error.headers)
+
+    @app.exception_handler(BusyError)
+    async def busy(_: Request, error: BusyError) -> Response:
+        return answer(503, str(error), {"Retry-After": "1"})
 
     @app.exception_handler(QuestionTooLongError)
     async def too_long(_: Request, error: QuestionTooLongError) -> Response:

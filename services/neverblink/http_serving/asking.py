@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
-from neverblink.ledger.api.problems import ApiError
+from neverblink.errors import NeverblinkError
 from neverblink.records.reading import ReadOnlyRecords
 from neverblink.service_life import time_limit
 
@@ -16,21 +16,25 @@ _WAIT_S = 1.0
 Answer = TypeVar("Answer")
 
 
+class BusyError(NeverblinkError):
+    """More questions are in hand than may be; ask again in a second."""
+
+
 class Asking:
     """Runs questions in threads of its own; beyond `most` in hand a request waits a second, then is sent away."""
 
-    def __init__(self, records: ReadOnlyRecords, most: int) -> None:
+    def __init__(self, records: ReadOnlyRecords, most: int, *, service: str = "ledger-api") -> None:
         self._records = records
         self._free = asyncio.Semaphore(most)
-        self._threads = ThreadPoolExecutor(most, thread_name_prefix="ledger-api")
+        self._threads = ThreadPoolExecutor(most, thread_name_prefix=service)
 
     async def __call__(self, question: Callable[[Session], Answer]) -> Answer:
-        """Return the answer to one question. Raises ApiError when too many are in hand, else as the question does."""
+        """Return the answer to one question. Raises BusyError when too many are in hand, else as the question does."""
         try:
             async with time_limit(_WAIT_S):
                 await self._free.acquire()
         except TimeoutError:
-            raise ApiError(503, "too many questions are in hand: ask again in a second", {"Retry-After": "1"}) from None
+            raise BusyError("too many questions are in hand: ask again in a second") from None
         work = asyncio.get_running_loop().run_in_executor(self._threads, self._asked, question)
         # The place is free when the thread is, also for a client that went away in between.
         work.add_done_callback(lambda _: self._free.release())

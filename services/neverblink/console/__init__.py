@@ -1,0 +1,1 @@
+"""The console: pages where people see what the plant decides, behind accounts of its own."""

@@ -1,0 +1,38 @@
+"""What the console is made of, for whoever answers a request."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+
+from neverblink.console.access.attempts import Attempts
+from neverblink.console.access.database import AccessDatabase
+from neverblink.console.access.passwords import Passwords
+from neverblink.console.access.sessions import SessionRules
+from neverblink.console.instruments import Instruments
+from neverblink.plant import Plant
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """`secret` signs the forms of those who have not signed in yet; `secure` says that cookies travel by TLS alone."""
+
+    plant: Plant
+    access: AccessDatabase
+    passwords: Passwords
+    attempts: Attempts
+    rules: SessionRules
+    zone: tzinfo
+    clock: Callable[[], datetime]
+    secret: bytes
+    secure: bool
+    measured: Instruments
+
+    @property
+    def cookie(self) -> str:
+        """Return the session cookie's name: with TLS one that only this host can set, for all of its paths."""
+        return "__Host-neverblink" if self.secure else "neverblink"
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Return the names of the plant's lines."""
+        return tuple(line.name for line in self.plant.lines)

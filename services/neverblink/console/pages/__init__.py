@@ -1,0 +1,1 @@
+"""The pages, one module a family: what is asked, what is shown, what is changed."""

@@ -1,0 +1,47 @@
+"""What all pages have in common: the frame, the language and the theme, the mark of forms."""
+
+import secrets
+from typing import Any
+
+from fastapi import Request
+from starlette.responses import HTMLResponse, Response
+
+from neverblink.console.access.roles import Role
+from neverblink.console.desk import Desk
+from neverblink.console.language import COOKIE, chosen, name_of
+from neverblink.console.rendering import Rendering
+from neverblink.console.visitors import FORM_COOKIE, Visitor, strangers_mark
+
+THEME_COOKIE = "neverblink_theme"
+THEMES = ("auto", "light", "dark")
+
+
+def rendering(request: Request) -> Rendering:
+    """Return what renders a page in the language of whoever asks."""
+    desk: Desk = request.app.state.desk
+    accepted = request.headers.get("accept-language")
+    return Rendering(chosen(desk.plant.console.languages, request.cookies.get(COOKIE), accepted), desk.zone)
+
+
+def page(request: Request, template: str, visitor: Visitor | None, *, status: int = 200, **values: Any) -> Response:
+    """Return a whole page. A stranger's gets the cookie that its form is marked by."""
+    desk: Desk = request.app.state.desk
+    cookie = request.cookies.get(FORM_COOKIE, "")
+    fresh = visitor is None and len(cookie) < 32
+    if fresh:
+        cookie = secrets.token_urlsafe(32)
+    theme = request.cookies.get(THEME_COOKIE)
+    frame = {
+        "site": desk.plant.site,
+        "visitor": visitor,
+        "administers": visitor is not None and visitor.may(Role.ADMINISTRATOR),
+        "csrf": strangers_mark(desk.secret, cookie) if visitor is None else visitor.visit.csrf,
+        "languages": [(one, name_of(one)) for one in desk.plant.console.languages],
+        "theme": theme if theme in THEMES else THEMES[0],
+        "path": request.url.path,
+        "signs": desk.plant.console.sign_changes,
+    }
+    answer = HTMLResponse(rendering(request).page(template, {**frame, **values}), status)
+    if fresh:
+        answer.set_cookie(FORM_COOKIE, cookie, httponly=True, samesite="strict", secure=desk.secure)
+    return answer

@@ -1,0 +1,85 @@
+"""The console's service: opens its database, listens, and answers until it is told to stop."""
+
+import asyncio
+import secrets
+import time
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from neverblink.console.access.accounts import make_first
+from neverblink.console.access.attempts import Attempts
+from neverblink.console.access.database import AccessDatabase
+from neverblink.console.access.passwords import ONE_TIME_HOURS, Passwords, one_time
+from neverblink.console.access.sessions import SessionRules
+from neverblink.console.app import guarded
+from neverblink.console.desk import Desk
+from neverblink.console.instruments import instruments
+from neverblink.http_serving.server import HttpServer
+from neverblink.plant import ConsoleSettings, Plant
+from neverblink.plant.listening import on_loopback
+from neverblink.service_life import Duty, ready, supervise
+
+SECTION = "console"
+_MOST_OPEN = 256
+"""Connections beside those of the live pages; more are told to come back."""
+
+
+def utc_now() -> datetime:
+    """Return the present instant."""
+    return datetime.now(UTC)
+
+
+def first_password(access: AccessDatabase, now: datetime) -> str | None:
+    """Make the first administrator where there is no account, and return the one-time password to print; else None."""
+    password = one_time()
+    with access.writing() as connection:
+        made = make_first(connection, now, password)
+    return None if made is None else password
+
+
+async def serve(plant: Plant, access: AccessDatabase, stop: asyncio.Event) -> None:
+    """Answer until `stop` is set. Raises ServeError when it cannot listen."""
+    settings = plant.console
+    passwords = Passwords()
+    try:
+        desk = desk_of(plant, access, passwords)
+        server = HttpServer("console", guarded(desk), settings, section=SECTION, most=_MOST_OPEN + settings.viewers)
+        try:
+            ready("console", address=server.address)
+            duty = Duty("http", lambda: server.run(stop), again=False)
+            await supervise("console", [duty], stop)
+        finally:
+            server.close()
+    finally:
+        passwords.close()
+
+
+def desk_of(plant: Plant, access: AccessDatabase, passwords: Passwords) -> Desk:
+    """Return what requests are answered from."""
+    settings = plant.console
+    return Desk(
+        plant=plant,
+        access=access,
+        passwords=passwords,
+        attempts=Attempts(time.monotonic),
+        rules=rules_of(settings),
+        zone=ZoneInfo(plant.time_zone()),
+        clock=utc_now,
+        secret=secrets.token_bytes(32),
+        # Beyond this machine without TLS of ours stands a proxy that ends it: cookies must not travel in clear.
+        secure=settings.cert_file is not None or not on_loopback(settings.host),
+        measured=instruments(),
+    )
+
+
+def rules_of(settings: ConsoleSettings) -> SessionRules:
+    """Return after which times sessions lock and end."""
+    return SessionRules(timedelta(minutes=settings.lock_min), timedelta(hours=settings.session_h))
+
+
+def told_first(password: str) -> str:
+    """Return what the first start prints."""
+    return (
+        f"The console has no account yet, so it has made one: sign in as admin with the one-time password {password}"
+        f" within {ONE_TIME_HOURS} hours, and choose your own."
+    )

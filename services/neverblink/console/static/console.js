@@ -1,0 +1,2 @@
+// What the pages do by themselves. Nothing is fetched from elsewhere, nothing is evaluated.
+"use strict";

@@ -1,0 +1,62 @@
+"""What events' words are called on a page. A word that is not known is shown as it came."""
+
+from neverblink.console.language import N_
+
+DECISIONS = {"pass": N_("good"), "reject": N_("reject"), "unscored": N_("not scored")}
+REASONS = {
+    "anomaly": N_("anomaly"),
+    "defect": N_("defect"),
+    "late": N_("too late"),
+    "no-image": N_("no picture"),
+    "corrupt-image": N_("picture damaged"),
+    "image-too-large": N_("picture too large"),
+    "wrong-type": N_("wrong kind of picture"),
+    "too-dark": N_("too dark"),
+    "saturated": N_("overexposed"),
+    "blurred": N_("blurred"),
+    "low-contrast": N_("low contrast"),
+    "frozen": N_("picture frozen"),
+    "wrong-size": N_("wrong size"),
+    "no-model": N_("no model"),
+    "wrong-product": N_("wrong product"),
+    "object-missing": N_("picture missing"),
+    "digest-mismatch": N_("picture altered"),
+    "bad-event": N_("bad event"),
+    "overload": N_("overload"),
+    "broker-away": N_("Kafka away"),
+    "store-away": N_("store away"),
+    "scorer-error": N_("scorer error"),
+}
+OUTCOMES = {
+    "confirmed": N_("told in time"),
+    "late": N_("told too late"),
+    "unknown": N_("not known whether told"),
+    "failed": N_("could not be told"),
+}
+GATE = {
+    "passed": N_("gate let it pass"),
+    "rejected": N_("gate rejected it"),
+    "fail-safe": N_("gate acted fail-safe"),
+    "stale": N_("gate had an old word"),
+    "confirm-fail": N_("gate did not confirm"),
+}
+JUDGEMENTS = {
+    "normal": N_("normal"),
+    "defect": N_("defective"),
+    "inconclusive": N_("inconclusive"),
+    "disputed": N_("disputed"),
+}
+PICTURES = {"frame": N_("picture"), "overlay": N_("anomaly map"), "thumbnail": N_("small picture")}
+ROLES = {
+    "viewer": N_("viewer"),
+    "operator": N_("operator"),
+    "reviewer": N_("reviewer"),
+    "engineer": N_("engineer"),
+    "administrator": N_("administrator"),
+}
+SCOPES = {"audit": N_("the audit")}
+
+WORDS = {
+    "decision": DECISIONS, "reason": REASONS, "outcome": OUTCOMES, "gate": GATE, "judgement": JUDGEMENTS,
+    "picture": PICTURES, "role": ROLES, "scope": SCOPES,
+}  # fmt: skip

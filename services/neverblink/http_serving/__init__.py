@@ -1,0 +1,1 @@
+"""How a process answers over HTTP: it listens, speaks TLS, asks the records in threads, and stops when told to."""

@@ -1,0 +1,54 @@
+"""The console: where people see what the plant decides, who may, and how long nobody may be away from it."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from neverblink.plant.listening import Listening
+from neverblink.plant.section import unique
+
+Language = Literal["en", "de"]
+
+
+class ConsoleSettings(Listening):
+    """The pages of `neverblink console`, and its own database of accounts, sessions and audit."""
+
+    TRAVELS: ClassVar[str] = "passwords and sessions"
+
+    port: int = Field(default=8760, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    database: str = Field(
+        default="sqlite:///console.db",
+        min_length=1,
+        description="SQLAlchemy URL of accounts, sessions, tokens and audit: never the ledger's database.",
+    )
+    languages: tuple[Language, ...] = Field(
+        default=("en", "de"),
+        min_length=1,
+        max_length=8,
+        description="Languages that a person may choose; the first is spoken until one is chosen.",
+    )
+    lock_min: float = Field(
+        default=15.0,
+        ge=1,
+        le=24 * 60,
+        description="Minutes without a request after which a session asks for the password again. Accounts made for a"
+        " screen on the wall can see only, and are not locked.",
+    )
+    session_h: float = Field(
+        default=12.0, ge=0.1, le=24 * 31, description="Hours after which a person signs in anew, however busy."
+    )
+    sign_changes: bool = Field(
+        default=False,
+        description="Ask for password and meaning with each change; name, time and meaning stay on record.",
+    )
+    viewers: int = Field(
+        default=40, ge=1, le=1000, description="Pages that may follow the line live at once; more are told so."
+    )
+    query_s: float = Field(default=5.0, ge=0.1, le=300, description="How long one question to the records may take.")
+    concurrent: int = Field(default=4, ge=1, le=64, description="Questions to the records in hand at most.")
+
+    @field_validator("languages")
+    @classmethod
+    def _each_once(cls, languages: tuple[Language, ...]) -> tuple[Language, ...]:
+        unique("language", languages)
+        return languages
