@@ -14,7 +14,7 @@ from neverblink.events import Identity
 from neverblink.plant import IdentityNodes
 from neverblink.plc.connection import PlcConnection
 from neverblink.plc.errors import PlcUnreachableError
-from neverblink.plc.identity_reading import MOST_AT_ONCE, IdentityReader, as_text, identity_of
+from neverblink.plc.identity_reading import MOST_AT_ONCE, IdentityReader, as_text, identity_of, reference_of
 from neverblink.plc.trigger import PlcTrigger, _identified
 
 NODES = IdentityNodes.model_validate(
@@ -177,3 +177,35 @@ def _said(identity: Identity, name: str) -> bool:
     if name.startswith("attributes."):
         return name.removeprefix("attributes.") in identity.attributes
     return getattr(identity, name) is not None
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "said"),
+    [
+        ("scratch-07", None, "scratch-07"),
+        (b"scratch-07\0\0\0", None, "scratch-07"),
+        (17, None, "17"),
+        ("", None, None),
+        (0, None, None),
+        (None, None, None),
+    ],
+    ids=["text", "zero bytes behind it", "number", "empty", "zero", "nothing"],
+)
+def test_the_plc_says_which_reference_part_a_part_is(value: Any, status: str | None, said: str | None) -> None:
+    assert reference_of(value, status) == (said, None)
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "why"),
+    [
+        ("a b", None, "cannot be used"),
+        ("x" * 65, None, "cannot be used"),
+        ({"a": 1}, None, "neither text nor a number"),
+        (None, "BadNodeIdUnknown", "cannot be read"),
+    ],
+)
+def test_what_names_no_reference_part_is_left_out_with_its_reason(value: Any, status: str | None, why: str) -> None:
+    found, fault = reference_of(value, status)
+    assert found is None
+    assert fault is not None
+    assert why in fault

@@ -34,13 +34,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reports": {"confidence", "storage", "vision"},
     "reviewing": {"events", "kafka", "plant", "records"},
     "http_serving": {"plant", "records", "service_life"},
+    "alarms": {"plant", "service_life", "telemetry"},
     "simulation": {"events", "plant", "plc", "service_life"},
     "brokers": {"telemetry", "service_life"},
     **dict.fromkeys(SERVICES, OPEN_TO_SERVICES),
 }
 JUDGING = {"decisions", "model_registry", "storage", "vision"}
 MAY_IMPORT["camera"] = OPEN_TO_SERVICES | {"simulation", "storage"}
-MAY_IMPORT["ledger"] = OPEN_TO_SERVICES | {"http_serving", "records", "storage"}
+MAY_IMPORT["drift"] = OPEN_TO_SERVICES | {"alarms"}
+MAY_IMPORT["ledger"] = OPEN_TO_SERVICES | {"alarms", "http_serving", "records", "storage"}
 MAY_IMPORT["console"] = (OPEN_TO_SERVICES - {"plc"}) | {"http_serving", "records", "storage"}
 MAY_IMPORT["scorer"] = OPEN_TO_SERVICES | JUDGING
 MAY_IMPORT["trainer"] = OPEN_TO_SERVICES | JUDGING | {"confidence", "job_life", "records", "reports"}

@@ -1,9 +1,11 @@
 """Where an alert goes besides the topic: a log line, a counter, and the webhook when there is one."""
 
+from typing import Any
+
 from neverblink import telemetry
+from neverblink.alarms.webhook import Webhook
 from neverblink.drift.instruments import Instruments
-from neverblink.drift.webhook import Webhook
-from neverblink.events import AlertStage, DriftReport
+from neverblink.events import AlertStage, DriftAlert, DriftReport
 
 
 class AlertSink:
@@ -27,4 +29,10 @@ class AlertSink:
                 extra={"fields": {**place, "product": report.product, "alert": alert.id, "signal": alert.signal}},
             )
             if self._webhook is not None:
-                self._webhook.post(report, alert)
+                self._webhook.post(as_posted(report, alert))
+
+
+def as_posted(report: DriftReport, alert: DriftAlert) -> dict[str, Any]:
+    """Return what a webhook is given of an alert."""
+    place = {"line": report.line, "station": report.station, "product": report.product, "report": report.id}
+    return {**place, **alert.model_dump(mode="json")}

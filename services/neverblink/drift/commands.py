@@ -6,12 +6,12 @@ import tempfile
 from pathlib import Path
 
 from neverblink import telemetry
+from neverblink.alarms.webhook import Webhook, WebhookError
 from neverblink.drift.alert_sink import AlertSink
 from neverblink.drift.app import DriftApp, Store
 from neverblink.drift.changelog import layout
 from neverblink.drift.errors import DriftError
 from neverblink.drift.instruments import Instruments, instruments
-from neverblink.drift.webhook import Webhook, WebhookError
 from neverblink.kafka import DeadLetters, EventProducer, ensure_topics
 from neverblink.kafka.trouble import Watch
 from neverblink.plant import Plant
@@ -67,7 +67,10 @@ async def _webhook(plant: Plant, measured: Instruments, stack: contextlib.AsyncE
     if plant.drift.webhook is None:
         return None
     try:
-        return await stack.enter_async_context(Webhook(plant.drift.webhook, measured))
+        webhook = Webhook(
+            plant.drift.webhook, "drift", "drift.webhook", measured.webhook_sent, measured.webhook_dropped
+        )
+        return await stack.enter_async_context(webhook)
     except WebhookError as error:
         raise DriftError(str(error)) from error
 

@@ -11,7 +11,7 @@ from neverblink.plant.records import EvidencePolicy, KeepDays, LedgerApi, Record
 from neverblink.plant.reviewing import Reviewer, Reviewing, SecondLook
 from neverblink.plant.section import PlantError, Section
 from neverblink.plant.shifts import Shift, ShiftPlan
-from neverblink.plant.site import DriftSettings, DriftWebhook, Kafka, KafkaSecurity, ScorerSettings, Storage
+from neverblink.plant.site import DriftSettings, Kafka, KafkaSecurity, ScorerSettings, Storage, WebhookSettings
 from neverblink.plant.stations import (
     FolderSource,
     GenicamSource,
@@ -38,7 +38,6 @@ __all__ = [
     "DefectRule",
     "DefectType",
     "DriftSettings",
-    "DriftWebhook",
     "EvidencePolicy",
     "FolderSource",
     "GenicamSource",
@@ -79,6 +78,7 @@ __all__ = [
     "Timing",
     "V4l2Source",
     "VideoSource",
+    "WebhookSettings",
     "load_plant",
     "load_sound_lines",
     "parse_plant",

@@ -8,7 +8,6 @@ import yaml
 from pydantic import BaseModel
 
 from neverblink.plant.section import suggestion
-from neverblink.plant.whole import Plant
 from neverblink.shown import without_secrets
 
 
@@ -21,14 +20,14 @@ class Fault:
     sentence: str
 
 
-def fault_of(root: yaml.Node, fault: dict[str, Any]) -> Fault:
-    """Return what one of pydantic's errors says to a person; `root` is the file that it is about."""
+def fault_of(root: yaml.Node, fault: dict[str, Any], kind: type[BaseModel], what: str) -> Fault:
+    """Return what one of pydantic's errors says to a person; `root` is the file that it is about, `kind` its model."""
     steps, node, key_node = _walk(root, list(fault["loc"]))
-    place = _place(steps)
+    place = _place(steps, what)
     mark = (key_node or node).start_mark
     if fault["type"] == "extra_forbidden":
-        sentence = f"{steps[-1]!r} is not a setting of {_place(steps[:-1])}"
-        sentence += suggestion(str(steps[-1]), _known_fields(steps[:-1]))
+        sentence = f"{steps[-1]!r} is not a setting of {_place(steps[:-1], what)}"
+        sentence += suggestion(str(steps[-1]), _known_fields(kind, steps[:-1]))
     elif fault["type"] == "missing":
         sentence = f"{place} is missing"
     else:
@@ -39,9 +38,9 @@ def fault_of(root: yaml.Node, fault: dict[str, Any]) -> Fault:
     return Fault(mark.line + 1, mark.column + 1, sentence)
 
 
-def _place(steps: list[Any]) -> str:
+def _place(steps: list[Any], what: str) -> str:
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
-    return text.removeprefix(".") or "the plant"
+    return text.removeprefix(".") or f"the {what}"
 
 
 def _walk(root: yaml.Node, location: list[Any]) -> tuple[list[Any], yaml.Node, yaml.Node | None]:
@@ -83,9 +82,9 @@ def repeated_keys(node: yaml.Node, visited: set[int] | None = None) -> Iterator[
             yield from repeated_keys(value, visited)
 
 
-def _known_fields(steps: list[Any]) -> set[str]:
+def _known_fields(kind: type[BaseModel], steps: list[Any]) -> set[str]:
     """Return the field names of the sections that a location may mean."""
-    sections: list[type[BaseModel]] = [Plant]
+    sections: list[type[BaseModel]] = [kind]
     for step in steps:
         if isinstance(step, int):
             continue

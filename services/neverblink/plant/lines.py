@@ -91,6 +91,10 @@ class IdentityNodes(Section):
     attributes: dict[AttributeName, NodeId] = Field(
         default_factory=dict, max_length=16, description="Nodes of whatever else the part is to be found by, by name."
     )
+    challenge: NodeId | None = Field(
+        default=None,
+        description="Node with the id of the reference part that the part is; empty or 0 for every other part.",
+    )
     number: NodeId | None = Field(
         default=None,
         description="Node with the number of the part that the others are about, set after them. Values of another part"
@@ -105,8 +109,8 @@ class IdentityNodes(Section):
 
     @property
     def by_field(self) -> dict[str, str]:
-        """Return the node ids by what they fill: `serial`, or `attributes.NAME`."""
-        names = ("order", "lot", "serial", "recipe", "carrier")
+        """Return the node ids by what they fill: `serial`, `challenge`, or `attributes.NAME`."""
+        names = ("order", "lot", "serial", "recipe", "carrier", "challenge")
         fields = {name: node for name in names if (node := getattr(self, name)) is not None}
         return fields | {f"attributes.{name}": node for name, node in self.attributes.items()}
 

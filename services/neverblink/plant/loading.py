@@ -6,13 +6,14 @@ from typing import Any, TypeVar, cast
 import yaml
 from pydantic import ValidationError
 
-from neverblink.plant.faults import fault_of, repeated_keys
+from neverblink.plant.faults import repeated_keys
 from neverblink.plant.lines import Line
+from neverblink.plant.parsing import MAX_PLANT_BYTES, parse_section
 from neverblink.plant.products import Product
 from neverblink.plant.section import PlantError, Section
 from neverblink.plant.whole import Plant, twins
 
-MAX_PLANT_BYTES = 4 * 1024 * 1024
+__all__ = ["MAX_PLANT_BYTES", "load_plant", "load_sound_lines", "parse_plant"]
 
 
 def load_plant(path: Path) -> Plant:
@@ -60,34 +61,7 @@ def _sound(raw: object) -> Line | None:
 
 def parse_plant(text: str, name: str = "plant.yaml") -> Plant:
     """Check the text of a plant file; `name` is used in messages. Raises PlantError."""
-    if len(text.encode()) > MAX_PLANT_BYTES:
-        raise PlantError(f"{name} is larger than {MAX_PLANT_BYTES} bytes, the bound for a plant file")
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        raise PlantError(f"{place}: this is not valid YAML: {error.problem or error.context}") from error
-    except RecursionError as error:
-        raise PlantError(f"{name}: sections are nested deeper than any plant is") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-99-99
-        raise PlantError(f"{name}: this is not valid YAML: {error}") from error
-    if not isinstance(root, yaml.MappingNode):
-        raise PlantError(f"{name}:1:1: a plant file is a mapping that starts with `site:`")
-    faults = [*repeated_keys(root)]
-    plant: Plant | None = None
-    if not faults:
-        try:
-            plant = Plant.model_validate(values)
-        except ValidationError as error:
-            # A list whose only item is faulty is also reported as too short: the item's own fault says it.
-            causes = [dict(fault) for fault in error.errors() if fault["type"] != "too_short"]
-            faults = [fault_of(root, fault) for fault in causes or map(dict, error.errors())]
-    if plant is None:
-        faults.sort(key=lambda fault: (fault.line, fault.column))
-        raise PlantError("\n".join(f"{name}:{fault.line}:{fault.column}: {fault.sentence}" for fault in faults))
-    return plant
+    return parse_section(text, name, Plant, "plant", begin="site")
 
 
 def _anchored(plant: Plant, folder: Path) -> Plant:

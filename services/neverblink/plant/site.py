@@ -140,7 +140,7 @@ class ScorerSettings(Section):
     )
 
 
-class DriftWebhook(Section):
+class WebhookSettings(Section):
     """Where alerts are posted as JSON, besides the topic."""
 
     url: HttpUrl = Field(description="Address that takes a POST of one alert.")
@@ -165,7 +165,9 @@ class DriftSettings(Section):
     limit_factor: float = Field(
         default=1.0, ge=0.25, le=4, description="Widens all alert limits (above 1: fewer alerts, found later)."
     )
-    webhook: DriftWebhook | None = Field(default=None, description="Where alerts are posted; None: on the topic alone.")
+    webhook: WebhookSettings | None = Field(
+        default=None, description="Where alerts are posted; None: on the topic alone."
+    )
 
     @field_validator("shifts_begin_h")
     @classmethod

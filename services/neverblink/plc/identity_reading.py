@@ -6,12 +6,13 @@ The picture does not wait for it: it is asked for while the picture is taken, an
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from neverblink.events import Identity
+from neverblink.events.challenge import Reference
 from neverblink.plant import IdentityNodes
 from neverblink.plc.connection import PlcConnection
 from neverblink.plc.errors import PlcError
@@ -20,15 +21,22 @@ from neverblink.service_life import end_all
 # A PLC that does not answer is asked for the next parts too; beyond so many at once they go without.
 MOST_AT_ONCE = 8
 
+CHALLENGE = "challenge"
+_REFERENCE: TypeAdapter[str] = TypeAdapter(Reference)
+
 _log = logging.getLogger("neverblink.plc")
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityRead:
-    """What the PLC said of a part, and why what it did not say is missing, by field."""
+    """What the PLC said of a part, and why what it did not say is missing, by field.
+
+    `challenge` is the id of the reference part that the part is, None for every other part.
+    """
 
     identity: Identity = field(default_factory=Identity)
     faults: Mapping[str, str] = field(default_factory=dict)
+    challenge: str | None = None
 
 
 class PendingIdentity:
@@ -95,7 +103,22 @@ class IdentityReader:
             return _without(self._fields, f"by the time of the read the PLC was at part {whose[1]} of epoch {whose[0]}")
         if "number" in found and found["number"] != (number, None):
             return _without(self._fields, f"the values were those of part {found['number'][0]}")
-        return identity_of({name: found[name] for name in self._fields})
+        challenge, fault = reference_of(*found.pop(CHALLENGE, (None, None)))
+        read = identity_of({name: found[name] for name in self._fields if name in found})
+        return replace(read, challenge=challenge, faults={**read.faults, **({CHALLENGE: fault} if fault else {})})
+
+
+def reference_of(value: Any, status: str | None) -> tuple[str | None, str | None]:
+    """Return the id of a reference part that a PLC's value says, and why it cannot be used. Empty and 0 say none."""
+    if status is not None:
+        return None, f"the node cannot be read ({status})"
+    text = as_text(value) if value is not None and value != 0 else ""
+    if text is None:
+        return None, f"the value is a {type(value).__name__}, and neither text nor a number"
+    try:
+        return (_REFERENCE.validate_python(text) if text else None), None
+    except ValidationError as error:
+        return None, f"the value {value!r:.80} cannot be used: {error.errors()[0]['msg']}"
 
 
 def identity_of(found: Mapping[str, tuple[Any, str | None]]) -> IdentityRead:

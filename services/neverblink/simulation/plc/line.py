@@ -15,7 +15,7 @@ class SimulatedLine:
     """What one simulated line is like. Port 0 takes a free one; `parts` 0 is endless.
 
     `client_certificate` is the only one let in; without it, any. `stop_without_bridge` is about the profiles in which
-    silence passes.
+    silence passes. `challenges` are the reference parts among the parts, by number.
     """
 
     name: str
@@ -49,6 +49,7 @@ class SimulatedLine:
     types: dict[str, str] = field(default_factory=dict)
     read_only: frozenset[str] = frozenset()
     absent: frozenset[str] = frozenset()
+    challenges: dict[int, str] = field(default_factory=dict)
 
     @property
     def verdict_slots(self) -> int:

@@ -103,7 +103,8 @@ class PlcMemory:
     async def put_identity(self, epoch: int, number: int) -> None:
         """Say whose part it is that is about to be triggered; the number last."""
         if self.line.identity is not None:
-            for field, text in names_of(self.line.identity, epoch, number).items():
+            challenge = self.line.challenges.get(number, "")
+            for field, text in names_of(self.line.identity, epoch, number, challenge).items():
                 await self.put(f"{_IDENTITY}{field}", text)
             await self.put(f"{_IDENTITY}number", number)
 

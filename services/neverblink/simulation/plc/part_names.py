@@ -7,8 +7,8 @@ _LOT = 50
 _CARRIERS = 8
 
 
-def names_of(nodes: IdentityNodes, epoch: int, number: int) -> dict[str, str]:
-    """Return what the identity nodes of a part hold, by field."""
+def names_of(nodes: IdentityNodes, epoch: int, number: int, challenge: str = "") -> dict[str, str]:
+    """Return what the identity nodes of a part hold, by field; `challenge` is the reference part that it is."""
     known = {
         "order": ORDER,
         "lot": lot_of(number),
@@ -16,6 +16,7 @@ def names_of(nodes: IdentityNodes, epoch: int, number: int) -> dict[str, str]:
         "recipe": "standard",
         "carrier": f"C{number % _CARRIERS + 1}",
     }
+    known["challenge"] = challenge
     return {field: known.get(field, f"{number % 3 + 1}") for field in nodes.by_field}
 
 

@@ -1,4 +1,4 @@
-"""Posts alerts to a plant's own address, without ever making the stream wait.
+"""Posts alerts to a plant's own address, without ever making the service wait.
 
 One thread sends, because Python's own HTTP client blocks. What waits is bounded: when the receiver is away for longer,
 the newest alerts are dropped, counted and logged. The topic has them all.
@@ -8,17 +8,17 @@ import asyncio
 import contextlib
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import orjson
+from opentelemetry.metrics import Counter
 
 from neverblink import __version__, telemetry
-from neverblink.drift.instruments import Instruments
 from neverblink.errors import NeverblinkError
-from neverblink.events import DriftAlert, DriftReport
-from neverblink.plant import DriftWebhook
+from neverblink.plant import WebhookSettings
 from neverblink.service_life import Duty, keeping, time_limit
 from neverblink.service_life.back_off import BackOff
 
@@ -41,25 +41,37 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 class Webhook:
     """Sends alerts in their order. Its address and header appear in no log: both may be secret, so only the host does.
 
+    `service` says whose alerts they are, `setting` where the plant file has it, `sent` and `dropped` count.
     Raises WebhookError when the header's file cannot be read.
     """
 
-    def __init__(self, settings: DriftWebhook, measured: Instruments, *, first_pause_s: float = _FIRST_PAUSE_S) -> None:
+    def __init__(
+        self,
+        settings: WebhookSettings,
+        service: str,
+        setting: str,
+        sent: Counter,
+        dropped: Counter,
+        *,
+        first_pause_s: float = _FIRST_PAUSE_S,
+    ) -> None:
         self._settings = settings
-        self._measured = measured
+        self._service = service
+        self._sent = sent
+        self._dropped = dropped
         self._first_pause_s = first_pause_s
         self._headers = {"Content-Type": "application/json", "User-Agent": f"neverblink/{__version__}"}
         if settings.header_file is not None:
-            self._headers[settings.header] = _first_line(settings)
+            self._headers[settings.header] = _first_line(settings, setting)
         self._waiting: asyncio.Queue[bytes] = asyncio.Queue(settings.queue)  # full: the newest is dropped
         self._opener = urllib.request.build_opener(_NoRedirect)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="drift-webhook")
-        self._log = telemetry.logger("drift")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{service}-webhook")
+        self._log = telemetry.logger(service)
         self._working = contextlib.AsyncExitStack()
         self.dropped = 0
 
     async def __aenter__(self) -> Self:
-        await self._working.enter_async_context(keeping("drift", Duty("the webhook", self._send_all)))
+        await self._working.enter_async_context(keeping(self._service, Duty("the webhook", self._send_all)))
         return self
 
     async def __aexit__(
@@ -73,11 +85,10 @@ class Webhook:
             self._drop("the service stopped")
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def post(self, report: DriftReport, alert: DriftAlert) -> None:
-        """Queue an alert; never waits."""
-        place = {"line": report.line, "station": report.station, "product": report.product, "report": report.id}
+    def post(self, alert: Mapping[str, Any]) -> None:
+        """Queue an alert as JSON; never waits."""
         try:
-            self._waiting.put_nowait(orjson.dumps({**place, **alert.model_dump(mode="json")}))
+            self._waiting.put_nowait(orjson.dumps(dict(alert)))
         except asyncio.QueueFull:
             self._drop(f"{self._settings.queue} others wait")
 
@@ -94,7 +105,7 @@ class Webhook:
         for attempt in range(1, self._settings.attempts + 1):
             fault = await asyncio.get_running_loop().run_in_executor(self._thread, self._attempt, body)
             if fault is None:
-                self._measured.webhook_sent.add(1)
+                self._sent.add(1)
                 return
             if attempt < self._settings.attempts:
                 await asyncio.sleep(back_off.next())
@@ -116,19 +127,19 @@ class Webhook:
 
     def _drop(self, why: str) -> None:
         self.dropped += 1
-        self._measured.webhook_dropped.add(1)
+        self._dropped.add(1)
         self._log.error(f"an alert was not posted to the webhook at {self._settings.url.host}: {why}")
 
 
-def _first_line(settings: DriftWebhook) -> str:
+def _first_line(settings: WebhookSettings, setting: str) -> str:
     file = settings.header_file
     assert file is not None
     try:
         value = file.read_text().splitlines()[0].strip()
     except (OSError, UnicodeDecodeError, IndexError) as error:
         raise WebhookError(
-            f"drift.webhook.header_file {file} has no readable first line; write the value of {settings.header} there"
+            f"{setting}.header_file {file} has no readable first line; write the value of {settings.header} there"
         ) from error
     if not value.isprintable():
-        raise WebhookError(f"the first line of drift.webhook.header_file {file} has characters that no header may have")
+        raise WebhookError(f"the first line of {setting}.header_file {file} has characters that no header may have")
     return value

@@ -1,0 +1,1 @@
+"""How people hear of an alarm besides the topic."""
