@@ -52,8 +52,8 @@ def test_both_stages_of_an_alarm_are_kept_each_once(database: Database) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"epoch": None}, {"number": None}, {"expires": CHALLENGE.at}, {"reference": "a b"}, {"reference": "x" * 65}],
-    ids=["number without epoch", "epoch without number", "over at once", "a blank", "too long"],
+    [{"epoch": None}, {"number": None}, {"expires": CHALLENGE.at}, {"reference": "a\nb"}, {"reference": "x" * 65}],
+    ids=["number without epoch", "epoch without number", "over at once", "a line end", "too long"],
 )
 def test_an_announcement_that_names_no_one_part_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

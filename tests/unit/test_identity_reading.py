@@ -198,7 +198,7 @@ def test_the_plc_says_which_reference_part_a_part_is(value: Any, status: str | N
 @pytest.mark.parametrize(
     ("value", "status", "why"),
     [
-        ("a b", None, "cannot be used"),
+        ("a\nb", None, "cannot be used"),
         ("x" * 65, None, "cannot be used"),
         ({"a": 1}, None, "neither text nor a number"),
         (None, "BadNodeIdUnknown", "cannot be read"),

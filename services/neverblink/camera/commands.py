@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from neverblink import telemetry
 from neverblink.camera.holdouts import Holdouts
 from neverblink.camera.instruments import instruments
+from neverblink.camera.known_parts import KnownParts
 from neverblink.camera.learnt_limits import FEWEST, LearntLimits, learn
 from neverblink.camera.line_contexts import LineContexts
 from neverblink.camera.live import LiveSource
@@ -67,8 +68,14 @@ async def run(plant: Plant, names: Sequence[str] = ()) -> None:
         drawing = Duty("following the holdout keys", holdouts.follow)
         for line in {line.name: line for line, _ in stations}.values():
             telemetry.logger("camera").info(holdouts.told(line), extra={"fields": {"line": line.name}})
-        async with producer, keeping("camera", sweep, following, drawing):
-            await contexts.known(_CONTEXT_WITHIN_S)
+        places = [(line.name, station.name) for line, station in stations]
+        known = KnownParts(plant.kafka, places, plant.proof.challenges.references, client_id=f"{client_id}-challenges")
+        challenges = (
+            Duty("following announcements of reference parts", known.follow),
+            Duty("reading the reference parts", known.read_references),
+        )
+        async with producer, keeping("camera", sweep, following, drawing, *challenges):
+            await asyncio.gather(contexts.known(_CONTEXT_WITHIN_S), known.known(_CONTEXT_WITHIN_S))
             measured = instruments()
             nodes = [
                 CameraNode(
@@ -79,6 +86,7 @@ async def run(plant: Plant, names: Sequence[str] = ()) -> None:
                     depth=plant.depth(station),
                     context=contexts.of(line.name),
                     mark=holdouts.of(line),
+                    known=known.of(line.name, station.name),
                     measured=measured,
                 )
                 for line, station in stations

@@ -1,6 +1,7 @@
 """Whose picture it is: what the PLC says of the part, and what the line's context says where the PLC is silent."""
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from opentelemetry.metrics import Counter
 from pydantic import ValidationError
@@ -12,6 +13,13 @@ from neverblink.events.context import ContextValues
 
 # Of the time that is left for the part, so much may be spent on knowing what it is called.
 _SHARE_OF_TIME_LEFT = 0.25
+
+
+class Identified(NamedTuple):
+    """Whose picture it is, None where nothing is known, and which reference part the PLC says that it is."""
+
+    identity: Identity | None
+    challenge: str | None = None
 
 
 class Identification:
@@ -32,17 +40,17 @@ class Identification:
         self._left_out = left_out
         self._recurring = telemetry.Recurring(telemetry.logger("camera"))
 
-    async def of(self, trigger: Trigger, left_s: float) -> Identity | None:
-        """Return the identity of a part that has so much time left; None where nothing is known of it."""
+    async def of(self, trigger: Trigger, left_s: float) -> Identified:
+        """Return what is known of a part that has so much time left."""
         said = self._said(trigger)
         if trigger.reading is None:
-            return said or None
+            return Identified(said or None)
         read = await trigger.reading.result(max(0.0, left_s * _SHARE_OF_TIME_LEFT))
         self._tell(trigger.part, read.faults)
         found, fault = united(read.identity, said)
         if fault is not None:
             self._tell(trigger.part, {"attributes": fault})
-        return found or None
+        return Identified(found or None, read.challenge)
 
     def _said(self, trigger: Trigger) -> Identity:
         values = self._context(trigger)

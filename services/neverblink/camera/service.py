@@ -62,12 +62,13 @@ class CameraNode:
         depth: int | None = None,
         context: Callable[[Trigger], ContextValues | None] = lambda _: None,
         mark: Callable[[Trigger], Marks] = lambda _: PLAIN,
+        known: Callable[[Trigger], str | None] = lambda _: None,
         measured: Instruments | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`source` and the instruments `measured` are made where they are not given; `depth` is the product's, for
         16-bit pictures of a station that states none. `context` says what the line's context holds for a part, `mark`
-        whether it is a holdout or a challenge.
+        whether it is a holdout, and `known` which reference part it is.
         """
         name = f"{line.name}/{station.name}"
         self._line = line
@@ -80,6 +81,7 @@ class CameraNode:
             line.name, station.name, station.product, context, self._measured.identity_left_out
         )
         self._mark = mark
+        self._reference = known
         self._source = source or open_source(station, name, self._measured, depth=depth)
         # A folder or a recording that begins again shows the same pictures in turn, and rightly.
         live = isinstance(station.source, LiveSettings) and not isinstance(station.source, VideoSource)
@@ -231,13 +233,18 @@ class CameraNode:
     async def _known(self, trigger: Trigger) -> Trigger:
         """Return the trigger with the part's marks, and its identity as far as it can be had in time."""
         left = (trigger.at + self._budget - self._clock()).total_seconds()
+        said: str | None = None
         try:
             trigger = replace(trigger, marks=self._mark(trigger))
-            return replace(trigger, identity=await self._identification.of(trigger, left))
+            identity, said = await self._identification.of(trigger, left)
+            trigger = replace(trigger, identity=identity)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
             # The boundary: a part without a name is judged like any other.
             unasked_end("camera", f"identifying part {trigger.part}", error)
-            return trigger
+        announced = self._reference(trigger)  # asked for each part: an announcement may be about the next one
+        reference = announced if said is None else said
+        # A reference part is not of the line's production: none is drawn as a holdout.
+        return trigger if reference is None else replace(trigger, marks=Marks(challenge=True, reference=reference))
 
     def _acquire(self, trigger: Trigger) -> tuple[Picture, ImageQuality]:
         if trigger.shot is not None:

@@ -1,15 +1,12 @@
 """A known part is on its way, to prove that the system sees what it should."""
 
 from datetime import datetime
-from typing import Annotated, ClassVar, Self
+from typing import ClassVar, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from neverblink.events.envelope import Event
-from neverblink.events.parts import Instant, Name, Tracking
-
-Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-"""The id of a reference part: letters, digits, dot, underscore, hyphen; at most 64."""
+from neverblink.events.parts import Instant, Name, Reference, Tracking
 
 
 class Challenge(Event):
@@ -23,7 +20,7 @@ class Challenge(Event):
 
     line: Name
     station: Name | None = Field(default=None, description="The one station that must judge it; none: all of the line.")
-    reference: Reference = Field(description="The reference part's id, as the plant's file of them names it.")
+    reference: Reference
     by: str = Field(min_length=1, max_length=128, description="Who announced it: a person or a system.")
     at: Instant = Field(description="From when on it may come.")
     expires: Instant = Field(description="When it must have come.")

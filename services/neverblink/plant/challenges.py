@@ -5,8 +5,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from neverblink.events.challenge import Reference
-from neverblink.events.parts import Name
+from neverblink.events.parts import Label, Name, Reference
 from neverblink.plant.section import Section, unique
 
 
@@ -15,7 +14,9 @@ class ScheduledChallenges(Section):
 
     line: Name
     references: tuple[Reference, ...] = Field(min_length=1, max_length=64, description="Ids of reference parts.")
-    shifts: tuple[Name, ...] = Field(default=(), max_length=24, description="Names of shifts; none named: every shift.")
+    shifts: tuple[Label, ...] = Field(
+        default=(), max_length=24, description="Names of shifts; none named: every shift."
+    )
     within_min: float = Field(
         default=60.0,
         gt=0,

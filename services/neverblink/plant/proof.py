@@ -6,7 +6,9 @@ from typing import Annotated
 from pydantic import Field
 
 from neverblink.events.parts import Name
+from neverblink.plant.challenges import ChallengeSettings
 from neverblink.plant.section import Section
+from neverblink.plant.site import WebhookSettings
 
 DEFAULT_SHARE = 0.01
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -42,7 +44,15 @@ class HoldoutSettings(Section):
         return max((self.products.get(product, general) for product in products), default=general)
 
 
+class AlarmSettings(Section):
+    """Where people hear of an alarm, besides the topic, the log and `neverblink alarms`."""
+
+    webhook: WebhookSettings | None = Field(default=None, description="Where alarms are posted; None: nowhere.")
+
+
 class ProofSettings(Section):
     """What is judged again, by people or with parts whose answer is known."""
 
     holdouts: HoldoutSettings = HoldoutSettings()
+    challenges: ChallengeSettings = ChallengeSettings()
+    alarms: AlarmSettings = AlarmSettings()

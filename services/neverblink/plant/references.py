@@ -5,8 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from neverblink.events.challenge import Reference
-from neverblink.events.parts import Label, Name
+from neverblink.events.parts import Label, Name, Reference
 from neverblink.plant.parsing import read_section
 from neverblink.plant.section import PlantError, Section, suggestion, unique
 
@@ -23,7 +22,7 @@ def _as_answer(value: Any) -> Any:
 class ReferencePart(Section):
     """A part whose answer is known: a defective one must be rejected, a good one must pass."""
 
-    id: Reference = Field(description="What the part is called: letters, digits, dot, underscore, hyphen.")
+    id: Reference = Field(description="What the part is called.")
     product: Name = Field(description="Which product it is one of.")
     answer: Annotated[
         Literal["good"] | Annotated[tuple[_DefectType, ...], Field(min_length=1, max_length=16)],
@@ -88,3 +87,32 @@ def load_references(path: Path | None) -> References:
         for one in found.references
     )
     return References.model_construct(references=tuple(parts))
+
+
+class ReferenceFile:
+    """The site's reference parts as their file says now; while it has mistakes, as it said before.
+
+    For one caller at a time.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._seen: tuple[int, int] | None = None
+        self._known = References()
+        self.fault: str | None = None
+        """Why the file's present text cannot be used."""
+
+    def read(self) -> References:
+        """Return the reference parts, read anew where the file has changed."""
+        try:
+            state = None if self._path is None else self._path.stat()
+        except OSError:
+            state = None
+        seen = None if state is None else (state.st_mtime_ns, state.st_size)
+        if seen != self._seen:
+            self._seen = seen
+            try:
+                self._known, self.fault = load_references(self._path), None
+            except PlantError as error:
+                self.fault = str(error)
+        return self._known

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field
@@ -31,6 +31,14 @@ class Shift(Section):
     )
 
 
+class ShiftSpan(NamedTuple):
+    """One shift of one day, from its begin to that of the next, in UTC."""
+
+    name: str
+    begins: datetime
+    ends: datetime
+
+
 class ShiftPlan:
     """Names the shift of an instant. `begins` are names and local times; none of them: every instant has the name ''.
 
@@ -44,13 +52,23 @@ class ShiftPlan:
         # Parts come in the order of time: a handful of days is asked for again and again.
         self._around = lru_cache(maxsize=64)(self._begins_around)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the shifts in the order of a day."""
+        return tuple(name for name, _ in self._begins)
+
     def shift_at(self, moment: datetime) -> str:
         """Return the name of the shift that an instant belongs to."""
+        return self.span_at(moment).name if self._begins else ""
+
+    def span_at(self, moment: datetime) -> "ShiftSpan":
+        """Return the shift that an instant belongs to, with its begin and end. Raises ValueError without shifts."""
         if not self._begins:
-            return ""
+            raise ValueError("the plan has no shifts")
         moment = moment.astimezone(UTC)
         starts, names = self._around(moment.astimezone(self._zone).date())
-        return names[bisect_right(starts, moment) - 1]
+        place = bisect_right(starts, moment)
+        return ShiftSpan(names[place - 1], starts[place - 1], starts[place])
 
     def _begins_around(self, day: date) -> tuple[list[datetime], list[str]]:
         found = sorted(

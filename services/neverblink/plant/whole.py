@@ -77,6 +77,18 @@ class Plant(Section):
                 f"proof.holdouts.products names product {product!r}, which is not in products"
                 f"{suggestion(product, products)}"
             )
+        lines, shifts = {line.name for line in self.lines}, set(self.shift_plan().names)
+        for one in self.proof.challenges.schedule:
+            if one.line not in lines:
+                raise ValueError(
+                    f"proof.challenges.schedule names line {one.line!r}, which the plant does not have"
+                    f"{suggestion(one.line, lines)}"
+                )
+            for shift in set(one.shifts) - shifts:
+                raise ValueError(
+                    f"proof.challenges.schedule names shift {shift!r}; the plant's shifts are"
+                    f" {', '.join(sorted(shifts))}"
+                )
         return self
 
     def stations(self) -> Iterator[tuple[Line, Station]]:

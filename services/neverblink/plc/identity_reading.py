@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from neverblink.events import Identity
-from neverblink.events.challenge import Reference
+from neverblink.events.parts import Reference
 from neverblink.plant import IdentityNodes
 from neverblink.plc.connection import PlcConnection
 from neverblink.plc.errors import PlcError
