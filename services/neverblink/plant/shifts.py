@@ -59,12 +59,13 @@ class ShiftPlan:
 
     def shift_at(self, moment: datetime) -> str:
         """Return the name of the shift that an instant belongs to."""
-        return self.span_at(moment).name if self._begins else ""
+        span = self.span_at(moment)
+        return "" if span is None else span.name
 
-    def span_at(self, moment: datetime) -> "ShiftSpan":
-        """Return the shift that an instant belongs to, with its begin and end. Raises ValueError without shifts."""
+    def span_at(self, moment: datetime) -> "ShiftSpan | None":
+        """Return the shift that an instant belongs to, with its begin and end; None in a plan without shifts."""
         if not self._begins:
-            raise ValueError("the plan has no shifts")
+            return None
         moment = moment.astimezone(UTC)
         starts, names = self._around(moment.astimezone(self._zone).date())
         place = bisect_right(starts, moment)
