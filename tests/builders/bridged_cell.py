@@ -37,6 +37,7 @@ def line_of(simulator: PlcSimulator, stations: tuple[str, ...] = ("top",), **plc
                 "security": {"policy": "None", "allow_insecure": True},
                 "profile": simulator.line.profile,
                 "accept_silent_pass": simulator.line.profile != "verdict-table",
+                "lane_node": simulator.line.lane_node,
                 **plc,
             }
         ),
@@ -52,7 +53,9 @@ def line_of(simulator: PlcSimulator, stations: tuple[str, ...] = ("top",), **plc
     )
 
 
-def verdict(line: Line, trigger: PlcTrigger, decision: Decision, station: str = "top") -> Verdict:
+def verdict(
+    line: Line, trigger: PlcTrigger, decision: Decision, station: str = "top", *, holdout: bool = False
+) -> Verdict:
     scored = decision is not Decision.UNSCORED
     frame = frame_id(trigger.at)
     return Verdict(
@@ -72,6 +75,7 @@ def verdict(line: Line, trigger: PlcTrigger, decision: Decision, station: str = 
         artifact=ARTIFACT if scored else None,
         times=Times(captured=trigger.at, emitted=datetime.now(UTC)),
         deadline=trigger.at + timedelta(seconds=line.timing.budget_s),
+        holdout=holdout,
     )
 
 
@@ -86,6 +90,7 @@ class Cell:
     line: Line
     judge: Judge
     delay_s: float = 0.05
+    holdout: Callable[[PlcTrigger], bool] = lambda trigger: False
     events: list[Actuation] = field(default_factory=list)
     decided: dict[tuple[int, int], Decision] = field(default_factory=dict)
     listening: asyncio.Event = field(default_factory=asyncio.Event)
@@ -109,7 +114,7 @@ class Cell:
                 continue
             self.decided[trigger.epoch, trigger.number] = decision
             for station in self.line.stations:
-                given = verdict(self.line, trigger, decision, station.name)
+                given = verdict(self.line, trigger, decision, station.name, holdout=self.holdout(trigger))
                 loop.call_later(self.delay_s, self.session.take, given, {})
 
     def told(self) -> dict[int, Outcome]:
@@ -148,9 +153,10 @@ async def cell(
     *,
     delay_s: float = 0.05,
     stations: tuple[str, ...] = ("top",),
+    holdout: Callable[[PlcTrigger], bool] = lambda trigger: False,
 ) -> AsyncIterator[Cell]:
     async with PlcSimulator(simulated_line) as simulator:
-        made = Cell(simulator, line_of(simulator, stations), judge, delay_s)
+        made = Cell(simulator, line_of(simulator, stations), judge, delay_s, holdout)
         tasks = [asyncio.create_task(made.session.run(made.stop)), asyncio.create_task(made.scan())]
         try:
             async with asyncio.timeout(5):

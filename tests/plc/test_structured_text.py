@@ -8,6 +8,8 @@ from structured_text import FunctionBlock, declarations, structure
 
 from neverblink.plc.contract import (
     CONTRACT_VERSION,
+    INSPECT,
+    LANE,
     NODES,
     SLOT,
     BridgeState,
@@ -19,7 +21,7 @@ from neverblink.plc.contract import (
 )
 from neverblink.plc.contract_files import IEC_TYPES, contract_json, file_name, node_list
 from neverblink.plc.word import PARTS, decode_gate, encode_verdict
-from neverblink.simulation.plc.gate import HeartbeatWatch, judge
+from neverblink.simulation.plc.gate import HeartbeatWatch, judge, to_inspection
 
 ROOT = Path(__file__).parents[2]
 SOURCE = (ROOT / "deploy" / "plc" / "FB_VisionReject.st").read_text()
@@ -39,6 +41,7 @@ class Belt:
         self.beating = True
         self.gated: dict[int, tuple[GateCode, bool]] = {}
         self.expected: dict[int, GateCode] = {}
+        self.inspected: dict[int, tuple[bool, bool]] = {}
 
     def cycle(self, **signals: bool) -> None:
         io = self.plc.io
@@ -48,7 +51,7 @@ class Belt:
             io.BridgeHb = (io.BridgeHb + 1) % (1 << 32)
         self.watch.see(io.BridgeHb, self.now / 1000)
         number = self.plc.values["NextGate"]
-        word = io.Verdict[number % 64]
+        word, lane = io.Verdict[number % 64], io.Lane[number % 64]
         self.plc(
             NowMs=self.now,
             Encoder=self.encoder,
@@ -69,15 +72,18 @@ class Belt:
             assert (entry.part, entry.epoch) == (number % PARTS, io.Epoch % 16)
             self.gated[number] = GateCode(entry.action), self.plc.values["Reject"]
             alive = self.watch.alive(self.now / 1000)
-            self.expected[number] = judge(io.Epoch, number, word, bridge_alive=alive)
+            action = self.expected[number] = judge(io.Epoch, number, word, bridge_alive=alive)
+            self.inspected[number] = self.plc.values["Inspect"], to_inspection(io.Epoch, number, lane, action)
 
     def run(self, cycles: int, **signals: bool) -> None:
         for _ in range(cycles):
             self.cycle(**signals)
 
-    def part(self, *words: int | None) -> None:
+    def part(self, *words: int | None, lane: int | None = None) -> None:
         """Trigger a part, let the bridge write these words into its slot, and go on to the next part's place."""
         self.cycle(trigger=True)
+        if lane is not None:
+            self.plc.io.Lane[self.plc.io.LastTriggered % 64] = lane
         for word in words:
             if word is not None:
                 self.plc.io.Verdict[self.plc.io.LastTriggered % 64] = word
@@ -99,11 +105,12 @@ def ready(**settings: int) -> Belt:
 def test_the_structure_is_the_contract() -> None:
     fields = structure(SOURCE)
     expected = {entry.name: (IEC_TYPES[entry.type], entry.length) for entry in NODES}
-    expected[SLOT.name] = (IEC_TYPES[SLOT.type], 64)
+    for table in (SLOT, LANE):
+        expected[table.name] = (IEC_TYPES[table.type], 64)
     assert {name: (f.type, None if f.last is None else f.last + 1) for name, f in fields.items()} == expected
     text = SOURCE[SOURCE.index("TYPE ST_VisionReject") : SOURCE.index("END_STRUCT")]
     theirs, ours = text.split("(* The bridge writes these. *)")
-    for entry in (*NODES, SLOT):
+    for entry in (*NODES, SLOT, LANE):
         assert entry.name in declarations(theirs if entry.writer is Writer.PLC else ours)
 
 
@@ -115,7 +122,7 @@ def test_the_files_for_plc_programmers_are_the_contract() -> None:
     ):
         assert (ROOT / "deploy" / "plc" / name).read_text() == node_list(profile=profile)
         assert (ROOT / "schemas" / "plc" / file_name(profile)).read_text() == contract_json(profile)
-    assert node_list().count("\n") == len(NODES) + 2
+    assert node_list().count("\n") == len(NODES) + 3
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -151,6 +158,34 @@ def test_the_gate_does_what_the_rules_say_whatever_the_bridge_writes(seed: int) 
     assert counters == tuple(
         actions.count(kind) for kind in (GateCode.PASSED, GateCode.REJECTED, GateCode.FAIL_SAFE, GateCode.STALE)
     )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_only_a_part_that_passes_is_inspected_and_only_by_a_word_that_names_it(seed: int) -> None:
+    draw = random.Random(seed)
+    belt = ready(StopAfter=0)
+    for _ in range(120):
+        words = [belt.word(Code.PASS), belt.word(Code.PASS), belt.word(Code.REJECT), None]
+        lanes = [belt.word(INSPECT), belt.word(INSPECT), belt.word(INSPECT, back=1), belt.word(INSPECT, back=64)]
+        others = [belt.word(INSPECT, epochs_back=1), belt.word(0), belt.word(2), draw.getrandbits(32), None]
+        belt.part(draw.choice(words), lane=draw.choice([*lanes, *others]))
+    belt.run(100)
+    assert {seen for seen, _ in belt.inspected.values()} == {True, False}
+    assert all(seen is expected for seen, expected in belt.inspected.values())
+    assert not any(seen and belt.gated[number][1] for number, (seen, _) in belt.inspected.items())
+
+
+def test_the_lane_changes_nothing_at_the_gate_and_begins_empty() -> None:
+    belt = ready()
+    belt.part(lane=belt.word(INSPECT))
+    belt.run(60)
+    assert belt.gated[1] == (GateCode.FAIL_SAFE, True)
+    belt.plc.io.Lane[2] = belt.word(INSPECT)
+    belt.part(belt.word(Code.PASS))
+    assert belt.plc.io.Lane[2] == 0
+    belt.plc.io.Lane[5] = 7
+    belt.cycle(clear=True)
+    assert not any(belt.plc.io.Lane)
 
 
 def test_a_word_after_the_gate_changes_nothing() -> None:

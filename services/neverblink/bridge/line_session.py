@@ -159,7 +159,7 @@ class LineSession:
         self._remember(decision)
         now = self._clock()
         urgent = self._silence_passes and decision.decision is not Decision.PASS
-        order = Order(decision.epoch, decision.number, decision.code, decision.deadline, now, urgent)
+        order = Order(decision.epoch, decision.number, decision.code, decision.deadline, now, urgent, decision.holdout)
         self._scheduler.submit(order, now)
         self._publish_outcomes()
         self._wake.set()

@@ -44,6 +44,7 @@ class PartDecision:
     trace: Mapping[str, str]
     missing: tuple[str, ...] = ()
     identity: Identity | None = None
+    holdout: bool = False
 
     @property
     def code(self) -> int:
@@ -66,6 +67,7 @@ class _Open:
     trace: Mapping[str, str] = field(default_factory=dict)
     spoke: dict[str, str] = field(default_factory=dict)
     identity: Identity | None = None
+    holdout: bool = False
 
 
 class PartTracking:
@@ -124,6 +126,7 @@ class PartTracking:
         part.stated, part.part = True, verdict.part
         part.trace = part.trace or trace
         part.identity = part.identity or verdict.identity
+        part.holdout = part.holdout or verdict.holdout
         part.spoke[verdict.station] = verdict.id
         if verdict.decision is not Decision.PASS:
             return Effect.DECIDED, self._close(key, verdict.decision)
@@ -165,6 +168,7 @@ class PartTracking:
             part.trace,
             missing,
             part.identity,
+            part.holdout,
         )
 
 

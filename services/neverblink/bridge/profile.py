@@ -57,6 +57,7 @@ class Profile(ABC):
     def __init__(self, connection: PlcConnection, agreement: Agreement) -> None:
         self._connection = connection
         self._slots = agreement.slots
+        self._has_lane = connection.profile.lane is not None and connection.has_lane
         present = {entry.name for entry in connection.profile.nodes} | set(agreement.optional)
         self._looks_at = [name for name in _LOOK if name in present]
 
@@ -68,6 +69,8 @@ class Profile(ABC):
         if profile.each is not None:
             count = profile.count or agreement.slots
             written += [element_name(profile.each, index) for index in range(count)]
+        if profile.lane is not None and connection.has_lane:
+            written += [element_name(profile.lane, index) for index in range(agreement.slots)]
         await connection.register(written)
         return cls(connection, agreement)
 

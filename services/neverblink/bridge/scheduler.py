@@ -22,7 +22,8 @@ _AHEAD = NUMBERS // 2
 class Order:
     """A part's word, to be with the PLC before `deadline`. Times are seconds of one wall clock.
 
-    `urgent` is a part that would pass in silence and must not: it is tried to the last.
+    `urgent` is a part that would pass in silence and must not: it is tried to the last. `inspect` is one that people
+    shall inspect if the gate passes it.
     """
 
     epoch: int
@@ -31,6 +32,7 @@ class Order:
     deadline: float
     accepted: float
     urgent: bool = False
+    inspect: bool = False
 
     @property
     def word(self) -> int:

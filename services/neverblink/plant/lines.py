@@ -138,6 +138,12 @@ class Plc(Section):
         description="Node id of one slot of the verdict table or mailbox; {index} is replaced, and {name} by Verdict or"
         " CmdWord.",
     )
+    lane_node: str | None = Field(
+        default=None,
+        pattern=r"^[si]=.*\{index\}.*$",
+        description="Where the PLC can send parts to an inspection lane: node id of one slot's lane word; {index} is"
+        " replaced, and {name} by Lane. None: holdouts go the ordinary way, and people fetch them by their names.",
+    )
     method_object: str = Field(
         default="s=VisionReject",
         pattern=r"^[si]=.+$",
@@ -172,8 +178,19 @@ class Plc(Section):
 
     def slot_id(self, index: int | str, table: str = "Verdict") -> str:
         """Return the identifier part of one slot's node id."""
-        pattern = self.slot_node.replace("{name}", table)
+        nodes = self.lane_node if table == "Lane" and self.lane_node is not None else self.slot_node
+        pattern = nodes.replace("{name}", table)
         return self.nodes.get(f"{table}[{index}]") or pattern.replace("{index}", str(index))
+
+    @model_validator(mode="after")
+    def _lane_is_its_own(self) -> Self:
+        if self.lane_node is None:
+            return self
+        if self.profile != "verdict-table":
+            raise ValueError(f"profile {self.profile} has no lane words: take lane_node away, or use verdict-table")
+        if self.slot_id(0) == self.slot_id(0, "Lane"):
+            raise ValueError("lane_node and slot_node name the same nodes: a lane word would overwrite a verdict")
+        return self
 
     @model_validator(mode="after")
     def _silence_is_accepted(self) -> Self:

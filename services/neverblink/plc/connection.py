@@ -77,6 +77,11 @@ class PlcConnection:
         """Return the contract names that the plant file maps one by one."""
         return self._plc.nodes.keys()
 
+    @property
+    def has_lane(self) -> bool:
+        """Return whether the plant file says that the PLC has lane words."""
+        return self._plc.lane_node is not None
+
     def text_id(self, name: str) -> str:
         """Return a contract name's node id as the plant file writes it."""
         return node_text_id(self._plc, name)

@@ -33,6 +33,10 @@ class Code(IntEnum):
     UNSURE = 3
 
 
+INSPECT = 1
+"""The lowest byte of a lane word that sends a part which the gate passes to people's inspection."""
+
+
 class LineState(IntEnum):
     """What the PLC says about its line."""
 
@@ -139,6 +143,13 @@ NODES: tuple[Node, ...] = (
 
 SLOT = Node("Verdict", "UInt32", _B, "One verdict word: bits 31–28 epoch mod 16, 27–8 part mod 2^20, 7–0 code.")
 
+LANE = Node(
+    "Lane",
+    "UInt32",
+    _B,
+    "Where a part goes that the gate passes: bits as in Verdict, code 1 to inspection by people, else as always.",
+)
+
 MAIL_SLOTS = 8
 MAIL = Node("CmdWord", "UInt32", _B, "One mail: bits 31–24 seq, 23–8 part mod 2^16, 7–4 epoch mod 16, 3–0 code.")
 ACK = Node(
@@ -182,13 +193,17 @@ REJECT = Method(
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a PLC offers in one profile: `each` is a node for every element, such as a slot."""
+    """What a PLC offers in one profile: `each` is a node for every element, such as a slot.
+
+    `lane` is such a table of as many words, where the plant file says that the PLC has it.
+    """
 
     name: ProfileName
     title: str
     nodes: tuple[Node, ...]
     optional: tuple[Node, ...] = ()
     each: Node | None = None
+    lane: Node | None = None
     count: int | None = None
     method: Method | None = None
     silence_passes: bool = False
@@ -197,8 +212,9 @@ class Profile:
         """Return whether the profile has something of that name that a plant file may map."""
         if self.method is not None and name == self.method.name:
             return True
-        return any(entry.name == name for entry in (*self.nodes, *self.optional)) or (
-            self.each is not None and name.startswith(f"{self.each.name}[")
+        tables = [table for table in (self.each, self.lane) if table is not None]
+        return any(entry.name == name for entry in (*self.nodes, *self.optional)) or any(
+            name.startswith(f"{table.name}[") for table in tables
         )
 
 
@@ -231,7 +247,7 @@ _OPTIONAL = tuple(
 PROFILES: dict[str, Profile] = {
     profile.name: profile
     for profile in (
-        Profile("verdict-table", "verdict table", NODES, each=SLOT),
+        Profile("verdict-table", "verdict table", NODES, each=SLOT, lane=LANE),
         Profile(
             "mailbox",
             "mailbox",
@@ -252,6 +268,11 @@ TRIGGER_NODES = ("Epoch", "LastTriggered")
 def slot_name(index: int) -> str:
     """Return the contract name of one verdict slot."""
     return element_name(SLOT, index)
+
+
+def lane_name(index: int) -> str:
+    """Return the contract name of one slot's lane word."""
+    return element_name(LANE, index)
 
 
 def mail_name(index: int) -> str:
@@ -275,4 +296,4 @@ def node(name: str) -> Node:
     found = element_of(name)
     if found is None:
         return _BY_NAME[name]
-    return {SLOT.name: SLOT, MAIL.name: MAIL}[found[0]]
+    return {SLOT.name: SLOT, LANE.name: LANE, MAIL.name: MAIL}[found[0]]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from neverblink.plant import Plc
 from neverblink.plc.contract import (
     CONTRACT_VERSION,
+    INSPECT,
     MAIL,
     MAX_SLOTS,
     MIN_SLOTS,
@@ -47,7 +48,11 @@ def node_list(plc: Plc | None = None, profile: str = "verdict-table") -> str:
         elements: object = entry.length or ""
         if entry is table.each:
             elements = f"{table.count or 'SlotCount'}, one node each"
-        about = f"{entry.about} Optional." if entry in table.optional else entry.about
+        if entry is table.lane:
+            if plc is not None and plc.lane_node is None:
+                continue
+            elements = "SlotCount, one node each"
+        about = f"{entry.about} Optional." if _optional(table, entry) else entry.about
         row = (entry.type, IEC_TYPES[entry.type], elements, entry.writer, _node_id(plc, table, entry), about)
         writer.writerow((name, *row))
     if table.method is not None:
@@ -67,7 +72,8 @@ def contract_json(profile: str = "verdict-table") -> str:
         values["TellStatus"] = {member.name: int(member) for member in TellStatus}
     if table.each is SLOT:
         document["slots"] = {"min": MIN_SLOTS, "max": MAX_SLOTS, "power_of_two": True}
-        words["Verdict"] = _VERDICT_WORD
+        words |= {"Verdict": _VERDICT_WORD, "Lane": _VERDICT_WORD}
+        values["Lane"] = {"INSPECT": INSPECT}
     if table.each is MAIL:
         words |= {"CmdWord": {**_MAIL_WORD, "code": "3-0"}, "AckWord": {**_MAIL_WORD, "status": "3-0"}}
     document["nodes"] = [
@@ -78,7 +84,7 @@ def contract_json(profile: str = "verdict-table") -> str:
             "written_by": str(entry.writer),
             "meaning": entry.about,
         }
-        | ({"optional": True} if entry in table.optional else {})
+        | ({"optional": True} if _optional(table, entry) else {})
         for name, entry in _nodes(table)
     ]
     if table.method is not None:
@@ -98,10 +104,16 @@ def _nodes(table: Profile) -> Iterator[tuple[str, Node]]:
     if table.each is not None:
         last = "SlotCount-1" if table.count is None else table.count - 1
         yield f"{table.each.name}[0..{last}]", table.each
+    if table.lane is not None:
+        yield f"{table.lane.name}[0..SlotCount-1]", table.lane
+
+
+def _optional(table: Profile, entry: Node) -> bool:
+    return entry in table.optional or entry is table.lane
 
 
 def _node_id(plc: Plc | None, table: Profile, entry: Node) -> str:
-    return _pattern(plc, "slot_node" if entry is table.each else "node", entry.name)
+    return _pattern(plc, "slot_node" if entry in (table.each, table.lane) else "node", entry.name)
 
 
 def _pattern(plc: Plc | None, field: str, name: str) -> str:

@@ -56,6 +56,8 @@ async def validate(connection: PlcConnection) -> Agreement:
     slots = TELLABLE if profile.silence_passes else await _slot_count(connection)
     if profile.each is not None:
         await validate_nodes(connection, [element_name(profile.each, index) for index in range(profile.count or slots)])
+    if profile.lane is not None and connection.has_lane:
+        await validate_nodes(connection, [element_name(profile.lane, index) for index in range(slots)])
     start = await connection.read(["Epoch", "LastTriggered"])
     return Agreement(slots, start["Epoch"] or 0, start["LastTriggered"] or 0, optional)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from neverblink.plc.contract import Code, GateCode
+from neverblink.plc.contract import INSPECT, Code, GateCode
 from neverblink.plc.word import decode_verdict
 
 
@@ -28,6 +28,12 @@ def judge(epoch: int, number: int, word: int, *, bridge_alive: bool) -> GateCode
     if said.code == Code.PASS:
         return GateCode.PASSED
     return GateCode.FAIL_SAFE if said.code == Code.PENDING else GateCode.REJECTED
+
+
+def to_inspection(epoch: int, number: int, word: int, action: GateCode) -> bool:
+    """Return whether a part goes to the inspection lane: the gate passes it, and the lane's word names it."""
+    said = decode_verdict(word)
+    return action is GateCode.PASSED and said.is_for(epoch, number) and said.code == INSPECT
 
 
 @dataclass(slots=True)

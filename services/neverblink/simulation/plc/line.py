@@ -30,6 +30,7 @@ class SimulatedLine:
     namespace_uri: str = "urn:neverblink:plc"
     node: str = "s=VisionReject.{name}"
     slot_node: str = "s=VisionReject.{name}[{index}]"
+    lane_node: str | None = None
     method_object: str = "s=VisionReject"
     nodes: dict[str, str] = field(default_factory=dict)
     identity: IdentityNodes | None = None

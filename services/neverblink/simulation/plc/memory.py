@@ -11,6 +11,7 @@ from asyncua.server.server import Server
 from neverblink.plc.contract import (
     CONTRACT_VERSION,
     GATE_RING,
+    LANE,
     PROFILES,
     Confirm,
     GateCode,
@@ -117,6 +118,12 @@ class PlcMemory:
 
     def _elements(self) -> Iterator[str]:
         """Yield the names of the profile's elements that are nodes of their own."""
+        yield from self._verdicts()
+        if self._profile.lane is not None and self.line.lane_node is not None:
+            for index in range(self.line.verdict_slots):
+                yield element_name(self._profile.lane, index)
+
+    def _verdicts(self) -> Iterator[str]:
         if self._profile.each is not None:
             for index in range(self._profile.count or self.line.verdict_slots):
                 yield element_name(self._profile.each, index)
@@ -185,7 +192,7 @@ class PlcMemory:
         if self._profile.method is not None and self._profile.method.name not in self.line.absent:
             await self._add_method(folder, self._profile.method)
         self.strict = StrictAttributes(server.iserver.aspace, self.line.refuse_timestamps)
-        self.strict.verdicts = {self._ids[name] for name in self._elements() if name in self._ids}
+        self.strict.verdicts = {self._ids[name] for name in self._verdicts() if name in self._ids}
         mails = self.strict.verdicts if self._profile.count else set()
         self.strict.on_write = self._wake_for({*mails, *(self._ids[name] for name in _CONVEYOR)})
         server.iserver.attribute_service = self.strict
@@ -218,7 +225,8 @@ class PlcMemory:
         element = element_of(name)
         if element is None:
             return self.line.nodes.get(name) or self.line.node.replace("{name}", name)
-        pattern = self.line.slot_node.replace("{name}", element[0])
+        nodes = self.line.lane_node if element[0] == LANE.name and self.line.lane_node else self.line.slot_node
+        pattern = nodes.replace("{name}", element[0])
         return self.line.nodes.get(name) or pattern.replace("{index}", str(element[1]))
 
     def clients(self) -> list[Any]:

@@ -73,6 +73,7 @@ def _simulated(
         namespace_uri=plc.namespace_uri,
         node=plc.node,
         slot_node=plc.slot_node,
+        lane_node=plc.lane_node,
         nodes=dict(plc.nodes),
         identity=plc.identity,
         profile=plc.profile,

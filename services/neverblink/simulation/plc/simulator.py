@@ -24,13 +24,14 @@ from neverblink.plc.contract import (
     Confirm,
     GateCode,
     LineState,
+    lane_name,
     mail_name,
     slot_name,
 )
 from neverblink.plc.word import NUMBERS
 from neverblink.service_life.time_limit import time_limit
 from neverblink.simulation.plc.conveyor import Conveyor
-from neverblink.simulation.plc.gate import BeltPart, HeartbeatWatch, judge
+from neverblink.simulation.plc.gate import BeltPart, HeartbeatWatch, judge, to_inspection
 from neverblink.simulation.plc.line import SimulatedLine
 from neverblink.simulation.plc.memory import PlcMemory, Program
 from neverblink.simulation.plc.told_parts import ToldParts
@@ -247,6 +248,7 @@ class PlcSimulator:
             self._told.triggered(number)
         else:
             await self._memory.put(slot_name(number % self.slots), 0)
+            await self._memory.put(lane_name(number % self.slots), 0)
         await self._memory.put_identity(int(self._memory.read("Epoch")), number)
         await self._memory.put("LastTriggered", number, at=datetime.fromtimestamp(wall, UTC))
         if not self._conveyor.running:
@@ -272,11 +274,12 @@ class PlcSimulator:
         """
         self._watch.see(int(self._memory.read("BridgeHb")), now)
         if self._profile.silence_passes:
-            word = self._told.decide(part.number)
+            word, lane = self._told.decide(part.number), 0
             action = GateCode.REJECTED if word > Code.PASS else GateCode.PASSED
             counter = SILENT.name if word == Code.PENDING else _COUNTERS[action]
         else:
             word = int(self._memory.read(slot_name(part.number % self.slots)))
+            lane = int(self._memory.read(lane_name(part.number % self.slots)))
             action = judge(part.epoch, part.number, word, bridge_alive=self._watch.alive(now))
             counter = _COUNTERS[action]
         await self._memory.put(counter, (int(self._memory.read(counter)) + 1) % NUMBERS)
@@ -284,7 +287,9 @@ class PlcSimulator:
         await self._memory.put("GateLastWord", word)
         await self._memory.put_ring(part, action, Confirm.PENDING)
         self._confirms.append((part.gate_at + self.line.confirm_ms / 1000, part, action))
-        self._record(part, word, action.name.lower().replace("_", "-"), self._watch.age_s(now), now)
+        inspect = to_inspection(part.epoch, part.number, lane, action)
+        said = action.name.lower().replace("_", "-")
+        self._record(part, word, said, self._watch.age_s(now), now, inspect=inspect)
         unsafe = action in (GateCode.FAIL_SAFE, GateCode.STALE)
         self._fail_safe_in_a_row = self._fail_safe_in_a_row + 1 if unsafe else 0
         if 0 < self.line.stop_after_fail_safe <= self._fail_safe_in_a_row:
@@ -349,7 +354,9 @@ class PlcSimulator:
         self._told = ToldParts(epoch)
         self._memory.reset(epoch)
 
-    def _record(self, part: BeltPart, word: int, action: str, hb_age_s: float | None, now: float) -> None:
+    def _record(
+        self, part: BeltPart, word: int, action: str, hb_age_s: float | None, now: float, *, inspect: bool = False
+    ) -> None:
         entry = {
             "line": self.line.name,
             "epoch": part.epoch,
@@ -360,6 +367,7 @@ class PlcSimulator:
             "word": word,
             "code": word & 0xFF,
             "action": action,
+            "inspect": inspect,
             "bridge_hb_age_ms": None if hb_age_s is None else round(hb_age_s * 1000, 1),
         }
         self.gated.append(entry)
