@@ -34,12 +34,26 @@ def test_a_count_of_one_weight_has_the_exact_bounds_of_poisson(seen: int, weight
     assert found.low == pytest.approx(weight * chi2.ppf(0.025, 2 * seen) / 2 if seen else 0)
 
 
-def test_fay_and_feuers_interval_of_unequal_weights_is_the_papers_formula() -> None:
-    weights = (100.0, 100.0, 50.0, 12.5)
-    y, v, w = sum(weights), sum(weight**2 for weight in weights), 100.0
-    found = WeightedCount.of_all(weights, w).interval()
-    assert found.low == pytest.approx(v / (2 * y) * chi2.ppf(0.025, 2 * y**2 / v))
-    assert found.high == pytest.approx((v + w**2) / (2 * (y + w)) * chi2.ppf(0.975, 2 * (y + w) ** 2 / (v + w**2)))
+def test_of_few_heavy_beside_many_light_ones_the_bound_is_that_of_their_sum() -> None:
+    # 90 that were all looked at, and 2 of which each stands for 50: their bounds are those of both gamma variables.
+    rng = np.random.default_rng(3)
+    draws = 400_000
+    below = rng.gamma(90, 1, draws) + rng.gamma(2, 50, draws)
+    above = rng.gamma(90, 1, draws) + rng.gamma(3, 50, draws)
+    found = (WeightedCount.of(90) + WeightedCount.of(2, 50)).interval()
+    assert found.low == pytest.approx(np.quantile(below, 0.025), rel=0.02)
+    assert found.high == pytest.approx(np.quantile(above, 0.975), rel=0.01)
+    y, v, w = 190.0, 90 + 2 * 2500.0, 50.0
+    fay_feuer = (v + w**2) / (2 * (y + w)) * chi2.ppf(0.975, 2 * (y + w) ** 2 / (v + w**2))
+    assert fay_feuer < 0.98 * found.high, "two moments alone are too few here"
+
+
+def test_weights_that_differ_little_have_fay_and_feuers_interval() -> None:
+    y, v, w = 4 * 100 + 6 * 80.0, 4 * 100**2 + 6 * 80**2.0, 100.0
+    found = (WeightedCount.of(4, 100) + WeightedCount.of(6, 80)).interval()
+    assert found.low == pytest.approx(v / (2 * y) * chi2.ppf(0.025, 2 * y**2 / v), rel=0.005)
+    high = (v + w**2) / (2 * (y + w)) * chi2.ppf(0.975, 2 * (y + w) ** 2 / (v + w**2))
+    assert found.high == pytest.approx(high, rel=0.005)
 
 
 @given(st.integers(0, 40), st.integers(0, 40), st.floats(0.2, 5))
@@ -55,8 +69,19 @@ def test_a_share_of_two_weights_is_binomial_with_its_odds_taken_back() -> None:
     assert share_interval_of(WeightedCount.of(30), WeightedCount.of(4, 100)) == pytest.approx((low, high))
 
 
+def test_shares_of_shifted_counts_are_quantiles_of_the_share_of_both() -> None:
+    rng = np.random.default_rng(5)
+    draws = 400_000
+    hits, lost = WeightedCount.of(40) + WeightedCount.of(3, 20), WeightedCount.of(30) + WeightedCount.of(2, 40)
+    low = (h := rng.gamma(40, 1, draws) + rng.gamma(3, 20, draws)) / (
+        h + rng.gamma(30, 1, draws) + rng.gamma(3, 40, draws)
+    )
+    found = share_interval_of(hits, lost)
+    assert found.low == pytest.approx(np.quantile(low, 0.025), rel=0.01)
+
+
 def test_hits_beside_a_known_pool_are_binomial_where_nothing_is_lost_in_it() -> None:
-    nothing = WeightedCount(0, 0, 1e-9)
+    nothing = WeightedCount.of(0, 1e-9)
     assert share_interval_beside(WeightedCount.of(7), 993, nothing) == pytest.approx(share_interval(7, 1000), rel=1e-6)
     lossy = share_interval_beside(WeightedCount.of(7), 993, WeightedCount.of(2, 50))
     assert lossy.high > share_interval(7, 1000).high

@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plc": {"events", "plant", "service_life", "storage"},
     "decisions": {"events", "plant", "vision"},
     "model_registry": {"events", "kafka", "plant", "storage", "vision", "service_life"},
-    "records": {"events", "plant", "storage"},
+    "records": {"confidence", "events", "plant", "storage"},
     "reports": {"confidence", "storage", "vision"},
     "reviewing": {"events", "kafka", "plant", "records"},
     "http_serving": {"plant", "records", "service_life"},

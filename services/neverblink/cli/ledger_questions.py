@@ -272,28 +272,6 @@ def ledger_pareto(
         typer.echo("Nothing was found.")
 
 
-@ledger_app.command("figures")
-@wanting(CountsWanted)
-def ledger_figures(asked: CountsWanted, *, as_json: AS_JSON = False) -> None:
-    """Print how the inspection did: each share with the sample that it is of.
-
-    `neverblink ledger figures --product pcb --from 2026-03-01`
-
-    False rejects and escapes are of the parts that people reviewed, which nobody drew at random.
-    """
-    described = read_plant(asked.plant)
-    counted = asked.counted()
-    from neverblink.cli.ledger_tables import figures_table
-    from neverblink.records.questions.figures import figures
-
-    with opened_records(described) as records, records.asking() as session:
-        found = figures(session, counted)
-    if as_json:
-        print_json(found)
-    else:
-        wide_console().print(figures_table(found))
-
-
 def print_json(answer: object) -> None:
     """Print frozen rows as one line of JSON, instants in RFC 3339."""
     import orjson

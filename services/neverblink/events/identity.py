@@ -67,3 +67,9 @@ def actuation_id(line: str, epoch: int, number: int, stage: str) -> str:
 def sample_place(frame: str) -> float:
     """Return where a frame lies between 0 and 1: evenly, and at the same place whoever asks, for samples of frames."""
     return int(derived_id("evidence-sample", frame)[:8], 16) / 2**32
+
+
+def audit_place(line: str, epoch: int | None, number: int | None, part: str) -> float:
+    """Return where a part lies between 0 and 1, evenly, whichever station asks: those below a share are audited."""
+    name = (epoch, number) if epoch is not None and number is not None else (part,)
+    return int(derived_id("audit", line, *name)[:8], 16) / 2**32

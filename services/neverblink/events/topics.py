@@ -83,7 +83,7 @@ _ALL = (
     ),
     Topic(
         "models", "line/station", "Which artifact is active or in shadow.", FOREVER,
-        ("trainer",), ("scorer", "camera", "drift"), compacted=True,
+        ("trainer",), ("scorer", "camera", "drift", "ledger"), compacted=True,
     ),
     Topic(
         "context", "line", "Which order, lot and product is on a line, and from which part on.", FOREVER,

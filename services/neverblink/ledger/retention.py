@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, exists
+from sqlalchemy import ColumnElement, and_, exists, or_
 
 from neverblink.errors import NeverblinkError
 from neverblink.events import Judgement
@@ -211,8 +211,12 @@ class Retention:
 
 
 def reviewed() -> ColumnElement[bool]:
-    """Say whether people have judged a picture's part, and agree: a second look that is wanted has been given."""
-    return _judged(VerdictRow.judgement.is_not(None), VerdictRow.judgement != DISPUTED)
+    """Say whether people have judged a picture's part, and agree: a second look that is wanted has been given.
+
+    So has a reject that nobody is asked to judge, because the audit's share did not draw it.
+    """
+    agreed = and_(VerdictRow.judgement.is_not(None), VerdictRow.judgement != DISPUTED)
+    return _judged(or_(agreed, and_(VerdictRow.audited.is_(False), VerdictRow.holdout.is_(False))))
 
 
 def found_defective() -> ColumnElement[bool]:

@@ -26,7 +26,7 @@ MOST_ANSWERS = 200
 
 _VERDICT = (
     VerdictRow.id, VerdictRow.frame_id, VerdictRow.line, VerdictRow.station, VerdictRow.product, VerdictRow.captured,
-    VerdictRow.decision, VerdictRow.unsure, VerdictRow.holdout, VerdictRow.challenge,
+    VerdictRow.decision, VerdictRow.unsure, VerdictRow.holdout, VerdictRow.challenge, VerdictRow.audited,
 )  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def _rows(connection: Connection, verdicts: Sequence[str]) -> dict[str, Row]:
     answers = answers_about(connection, verdicts)
     found = {}
     for one in known:
-        facts = VerdictFacts(one.decision, one.unsure, one.holdout, one.challenge, shadows[one.frame_id])
+        facts = VerdictFacts(one.decision, one.unsure, one.holdout, one.challenge, shadows[one.frame_id], one.audited)
         severity, standing = severity_of(facts), standing_of(answers.get(one.id, ()))
         if standing.wants is None or (severity is None and not standing.answers):
             continue

@@ -8,7 +8,8 @@ from datetime import datetime
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from neverblink.events import DriftReport, Event, Verdict
+from neverblink.events import Decision, DriftReport, Event, Verdict
+from neverblink.events.identity import audit_place
 from neverblink.ledger import review_queue
 from neverblink.ledger.settling import (
     News,
@@ -104,6 +105,7 @@ def _settle(
     for row in new.get(ReviewRow, {}).values():
         row["counted"] = rules.counts(row["reviewer"], row["line"], row["at"])
     verdicts, actuations = new.get(VerdictRow, {}), new.get(ActuationRow, {})
+    _audit(verdicts.values(), rules)
     news = News(
         [verdict_facts(row) for row in verdicts.values()],
         [actuation_facts(row) for row in actuations.values()],
@@ -118,6 +120,17 @@ def _settle(
             row["part_id"] = settled.parts[name]
     for name, judgement in settled.judgements.items():
         verdicts[name]["judgement"] = judgement
+
+
+def _audit(verdicts: Iterable[Row], rules: PartRules) -> None:
+    """Say of rejects whether people are asked to judge them: a part's place among all says it, at every station."""
+    for row in verdicts:
+        if row["decision"] != Decision.REJECT or row["challenge"]:
+            continue
+        share = rules.audit_share(row["product"])
+        if share < 1:
+            place = audit_place(row["line"], row["epoch"], row["number"], row["part"])
+            row["audit_share"], row["audited"] = share, place < share
 
 
 def _add_alerts(connection: Connection, alerts: list[Row]) -> None:

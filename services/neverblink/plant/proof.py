@@ -50,9 +50,23 @@ class AlarmSettings(Section):
     webhook: WebhookSettings | None = Field(default=None, description="Where alarms are posted; None: nowhere.")
 
 
+class AuditSettings(Section):
+    """Which share of the rejected parts people judge: from them follows how many rejects are good parts."""
+
+    share: _Share = Field(
+        default=1.0, description="Share of the rejected parts of every product that is put before people; 0: none."
+    )
+    products: dict[Name, _Share] = Field(default={}, max_length=256, description="By product, another share.")
+
+    def share_of(self, product: str) -> float:
+        """Return with what share the rejects of a product are drawn."""
+        return self.products.get(product, self.share)
+
+
 class ProofSettings(Section):
     """What is judged again, by people or with parts whose answer is known."""
 
     holdouts: HoldoutSettings = HoldoutSettings()
+    audit: AuditSettings = AuditSettings()
     challenges: ChallengeSettings = ChallengeSettings()
     alarms: AlarmSettings = AlarmSettings()

@@ -72,9 +72,10 @@ class Plant(Section):
     @model_validator(mode="after")
     def _proof_is_known(self) -> Self:
         products = {product.name for product in self.products}
-        for product in self.proof.holdouts.products.keys() - products:
+        named = {"holdouts": self.proof.holdouts.products, "audit": self.proof.audit.products}
+        for section, product in ((name, one) for name, shares in named.items() for one in shares.keys() - products):
             raise ValueError(
-                f"proof.holdouts.products names product {product!r}, which is not in products"
+                f"proof.{section}.products names product {product!r}, which is not in products"
                 f"{suggestion(product, products)}"
             )
         lines, shifts = {line.name for line in self.lines}, set(self.shift_plan().names)

@@ -6,4 +6,4 @@ from neverblink.records.parts import PartRules
 
 def rules_of(plant: Plant) -> PartRules:
     """Return the rules of a plant."""
-    return PartRules(plant.shift_plan().shift_at, plant.records.reviewing.counts)
+    return PartRules(plant.shift_plan().shift_at, plant.records.reviewing.counts, plant.proof.audit.share_of)

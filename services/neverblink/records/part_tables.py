@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, PrimaryKeyConstraint, String, text
+from sqlalchemy import Index, PrimaryKeyConstraint, String, text, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from neverblink.records.columns import ROW_NUMBER, IdentityColumns, Table, TraceColumn
@@ -69,6 +69,8 @@ class PartRow(IdentityColumns, TraceColumn, Table):
     challenge: Mapped[bool]
     holdout_share: Mapped[float | None]
     reference: Mapped[str | None] = mapped_column(String(64))
+    audit_share: Mapped[float | None]
+    audited: Mapped[bool] = mapped_column(server_default=true())
     ratio: Mapped[float | None]
     stations: Mapped[int]
     artifact_digest: Mapped[str | None]
@@ -301,6 +303,24 @@ class ContextRow(Table):
     valid_epoch: Mapped[int | None]
     valid_number: Mapped[int | None]
     by: Mapped[str]
+    at: Mapped[datetime]
+    recorded: Mapped[datetime]
+
+
+class ModelChangeRow(Table):
+    """A change of a station's models: the slots as they were put onto the topic, whose compaction forgets them."""
+
+    __tablename__ = "model_changes"
+    __table_args__ = (Index("model_changes_line_at", "line", "at"),)
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    line: Mapped[str] = mapped_column(String(64))
+    station: Mapped[str] = mapped_column(String(64))
+    product: Mapped[str] = mapped_column(String(64))
+    active: Mapped[dict[str, Any] | None]
+    shadow: Mapped[dict[str, Any] | None]
+    by: Mapped[str]
+    why: Mapped[str | None]
     at: Mapped[datetime]
     recorded: Mapped[datetime]
 

@@ -52,6 +52,8 @@ class VerdictFacts(NamedTuple):
     challenge: bool
     holdout_share: float | None
     reference: str | None
+    audit_share: float | None
+    audited: bool
     unsure: bool
     order_no: str | None
     lot: str | None
@@ -153,11 +155,13 @@ class PartEvents:
 class PartRules:
     """What the plant file says of parts when they are written; afterwards the rows say it.
 
-    `shift_at` names the shift of an instant; `counts` says of reviewer, line and instant whether an answer counts.
+    `shift_at` names the shift of an instant; `counts` says of reviewer, line and instant whether an answer counts;
+    `audit_share` with what share people judge the rejects of a product.
     """
 
     shift_at: Callable[[datetime], str] = lambda _: ""
     counts: Callable[[str, str, datetime], bool] = lambda *_: True
+    audit_share: Callable[[str], float] = lambda _: 1.0
 
 
 def judged(events: PartEvents) -> PartEvents:
@@ -268,6 +272,8 @@ def _decided(verdicts: Sequence[VerdictFacts]) -> Row:
         "challenge": any(one.challenge for one in verdicts),
         "holdout_share": next((one.holdout_share for one in verdicts if one.holdout_share is not None), None),
         "reference": next((one.reference for one in verdicts if one.reference is not None), None),
+        "audit_share": worst.audit_share if worst else None,
+        "audited": worst.audited if worst else True,
         "ratio": max(ratios) if ratios else None,
         "stations": len({one.station for one in verdicts}),
         "artifact_digest": worst.artifact_digest if worst else None,

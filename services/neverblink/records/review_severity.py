@@ -31,13 +31,17 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class VerdictFacts:
-    """What of a verdict its severity depends on. `shadows` are the decisions of shadow models about its frame."""
+    """What of a verdict its severity depends on. `shadows` are the decisions of shadow models about its frame.
+
+    `audited` is False for a reject that was not drawn to be judged.
+    """
 
     decision: str
     unsure: bool = False
     holdout: bool = False
     challenge: bool = False
     shadows: Collection[str] = ()
+    audited: bool = True
 
 
 def severity_of(verdict: VerdictFacts) -> Severity | None:
@@ -48,7 +52,9 @@ def severity_of(verdict: VerdictFacts) -> Severity | None:
     if verdict.challenge and verdict.decision == Decision.PASS:
         return Severity.CHALLENGE_MISS
     if verdict.decision == Decision.REJECT:
-        return None if verdict.challenge else Severity.REJECT
+        if verdict.challenge:
+            return None
+        return Severity.REJECT if verdict.audited else Severity.HOLDOUT if verdict.holdout else None
     if verdict.decision == Decision.UNSCORED:
         return Severity.UNSCORED
     if verdict.unsure:

@@ -16,13 +16,14 @@ from neverblink.events import (
     DeadLetter,
     DriftReport,
     Event,
+    ModelSlots,
     Review,
     ShadowVerdict,
     Verdict,
 )
 from neverblink.events.parts import Quality, Tracking
 from neverblink.records.columns import IdentityColumns, Table, TraceColumn
-from neverblink.records.part_tables import AlarmRow, ChallengeRow, ClaimRow, ContextRow
+from neverblink.records.part_tables import AlarmRow, ChallengeRow, ClaimRow, ContextRow, ModelChangeRow
 
 SCHEMA_VERSION = 4
 """The layout of tables that this program writes; `migrations` leads to it from layout 3."""
@@ -88,7 +89,11 @@ class _ScoredRow(IdentityColumns, TraceColumn):
 
 
 class VerdictRow(_ScoredRow, Table):
-    """The one decision about a frame. `judgement` is what people's answers about it come to."""
+    """The one decision about a frame. `judgement` is what people's answers about it come to.
+
+    Of a rejected part `audit_share` is with what share people are asked to judge its like, None where all of them are,
+    and `audited` whether they are asked to judge this one.
+    """
 
     __tablename__ = "verdicts"
     __table_args__ = (
@@ -98,6 +103,8 @@ class VerdictRow(_ScoredRow, Table):
     )
 
     part_id: Mapped[int | None]
+    audit_share: Mapped[float | None]
+    audited: Mapped[bool] = mapped_column(server_default=true())
     judgement: Mapped[str | None] = mapped_column(String(16))
     evidence: Mapped[list[Any]]
 
@@ -258,11 +265,11 @@ class DeadLetterRow(Table):
 Row = dict[str, Any]
 
 # What a column holds where the event has no such field.
-_ABSENT: Row = {"withdrawn": False, "counted": True}
+_ABSENT: Row = {"withdrawn": False, "counted": True, "audited": True}
 
 KEPT: tuple[type[Event], ...] = (
     Verdict, ShadowVerdict, Actuation, Review, DriftReport, DeadLetter, Claim, ContextChange, Challenge,
-    Alarm,
+    Alarm, ModelSlots,
 )  # fmt: skip
 """The events that the ledger keeps."""
 
@@ -291,6 +298,9 @@ def row_of(event: Event, recorded: datetime, trace_id: str | None = None) -> tup
         case ContextChange():
             table = ContextRow
             fields |= _context(event)
+        case ModelSlots():
+            table = ModelChangeRow
+            fields |= _slots(event)
         case Challenge():
             table = ChallengeRow
         case Alarm():
@@ -346,6 +356,11 @@ def _identity(identity: Row | None) -> Row:
         return {}
     names = {"order_no" if name == "order" else name: value for name, value in identity.items()}
     return {**names, "attributes": names["attributes"] or None}
+
+
+def _slots(event: ModelSlots) -> Row:
+    slots = (("active", event.active), ("shadow", event.shadow))
+    return {name: slot and slot.model_dump(mode="json", exclude_none=True) for name, slot in slots}
 
 
 def _context(event: ContextChange) -> Row:

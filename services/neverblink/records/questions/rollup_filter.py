@@ -25,12 +25,17 @@ class RollupFilter:
     lot: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    shift: str | None = None
 
     def within(self, scope: tuple[str, ...] | None) -> "RollupFilter":
         """Return the filter for someone who may see the lines of `scope` alone."""
         if scope is None:
             return self
         return replace(self, lines=scope if self.lines is None else tuple(one for one in self.lines if one in scope))
+
+    def of_parts(self) -> "RollupFilter":
+        """Return the filter that counts parts as wholes."""
+        return replace(self, station=None)
 
     def in_hours(self) -> "RollupFilter":
         """Return the filter with its span widened to whole hours: what is in fact counted."""
@@ -60,6 +65,8 @@ class RollupFilter:
             found.append(table.product == self.product)
         if self.lot is not None:
             found.append(table.lot == self.lot)
+        if self.shift is not None:
+            found.append(table.shift == self.shift)
         if span.since is not None:
             found.append(table.hour >= span.since)
         if span.until is not None:

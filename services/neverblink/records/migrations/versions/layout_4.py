@@ -34,6 +34,7 @@ _INDEXES = (
     ("evidence_wanted_next", "evidence_wanted", ("lost", "line", "urgency", "captured")),
     ("evidence_wanted_verdict", "evidence_wanted", ("verdict_id",)),
     ("part_defects_part_id", "part_defects", ("part_id",)),
+    ("model_changes_line_at", "model_changes", ("line", "at")),
     ("parts_carrier_triggered", "parts", ("carrier", "triggered")),
     ("parts_line_part", "parts", ("line", "part")),
     ("parts_line_triggered", "parts", ("line", "triggered", "id")),
@@ -95,6 +96,11 @@ def _proof() -> "list[sa.Column[Any]]":
     return [*optional(NUMBER, "holdout_share"), *optional(sa.String(64), "reference")]
 
 
+def _audit() -> "list[sa.Column[Any]]":
+    audited: sa.Column[bool] = sa.Column("audited", TRUTH, nullable=False, server_default=sa.true())
+    return [*optional(NUMBER, "audit_share"), audited]
+
+
 def _new_columns() -> None:
     withdrawn: sa.Column[bool] = sa.Column("withdrawn", TRUTH, nullable=False, server_default=sa.false())
     counted: sa.Column[bool] = sa.Column("counted", TRUTH, nullable=False, server_default=sa.true())
@@ -104,6 +110,7 @@ def _new_columns() -> None:
         "shadow_verdicts": [*optional(INTEGER, "frame_partition", "frame_offset"), *_proof()],
         "verdicts": [
             *_proof(),
+            *_audit(),
             *optional(INTEGER, "part_id", "frame_partition", "frame_offset"),
             *optional(sa.String(16), "judgement"),
         ],
@@ -126,6 +133,7 @@ def _parts() -> None:
         *optional(TEXT, "reason"),
         *required(TRUTH, "late", "unsure", "holdout", "challenge"),
         *_proof(),
+        *_audit(),
         *optional(NUMBER, "ratio"),
         *required(INTEGER, "stations"),
         *optional(TEXT, "artifact_digest"),
@@ -217,6 +225,15 @@ def _beside_parts() -> None:
         *optional(INSTANT, "valid_from"),
         *optional(INTEGER, "valid_epoch", "valid_number"),
         *required(TEXT, "by"),
+        *required(INSTANT, "at", "recorded"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "model_changes",
+        *required(sa.String(64), "id", "line", "station", "product"),
+        *optional(STRUCTURE, "active", "shadow"),
+        *required(TEXT, "by"),
+        *optional(TEXT, "why"),
         *required(INSTANT, "at", "recorded"),
         sa.PrimaryKeyConstraint("id"),
     )

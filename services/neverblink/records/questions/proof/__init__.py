@@ -1,0 +1,1 @@
+"""What was proved while the line ran: recall, precision, false rejects and escapes, from drawn parts."""
