@@ -248,6 +248,46 @@ def _review(reviewer: str, said: str) -> Review:
     )  # fmt: skip
 
 
+async def test_an_account_takes_and_answers_on_its_own_lines_alone_and_leaves_what_it_passes_over_to_others(
+    development: DevelopmentBroker, tmp_path: Path
+) -> None:
+    file = plant_file(development.bootstrap, tmp_path)
+    async with reviewed_plant(file, scored(1), scored(2), scored(1, line="line-2")) as plant:
+        began = datetime.now(UTC)
+        mine = Desk(plant, "a", lines=("line-2",))
+        foreign = verdict_id("line-1-1")
+        for work in (
+            mine.take_named(foreign),
+            mine.answer([Answer(foreign, Judgement.NORMAL)]),
+            mine.undo(foreign),
+            mine.take(Where(lines=("line-1",))),
+            mine.waiting(Where(lines=("line-1",)), 10),
+        ):
+            with pytest.raises(ReviewError, match="does not judge parts of line-1") as refused:
+                await work
+            assert refused.value.kind == "refused"
+        page, _ = await mine.waiting(Where(), 10)
+        assert [row.judged.key for row in page.rows] == ["line-2/top"]
+        taken = await mine.take(Where())
+        assert taken is not None
+        assert taken.judged.key == "line-2/top"
+        assert await mine.take(Where(), without=[taken.judged.verdict]) is None
+
+        await mine.answer([Answer(taken.judged.verdict, Judgement.NORMAL)])
+        await until(plant, lambda records: _reviews_kept(records) == 1)
+        assert await mine.given(began) == {taken.judged.verdict: True}
+        await mine.undo(taken.judged.verdict)
+        await until(plant, lambda records: _reviews_kept(records) == 2)
+        assert await mine.given(began) == {taken.judged.verdict: False}
+        assert await mine.given(datetime.now(UTC)) == {}
+        assert await Desk(plant, "b").given(began) == {}
+
+
+def _reviews_kept(records: ReadOnlyRecords) -> int:
+    with records.asking() as session:
+        return int(session.connection().exec_driver_sql("SELECT count(*) FROM reviews").scalar_one())
+
+
 async def test_many_answers_come_from_a_file_and_one_mistake_in_it_sends_none(
     development: DevelopmentBroker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -179,7 +179,10 @@ class ReviewRow(IdentityColumns, TraceColumn, Table):
     """
 
     __tablename__ = "reviews"
-    __table_args__ = (Index("reviews_verdict_at", "verdict", "at"),)
+    __table_args__ = (
+        Index("reviews_verdict_at", "verdict", "at"),
+        Index("reviews_reviewer_at", "reviewer", "at"),
+    )
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     verdict: Mapped[str]

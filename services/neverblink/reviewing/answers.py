@@ -20,7 +20,16 @@ _NAMES = ("verdict", "part", "serial")
 
 
 class ReviewError(NeverblinkError, ValueError):
-    """A claim or an answer that cannot be made; the message says which, why, and what to do."""
+    """A claim or an answer that cannot be made; the message says which, why, and what to do.
+
+    `kind` is `held` where another reviewer has the verdict, `raced` where somebody was faster, `refused` where answers
+    of this reviewer would not count, `nothing` where there is no answer to take back; empty for all else. A page has
+    sentences of its own for them.
+    """
+
+    def __init__(self, sentence: str, kind: str = "") -> None:
+        super().__init__(sentence)
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,22 @@
 """Questions to the records from a loop that must not wait for SQL: each has a thread and a session of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy.orm import Session
 
+from neverblink.records.questions import review_queue as queue
+from neverblink.records.questions.review_queue import Judged, Said
 from neverblink.records.reading import ReadOnlyRecords
+from neverblink.records.slices import slices
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _ANSWER_S = 30.0
+_AT_ONCE = 200
 
 
 class Asking:
@@ -39,3 +43,11 @@ async def asking(ledger: str) -> AsyncIterator[Asking]:
         yield Asking(records)
     finally:
         records.close()
+
+
+async def said_about(records: Asking, judged: Sequence[Judged]) -> dict[str, list[Said]]:
+    """Return what the records know of the answers about these verdicts, by verdict. Raises LedgerError."""
+    found: dict[str, list[Said]] = {}
+    for some in slices([one.verdict for one in judged], _AT_ONCE):
+        found |= await records.ask(queue.said_about, some)
+    return found

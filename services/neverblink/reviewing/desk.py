@@ -6,7 +6,7 @@ published first, and only then read whether it stands.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -20,14 +20,16 @@ from neverblink.kafka import EventProducer, ensure_topics
 from neverblink.plant import Plant
 from neverblink.records.claims import LONGEST, ClaimFacts, holders
 from neverblink.records.questions import review_queue as queue
+from neverblink.records.questions.part_story import pictures_of
 from neverblink.records.questions.review_queue import Judged, QueueFilter, Said, Waiting
 from neverblink.records.review_severity import Severity
-from neverblink.records.review_state import ReviewFacts, ReviewState, round_of, shown_to, standing_of
+from neverblink.records.review_state import ReviewFacts, round_of, shown_to, standing_of
 from neverblink.records.slices import slices
 from neverblink.reviewing.answers import Answer, ReviewError
-from neverblink.reviewing.asking import Asking, asking
+from neverblink.reviewing.asking import Asking, asking, said_about
 from neverblink.reviewing.recent import CLIENT, Recent, claim_facts, claims_now, recent, review_facts
 from neverblink.reviewing.rights import raise_all, refusal
+from neverblink.reviewing.told import Answered, Seen, Taken
 
 _PAGE = 100
 _MOST_PAGES = 50
@@ -44,49 +46,22 @@ class Where:
     product: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A verdict that is the reviewer's until an instant. `severity` is None for one that nothing asked to look at."""
-
-    judged: Judged
-    severity: Severity | None
-    wants: str | None
-    until: datetime
-    defects: tuple[queue.DefectSeen, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """An answer as it was published, and what all answers about its verdict come to now."""
-
-    review: Review
-    state: ReviewState
-    judgement: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A verdict and what was said of it, as far as this reviewer may be told; `hidden` answers are not shown."""
-
-    judged: Judged
-    state: ReviewState
-    judgement: str | None
-    wants: str | None
-    answers: tuple[Said, ...]
-    hidden: int
-    held_by: str | None
-    held_until: datetime | None
-    defects: tuple[queue.DefectSeen, ...]
-
-
 class Desk:
-    """One reviewer at the plant's records and topics.
+    """One reviewer at the plant's records and topics. `lines` are those that the reviewer's account grants,
+    None for all.
 
     Its methods raise ReviewError for what cannot be done, LedgerError and KafkaError for what is away.
     """
 
-    def __init__(self, plant: Plant, reviewer: str, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        plant: Plant,
+        reviewer: str,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        lines: tuple[str, ...] | None = None,
+    ) -> None:
         self._plant = plant
+        self._granted = lines
         self._ledger = plant.storage.ledger
         self._rules = plant.records.reviewing
         self._reviewer = reviewer
@@ -101,21 +76,26 @@ class Desk:
             page = await records.ask(queue.waiting, wanted, limit, self._clock(), after)
             return page, await records.ask(queue.counts, wanted)
 
-    async def take(self, where: Where, minutes: float | None = None) -> Taken | None:
+    async def take(self, where: Where, minutes: float | None = None, without: Collection[str] = ()) -> Taken | None:
         """Take the first that waits and is free, for so many minutes; None when nothing is.
 
-        What the reviewer holds and has not answered yet comes first, and is held for longer.
+        What the reviewer holds and has not answered yet comes first, and is held for longer. Verdicts `without` are
+        left to others.
         """
         async with asking(self._ledger) as records, self._producer() as producer:
             news = await self._recent(self._keys(where))
             races = 0
             async for one in self._free(records, where, news):
+                if one.judged.verdict in without:
+                    continue
                 until = await self._claimed(producer, one.judged, minutes)
                 if until is not None:
                     return await self._taken(records, one.judged, one.severity, one.wants, until)
                 races += 1
                 if races == _MOST_RACES:
-                    raise ReviewError(f"others were faster {races} times in a row: take again, or of another station")
+                    raise ReviewError(
+                        f"others were faster {races} times in a row: take again, or of another station", "raced"
+                    )
         return None
 
     async def take_named(self, named: str, station: str | None = None, minutes: float | None = None) -> Taken:
@@ -126,7 +106,7 @@ class Desk:
             self._free_or_raise(judged, await self._recent([judged.key]))
             until = await self._claimed(producer, judged, minutes)
             if until is None:
-                raise ReviewError(f"{named} was taken by somebody else at the same time: take another one")
+                raise ReviewError(f"{named} was taken by somebody else at the same time: take another one", "raced")
             severity, wants = await records.ask(queue.place_of, judged.verdict) or (None, None)
             return await self._taken(records, judged, severity, wants, until)
 
@@ -146,7 +126,7 @@ class Desk:
         async with asking(self._ledger) as records, self._producer() as producer:
             found = await self._all_named(records, answers)
             news = await self._recent(sorted({judged.key for judged in found}))
-            said = await _said_about(records, found)
+            said = await said_about(records, found)
             faults = [fault for judged in found if (fault := self._fault(judged, news)) is not None]
             raise_all(faults)
             done = [self._answered(*pair, said, news) for pair in zip(found, answers, strict=True)]
@@ -162,11 +142,11 @@ class Desk:
             judged = await records.ask(self._one, named, station)
             self._may(judged.line)
             news = await self._recent([judged.key])
-            said = await _said_about(records, [judged])
+            said = await said_about(records, [judged])
             facts = self._answers(judged, said, news)
             own = next((one for one in standing_of(facts).answers if one.reviewer == self._reviewer), None)
             if own is None:
-                raise ReviewError(f"{self._reviewer} has no answer about {named} that could be taken back")
+                raise ReviewError(f"{self._reviewer} has no answer about {named} that could be taken back", "nothing")
             review = self._review(judged, Answer(named, Judgement.INCONCLUSIVE), own.round, own.at)
             review = review.model_copy(update={"withdrawn": True})
             standing = standing_of([*facts, review_facts(review, self._rules)])
@@ -179,7 +159,7 @@ class Desk:
             judged = await records.ask(self._one, named, station)
             await ensure_topics(self._plant.kafka, ("claims", "reviews"))
             news = await self._recent([judged.key])
-            kept = (await _said_about(records, [judged])).get(judged.verdict, [])
+            kept = (await said_about(records, [judged])).get(judged.verdict, [])
             known = {one.facts.id: one for one in kept}
             for review in news.reviews.get(judged.verdict, ()):
                 if review.id not in known:
@@ -201,35 +181,59 @@ class Desk:
                 tuple(await records.ask(queue.defects_of, judged.verdict)),
             )
 
+    async def given(self, since: datetime) -> dict[str, bool]:
+        """Return the verdicts that this reviewer has answered since, and whether the latest word still stands.
+
+        As the records know it: answers of the last moments may be missing.
+        """
+        async with asking(self._ledger) as records:
+            return await records.ask(queue.answered_since, self._reviewer, since)
+
     # What may be done
 
-    def _may(self, line: str) -> None:
+    def _refused(self, line: str) -> ReviewError | None:
+        if self._granted is not None and line not in self._granted:
+            return ReviewError(f"the account of {self._reviewer} does not judge parts of {line}", "refused")
         fault = refusal(self._rules, self._reviewer, line, self._clock())
-        if fault is not None:
-            raise ReviewError(fault)
+        return None if fault is None else ReviewError(fault, "refused")
 
-    def _fault(self, judged: Judged, news: Recent) -> str | None:
+    def _may(self, line: str) -> None:
+        fault = self._refused(line)
+        if fault is not None:
+            raise fault
+
+    def _fault(self, judged: Judged, news: Recent) -> ReviewError | None:
         """Return why this reviewer cannot answer a verdict now, None when that is possible."""
-        refused = refusal(self._rules, self._reviewer, judged.line, self._clock())
+        refused = self._refused(judged.line)
         if refused is not None:
             return refused
         held = news.held(self._clock()).get(judged.verdict)
         if held is not None and held.reviewer != self._reviewer:
-            return f"{held.reviewer} holds {judged.part} of {judged.key} until {held.until:%H:%M %Z}"
+            sentence = f"{held.reviewer} holds {judged.part} of {judged.key} until {held.until:%H:%M %Z}"
+            return ReviewError(sentence, "held")
         return None
 
     def _free_or_raise(self, judged: Judged, news: Recent) -> None:
         fault = self._fault(judged, news)
         if fault is not None:
-            raise ReviewError(fault)
+            raise fault
 
     def _lines(self) -> tuple[str, ...]:
+        """Return the lines that this reviewer may judge, empty for all."""
         known = self._rules.reviewer(self._reviewer)
-        return () if known is None else known.lines
+        listed = () if known is None else known.lines
+        if self._granted is None:
+            return listed
+        found = tuple(line for line in self._granted if not listed or line in listed)
+        if not found:
+            raise ReviewError(f"there is no line on which {self._reviewer} judges parts", "refused")
+        return found
 
     def _filter(self, where: Where) -> QueueFilter:
         mine = self._lines()
         lines = tuple(line for line in where.lines if line in mine) if where.lines and mine else where.lines or mine
+        if where.lines and not lines:
+            self._may(where.lines[0])
         since = self._clock() - timedelta(days=self._rules.waits_days)
         return QueueFilter(since, lines, where.station, where.product, self._reviewer)
 
@@ -271,7 +275,7 @@ class Desk:
 
     async def _unanswered(self, records: Asking, rows: Sequence[Waiting], news: Recent) -> list[Waiting]:
         """Return those that still want an answer of this reviewer, with what the ledger does not know yet."""
-        said = await _said_about(records, [one.judged for one in rows])
+        said = await said_about(records, [one.judged for one in rows])
         found = []
         for one in rows:
             standing = standing_of(self._answers(one.judged, said, news))
@@ -298,7 +302,8 @@ class Desk:
         self, records: Asking, judged: Judged, severity: Severity | None, wants: str | None, until: datetime
     ) -> Taken:
         defects = await records.ask(queue.defects_of, judged.verdict)
-        return Taken(judged, severity, wants, until, tuple(defects))
+        pictures = await records.ask(pictures_of, judged.verdict)
+        return Taken(judged, severity, wants, until, tuple(defects), tuple(pictures))
 
     def _claim(self, judged: Judged, now: datetime, minutes: float | None = None, *, released: bool = False) -> Claim:
         kept = timedelta(minutes=self._rules.claim_minutes if minutes is None else minutes)
@@ -357,21 +362,23 @@ class Desk:
     async def _all_named(self, records: Asking, answers: Sequence[Answer]) -> list[Judged]:
         """Return the verdict that each answer is about. Raises ReviewError for all that name none, or one twice."""
 
-        def named(session: Session, some: Sequence[Answer]) -> list[Judged | str]:
-            found: list[Judged | str] = []
+        def named(session: Session, some: Sequence[Answer]) -> list[Judged | ReviewError]:
+            found: list[Judged | ReviewError] = []
             for answer in some:
                 try:
                     found.append(self._one(session, answer.named, answer.station))
                 except ReviewError as error:
-                    found.append(str(error))
+                    found.append(error)
             return found
 
         # A question may take so long and no longer, and a file may hold thousands of answers.
         found = [one for some in slices(answers, _AT_ONCE) for one in await records.ask(named, some)]
-        faults = [one for one in found if isinstance(one, str)]
+        faults = [one for one in found if isinstance(one, ReviewError)]
         judged = [one for one in found if isinstance(one, Judged)]
         times = Counter(one.verdict for one in judged)
-        faults += [f"{one.part} of {one.key} is answered twice" for one in judged if times[one.verdict] > 1]
+        faults += [
+            ReviewError(f"{one.part} of {one.key} is answered twice") for one in judged if times[one.verdict] > 1
+        ]
         raise_all(faults)
         return judged
 
@@ -401,13 +408,6 @@ class Desk:
         source = f"/{self._plant.site}/review"
         async with EventProducer(self._plant.kafka, source=source, client_id=CLIENT) as producer:
             yield producer
-
-
-async def _said_about(records: Asking, judged: Sequence[Judged]) -> dict[str, list[Said]]:
-    found: dict[str, list[Said]] = {}
-    for some in slices([one.verdict for one in judged], _AT_ONCE):
-        found |= await records.ask(queue.said_about, some)
-    return found
 
 
 def _held_by(held: Mapping[str, ClaimFacts], judged: Judged) -> str | None:

@@ -22,11 +22,11 @@ def refusal(rules: Reviewing, reviewer: str, line: str, now: datetime) -> str | 
     return f"{reviewer} judges parts of {', '.join(known.lines)} alone, and not of {line}"
 
 
-def raise_all(faults: Sequence[str]) -> None:
+def raise_all(faults: Sequence[ReviewError]) -> None:
     """Raise ReviewError with the first of these sentences, if there are any."""
     if not faults:
         return
     if len(faults) == 1:
-        raise ReviewError(faults[0])
+        raise faults[0]
     more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
-    raise ReviewError(f"{'; '.join(faults[:5])}{more}. Nothing was sent")
+    raise ReviewError(f"{'; '.join(map(str, faults[:5]))}{more}. Nothing was sent")

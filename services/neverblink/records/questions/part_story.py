@@ -160,6 +160,13 @@ def picture_of(session: Session, digest: str, lines: tuple[str, ...] | None = No
     return PictureOf(**found[0]) if found else None
 
 
+def pictures_of(session: Session, verdict: str) -> list[PictureOf]:
+    """Return the pictures of one verdict that are still there."""
+    wanted = and_(EvidenceFileRow.verdict_id == verdict, EvidenceFileRow.deleted.is_(None))
+    found = _rows(session, PictureOf, EvidenceFileRow, wanted, EvidenceFileRow.captured)
+    return [PictureOf(**row) for row in found]
+
+
 def _rows(session: Session, kind: type[Any], table: type[Table], wanted: Any, order: Any) -> list[dict[str, Any]]:
     names = [field.name for field in fields(kind) if field.name != "defects"]
     query = select(*(getattr(table, name) for name in names)).where(wanted).order_by(order).limit(MOST_ROWS)

@@ -26,6 +26,7 @@ MOST_COUNTED = 2000
 """Of one severity: a count of more says so and stops."""
 _MOST_REVIEWS = 200
 _MOST_CLAIMS = 2000
+_MOST_ANSWERS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +207,23 @@ def said_about(session: Session, verdicts: Sequence[str]) -> dict[str, list[Said
         if len(found[row.verdict]) < _MOST_REVIEWS:
             found[row.verdict].append(_said(row))
     return dict(found)
+
+
+def answered_since(session: Session, reviewer: str, since: datetime) -> dict[str, bool]:
+    """Return the verdicts that a reviewer has answered since, and whether the latest word was not taken back.
+
+    At most 20,000, the latest.
+    """
+    rows = session.execute(
+        select(ReviewRow.verdict, ReviewRow.withdrawn)
+        .where(ReviewRow.reviewer == reviewer, ReviewRow.at >= since)
+        .order_by(ReviewRow.at.desc(), ReviewRow.id.desc())
+        .limit(_MOST_ANSWERS)
+    )
+    found: dict[str, bool] = {}
+    for verdict, withdrawn in rows:
+        found.setdefault(verdict, not withdrawn)
+    return found
 
 
 def claims_on(session: Session, verdicts: Sequence[str]) -> list[ClaimFacts]:

@@ -50,6 +50,7 @@ _INDEXES = (
     ("review_queue_product", "review_queue", ("product", "severity", "captured", "place")),
     ("review_queue_station", "review_queue", ("line", "station", "severity", "captured", "place")),
     ("review_queue_waiting", "review_queue", ("severity", "captured", "place")),
+    ("reviews_reviewer_at", "reviews", ("reviewer", "at")),
     ("rollups_line_hour", "rollups", ("line", "hour")),
     ("rollups_place", "rollups", ("line", "station", "product", "hour")),
     ("shadow_verdicts_frame", "shadow_verdicts", ("frame_id",)),
