@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reviewing": {"events", "kafka", "plant", "records"},
     "http_serving": {"plant", "records", "service_life"},
     "alarms": {"plant", "service_life", "telemetry"},
+    "challenges": {"events", "kafka", "plant", "storage"},
     "simulation": {"events", "plant", "plc", "service_life"},
     "brokers": {"telemetry", "service_life"},
     **dict.fromkeys(SERVICES, OPEN_TO_SERVICES),

@@ -10,7 +10,7 @@ from neverblink.cli.application import EXIT_BAD_INPUT, EXIT_STOPPED, app, senten
 from neverblink.cli import demo, fitting, teaching, retraining, evaluation, inspection  # noqa: F401
 from neverblink.cli import services, ledger_questions, ledger_proof, ledger_export  # noqa: F401
 from neverblink.cli import ledger_api, ledger_backup, ledger_upkeep  # noqa: F401
-from neverblink.cli import console, artifacts, models, context, holdouts, reviews, site  # noqa: F401
+from neverblink.cli import console, artifacts, models, context, holdouts, challenges, reviews, site  # noqa: F401
 
 # isort: on
 

@@ -49,7 +49,9 @@ GROUPS = {
         "backbones", "artifact", "evaluate", "compare", "inspect",
     ),
     "Run the line": ("camera", "scorer", "bridge", "drift", "ledger"),
-    "Look after it": ("console", "review", "models", "context", "holdouts", "plant", "topics", "schemas"),
+    "Look after it": ("console", "review", "models", "context", "holdouts", "challenge", "alarms", "plant", "topics",
+        "schemas",
+    ),
 }  # fmt: skip
 
 
@@ -98,6 +100,7 @@ artifact_app = typer.Typer(no_args_is_help=True, help="Look into fitted models, 
 review_app = typer.Typer(no_args_is_help=True, help="What people say of parts: what waits, who takes it, answers.")
 models_app = typer.Typer(no_args_is_help=True, help="Which model scores which station; change it while the line runs.")
 context_app = typer.Typer(no_args_is_help=True, help="Which order, lot and product is on a line, now and later.")
+challenge_app = typer.Typer(no_args_is_help=True, help="Reference parts that are sent to prove the system.")
 holdouts_app = typer.Typer(no_args_is_help=True, help="The parts that people judge whatever the verdict: their keys.")
 camera_app = typer.Typer()
 bridge_app = typer.Typer()
@@ -114,6 +117,7 @@ for _name, _sub, _short in (
     ("review", review_app, None),
     ("context", context_app, None),
     ("holdouts", holdouts_app, None),
+    ("challenge", challenge_app, None),
     ("plant", plant_app, None),
     ("topics", topics_app, None),
     ("schemas", schemas_app, None),

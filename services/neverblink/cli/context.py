@@ -54,7 +54,7 @@ def context_set(
         {name: text for name, text in named.items() if text is not None},
         dict(_attribute(text) for text in attribute or ()),
         None if since is None else _instant(since, stamp.at),
-        None if from_part is None else _part(from_part, described.line(line)),
+        None if from_part is None else part_of(from_part, described.line(line), "--from-part"),
         clear,
     )
     if not (wish.fields or wish.attributes or clear):
@@ -165,17 +165,18 @@ def _instant(text: str, now: datetime) -> datetime:
         raise typer.BadParameter(f"--from {text!r} is no time: {_NO_TIME}") from error
 
 
-def _part(text: str, line: "Line") -> "Tracking":
+def part_of(text: str, line: "Line", option: str = "--part") -> "Tracking":
+    """Return the part that a person names. Raises BadParameter; `option` is what it was given by."""
     from pydantic import ValidationError
 
     from neverblink.events import Tracking
 
     if line.plc is None:
-        raise typer.BadParameter(f"no PLC counts the parts of {line.name}: schedule it with --from")
+        raise typer.BadParameter(f"no PLC counts the parts of {line.name}, so {option} cannot name one")
     epoch, _, number = text.removeprefix(f"{line.name}/").partition("/")
     try:
         return Tracking.model_validate({"epoch": epoch, "number": number})
     except ValidationError as error:
         raise typer.BadParameter(
-            f"--from-part {text!r} names no part: write EPOCH/NUMBER as in the part's name {line.name}/3/50000"
+            f"{option} {text!r} names no part: write EPOCH/NUMBER as in the part's name {line.name}/3/50000"
         ) from error

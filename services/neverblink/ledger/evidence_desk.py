@@ -12,8 +12,8 @@ from neverblink.errors import NeverblinkError
 from neverblink.ledger.evidence_book import EvidenceBook, Picture
 from neverblink.ledger.instruments import EvidenceInstruments
 from neverblink.ledger.retention import Retention, Tidied
-from neverblink.records.database import Database, LedgerError
-from neverblink.records.engine import ANSWER_S
+from neverblink.ledger.sql_thread import SqlThread, looked_at
+from neverblink.records.database import Database
 from neverblink.records.evidence_store import (
     EvidenceDamagedError,
     EvidenceStore,
@@ -30,9 +30,6 @@ IN_HAND_BYTES: Final = 32 * 1024 * 1024
 """Pictures in hand together; one that is larger is alone."""
 
 _STORE_ANSWER_S = 30.0
-_ASKED_S = 60.0
-_LOOK_EVERY_S = 0.5
-_LAST_ANSWER_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,38 +65,19 @@ class EvidenceDesk:
         self.measured = measured
         self._stop = stop
         self._turn = asyncio.Lock()
-        self._sql = ThreadPoolExecutor(1, thread_name_prefix="evidence-sql")
+        waits = "the ledger's database or the evidence store stands still; evidence waits for it"
+        self._sql = SqlThread(database, stop, name="evidence-sql", waits=waits)
         self._putting = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="evidence-store")
         self._left: set[asyncio.Future[NeverblinkError | None]] = set()
 
     def close(self) -> None:
         """End the threads; a wait that is still under way there is broken off."""
-        self._database.break_off()
-        self._sql.shutdown(wait=False, cancel_futures=True)
+        self._sql.close()
         self._putting.shutdown(wait=False, cancel_futures=True)
 
     async def ask(self, work: Callable[[], T]) -> T:
-        """Run a question to the database or the retention in the SQL thread. Raises as it does.
-
-        A database that stands still is left after ANSWER_S, and whatever else does after `_ASKED_S`; told to stop it
-        waits for `_LAST_ANSWER_S` at most.
-        """
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._sql, work)
-        future.add_done_callback(_looked_at)
-        give_up = loop.time() + _ASKED_S
-        while True:
-            done, _ = await asyncio.wait({future}, timeout=_LOOK_EVERY_S)
-            if done:
-                return future.result()
-            if self._stop.is_set():
-                give_up = min(give_up, loop.time() + _LAST_ANSWER_S)
-            if loop.time() >= give_up:
-                future.cancel()  # one that has not begun must not run when nobody waits for it
-                self._database.break_off()
-                raise LedgerError("the ledger's database or the evidence store stands still; evidence waits for it")
-            if self._database.silent_s > ANSWER_S:
-                self._database.break_off()
+        """Run a question to the database or the retention in the SQL thread; see `SqlThread.ask`."""
+        return await self._sql.ask(work)
 
     async def keep(self, pictures: Sequence[ToKeep]) -> list[NeverblinkError | None]:
         """Keep pictures, at most `IN_HAND_BYTES` of them; return for each why its bytes could not be had, or None.
@@ -133,7 +111,7 @@ class EvidenceDesk:
         loop = asyncio.get_running_loop()
         work = [loop.run_in_executor(self._putting, self._put_one, one) for one in pictures]
         for future in work:
-            future.add_done_callback(_looked_at)
+            future.add_done_callback(looked_at)
         if work:
             _, self._left = await asyncio.wait(work, timeout=_STORE_ANSWER_S)
         if self._left:
@@ -156,9 +134,3 @@ class EvidenceDesk:
             _, self._left = await asyncio.wait(self._left, timeout=_STORE_ANSWER_S)
         if self._left:
             raise EvidenceStoreError(f"the evidence store {self.store.name} still does not answer")
-
-
-def _looked_at(work: "asyncio.Future[T]") -> None:
-    # Who waited for it may have gone; what it said then is told by nobody.
-    if not work.cancelled():
-        work.exception()

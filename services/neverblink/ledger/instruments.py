@@ -30,6 +30,31 @@ def instruments() -> Instruments:
 
 
 @dataclass(frozen=True, slots=True)
+class AlarmInstruments:
+    """What is measured of alarms."""
+
+    alarms: Counter
+    webhook_sent: Counter
+    webhook_dropped: Counter
+
+
+def alarm_instruments() -> AlarmInstruments:
+    """Make the instruments of alarms on this process's meter."""
+    meter = telemetry.meter("ledger")
+    return AlarmInstruments(
+        alarms=meter.create_counter(
+            "neverblink.ledger.alarms", unit="{alarm}", description="Alarms that were raised and cleared."
+        ),
+        webhook_sent=meter.create_counter(
+            "neverblink.ledger.webhook.sent", unit="{alarm}", description="Alarms that the webhook accepted."
+        ),
+        webhook_dropped=meter.create_counter(
+            "neverblink.ledger.webhook.dropped", unit="{alarm}", description="Alarms that were not posted."
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class EvidenceInstruments:
     """What is measured of the pictures that the ledger keeps."""
 

@@ -5,7 +5,7 @@ A verdict's row in the queue follows from its other rows alone, so the order in 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection, delete, select, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -14,8 +14,8 @@ from neverblink.events.identity import verdict_id
 from neverblink.ledger.settling import lock_lines
 from neverblink.records.columns import Table
 from neverblink.records.database import Database
-from neverblink.records.part_tables import ReviewQueueRow
-from neverblink.records.review_severity import Severity, VerdictFacts, severity_of
+from neverblink.records.part_tables import LedgerStateRow, ReviewQueueRow
+from neverblink.records.review_severity import GOOD_REFERENCES, Severity, VerdictFacts, severity_of
 from neverblink.records.review_state import ReviewFacts, standing_of
 from neverblink.records.slices import slices
 from neverblink.records.tables import ReviewRow, Row, ShadowVerdictRow, VerdictRow
@@ -27,6 +27,7 @@ MOST_ANSWERS = 200
 _VERDICT = (
     VerdictRow.id, VerdictRow.frame_id, VerdictRow.line, VerdictRow.station, VerdictRow.product, VerdictRow.captured,
     VerdictRow.decision, VerdictRow.unsure, VerdictRow.holdout, VerdictRow.challenge, VerdictRow.audited,
+    VerdictRow.reference,
 )  # fmt: skip
 
 
@@ -97,9 +98,13 @@ def _rows(connection: Connection, verdicts: Sequence[str]) -> dict[str, Row]:
     for frame, decision in connection.execute(scored):
         shadows[frame].append(decision)
     answers = answers_about(connection, verdicts)
+    good = _good_references(connection) if any(one.reference is not None for one in known) else ()
     found = {}
     for one in known:
-        facts = VerdictFacts(one.decision, one.unsure, one.holdout, one.challenge, shadows[one.frame_id], one.audited)
+        facts = VerdictFacts(
+            one.decision, one.unsure, one.holdout, one.challenge, shadows[one.frame_id], one.audited,
+            known_good=one.reference in good,
+        )  # fmt: skip
         severity, standing = severity_of(facts), standing_of(answers.get(one.id, ()))
         if standing.wants is None or (severity is None and not standing.answers):
             continue
@@ -114,6 +119,11 @@ def _rows(connection: Connection, verdicts: Sequence[str]) -> dict[str, Row]:
             "answered_by": "".join(f"\n{one.reviewer}\n" for one in standing.answers),
         }
     return found
+
+
+def _good_references(connection: Connection) -> Collection[str]:
+    state = connection.scalar(select(LedgerStateRow.value).where(LedgerStateRow.name == GOOD_REFERENCES))
+    return frozenset(() if state is None else state["ids"])
 
 
 def answers_about(connection: Connection, verdicts: Sequence[str]) -> dict[str, list[ReviewFacts]]:

@@ -20,6 +20,7 @@ from neverblink.kafka import (
     Record,
     ensure_topics,
 )
+from neverblink.ledger.challenges.watch import watching_challenges
 from neverblink.ledger.evidence_service import keeping_evidence
 from neverblink.ledger.instruments import Instruments, instruments
 from neverblink.ledger.lag import Lag, LagWatch
@@ -122,6 +123,10 @@ class Ledger:
             self._measured.lag_time.set(self.lag.seconds)
             if await wait_or_stop(self._stop, _MEASURE_EVERY_S):
                 return
+
+    def is_behind(self, seconds: float) -> bool:
+        """Say whether something that happened so long ago may not be kept yet."""
+        return self.fault is not None or self._consumer.trouble is not None or self.lag.seconds > seconds
 
     def close(self) -> None:
         """End the SQL thread; a wait that is still under way there is broken off."""
@@ -235,9 +240,15 @@ async def serve(plant: Plant, stop: asyncio.Event) -> None:
         consumer = EventConsumer(
             plant.kafka, *TOPICS_READ, client_id="neverblink-ledger", group=f"{plant.kafka.topic_prefix}-ledger"
         )
-        async with producer, consumer, keeping_evidence(plant, stop) as evidence:
+        async with (
+            producer,
+            consumer,
+            keeping_evidence(plant, stop) as evidence,
+            watching_challenges(plant, producer, stop) as challenges,
+        ):
             letters = DeadLetters(producer, "ledger")
             ledger = Ledger(database, consumer, letters, instruments(), stop, rules_of(plant))
+            challenges.watch.behind = lambda: ledger.is_behind(plant.proof.challenges.grace_s)
             standing = Standing("ledger", database=database.name)
 
             def parts() -> Parts:
@@ -248,6 +259,7 @@ async def serve(plant: Plant, stop: asyncio.Event) -> None:
                     "reading": in_words([consumer.trouble]),
                     "dead letters": in_words(producer.troubles),
                     **(evidence.parts() if evidence is not None else {}),
+                    **challenges.parts(),
                 }
 
             duties = [
@@ -256,6 +268,7 @@ async def serve(plant: Plant, stop: asyncio.Event) -> None:
                 Duty("the lag", ledger.measure),
                 Duty("the standing", partial(keep_standing, standing, parts, stop)),
                 *(evidence.duties() if evidence is not None else ()),
+                *challenges.duties(),
             ]
             try:
                 await supervise("ledger", duties, stop)

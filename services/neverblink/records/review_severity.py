@@ -6,6 +6,9 @@ from enum import IntEnum
 
 from neverblink.events import Decision
 
+GOOD_REFERENCES = "good-references"
+"""Under this name the ledger's state has the ids of the reference parts that are good: `{"ids": [...]}`."""
+
 
 class Severity(IntEnum):
     """Why a verdict waits for a person, the worst first."""
@@ -33,7 +36,8 @@ class Severity(IntEnum):
 class VerdictFacts:
     """What of a verdict its severity depends on. `shadows` are the decisions of shadow models about its frame.
 
-    `audited` is False for a reject that was not drawn to be judged.
+    `audited` is False for a reject that was not drawn to be judged. `known_good` says of a challenge
+    that it is a good part, sent to see it pass.
     """
 
     decision: str
@@ -42,15 +46,16 @@ class VerdictFacts:
     challenge: bool = False
     shadows: Collection[str] = ()
     audited: bool = True
+    known_good: bool = False
 
 
 def severity_of(verdict: VerdictFacts) -> Severity | None:
     """Return why a person should look at a verdict, None when nothing asks for it.
 
-    A challenge part is known to be defective: one that was rejected has answered already.
+    What a challenge part is, is known: one that was rejected has answered already, and so has a good one that passed.
     """
     if verdict.challenge and verdict.decision == Decision.PASS:
-        return Severity.CHALLENGE_MISS
+        return None if verdict.known_good else Severity.CHALLENGE_MISS
     if verdict.decision == Decision.REJECT:
         if verdict.challenge:
             return None

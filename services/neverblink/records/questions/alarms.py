@@ -41,11 +41,15 @@ def alarms(
     session: Session | Connection,
     lines: Collection[str],
     *,
-    since: datetime | None = None,
-    open_only: bool = False,
+    kinds: Collection[str] | None = None,
+    raised_since: datetime | None = None,
+    cleared_since: datetime | None = None,
     limit: int = MOST_ALARMS,
 ) -> list[KnownAlarm]:
-    """Return these lines' alarms, open ones first and then the newest; `since` leaves out what was cleared before."""
+    """Return these lines' alarms, open ones first and then the newest.
+
+    `raised_since` leaves out what was raised before, `cleared_since` what was cleared before.
+    """
     raised, cleared = aliased(AlarmRow), aliased(AlarmRow)
     same = (cleared.alarm == raised.alarm) & (cleared.stage == CLEARED)
     query = (
@@ -57,10 +61,12 @@ def alarms(
         .outerjoin(cleared, same)
         .where(raised.stage == RAISED, raised.line.in_(sorted(lines)))
     )  # fmt: skip
-    if open_only:
-        query = query.where(cleared.id.is_(None))
-    elif since is not None:
-        query = query.where(or_(cleared.id.is_(None), cleared.at >= since))
+    if kinds is not None:
+        query = query.where(raised.kind.in_(sorted(kinds)))
+    if raised_since is not None:
+        query = query.where(raised.at >= raised_since)
+    if cleared_since is not None:
+        query = query.where(or_(cleared.id.is_(None), cleared.at >= cleared_since))
     query = query.order_by(cleared.id.is_not(None), raised.at.desc(), raised.alarm)
     found = []
     for row in session.execute(query.limit(min(limit, MOST_ALARMS))):
