@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -12,6 +12,7 @@ import cv2
 
 from neverblink.bridge import service as bridge
 from neverblink.brokers.development import DevelopmentBroker
+from neverblink.camera.known_parts import KnownParts
 from neverblink.camera.line_contexts import LineContexts
 from neverblink.camera.service import CameraNode
 from neverblink.camera.triggers import Trigger
@@ -22,7 +23,7 @@ from neverblink.events.envelope import E
 from neverblink.kafka import EventConsumer, EventProducer, ensure_topics
 from neverblink.kafka.line_contexts import change_context
 from neverblink.ledger import service as ledger
-from neverblink.plant import Line, Plant, SimulatedSource
+from neverblink.plant import Line, Plant, ProofSettings, SimulatedSource
 from neverblink.scorer.commands import followed_models
 from neverblink.scorer.service import Scorer
 from neverblink.service_life import end_all
@@ -77,17 +78,25 @@ class DemoLine:
 
 
 @contextlib.asynccontextmanager
-async def demo_line(folder: Path) -> AsyncIterator[DemoLine]:
-    """Serve the demonstration's first line, its conveyor standing; `folder` gets plant file, model and records."""
+async def demo_line(
+    folder: Path, *, proof: ProofSettings | None = None, challenges: Mapping[int, str] | None = None
+) -> AsyncIterator[DemoLine]:
+    """Serve the demonstration's first line, its conveyor standing; `folder` gets plant file, model and records.
+
+    `challenges` are the reference parts that the PLC says, by number.
+    """
     stream = simulated_streams()[0]
     stop = asyncio.Event()
     async with DevelopmentBroker() as broker:
         plant = write_plant(folder, [stream], broker.bootstrap, {})
+        plant = plant if proof is None else plant.model_copy(update={"proof": proof})
         await asyncio.to_thread(_fit, plant, stream)
         await ensure_topics(plant.kafka)
         (belt,) = simulated_lines(plant, running=False)
         async with contextlib.AsyncExitStack() as stack:
-            plc = await stack.enter_async_context(PlcSimulator(replace(belt, rate_per_s=2.0)))
+            plc = await stack.enter_async_context(
+                PlcSimulator(replace(belt, rate_per_s=2.0, challenges=dict(challenges or {})))
+            )
             line = plant.lines[0]
             contexts = LineContexts(plant.kafka, [line.name], client_id="camera-context")
             found = DemoLine(plant, line, plc, contexts)
@@ -99,20 +108,25 @@ async def _begun(found: DemoLine, stack: contextlib.AsyncExitStack, stop: asynci
     """Begin the services; returns their tasks once the line is served."""
     plant, line = found.plant, found.line
     contexts = found.contexts
+    place, file = (line.name, line.stations[0].name), plant.proof.challenges.references
+    known = KnownParts(plant.kafka, [place], file, client_id="camera-challenges")
     producer = await stack.enter_async_context(EventProducer(plant.kafka, source="/demo/test", client_id="test"))
-    node = CameraNode(line, line.stations[0], producer, plant.storage, context=contexts.of(line.name))
+    node = CameraNode(
+        line, line.stations[0], producer, plant.storage, context=contexts.of(line.name), known=known.of(*place)
+    )
     models = await stack.enter_async_context(followed_models(plant, client_id="scorer-models"))
     frames = EventConsumer(plant.kafka, "frames", client_id="scorer", group="scorer", instance="scorer")
     scorer = Scorer(await stack.enter_async_context(frames), producer, models, plant.scorer)
     works = {
         "context": contexts.follow(),
+        "announced": known.follow(),
         "camera": node.run(stop),
         "scorer": scorer.run(stop),
         "bridge": bridge.serve(plant, [line], stop),
         "ledger": ledger.serve(plant, stop),
     }
     tasks = [asyncio.create_task(work, name=name) for name, work in works.items()]
-    await contexts.known(_READY_S)
+    await asyncio.gather(contexts.known(_READY_S), known.known(_READY_S))
     async with asyncio.timeout(_READY_S):
         await node.listening.wait()
         while not found.plc.value("Permit"):  # noqa: ASYNC110 - the PLC tells nobody
@@ -122,7 +136,7 @@ async def _begun(found: DemoLine, stack: contextlib.AsyncExitStack, stop: asynci
 
 async def _ended(tasks: list["asyncio.Task[None]"], stop: asyncio.Event) -> None:
     stop.set()
-    await asyncio.wait(tasks[1:], timeout=_READY_S)
+    await asyncio.wait(tasks[2:], timeout=_READY_S)
     await end_all(tasks)
 
 

@@ -1,4 +1,4 @@
-"""What becomes of reference parts is told: one that passes, one that is not scored, one that does not come, each once."""
+"""What becomes of reference parts is told, each once: one that passes, is not scored, or does not come."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace

@@ -34,7 +34,7 @@ class NewReference:
 
 
 def add_reference(file: Path, new: NewReference) -> ReferencePart:
-    """Add a part to the end of the file, made where there is none; pictures are copied into a folder beside it, of its name.
+    """Add a part to the end of the file, which is made where there is none; pictures are copied beside it.
 
     Raises ReferencePartError, PlantError, OSError.
     """

@@ -16,6 +16,7 @@ _IDENTITY = {
     "serial": "s=Part.Serial",
     "carrier": "s=Part.Carrier",
     "attributes": {"press": "s=Part.Press"},
+    "challenge": "s=Part.Challenge",
     "number": "s=Part.Number",
 }
 
