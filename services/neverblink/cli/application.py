@@ -46,7 +46,7 @@ GROUPS = {
     "Try it out": ("demo", "simulate-drift", "plc-sim", "broker"),
     "Make and judge models": (
         "fit", "calibrate", "update", "synthesize", "train-unet", "train-classifier", "retrain", "keep-reviewed",
-        "backbones", "artifact", "evaluate", "compare", "inspect",
+        "backbones", "artifact", "evaluate", "compare", "inspect", "qualify", "golden",
     ),
     "Run the line": ("camera", "scorer", "bridge", "drift", "ledger"),
     "Look after it": ("console", "review", "models", "context", "holdouts", "challenge", "alarms", "plant", "topics",
@@ -99,6 +99,9 @@ ledger_app = typer.Typer(no_args_is_help=True, help="Keeps every verdict and act
 artifact_app = typer.Typer(no_args_is_help=True, help="Look into fitted models, check them, send them.")
 review_app = typer.Typer(no_args_is_help=True, help="What people say of parts: what waits, who takes it, answers.")
 models_app = typer.Typer(no_args_is_help=True, help="Which model scores which station; change it while the line runs.")
+golden_app = typer.Typer(
+    no_args_is_help=True, help="Pictures with known answers, which a model judges before it scores."
+)
 context_app = typer.Typer(no_args_is_help=True, help="Which order, lot and product is on a line, now and later.")
 challenge_app = typer.Typer(no_args_is_help=True, help="Reference parts that are sent to prove the system.")
 holdouts_app = typer.Typer(no_args_is_help=True, help="The parts that people judge whatever the verdict: their keys.")
@@ -114,6 +117,7 @@ for _name, _sub, _short in (
     ("ledger", ledger_app, None),
     ("console", console_app, "Pages for people: the wall, each part, accounts and audit."),
     ("models", models_app, None),
+    ("golden", golden_app, None),
     ("review", review_app, None),
     ("context", context_app, None),
     ("holdouts", holdouts_app, None),

@@ -2,7 +2,8 @@
 
 import asyncio
 import getpass
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +14,12 @@ from neverblink.cli.application import DEFAULT_PLANT, PLANT, models_app, read_pl
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from neverblink.events import Slot
     from neverblink.model_registry.changes import Stamp
+    from neverblink.model_registry.golden_gate import Judge, Judged
     from neverblink.model_registry.registry import Changed
     from neverblink.model_registry.what_scores import Row
+    from neverblink.plant import Plant
 
 LINES = Annotated[list[str] | None, typer.Option("--line", help="All stations of a line; may be given again.")]
 STATIONS = Annotated[list[str] | None, typer.Option("--station", help="LINE/STATION; may be given again.")]
@@ -26,7 +30,10 @@ _THRESHOLD = Annotated[
 BY = Annotated[str | None, typer.Option("--by", help="Who changes it. Default: the user of this machine.")]
 WHY = Annotated[str | None, typer.Option("--why", help="Why, for those who look later.")]
 _FORCE = Annotated[
-    bool, typer.Option("--force", help="Even if its retraining refused it; needs --why, and stays on record.")
+    bool,
+    typer.Option(
+        "--force", help="Even if its retraining or the golden set refused it; needs --why, and stays on record."
+    ),
 ]
 
 
@@ -78,15 +85,19 @@ def models_activate(
 
     `neverblink models activate pcb-4 --product pcb --why "four weeks of confirmed normals"`
 
-    The artifact is verified first. One that lies outside storage.artifacts is copied to storage.artifact_store.
+    The artifact is verified first, and judges the product's golden set where there is one. One that lies outside
+    storage.artifacts is copied to storage.artifact_store.
     """
     described = read_plant(plant)
     from neverblink.model_registry import registry
     from neverblink.model_registry.changes import Which
 
     which = Which(line or (), station or (), product)
-    change = registry.activate(described, which, artifact, threshold, stamp_of(by, why), force=force)
-    tell_change(asyncio.run(change), wide_console())
+    stamp, console = stamp_of(by, why), wide_console()
+    with judging(described, stamp, console) as judge:
+        change = registry.activate(described, which, artifact, threshold, stamp, force=force, judge=judge)
+        changed = asyncio.run(change)
+    tell_change(changed, console)
 
 
 @models_app.command("shadow")
@@ -127,6 +138,7 @@ def models_threshold(
     product: PRODUCT = None,
     by: BY = None,
     why: WHY = None,
+    force: _FORCE = False,
 ) -> None:
     """Edit the threshold of the active model. Its promise no longer holds: `neverblink calibrate` tells another."""
     if (threshold is None) is not own:
@@ -136,8 +148,10 @@ def models_threshold(
     from neverblink.model_registry.changes import Which
 
     which = Which(line or (), station or (), product)
-    change = registry.edit_threshold(described, which, threshold, stamp_of(by, why))
-    tell_change(asyncio.run(change), wide_console())
+    stamp, console = stamp_of(by, why), wide_console()
+    with judging(described, stamp, console) as judge:
+        changed = asyncio.run(registry.edit_threshold(described, which, threshold, stamp, force=force, judge=judge))
+    tell_change(changed, console)
 
 
 @models_app.command("promote")
@@ -156,8 +170,10 @@ def models_promote(
     from neverblink.model_registry.changes import Which
 
     which = Which(line or (), station or (), product)
-    change = registry.promote(described, which, stamp_of(by, why), force=force)
-    tell_change(asyncio.run(change), wide_console())
+    stamp, console = stamp_of(by, why), wide_console()
+    with judging(described, stamp, console) as judge:
+        changed = asyncio.run(registry.promote(described, which, stamp, force=force, judge=judge))
+    tell_change(changed, console)
 
 
 @models_app.command("rollback")
@@ -168,6 +184,7 @@ def models_rollback(
     product: PRODUCT = None,
     by: BY = None,
     why: WHY = None,
+    force: _FORCE = False,
 ) -> None:
     """Restore models, shadow and threshold as they were before the last change; a second time undoes the first."""
     described = read_plant(plant)
@@ -175,8 +192,25 @@ def models_rollback(
     from neverblink.model_registry.changes import Which
 
     which = Which(line or (), station or (), product)
-    change = registry.roll_back(described, which, stamp_of(by, why))
-    tell_change(asyncio.run(change), wide_console())
+    stamp, console = stamp_of(by, why), wide_console()
+    with judging(described, stamp, console) as judge:
+        changed = asyncio.run(registry.roll_back(described, which, stamp, force=force, judge=judge))
+    tell_change(changed, console)
+
+
+@contextmanager
+def judging(plant: "Plant", stamp: "Stamp", console: "Console") -> "Iterator[Judge]":
+    """Give what lets a model judge its golden set before it scores, with a bar; nothing heavy is loaded before."""
+    from neverblink.job_life.terminal import progress_bar
+
+    with progress_bar(console, "qualify") as progress:
+
+        def judge(product: str, slot: "Slot") -> "Judged":
+            from neverblink.qualification.jobs import judge_of
+
+            return judge_of(plant, stamp.by, progress)(product, slot)
+
+        yield judge
 
 
 def stamp_of(by: str | None, why: str | None) -> "Stamp":
@@ -209,9 +243,13 @@ def tell_rows(rows: Sequence["Row"], seen_s: float, console: "Console") -> None:
     from neverblink.model_registry.what_scores import short
 
     table = Table("station", "slot", "model", "digest", "threshold", "by", "at", "why", f"last {seen_s:g} s")
+    with_golden = any(row.golden is not None for row in rows)
+    if with_golden:
+        table.add_column("golden set")
     for row in rows:
         at = "" if row.at is None else row.at.astimezone().strftime("%Y-%m-%d %H:%M")
         threshold = "its own" if row.threshold is None else f"{row.threshold:.4g}"
         cells = (row.station, row.slot, row.model, short(row.digest), threshold, row.by, at, row.why or "")
-        table.add_row(*map(shown, cells), row.scores or "")
+        golden = (shown(row.golden or ""),) if with_golden else ()
+        table.add_row(*map(shown, cells), row.scores or "", *golden)
     console.print(table)

@@ -28,10 +28,8 @@ class ArtifactStore:
     def __init__(self, storage: Storage) -> None:
         """Raises PlantError when no installed package knows the store."""
         self._folder = storage.artifacts
-        self._roots = [_opened(str(storage.artifacts.absolute()))]
-        self._store = None if storage.artifact_store is None else _opened(storage.artifact_store)
-        if self._store is not None:
-            self._roots.append(self._store)
+        self._roots = store_roots(storage)
+        self._store = None if storage.artifact_store is None else self._roots[-1]
 
     def location_of(self, folder: Path) -> str | None:
         """Return how scorers find an artifact folder, None when it does not lie where they look."""
@@ -91,6 +89,15 @@ class ArtifactStore:
             f"{location} lies neither under storage.artifacts nor in storage.artifact_store: models are fetched from"
             " nowhere else"
         )
+
+
+def store_roots(storage: Storage) -> list[FileRoot]:
+    """Return the places where artifacts lie, last the one that all hosts share, where there is one.
+
+    Raises PlantError when no installed package knows it.
+    """
+    places = [str(storage.artifacts.absolute()), storage.artifact_store]
+    return [_opened(place) for place in places if place is not None]
 
 
 def _opened(url: str) -> FileRoot:

@@ -12,6 +12,8 @@ from neverblink.plant import Plant
 _WHY_LENGTH = 2000
 """What an event's `why` holds."""
 
+_FORCED = "forced: "
+
 
 class ModelsError(NeverblinkError, ValueError):
     """A change of models that cannot be made; the message says which and what to do instead."""
@@ -100,7 +102,7 @@ def with_threshold(
     `plants` is the plant file's artifact, for a station whose models were never changed.
     """
     active = active_of(before, target) or plants
-    edited = active.model_copy(update={"threshold": threshold})
+    edited = active.model_copy(update={"threshold": threshold, "qualification": None})
     return _event(before, target, stamp, edited, _shadow(before, target))
 
 
@@ -127,7 +129,22 @@ def allowed(slot: Slot, refusal: str | None, stamp: Stamp, *, force: bool) -> St
         )
     if stamp.why is None:
         raise ModelsError(f"{name} was refused by its retraining: say why it shall score nevertheless, with --why")
-    return replace(stamp, why=f"forced: {stamp.why} (its retraining had refused it: {refusal})"[:_WHY_LENGTH])
+    return replace(stamp, why=f"{_FORCED}{stamp.why} (its retraining had refused it: {refusal})"[:_WHY_LENGTH])
+
+
+def overridden(event: ModelSlots, name: str, refusal: str, stamp: Stamp, *, force: bool, demanded: bool) -> ModelSlots:
+    """Return a change to the model of that `name`, which the golden set speaks against (`refusal`), if `force` lets it
+    happen: what was overridden stays with the event. Raises ModelsError; where the plant demands the set, always.
+    """
+    said = f"{name} must not score {event.product}: {refusal}"
+    if demanded:
+        raise ModelsError(f"{said}. The plant demands the golden set (proof.golden.demanded): nothing overrides it")
+    if not force:
+        raise ModelsError(f"{said}. Who knows better overrides it with --force and --why, and both stay on record")
+    if stamp.why is None:
+        raise ModelsError(f"{said}. Say why it shall score nevertheless, with --why")
+    why = (event.why or stamp.why).removeprefix(_FORCED)
+    return event.model_copy(update={"why": f"{_FORCED}{why} (against the golden set: {refusal})"[:_WHY_LENGTH]})
 
 
 def rolled_back(before: ModelSlots | None, target: Target, history: Iterable[ModelSlots], stamp: Stamp) -> ModelSlots:

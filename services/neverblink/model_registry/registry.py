@@ -15,6 +15,7 @@ from neverblink.kafka import EventProducer, LatestEvents, ensure_topics
 from neverblink.model_registry import changes
 from neverblink.model_registry.artifact_store import ArtifactStore
 from neverblink.model_registry.changes import ModelsError, Stamp, Target, Which
+from neverblink.model_registry.golden_gate import GoldenGate, Judge, Qualifying
 from neverblink.plant import Plant
 from neverblink.vision.artifact import load_artifact, read_manifest
 from neverblink.vision.artifact_manifest import ArtifactError, Manifest
@@ -23,6 +24,9 @@ CLIENT = "neverblink-models"
 """How the registry is known to the broker."""
 
 _READ_WITHIN_S = 30.0
+
+_AGAIN = 5
+"""Times that the state is read anew because a model had to be judged meanwhile: each time by what others changed."""
 
 _Change = Callable[[ModelSlots | None, Target, list[ModelSlots]], ModelSlots]
 """From a station's state, the station and the topic's history to its next state."""
@@ -48,18 +52,31 @@ class _Checked:
 
 
 async def activate(
-    plant: Plant, which: Which, artifact: str, threshold: float | None, stamp: Stamp, *, force: bool = False
+    plant: Plant,
+    which: Which,
+    artifact: str,
+    threshold: float | None,
+    stamp: Stamp,
+    *,
+    force: bool = False,
+    judge: Judge | None = None,
 ) -> Changed:
-    """Make an artifact score the stations' frames; one that its retraining refused, only by `force`.
+    """Make an artifact score the stations' frames; one that its retraining or golden set refused, only by `force`.
 
     It is named by a folder, by a name below storage.artifacts or by a URL in the store; one that lies where scorers
-    do not look is copied to the store. Raises ModelsError, VisionError, PlantError or KafkaError.
+    do not look is copied to the store. Where the product has a golden set, `judge` lets the model judge it first;
+    without one a report must be there. Raises ModelsError, VisionError, PlantError, GoldenError, QualificationError or
+    KafkaError.
     """
     chosen = which.of(plant)
     checked = await asyncio.to_thread(_checked, plant, artifact, chosen, threshold)
     stamp = changes.allowed(checked.slot, _refusal(checked.manifest), stamp, force=force)
     return await _publish(
-        plant, chosen, lambda before, target, _: changes.activated(before, target, checked.slot, stamp), checked
+        plant,
+        chosen,
+        lambda before, target, _: changes.activated(before, target, checked.slot, stamp),
+        checked,
+        Qualifying(GoldenGate(plant), stamp, force, judge),
     )
 
 
@@ -76,17 +93,30 @@ async def shadow(plant: Plant, which: Which, artifact: str | None, threshold: fl
     )
 
 
-async def edit_threshold(plant: Plant, which: Which, threshold: float | None, stamp: Stamp) -> Changed:
-    """Edit the threshold of what scores; None is the artifact's own again. Raises what `activate` does."""
+async def edit_threshold(
+    plant: Plant,
+    which: Which,
+    threshold: float | None,
+    stamp: Stamp,
+    *,
+    force: bool = False,
+    judge: Judge | None = None,
+) -> Changed:
+    """Edit the threshold of what scores; None is the artifact's own again. Judged, and raises, as `activate` does."""
 
     def change(before: ModelSlots | None, target: Target, _: list[ModelSlots]) -> ModelSlots:
         return changes.with_threshold(before, target, plants_slot(plant, target.product), threshold, stamp)
 
-    return await _publish(plant, which.of(plant), change)
+    return await _publish(plant, which.of(plant), change, qualifying=Qualifying(GoldenGate(plant), stamp, force, judge))
 
 
-async def promote(plant: Plant, which: Which, stamp: Stamp, *, force: bool = False) -> Changed:
-    """Make the model in shadow score; one that its retraining refused, only by `force`. Raises what `activate` does."""
+async def promote(
+    plant: Plant, which: Which, stamp: Stamp, *, force: bool = False, judge: Judge | None = None
+) -> Changed:
+    """Make the model in shadow score; one that its retraining refused, only by `force`.
+
+    Judged, and raises, as `activate` does.
+    """
     store = ArtifactStore(plant.storage)
 
     def change(before: ModelSlots | None, target: Target, _: list[ModelSlots]) -> ModelSlots:
@@ -97,15 +127,18 @@ async def promote(plant: Plant, which: Which, stamp: Stamp, *, force: bool = Fal
         allowed = changes.allowed(slot, _refusal(manifest), stamp, force=force)
         return event.model_copy(update={"why": allowed.why})
 
-    return await _publish(plant, which.of(plant), change)
+    return await _publish(plant, which.of(plant), change, qualifying=Qualifying(GoldenGate(plant), stamp, force, judge))
 
 
-async def roll_back(plant: Plant, which: Which, stamp: Stamp) -> Changed:
-    """Restore what was before the last change. Raises ModelsError or KafkaError."""
+async def roll_back(
+    plant: Plant, which: Which, stamp: Stamp, *, force: bool = False, judge: Judge | None = None
+) -> Changed:
+    """Restore what was before the last change. Judged, and raises, as `activate` does."""
     return await _publish(
         plant,
         which.of(plant),
         lambda before, target, history: changes.rolled_back(before, target, history, stamp),
+        qualifying=Qualifying(GoldenGate(plant), stamp, force, judge),
     )
 
 
@@ -146,21 +179,51 @@ def reference_of(manifest: Manifest, digest: str) -> ArtifactRef:
 # Publishing
 
 
-async def _publish(plant: Plant, chosen: Sequence[Target], change: _Change, checked: _Checked | None = None) -> Changed:
-    """Publish the next state of each station: all are worked out before the first is sent."""
-    history = await history_of(plant)
-    state = {event.key: event for event in history}
-
-    def worked_out() -> tuple[list[ModelSlots], list[str]]:
-        notes = [] if checked is None else _other_backbones(plant, chosen, state, checked)
-        return [change(state.get(target.key), target, history) for target in chosen], notes
-
-    # Artifacts may lie in a store: the loop does not wait for it.
-    events, notes = await asyncio.to_thread(worked_out)
+async def _publish(
+    plant: Plant,
+    chosen: Sequence[Target],
+    change: _Change,
+    checked: _Checked | None = None,
+    qualifying: Qualifying | None = None,
+) -> Changed:
+    """Publish the next state of each station: all are worked out, and judged, before the first is sent."""
+    events: list[ModelSlots] = []
+    notes: list[str] = []
+    for _ in range(_AGAIN):
+        history = await history_of(plant)
+        # Artifacts may lie in a store, and judging takes its time: the loop does not wait for it.
+        events, notes = await asyncio.to_thread(_worked_out, plant, chosen, change, history, checked, qualifying)
+        if qualifying is None or not qualifying.judged_anew:
+            break
+        # The topic may have gone on meanwhile; what was judged is known now.
+        qualifying.judged_anew = False
     async with EventProducer(plant.kafka, source=f"/{plant.site}/models", client_id=CLIENT) as producer:
         for event in events:
             await producer.send(event)
     return Changed(tuple(events), tuple(notes))
+
+
+def _worked_out(
+    plant: Plant,
+    chosen: Sequence[Target],
+    change: _Change,
+    history: list[ModelSlots],
+    checked: _Checked | None,
+    qualifying: Qualifying | None,
+) -> tuple[list[ModelSlots], list[str]]:
+    """Return each station's next state and what a person should know; what fails its golden set is refused."""
+    state = {event.key: event for event in history}
+    notes = [] if checked is None else _other_backbones(plant, chosen, state, checked)
+    events = [change(state.get(target.key), target, history) for target in chosen]
+    if qualifying is None:
+        return events, notes
+    judged = [
+        qualifying.passed(event, event.active or plants_slot(plant, event.product))
+        if qualifying.gate.covers(event.product)
+        else event
+        for event in events
+    ]
+    return judged, [*notes, *qualifying.notes]
 
 
 def _other_backbones(

@@ -10,6 +10,8 @@ from neverblink.events import ArtifactRef, EventError, ModelSlots, Slot, Verdict
 from neverblink.kafka import EventConsumer, ensure_topics
 from neverblink.kafka.topic_span import TopicSpan
 from neverblink.model_registry.changes import ModelsError, Target, Which, active_of, targets
+from neverblink.model_registry.golden_gate import GoldenGate
+from neverblink.model_registry.golden_set import GoldenError, GoldenSet
 from neverblink.model_registry.registry import CLIENT, history_of, plants_slot, reference_of
 from neverblink.plant import Plant
 from neverblink.service_life.time_limit import time_limit
@@ -21,7 +23,9 @@ _VERDICTS_WITHIN_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One slot of a station, as it is shown. `scores` says which digest the station's last verdict names."""
+    """One slot of a station, as it is shown. `scores` says which digest the station's last verdict names, `golden` what
+    came of the product's golden set, None where it has none.
+    """
 
     station: str
     product: str
@@ -33,6 +37,7 @@ class Row:
     at: datetime | None
     why: str | None
     scores: str | None
+    golden: str | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Return it for JSON."""
@@ -49,8 +54,9 @@ async def what_scores(plant: Plant, which: Which, *, seen_s: float, history: boo
     await ensure_topics(plant.kafka, ("models", "verdicts"))
     events = await history_of(plant)
     scored = await _last_scored(plant, seen_s) if seen_s > 0 else {}
+    says = _GoldenSays(plant)
     return await asyncio.to_thread(
-        lambda: [row for target in chosen for row in _rows(plant, target, events, scored, history=history)]
+        lambda: [row for target in chosen for row in _rows(plant, target, events, scored, says, history=history)]
     )
 
 
@@ -124,6 +130,7 @@ def _rows(
     target: Target,
     events: Sequence[ModelSlots],
     scored: dict[str, ArtifactRef | None],
+    says: "_GoldenSays",
     *,
     history: bool,
 ) -> list[Row]:
@@ -148,9 +155,41 @@ def _rows(
                     None if event is None else event.at,
                     None if event is None else event.why,
                     _scores(target, digest, scored) if is_now else None,
+                    says.of(target.product, digest, slot, now=is_now),
                 )
             )
     return rows
+
+
+class _GoldenSays:
+    """What the golden sets say of what scores; each set is read once."""
+
+    def __init__(self, plant: Plant) -> None:
+        self._gate = GoldenGate(plant)
+        self._sets: dict[str, GoldenSet] = {}
+
+    def of(self, product: str, digest: str | None, slot: Slot | None, *, now: bool) -> str | None:
+        """Say what came of a model; of one that scores `now`, by the set and the rules as they are now."""
+        if digest is None or not self._gate.covers(product):
+            return None
+        ref = None if slot is None else slot.qualification
+        then = None if ref is None else f"passed {ref.at:%Y-%m-%d}" if ref.passed else "FAILED, forced"
+        if not now:
+            return then
+        try:
+            golden = self._sets.setdefault(product, self._gate.golden(product))
+        except GoldenError as error:
+            return f"cannot be asked: {error}"
+        question = self._gate.question(product, digest, None if slot is None else slot.threshold, golden)
+        reports = self._gate.reports(digest)
+        if (passing := self._gate.passing(question, reports)) is not None:
+            return f"passed {passing.at:%Y-%m-%d}"
+        if ref is not None and ref.passed and golden.was(ref.golden):
+            return f"{then}, before the set's last changes"
+        if self._gate.settings.demands(product):
+            return f"NOT FOLLOWED: {self._gate.refusal(question, reports)}"
+        failing = self._gate.failing(question, reports)
+        return then or ("not judged" if failing is None else f"FAILS: {failing[1]}")
 
 
 def _slots_model(slot: Slot) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from neverblink.plant.console import ConsoleSettings
 from neverblink.plant.example import EXAMPLE
+from neverblink.plant.golden import GoldenSettings
 from neverblink.plant.lines import IdentityNodes, Line, OpcUaSecurity, Plc, Timing
 from neverblink.plant.listening import Listening
 from neverblink.plant.loading import MAX_PLANT_BYTES, load_plant, load_sound_lines, parse_plant
@@ -9,6 +10,7 @@ from neverblink.plant.products import DefectPolicy, DefectRule, DefectType, Prod
 from neverblink.plant.proof import HoldoutSettings, ProofSettings
 from neverblink.plant.records import EvidencePolicy, KeepDays, LedgerApi, RecordsSettings
 from neverblink.plant.reviewing import Reviewer, Reviewing, SecondLook
+from neverblink.plant.rules_digest import rules_digest
 from neverblink.plant.section import PlantError, Section
 from neverblink.plant.shifts import Shift, ShiftPlan
 from neverblink.plant.site import DriftSettings, Kafka, KafkaSecurity, ScorerSettings, Storage, WebhookSettings
@@ -42,6 +44,7 @@ __all__ = [
     "FolderSource",
     "GenicamSource",
     "GigeSource",
+    "GoldenSettings",
     "HardwareTrigger",
     "HoldoutSettings",
     "IdentityNodes",
@@ -82,4 +85,5 @@ __all__ = [
     "load_plant",
     "load_sound_lines",
     "parse_plant",
+    "rules_digest",
 ]

@@ -79,7 +79,12 @@ def _anchored(plant: Plant, folder: Path) -> Plant:
         evidence = evidence.model_copy(update={"store": str(folder / evidence.store)})
     records = plant.records.model_copy(update={"evidence": evidence})
     console = plant.console.model_copy(update={"database": _anchored_database(plant.console.database, folder)})
-    changed = {"storage": storage, "records": records, "console": console}
+    sets = {
+        product: place if "://" in place else str(folder / place) for product, place in plant.proof.golden.sets.items()
+    }
+    golden = plant.proof.golden.model_copy(update={"sets": sets})
+    proof = plant.proof.model_copy(update={"golden": golden})
+    changed = {"storage": storage, "records": records, "console": console, "proof": proof}
     return _anchor_paths(plant.model_copy(update=changed), folder)
 
 

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from neverblink.events.parts import Name
 from neverblink.plant.challenges import ChallengeSettings
+from neverblink.plant.golden import GoldenSettings
 from neverblink.plant.section import Section
 from neverblink.plant.site import WebhookSettings
 
@@ -70,3 +71,4 @@ class ProofSettings(Section):
     audit: AuditSettings = AuditSettings()
     challenges: ChallengeSettings = ChallengeSettings()
     alarms: AlarmSettings = AlarmSettings()
+    golden: GoldenSettings = GoldenSettings()

@@ -78,6 +78,10 @@ class Plant(Section):
                 f"proof.{section}.products names product {product!r}, which is not in products"
                 f"{suggestion(product, products)}"
             )
+        for product in self.proof.golden.sets.keys() - products:
+            raise ValueError(
+                f"proof.golden.sets names product {product!r}, which is not in products{suggestion(product, products)}"
+            )
         lines, shifts = {line.name for line in self.lines}, set(self.shift_plan().names)
         for one in self.proof.challenges.schedule:
             if one.line not in lines:

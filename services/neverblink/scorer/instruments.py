@@ -23,6 +23,7 @@ class Instruments:
     batch_time: Histogram
     swaps: Counter
     faults: Counter
+    unqualified: Counter
 
 
 def instruments() -> Instruments:
@@ -69,6 +70,11 @@ def instruments() -> Instruments:
         ),
         faults=meter.create_counter(
             "neverblink.scorer.model_faults", unit="{fault}", description="Models that could not be opened."
+        ),
+        unqualified=meter.create_counter(
+            "neverblink.scorer.models_unqualified",
+            unit="{model}",
+            description="Models that were asked for and do not act: no report says that they pass the golden set.",
         ),
     )
 

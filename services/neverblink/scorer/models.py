@@ -1,18 +1,22 @@
 """The models of this scorer: which one scores each station's frames, which one in shadow, and how that changes."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 import torch
 
 from neverblink import telemetry
 from neverblink.errors import NeverblinkError
-from neverblink.events import ModelSlots
+from neverblink.events import ModelSlots, Slot
+from neverblink.model_registry.qualifications import QualificationError
 from neverblink.plant import Plant
+from neverblink.scorer.admission import Admission
 from neverblink.scorer.instruments import Instruments, instruments
 from neverblink.scorer.model_loader import Model, ModelLoader
 from neverblink.scorer.model_memory import Key
+from neverblink.vision.artifact import read_manifest
 from neverblink.vision.inspection import Inspection
 from neverblink.vision.inspector import Prepared, inspect_prepared
 
@@ -22,6 +26,9 @@ Place = tuple[str, str]
 """The names of a line and of one of its stations."""
 
 SlotName = Literal["active", "shadow"]
+
+_ALWAYS = datetime.min.replace(tzinfo=UTC)
+"""Since when the plant file's own artifact scores."""
 
 
 class ModelError(NeverblinkError, RuntimeError):
@@ -62,6 +69,7 @@ class Models:
         """`loader` and `measured` are made where they are not given."""
         self._plant = plant
         self._loader = loader or ModelLoader(plant)
+        self._admission = Admission(plant)
         # Replaced as a whole, never changed: whoever looks sees all of a swap or nothing of it.
         self._stations: Mapping[Place, StationModels] = {
             (line.name, station.name): StationModels(station.product) for line, station in plant.stations()
@@ -142,27 +150,29 @@ class Models:
             before = StationModels(product)
         in_use = {key for found in self._stations.values() for key in found.keys}
         faults: list[str] = []
+        refused: list[str] = []
 
-        def tried(name: SlotName, old: Model | None, open_model: Callable[[], Model]) -> Model | None:
+        def tried(name: str, old: Model | None, open_model: Callable[[], Model]) -> Model | None:
             try:
                 return open_model()
             except Exception as error:  # noqa: BLE001 - the boundary: no fault of an artifact may stop the scorer
                 ours = isinstance(error, NeverblinkError)
+                if isinstance(error, QualificationError):
+                    refused.append(name)
+                    self._measured.unqualified.add(1, {"line": place[0], "station": place[1]})
                 if not ours:
                     self._log.error(f"a model of {'/'.join(place)} cannot be opened", exc_info=error)
                 faults.append(f"{name}: {error if ours else repr(error)}")
                 return old
 
         slot = None if wanted is None else wanted.active
-        active = tried(
-            "active",
-            before.active,
-            lambda: (
-                self._loader.of_plant(self._plant.product(product), in_use)
-                if slot is None
-                else self._loader.of_slot(self._plant.product(product), slot, in_use)
-            ),
-        )
+        since = None if slot is None or wanted is None else wanted.at
+        active = tried("active", before.active, lambda: self._acting(product, slot, since, before.active, in_use))
+        earlier = None if wanted is None else wanted.previous
+        if refused and active is None and earlier is not None and earlier.product == product:
+            # A start has nothing to keep: what scored before the change that must not act goes on.
+            then = None if earlier.active is None else earlier.at
+            active = tried("before", None, lambda: self._acting(product, earlier.active, then, None, in_use))
         shadow_slot = None if wanted is None else wanted.shadow
         shadow = None
         if shadow_slot is not None:
@@ -173,6 +183,29 @@ class Models:
                 lambda: self._loader.of_slot(self._plant.product(product), shadow_slot, beside),
             )
         return StationModels(product, active, shadow, wanted, tuple(faults))
+
+    def _acting(
+        self, product: str, slot: Slot | None, since: datetime | None, scores: Model | None, in_use: Collection[Key]
+    ) -> Model:
+        """Open what shall act on a product: a slot's model, chosen at the instant `since`, None: the plant file's.
+
+        What `scores` already, at this threshold, is no change: nobody asks for a report again. Raises VisionError,
+        NoRoomError, QualificationError.
+        """
+        described = self._plant.product(product)
+        if self._admission.demands(product):
+            if slot is None:
+                manifest, digest = read_manifest(self._plant.artifact_folder(described))
+                name, edited = f"{manifest.name} {manifest.version}", None
+            else:
+                digest, edited = slot.artifact.digest, slot.threshold
+                name = f"{slot.artifact.name} {slot.artifact.version}"
+            if scores is None or (scores.artifact.digest, scores.edited) != (digest, edited):
+                acting_since = (since or _ALWAYS) if scores is None else None
+                self._admission.check(product, digest, name, edited, acting_since=acting_since)
+        if slot is None:
+            return self._loader.of_plant(described, in_use)
+        return self._loader.of_slot(described, slot, in_use)
 
     def put(self, place: Place, found: StationModels) -> None:
         """Let a station's next frames be scored by what was opened; frames on their way keep their model."""

@@ -1,0 +1,1 @@
+"""Golden sets: pictures with known answers, which every model judges before it scores."""
