@@ -103,7 +103,7 @@ def judge_of(plant: Plant, by: str, progress: Progress = lambda *_: None) -> Jud
     """Return what lets a slot's model judge its product's golden set on this machine, for a change of models."""
 
     def judge(product: str, slot: Slot) -> Judged:
-        with _artifact(plant, slot.location) as artifact:
+        with _fetched(plant, slot.location) as artifact:
             if artifact.digest != slot.artifact.digest:
                 raise QualificationError(
                     f"at {slot.location} lies another model than {slot.artifact.name} {slot.artifact.version}"
@@ -170,13 +170,20 @@ def _qualified(
 
 @contextmanager
 def _artifact(plant: Plant, named: str) -> Iterator[Artifact]:
-    """Give a verified artifact: a folder, one of that name under storage.artifacts, or from the store meanwhile."""
+    """Give a verified artifact that a person names: a folder, one of that name under storage.artifacts, or a URL."""
     folder = Path(named) if Path(named).is_dir() else plant.storage.artifacts / named
-    if "://" not in named and folder.is_dir():
+    if "://" in named:
+        with _fetched(plant, named) as artifact:
+            yield artifact
+    else:
         yield load_artifact(folder)
-        return
+
+
+@contextmanager
+def _fetched(plant: Plant, location: str) -> Iterator[Artifact]:
+    """Give the artifact of a slot, copied from where scorers fetch it, and from nowhere else, and verified."""
     store = ArtifactStore(plant.storage)
     with tempfile.TemporaryDirectory(prefix="neverblink-qualify-") as place:
-        manifest, digest = store.manifest(named, Path(place))
-        store.files(named, manifest, Path(place))
+        manifest, digest = store.manifest(location, Path(place))
+        store.files(location, manifest, Path(place))
         yield load_artifact(Path(place), digest=digest)
