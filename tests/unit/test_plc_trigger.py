@@ -48,7 +48,7 @@ def test_a_lane_clear_that_keeps_counting_misses_nothing() -> None:
     assert numbers(list(counter().changed(2, 6, NOW))) == [(6, False)]
 
 
-def test_a_counter_that_goes_back_within_an_epoch_is_a_new_baseline() -> None:
+def test_a_count_that_was_read_beside_the_epoch_before_is_a_new_baseline() -> None:
     made = counter()
     assert list(made.changed(1, 2, NOW)) == []
     assert numbers(list(made.changed(1, 3, NOW))) == [(3, False)]

@@ -1,19 +1,19 @@
 """One OPC UA session with a PLC. A lost session is never revived: the owner opens a fresh one."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import asyncua.ua
 from asyncua.client.client import Client
-from asyncua.common.subscription import DataChangeEvent, OverflowPolicy, StatusChangeEvent
+from asyncua.common.subscription import OverflowPolicy
 
 from neverblink.plant import Plc
 from neverblink.plc.contract import PROFILES, DataType, Method, Profile, element_of, node
 from neverblink.plc.errors import ContractError, PlcUnreachableError, words
-from neverblink.service_life.time_limit import time_limit
+from neverblink.plc.node_changes import NodeChanges
 
 WATCHDOG_S = 0.5  # a half-open connection is found within twice this
 READ_CHUNK = 100  # attributes in one Read: PLCs bound MaxNodesPerRead, and big reads take seconds on small ones
@@ -26,15 +26,6 @@ _TYPES: Mapping[DataType, Any] = {
     "UInt16": ua.VariantType.UInt16,
     "UInt32": ua.VariantType.UInt32,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A new value of a subscribed node."""
-
-    name: str
-    value: Any
-    source_time: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,27 +212,8 @@ class PlcConnection:
             return ()  # a method without arguments may leave the property out
         return tuple((str(argument.Name), _type_name(argument)) for argument in arguments or ())
 
-    async def changes(self, names: Sequence[str], every_ms: float) -> AsyncGenerator[Change, None]:
-        """Yield changes of nodes, the present values first; ends when the session is lost."""
-        subscription = await self._subscribe(names, every_ms)
-        by_id = {self._id(name): name for name in names}
-        while not self.lost.is_set():
-            try:
-                # Not next_event's own timeout: that is asyncio.wait_for, which before Python 3.12 swallows a
-                # cancellation that meets an event, and a camera node told to stop would go on for ever.
-                async with time_limit(WATCHDOG_S):
-                    event = await subscription.next_event()
-            except TimeoutError:
-                continue
-            except StopAsyncIteration:
-                return
-            if isinstance(event, StatusChangeEvent):
-                return
-            if isinstance(event, DataChangeEvent):
-                value = event.data.monitored_item.Value
-                yield Change(by_id[event.node.nodeid], event.value, value.SourceTimestamp)
-
-    async def _subscribe(self, names: Sequence[str], every_ms: float) -> Any:
+    async def subscribe(self, names: Sequence[str], every_ms: float) -> NodeChanges:
+        """Return a subscription to nodes, sampled and told so often. Raises PlcUnreachableError."""
         try:
             subscription = await self._client.create_subscription(
                 every_ms, queue_maxsize=1024, overflow=OverflowPolicy.DROP_OLDEST
@@ -251,7 +223,7 @@ class PlcConnection:
             await subscription.subscribe_data_change(nodes, queuesize=32, sampling_interval=interval)
         except (TimeoutError, OSError, ua.UaError) as error:
             raise PlcUnreachableError(f"the PLC grants no subscription: {words(error)}") from error
-        return subscription
+        return NodeChanges(subscription, {self._id(name): name for name in names}, self.lost)
 
     async def _read(self, wanted: Sequence[tuple[Any, Any]]) -> list[Any]:
         found: list[Any] = []

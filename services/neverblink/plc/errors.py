@@ -9,6 +9,7 @@ from neverblink.plant import Plc
 
 TIMEOUT_S = 1.0
 SECURITY_RETRY_S = 10.0  # PLCs lock out clients that keep knocking with a bad certificate or password
+CONTRACT_RETRY_S = 2.0  # while a program is being loaded its nodes are away, and are looked for again
 
 # asyncua's type hints name NewTypes where its code takes plain values, so its protocol types are not checked.
 ua: Any = asyncua.ua
@@ -37,7 +38,13 @@ class PlcFullError(PlcError):
 class ContractError(PlcError):
     """The PLC's nodes are not what the contract says; each line of the message is one fault."""
 
-    retry_s = SECURITY_RETRY_S
+    retry_s = CONTRACT_RETRY_S
+
+
+class EpochError(PlcError):
+    """The PLC counts anew in an epoch that was seen: its parts would be taken for earlier ones."""
+
+    retry_s = CONTRACT_RETRY_S
 
 
 def not_offered(plc: Plc) -> PlcError:
