@@ -14,6 +14,7 @@ from neverblink.bridge.line_session import LineSession
 from neverblink.bridge.line_status import LinkState
 from neverblink.events import Decision, GateAction, Outcome
 from neverblink.plc.contract import BridgeState, LineState
+from neverblink.plc.errors import EpochError
 from neverblink.plc.trigger import PlcTrigger
 from neverblink.simulation.plc.simulator import PlcSimulator
 
@@ -150,6 +151,37 @@ async def test_a_new_epoch_while_connected_costs_the_belt_and_nothing_else() -> 
         old = [e for e in made.events if e.tracking.epoch == 1 and e.stage == "told"]
         assert len({e.tracking.number for e in old}) == len(old)
         assert {e["action"] for e in made.simulator.gated if e["epoch"] == 2} == {"passed", "rejected"}
+
+
+async def test_a_plc_that_counts_anew_in_the_same_epoch_is_refused_and_served_again_when_its_epoch_grows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(EpochError, "retry_s", 0.2)
+    async with cell(simulated(), alternate) as made:
+        await made.simulator.run_conveyor(12)
+        await made.idle()
+        before = len(made.simulator.gated)
+        await made.simulator.restart(forgets=True)
+        await until(lambda: made.session.state is LinkState.REFUSED, 10)
+        assert "the PLC is at part 0 of epoch 1, and part 12 of epoch 1 was seen before" in made.session.sentence
+        assert "Set Epoch to 2 or more" in made.session.sentence
+        # A camera that has not seen the first twelve tells such parts.
+        made.session.take(verdict(made.line, PlcTrigger(1, 77, datetime.now(UTC)), Decision.PASS), {})
+        await made.simulator.run_conveyor(15)
+        await until(lambda: made.simulator.idle, 10)
+        assert 77 not in made.told()
+        # They are called as the first twelve were, so nothing is said of them: the gate rejects them by itself.
+        assert {entry["action"] for entry in list(made.simulator.gated)[before:]} == {"fail-safe"}
+        assert len({event.id for event in made.events}) == len(made.events)
+
+        await made.simulator.new_epoch()
+        await until(lambda: made.session.state is LinkState.READY and made.listening.is_set(), 10)
+        await asyncio.sleep(0.45)
+        await made.simulator.run_conveyor(6)
+        await until(lambda: len([e for e in made.events if e.gate and e.tracking.epoch == 2]) == 6, 10)
+        assert {e["action"] for e in made.simulator.gated if e["epoch"] == 2} == {"passed", "rejected"}
+        assert len({event.id for event in made.events}) == len(made.events)
+        assert made.no_defect_passed()
 
 
 async def test_a_refused_write_is_reported_with_the_plcs_own_status() -> None:

@@ -362,6 +362,25 @@ async def test_the_simulator_serves_a_plant_files_lines_and_obeys_the_conveyor_n
     await asyncio.wait_for(serving, 5)
 
 
+async def test_a_simulated_plc_begins_with_the_epoch_after_that_of_its_last_run(tmp_path: Path) -> None:
+    plant = parse_plant(PLANT.replace("PORT", "4840"))
+
+    def begins() -> PlcSimulator:
+        (line,) = simulated_lines(plant, running=False, certificates=tmp_path, remember=True)
+        return PlcSimulator(line)
+
+    assert begins().value("Epoch") == 1
+    second = begins()
+    assert second.value("Epoch") == 2
+    await second.new_epoch()
+    assert begins().value("Epoch") == 4
+    (tmp_path / "line-1.epoch").write_text("65535\n")
+    assert begins().value("Epoch") == 0
+    (tmp_path / "line-1.epoch").write_text("many\n")
+    with pytest.raises(PlantError, match=r"line-1\.epoch.*the highest epoch that its line has seen"):
+        begins()
+
+
 SECURE = """\
 site: demo
 products: [{name: pcb, artifact: pcb-1}]

@@ -212,6 +212,43 @@ def test_a_cold_start_and_a_cleared_lane_begin_a_new_epoch_with_empty_slots() ->
     assert io.Epoch == 0
 
 
+def test_an_epoch_grows_over_a_download_that_leaves_the_program_running() -> None:
+    belt = Belt()
+    for _ in range(3):
+        belt.cycle(clear=True)
+        belt.cycle()
+    io = belt.plc.io
+    assert io.Epoch == 3
+    # Retained, but for the function block: the cold start counts on.
+    belt.plc.values["Started"] = False
+    belt.cycle()
+    assert io.Epoch == 4
+    # The structure alone was initialised: what counts anew does so in a new epoch of whatever is left.
+    io.ContractVersion, io.LastTriggered = 0, 0
+    belt.cycle()
+    assert (io.ContractVersion, io.Epoch) == (CONTRACT_VERSION, 5)
+
+
+@pytest.mark.parametrize(
+    ("known", "version", "at_least", "begins"),
+    [
+        (0, 0, 40_000, 40_001),  # memory was lost: what grows by itself says where to begin, however large it is
+        (0, 0, 0, 1),
+        (7, 1, 100, 101),
+        (100, 1, 7, 101),  # more lanes were cleared than that has grown: the epoch counts on
+        (65_000, 1, 3, 4),  # it wrapped
+        (65_000, 1, 0, 65_001),
+    ],
+)
+def test_without_retentive_memory_the_epoch_begins_behind_what_grows_over_a_restart(
+    known: int, version: int, at_least: int, begins: int
+) -> None:
+    belt = Belt(EpochAtLeast=at_least)
+    belt.plc.io.Epoch, belt.plc.io.ContractVersion = known, version
+    belt.cycle()
+    assert belt.plc.io.Epoch == begins
+
+
 def test_silence_stops_the_line_after_so_many_parts_until_a_person_resets_it() -> None:
     belt = ready(StopAfter=3)
     io = belt.plc.io

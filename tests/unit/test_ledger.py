@@ -239,6 +239,26 @@ def test_a_part_passes_only_when_all_its_stations_pass(database: Database) -> No
         assert queries.gate_agreement(session)[0].escaped == 1
 
 
+@pytest.mark.parametrize("apart_s", [30, 70, 3600])
+def test_an_outcome_is_never_joined_to_a_verdict_of_another_time(database: Database, apart_s: int) -> None:
+    """A PLC counted anew in the same epoch; outcomes of the second time have the ids of the first, and are not kept."""
+    again = NOON + timedelta(seconds=1 + apart_s)
+    keep(
+        database,
+        verdict(1), told(1, 0.0), gate(1, GateAction.PASSED),
+        verdict(
+            1, Decision.REJECT, id=verdict_id("another frame"), frame_id="another-frame",
+            times=Times(captured=again), deadline=again + timedelta(seconds=2),
+        ),
+    )  # fmt: skip
+    with database.session() as session:
+        assert queries.gate_agreement(session) == [
+            queries.GateAgreement("line-1", parts=1, agreed=1, escaped=0, lost=0, lost_fail_safe=0)
+        ]
+        first, second = queries.latest_verdicts(session, 2)
+    assert {(row.decision, row.gate) for row in (first, second)} == {("pass", "passed"), ("reject", None)}
+
+
 def test_instants_come_back_with_their_zone(database: Database) -> None:
     keep(database, verdict(1))
     with database.session() as session:

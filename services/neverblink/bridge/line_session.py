@@ -107,6 +107,7 @@ class LineSession:
             decision = inherited(event)
             self._tracking.settled(decision)
             self._remember(decision)
+            self._plc_watch.has_seen(event.tracking.epoch, event.tracking.number)
         if told:
             newest, lead = told[-1], timedelta(seconds=self.line.timing.lead_s)
             # Those that were on the belt with the newest one may lack an outcome too.
@@ -132,6 +133,9 @@ class LineSession:
                     "to the PLC: let it trigger the station (trigger: {kind: plc})",
                     extra={"fields": {**self._about, "station": verdict.station}},
                 )
+            return
+        if self._plc_watch.refuses(verdict.times.captured.timestamp()):
+            self._count_verdict(Effect.REFUSED_COUNT)
             return
         effect, decision = self._tracking.add(verdict, self._deadline(verdict), trace)
         self._count_verdict(effect)
@@ -207,7 +211,7 @@ class LineSession:
 
     async def _serve(self, connection: PlcConnection, table: Profile, stop: asyncio.Event) -> None:
         """Work on one session until it is lost (PlcUnreachableError) or `stop` is set."""
-        self._take_look(await table.look(self._clock()))
+        self._take_look(await self._plc_watch.ask(table, self._clock))
         self._instruments.reconnects.add(1, self._about)
         async with scoped_tasks() as start:
             works = [
@@ -307,7 +311,7 @@ class LineSession:
                 async with time_limit(LOOK_EVERY_S):
                     await self._look_now.wait()
             self._look_now.clear()
-            self._take_look(await table.look(self._clock()))
+            self._take_look(await self._plc_watch.ask(table, self._clock))
 
     def _take_look(self, look: Look) -> None:
         now, view, before = self._clock(), look.view, self._look

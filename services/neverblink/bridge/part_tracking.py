@@ -28,6 +28,7 @@ class Effect(StrEnum):
     SUPERSEDED = "superseded"
     LATE = "late"
     FOREIGN_STATION = "foreign-station"
+    REFUSED_COUNT = "refused-count"
 
 
 @dataclass(frozen=True, slots=True)

@@ -286,7 +286,10 @@ def plc_sim(
     ] = False,
     truth: Annotated[Path | None, typer.Option(help="Write one line of JSON per part at a gate.")] = None,
     certificates: Annotated[
-        Path, typer.Option(help="Folder of the simulated PLCs' own certificates and keys, made when they are missing.")
+        Path,
+        typer.Option(
+            help="Folder of the simulated PLCs' own certificates and keys, and of the epochs that they remember."
+        ),
     ] = Path("simulated-plcs"),
     log_level: LOG_LEVEL = None,
 ) -> None:
@@ -297,7 +300,7 @@ def plc_sim(
 
     telemetry.setup("plc-sim", description.site)
     lines = simulated_lines(
-        description, line, rate_per_s=rate, parts=parts, running=not standing, certificates=certificates
+        description, line, rate_per_s=rate, parts=parts, running=not standing, certificates=certificates, remember=True
     )
 
     async def work(stop: asyncio.Event) -> None:

@@ -18,6 +18,11 @@ SLACK = timedelta(seconds=60)
 STOPPED = timedelta(hours=12)
 """A part may stand on a belt that does not move for so long before its gate acts."""
 
+AGAIN = timedelta(seconds=2)
+"""A station looks at a part once: one that speaks so much later of the same number speaks of another part."""
+
+_ROUNDED = timedelta(milliseconds=100)  # an outcome says its trigger in rounded milliseconds
+
 MOST_LETTERS = 128
 """Of a free word that is kept in an index or a count; the verdict has the whole."""
 
@@ -177,7 +182,8 @@ def _judgement(verdict: VerdictFacts, events: PartEvents) -> str | None:
 def clusters(facts: Iterable[Spanned]) -> Iterator[list[Spanned]]:
     """Yield what belongs together in time, oldest first: spans that overlap, with SLACK between them at most.
 
-    A gate that acts alone, later, is of the last part before it that was seen or told: the belt stood still.
+    A station that speaks again begins another part: a PLC counted anew. A gate that acts alone, later, is of the last
+    part before it that was seen or told and has passed no gate yet: the belt stood still.
     """
     held: list[Spanned] = []
     for found in _touching(facts):
@@ -185,7 +191,7 @@ def clusters(facts: Iterable[Spanned]) -> Iterator[list[Spanned]]:
             if held:
                 yield held
             held = found
-        elif held and found[0].span[0] - held[0].span[0] <= STOPPED:
+        elif held and not any(map(is_gate, held)) and found[0].span[0] - held[0].span[0] <= STOPPED:
             held = [*held, *found]
         else:
             if held:
@@ -206,13 +212,31 @@ def _touching(facts: Iterable[Spanned]) -> Iterator[list[Spanned]]:
     until: datetime | None = None
     for one in sorted(facts, key=lambda one: (one.span, one.id)):
         begin, end = one.span
-        if until is not None and begin - until > SLACK:
+        fresh: list[Spanned] = []
+        again = _speaks_again(one, found)
+        if again:
+            # What other stations and the PLC said of that part may have been sorted just before it.
+            fresh = [other for other in found if other.span[0] >= begin - (AGAIN if _is_verdict(other) else _ROUNDED)]
+            found = [other for other in found if other not in fresh]
+        if until is not None and (again or begin - until > SLACK):
             yield found
-            found, until = [], None
+            found, until = fresh, max((other.span[1] for other in fresh), default=None)
         found.append(one)
         until = end if until is None else max(until, end)
     if found:
         yield found
+
+
+def _is_verdict(fact: Facts) -> bool:
+    return isinstance(fact, VerdictFacts)
+
+
+def _speaks_again(fact: Facts, before: Iterable[Facts]) -> bool:
+    return isinstance(fact, VerdictFacts) and any(
+        fact.captured - other.captured > AGAIN
+        for other in before
+        if isinstance(other, VerdictFacts) and other.station == fact.station
+    )
 
 
 _WORST = {Decision.REJECT.value: 0, Decision.UNSCORED.value: 1, Decision.PASS.value: 2}

@@ -225,12 +225,12 @@ def gate_actions(session: Session, since: datetime | None = None) -> list[GateCo
 
 
 def gate_agreement(session: Session, since: datetime | None = None) -> list[GateAgreement]:
-    """Compare the gate with the verdicts, part by part (line, epoch and number)."""
+    """Compare the gate with the verdicts, part by part: a number that was counted anew is of another part."""
     bad = _number_of(VerdictRow.decision != Decision.PASS).label("bad")
     parts = (
-        select(VerdictRow.line, VerdictRow.epoch, VerdictRow.number, bad)
-        .where(VerdictRow.epoch.is_not(None))
-        .group_by(VerdictRow.line, VerdictRow.epoch, VerdictRow.number)
+        select(VerdictRow.part_id, bad)
+        .where(VerdictRow.part_id.is_not(None), VerdictRow.epoch.is_not(None))
+        .group_by(VerdictRow.part_id)
         .subquery()
     )
     passed = ActuationRow.gate == GateAction.PASSED
@@ -245,14 +245,7 @@ def gate_agreement(session: Session, since: datetime | None = None) -> list[Gate
             _number_of(and_(~passed, clean)),
             _number_of(and_(by_itself, clean)),
         )
-        .join(
-            parts,
-            and_(
-                parts.c.line == ActuationRow.line,
-                parts.c.epoch == ActuationRow.epoch,
-                parts.c.number == ActuationRow.number,
-            ),
-        )
+        .join(parts, parts.c.part_id == ActuationRow.part_id)
         .where(ActuationRow.stage == "gate", ActuationRow.gate.is_not(None), _acted_since(since))
         .group_by(ActuationRow.line)
         .order_by(ActuationRow.line)
@@ -291,11 +284,8 @@ def latest_verdicts(session: Session, limit: int, recorded_since: datetime | Non
 
 
 def _same_part(columns: Any) -> ColumnElement[bool]:
-    return and_(
-        columns.line == VerdictRow.line,
-        columns.epoch == VerdictRow.epoch,
-        columns.number == VerdictRow.number,
-    )
+    same: ColumnElement[bool] = columns.part_id == VerdictRow.part_id
+    return same
 
 
 def _number_of(condition: ColumnElement[bool]) -> ColumnElement[int]:

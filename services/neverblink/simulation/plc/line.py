@@ -14,6 +14,7 @@ ROOM_FOR_RATE = 16.0  # Conveyor.Rate may be raised while running; the slots are
 class SimulatedLine:
     """What one simulated line is like. Port 0 takes a free one; `parts` 0 is endless.
 
+    `retained` is the file in which it remembers its epoch while it is off; without it, it begins with `epoch` again.
     `client_certificate` is the only one let in; without it, any. `stop_without_bridge` is about the profiles in which
     silence passes. `challenges` are the reference parts among the parts, by number.
     """
@@ -39,6 +40,7 @@ class SimulatedLine:
     confirm_ms: float = 60.0
     stop_after_fail_safe: int = 0
     epoch: int = 1
+    retained: Path | None = None
     seed: int = 1
     username: str | None = None
     password: str | None = None

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import orjson
 from neverblink.plant import Line, OpcUaSecurity, Plant, PlantError
 from neverblink.plc.certificates import SIMULATED_PLC, CertificateError, as_der, make_identity, read_certificate
 from neverblink.simulation.plc.line import SimulatedLine
+from neverblink.simulation.plc.retained import next_epoch
 from neverblink.simulation.plc.simulator import PlcSimulator
 
 DAYS = 365
@@ -32,11 +34,12 @@ def simulated_lines(
     jitter: float = 0.1,
     seed: int = 1,
     certificates: Path = Path("simulated-plcs"),
+    remember: bool = False,
 ) -> list[SimulatedLine]:
     """Return the plant's lines that have a PLC, simulated at the endpoints that the plant file gives.
 
-    Secure lines get a certificate and key of their own in `certificates`, made when they are not there. Raises
-    PlantError.
+    Secure lines get a certificate and key of their own in `certificates`, made when they are not there. Those that
+    `remember` begin with the epoch after that of their last run, which they keep in the same folder. Raises PlantError.
     """
     wanted = [plant.line(name) for name in names] if names else list(plant.lines)
     found = [
@@ -47,6 +50,9 @@ def simulated_lines(
     if not found:
         raise PlantError("no line of this plant file has a plc section, so there is no PLC to simulate")
     ports = [line.port for line in found]
+    if remember:
+        files = [certificates / f"{line.name}.epoch" for line in found]
+        found = [replace(line, epoch=next_epoch(file), retained=file) for line, file in zip(found, files, strict=True)]
     for line in found:
         if ports.count(line.port) > 1:
             raise PlantError(f"two lines share port {line.port}: each simulated PLC needs a port of its own")

@@ -34,6 +34,7 @@ from neverblink.simulation.plc.conveyor import Conveyor
 from neverblink.simulation.plc.gate import BeltPart, HeartbeatWatch, judge, to_inspection
 from neverblink.simulation.plc.line import SimulatedLine
 from neverblink.simulation.plc.memory import PlcMemory, Program
+from neverblink.simulation.plc.retained import keep_epoch
 from neverblink.simulation.plc.told_parts import ToldParts
 
 # asyncua's type hints name NewTypes where its code takes plain values, so its protocol types are not checked.
@@ -152,9 +153,12 @@ class PlcSimulator:
         self._reset_memory((int(self._memory.read("Epoch")) + 1) % (1 << 16))
         await self._memory.show()
 
-    async def restart(self) -> None:
-        """Switch the PLC off and on: connections break, the epoch counts up, the slots are empty."""
-        epoch = int(self._memory.read("Epoch"))
+    async def restart(self, *, forgets: bool = False) -> None:
+        """Switch the PLC off and on: connections break, the epoch counts up, the slots are empty.
+
+        One that `forgets` has no retentive memory: it counts anew in the epoch that it has always begun with.
+        """
+        epoch = self.line.epoch - 1 if forgets else int(self._memory.read("Epoch"))
         await self._memory.stop_serving()
         for part in self._belt:
             self._record(part, 0, "lane-clear", None, self._clock())
@@ -353,6 +357,8 @@ class PlcSimulator:
         self._fail_safe_in_a_row = 0
         self._told = ToldParts(epoch)
         self._memory.reset(epoch)
+        if self.line.retained is not None:
+            keep_epoch(self.line.retained, epoch)
 
     def _record(
         self, part: BeltPart, word: int, action: str, hb_age_s: float | None, now: float, *, inspect: bool = False
