@@ -95,6 +95,7 @@ class SimulatedCamera:
             seed=settings.seed,
             defect_rate=settings.defect_rate,
             brightness=settings.brightness,
+            hidden_rate=settings.hidden_rate,
         )
         self._payload = payload
 

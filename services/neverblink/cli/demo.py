@@ -25,13 +25,25 @@ def demo(
         typer.Option(help="ResNet-18 weights (safetensors) for --images. Default: looked for beside the images."),
     ] = None,
     rate: Annotated[float, typer.Option(min=0.1, max=50, help="Parts per second on each line.")] = 2.0,
+    proof: Annotated[
+        bool,
+        typer.Option(
+            "--proof",
+            help="A model that misses a share of the defects; holdouts, reference parts and simulated reviewers find"
+            " out which. Ends with the estimates beside the truth.",
+        ),
+    ] = False,
     folder: Annotated[Path, typer.Option(help="Where plant file, models, logs and ledger go.")] = Path("runs/demo"),
 ) -> None:
     """Run a whole plant on this machine: two lines, their PLCs, and every service as a process."""
 
+    if proof and (parts is None or images is not None):
+        raise typer.BadParameter("--proof needs --parts, such as 2000, and drawn parts: no --images")
     from neverblink.demo.service import DemoSettings, run
 
-    settings = DemoSettings(parts=parts, kafka=kafka, images=images, weights=weights, rate_per_s=rate, folder=folder)
+    settings = DemoSettings(
+        parts=parts, kafka=kafka, images=images, weights=weights, rate_per_s=rate, folder=folder, proof=proof
+    )
     # Where no terminal tells its width, the tables need more than the usual 80 columns.
     console = wide_console()
     raise typer.Exit(asyncio.run(run(settings, console)))

@@ -21,8 +21,16 @@ _IDENTITY = {
 }
 
 
-def write_plant(folder: Path, streams: list[Stream], bootstrap: str, weights: dict[str, Path]) -> Plant:
-    """Write `plant.yaml` into the folder and return it, read back as every service reads it."""
+def write_plant(
+    folder: Path,
+    streams: list[Stream],
+    bootstrap: str,
+    weights: dict[str, Path],
+    proof: dict[str, object] | None = None,
+) -> Plant:
+    """Write `plant.yaml` into the folder, with a section `proof` where one is given; return it, read back as every
+    service reads it.
+    """
     taken: set[int] = set()
     ports = [free_port(taken) for _ in streams]
     document: dict[str, Any] = {
@@ -59,6 +67,8 @@ def write_plant(folder: Path, streams: list[Stream], bootstrap: str, weights: di
             for stream, port in zip(streams, ports, strict=True)
         ],
     }
+    if proof is not None:
+        document["proof"] = proof
     path = folder / "plant.yaml"
     path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     return load_plant(path)

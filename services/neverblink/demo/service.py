@@ -19,6 +19,8 @@ from neverblink.demo.board import Board
 from neverblink.demo.conveyor_control import start_conveyor
 from neverblink.demo.fitting import fit_models, known_weights
 from neverblink.demo.plant_file import write_plant
+from neverblink.demo.proof import setting as proof
+from neverblink.demo.proof.trial import Trial
 from neverblink.demo.stream import Stream, folder_streams, simulated_streams
 from neverblink.kafka import EventConsumer, ensure_topics
 from neverblink.plant import Plant, PlantError
@@ -42,6 +44,8 @@ class DemoSettings:
     weights: Path | None = None
     rate_per_s: float = 2.0
     folder: Path = Path("runs/demo")
+    proof: bool = False
+    """With parts that the model cannot see, holdouts, reference parts and simulated reviewers."""
 
 
 async def run(settings: DemoSettings, console: Console) -> int:
@@ -56,19 +60,25 @@ async def run(settings: DemoSettings, console: Console) -> int:
         stack.push_async_callback(services.stop)
         bootstrap = await stack.enter_async_context(_kafka(settings.kafka, services, console))
         weights = {s.product: weights_file for s in streams if weights_file and "resnet18" in s.product}
-        plant = write_plant(folder, streams, bootstrap, weights)
+        plant = write_plant(folder, streams, bootstrap, weights, proof.section() if settings.proof else None)
         # Before the minutes of fitting: a cluster that nobody answers at is told at once.
         await ensure_topics(plant.kafka)
         await asyncio.to_thread(fit_models, plant, streams, settings.images, weights, console)
-        await _start_services(services, plant, folder, console)
         board = Board({stream.line: stream.title for stream in streams})
         parts = _parts_per_line(settings, streams)
+        trial = Trial(plant, streams, parts, settings.rate_per_s) if settings.proof else None
         note = "Ctrl-C stops everything" if not parts else f"{parts} parts on each line"
         async with EventConsumer(plant.kafka, "verdicts", "actuations", "drift", client_id="demo-board") as consumer:
+            if trial is not None:
+                await trial.prepare()
+            await _start_services(services, plant, folder, console)
             for line in plant.lines:
                 assert line.plc is not None
                 await start_conveyor(line.plc, settings.rate_per_s, parts)
-            finished = await _watch(console, board, consumer, services, folder, parts * len(streams), note)
+            async with trial.judging() if trial is not None else contextlib.nullcontext():
+                finished = await _watch(console, board, consumer, services, folder, parts * len(streams), note)
+        if trial is not None and finished:
+            await trial.conclude(console, {line: state.verdicts for line, state in board.lines.items()})
     code = _conclude(console, board, streams, folder, fit_began, time.monotonic() - began)
     if not finished:
         console.print("interrupted: parts that were between camera and gate are counted as they stood", style="dim")
@@ -78,7 +88,7 @@ async def run(settings: DemoSettings, console: Console) -> int:
 
 def _streams(settings: DemoSettings, weights: Path | None) -> list[Stream]:
     if settings.images is None:
-        return simulated_streams()
+        return simulated_streams(proof.HIDDEN_RATE if settings.proof else 0.0)
     backbones = ["efficientnet-lite0"] if weights is None else ["resnet18", "efficientnet-lite0"]
     return folder_streams(settings.images.resolve(), backbones)
 

@@ -26,11 +26,13 @@ class Stream:
     title: str
     source: FolderSource | SimulatedSource
     truth: Truth
+    hides: Callable[[int], bool] = lambda _: False
+    """From a part's number to whether it has a defect that its picture does not show."""
 
 
-def simulated_streams() -> list[Stream]:
-    """Return two lines with a different drawn product each."""
-    return [_simulated("line-1", "top", "pcb"), _simulated("line-2", "face", "disc")]
+def simulated_streams(hidden_rate: float = 0.0) -> list[Stream]:
+    """Return two lines with a different drawn product each; so large a share of the defects shows in no picture."""
+    return [_simulated("line-1", "top", "pcb", hidden_rate), _simulated("line-2", "face", "disc", hidden_rate)]
 
 
 def folder_streams(images: Path, backbones: list[str]) -> list[Stream]:
@@ -57,7 +59,9 @@ def folder_streams(images: Path, backbones: list[str]) -> list[Stream]:
     ]
 
 
-def _simulated(line: str, station: str, drawing: str) -> Stream:
-    simulation = Simulation(product=drawing, seed=_PARTS_SEED, defect_rate=_DEFECT_RATE)
-    source = SimulatedSource(kind="simulated", drawing=drawing, seed=_PARTS_SEED, defect_rate=_DEFECT_RATE)
-    return Stream(line, station, drawing, f"simulated {drawing}", source, simulation.truth)
+def _simulated(line: str, station: str, drawing: str, hidden_rate: float) -> Stream:
+    simulation = Simulation(product=drawing, seed=_PARTS_SEED, defect_rate=_DEFECT_RATE, hidden_rate=hidden_rate)
+    source = SimulatedSource(
+        kind="simulated", drawing=drawing, seed=_PARTS_SEED, defect_rate=_DEFECT_RATE, hidden_rate=hidden_rate
+    )
+    return Stream(line, station, drawing, f"simulated {drawing}", source, simulation.truth, simulation.hides)

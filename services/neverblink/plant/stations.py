@@ -27,6 +27,9 @@ class SimulatedSource(Section):
     seed: int = Field(default=1, ge=0)
     defect_rate: float = Field(default=0.15, ge=0, le=1, description="Share of parts with a defect.")
     brightness: float = Field(default=1.0, gt=0, le=2, description="Light level; 1 is as fitted.")
+    hidden_rate: float = Field(
+        default=0.0, ge=0, le=1, description="Share of the defects that no picture shows, so that no model finds them."
+    )
 
 
 class LiveSettings(Section):

@@ -50,6 +50,7 @@ class _Stream(IntEnum):
     PART = 1
     GOOD = 2
     DEFECT = 3
+    HIDDEN = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,14 +68,17 @@ class SimulatedPart:
 class Simulation:
     """A product on a line: part `number` is drawn from (product, seed, number) and from nothing else.
 
-    `defect_rate` is the share of defective parts; `brightness` scales the light, 1 is as fitted: an ageing
-    lamp is `dataclasses.replace(sim, brightness=0.8)`. Raises SimulationError for a value out of range.
+    `defect_rate` is the share of defective parts, and `hidden_rate` the share of those whose defect no picture shows,
+    such as a crack inside: no model finds it, a person with the part in hand does. `brightness` scales the light, 1 is
+    as fitted: an ageing lamp is `dataclasses.replace(sim, brightness=0.8)`. Raises SimulationError for a value out of
+    range.
     """
 
     product: str
     seed: int = 1
     defect_rate: float = 0.15
     brightness: float = 1.0
+    hidden_rate: float = 0.0
 
     def __post_init__(self) -> None:
         if self.product not in PRODUCTS:
@@ -84,6 +88,8 @@ class Simulation:
             raise SimulationError(f"The seed of a simulation must be 0 or more, not {self.seed}.")
         if not 0 <= self.defect_rate <= 1:
             raise SimulationError(f"The defect rate must lie between 0 and 1, not at {self.defect_rate}.")
+        if not 0 <= self.hidden_rate <= 1:
+            raise SimulationError(f"The share of hidden defects must lie between 0 and 1, not at {self.hidden_rate}.")
         if not 0 < self.brightness <= 4:
             raise SimulationError(f"The brightness must be above 0 and at most 4, not {self.brightness}.")
 
@@ -99,9 +105,13 @@ class Simulation:
             return None
         return self.drawing.defects[rng.integers(len(self.drawing.defects))].name
 
+    def hides(self, number: int) -> bool:
+        """Say whether part `number` has a defect that its picture does not show."""
+        return self.truth(number) is not None and self._random(_Stream.HIDDEN, number).random() < self.hidden_rate
+
     def part(self, number: int) -> SimulatedPart:
-        """Return part `number` as the line brings it: good, or with the defect that `truth` names."""
-        defect = self.truth(number)
+        """Return part `number` as the line brings it: good, or with the defect that `truth` names, unless it hides."""
+        defect = None if self.hides(number) else self.truth(number)
         rng = self._random(_Stream.PART, number)
         return self._expose(number, rng, None if defect is None else self.drawing.defect(defect))
 
