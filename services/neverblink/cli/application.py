@@ -90,7 +90,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="""Inline visual inspection: frames in, verdicts out, rejects at the PLC before the gate. Exit codes: 0 done,
-    1 bad result, 2 bad input or surroundings (one sentence says which). --version prints ours.""",
+    1 bad result, 2 bad input or surroundings. --version prints ours.""",
 )
 plant_app = typer.Typer(no_args_is_help=True, help="Check, explain and start a plant file.")
 topics_app = typer.Typer(no_args_is_help=True, help="The Kafka topics.")

@@ -188,7 +188,7 @@ def challenge_history(
         say(console, f"{name}: came {len(mine)} times in {days:g} days: {counts}")
 
 
-@app.command("alarms")
+@app.command("alarms", short_help="What stands and what was cleared lately: what, likely cause, next step.")
 def alarms_command(
     plant: PLANT = DEFAULT_PLANT,
     line: _LINES = None,
