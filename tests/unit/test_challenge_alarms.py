@@ -109,9 +109,10 @@ class Site:
             return [one.kind for one in alarms(session, ["line-1"]) if one.is_open]
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path / 'ledger.db'}", create=True)
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.plant)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    named = request.getfixturevalue("postgresql") if request.param == "postgresql" else None
+    opened = Database(named or f"sqlite:///{tmp_path / 'ledger.db'}", create=True)
     yield opened
     opened.close()
 

@@ -16,6 +16,7 @@ from neverblink.drift.statistics import (
     StationState,
     Window,
     Windowing,
+    as_of_a_defect,
     event_time,
     report,
 )
@@ -101,6 +102,13 @@ def test_only_passing_parts_say_how_good_parts_look() -> None:
     assert window.rejected == {"anomaly": 1}
     assert window.unscored == {"late": 1, "too-dark": 1}
     assert window.brightness.count == 2
+
+
+def test_a_good_reference_part_is_a_hit_when_it_passes_and_a_miss_when_it_is_rejected() -> None:
+    window = Window(0, 60)
+    for decision in (Decision.PASS, Decision.PASS, Decision.REJECT, Decision.UNSCORED):
+        window.add(as_of_a_defect(verdict(1, decision, challenge=True)))
+    assert (window.challenges.hits, window.challenges.misses, window.challenges.unscored) == (2, 1, 1)
 
 
 def test_a_challenge_part_says_nothing_about_production() -> None:

@@ -230,7 +230,7 @@ def alarms_command(
             text = f"{one.what}\nLikely {one.cause}.\nNext: {one.next_step}" if one.is_open else one.what
             table.add_row(shown(state), since, shown(one.line), shown(one.kind), _lines_shown(text))
         console.print(table)
-        say(console, f"{len(standing)} alarms stand" if standing else "no alarm stands")
+        say(console, f"{len(standing)} {'alarm stands' if len(standing) == 1 else 'alarms stand'}")
     if standing:
         raise typer.Exit(EXIT_BAD_RESULT)
 

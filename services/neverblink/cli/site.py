@@ -1,12 +1,16 @@
 """What a plant is described by: its topics, its plant file, the contracts for the outside."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from neverblink.cli.application import DEFAULT_PLANT, PLANT, plant_app, read_plant, schemas_app, topics_app
+
+if TYPE_CHECKING:
+    from neverblink.plant import Plant
 
 
 @topics_app.command("create")
@@ -57,6 +61,25 @@ def plant_check(file: Annotated[Path, typer.Argument(help="The plant file.")] = 
         )
         for station in line.stations:
             typer.echo(f"    {station.name}: product {station.product}, {station.source.kind}, {station.trigger.kind}")
+    for told in _reference_parts(plant):
+        typer.echo(f"  {told}")
+
+
+def _reference_parts(plant: "Plant") -> "Iterator[str]":
+    """Yield what there is to say of reference parts. Raises PlantError for a file of them with mistakes."""
+    from neverblink.plant.references import load_references
+
+    settings = plant.proof.challenges
+    known = load_references(settings.references)
+    products = {product.name for product in plant.products}
+    if known.references:
+        yield f"{len(known.references)} reference parts in {settings.references}"
+    for one in known.references:
+        if one.product not in products:
+            yield f"note: reference part {one.id} is a {one.product}, which is not in products"
+    for name in dict.fromkeys(name for due in settings.schedule for name in due.references):
+        if known.get(name) is None:
+            yield f"note: reference part {name} is scheduled and not in {settings.references}"
 
 
 @plant_app.command("schema")

@@ -15,6 +15,7 @@ from neverblink.drift.instruments import Instruments, instruments
 from neverblink.kafka import DeadLetters, EventProducer, ensure_topics
 from neverblink.kafka.trouble import Watch
 from neverblink.plant import Plant
+from neverblink.plant.references import ReferenceFile
 from neverblink.service_life import end_all, given_time, run_service, wait_or_stop
 from neverblink.service_life.standing import Standing, in_words
 
@@ -53,7 +54,15 @@ async def serve(plant: Plant, data_dir: Path | None, stop: asyncio.Event) -> Non
         letters = DeadLetters(producer, "drift")
         measured = instruments()
         sink = AlertSink(measured, await _webhook(plant, measured, stack))
-        drift = DriftApp(plant.kafka, plant.drift, found, producer, letters, store, sink, measured)
+        references = ReferenceFile(plant.proof.challenges.references)
+
+        def known_good(name: str) -> bool:
+            part = references.read().get(name)
+            return part is not None and part.is_good
+
+        drift = DriftApp(
+            plant.kafka, plant.drift, found, producer, letters, store, sink, measured, known_good=known_good
+        )
         try:
             await drift.app.start()
             if await _recovered(drift, stop):

@@ -104,6 +104,12 @@ class Challenges:
         return self.hits + self.misses + self.unscored
 
 
+def as_of_a_defect(verdict: Verdict) -> Verdict:
+    """Return the verdict of a good reference part so that it counts as a defective one's would: a pass is a hit."""
+    swapped = {Decision.PASS: Decision.REJECT, Decision.REJECT: Decision.PASS}
+    return verdict.model_copy(update={"decision": swapped.get(verdict.decision, verdict.decision)})
+
+
 @dataclass(slots=True)
 class Window:
     """What was seen between two instants of event time, in seconds since the epoch."""

@@ -78,8 +78,10 @@ class DriftReport(Event):
     saturation: Distribution | None = Field(default=None, description="Share of clipped pixels of passing parts.")
     inference_ms: Distribution | None = Field(default=None, description="From batch to score, milliseconds.")
     rejected_by_reason: dict[str, int] = Field(default_factory=dict, description="Count by reason.")
-    challenge_hits: int = Field(default=0, ge=0, description="Known defective parts that were rejected,")
-    challenge_misses: int = Field(default=0, ge=0, description="that passed,")
+    challenge_hits: int = Field(
+        default=0, ge=0, description="Reference parts that came out as known: defective rejected, good ones passed;"
+    )
+    challenge_misses: int = Field(default=0, ge=0, description="those that did not,")
     challenge_unscored: int = Field(default=0, ge=0, description="and that were not scored.")
     alerts: tuple[DriftAlert, ...] = Field(
         default=(), description="What was raised, escalated or cleared by this window."

@@ -126,7 +126,9 @@ class Ledger:
 
     def is_behind(self, seconds: float) -> bool:
         """Say whether something that happened so long ago may not be kept yet."""
-        return self.fault is not None or self._consumer.trouble is not None or self.lag.seconds > seconds
+        if self.fault is not None or self._consumer.trouble is not None or self.lag.seconds > seconds:
+            return True
+        return not self._consumer.ends_known()  # it has not read anything since its start
 
     def close(self) -> None:
         """End the SQL thread; a wait that is still under way there is broken off."""
