@@ -1,18 +1,24 @@
 """Where the plant demands its golden set, what has no passing report does not act, whatever the topic says."""
 
+import hashlib
 import shutil
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from golden_parts import JUDGED, keep, list_parts, report_of, slot_of, with_golden
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
 from small_artifacts import write_artifact
 
 from neverblink.events import ModelSlots, PreviousSlots, Slot
+from neverblink.model_registry.golden_set import GOLDEN, GoldenPart, GoldenSet, as_file, parsed
 from neverblink.model_registry.qualifications import JudgedPart
 from neverblink.plant import DefectPolicy, Plant, PlantError, Product, load_plant, rules_digest
 from neverblink.scorer.model_loader import Model
@@ -248,3 +254,34 @@ def test_what_the_plant_file_says_elsewhere_changes_no_rules(plant: Plant) -> No
     for changed in ({"min_area_px": 9}, {"depth": 12}, {"search": "approximate"}):
         other = plant.model_copy(update={"products": (product.model_copy(update=changed),)})
         assert rules_digest(other, "pcb") != rules_digest(plant, "pcb")
+
+
+names = st.lists(
+    st.sampled_from([f"{folder}/{number}.png" for folder in ("good", "defects/scratch") for number in range(6)]),
+    unique=True,
+)
+
+
+def golden_of(pictures: list[str], product: str = "pcb") -> GoldenSet:
+    digests = {name: f"sha256:{hashlib.sha256(name.encode()).hexdigest()}" for name in pictures}
+    types = {name: None if name.startswith("good") else "scratch" for name in pictures}
+    parts = tuple(GoldenPart(picture=name, sha256=digests[name], type=types[name]) for name in pictures)
+    return GoldenSet(product=product, parts=parts)
+
+
+@given(names, names, st.randoms(use_true_random=False))
+def test_a_set_is_known_by_what_it_asks_whatever_the_order(one: list[str], other: list[str], random: Random) -> None:
+    shuffled = random.sample(one, len(one))
+    assert golden_of(one).digest == golden_of(shuffled).digest
+    assert (golden_of(one).digest == golden_of(other).digest) is (set(one) == set(other))
+    assert golden_of(one).digest != golden_of(one, "lid").digest
+    kept = parsed(as_file(golden_of(one)), "pcb", GOLDEN)
+    assert kept.digest == golden_of(one).digest, "as it was written, so it is read"
+
+
+@pytest.mark.parametrize(
+    "picture", ["../good/1.png", "good/../../x.png", "/etc/passwd", "good/.hidden", "defects/1.png", "good/a/b.png", ""]
+)
+def test_a_set_names_no_picture_outside_of_it(picture: str) -> None:
+    with pytest.raises(ValidationError):
+        GoldenPart(picture=picture, sha256="sha256:" + "0" * 64)

@@ -47,7 +47,7 @@ MAY_IMPORT["ledger"] = OPEN_TO_SERVICES | {"alarms", "http_serving", "records", 
 MAY_IMPORT["console"] = (OPEN_TO_SERVICES - {"plc"}) | {"http_serving", "records", "storage"}
 MAY_IMPORT["scorer"] = OPEN_TO_SERVICES | JUDGING
 MAY_IMPORT["qualification"] = {"events", "plant", "job_life", "reports"} | JUDGING
-MAY_IMPORT["trainer"] = OPEN_TO_SERVICES | JUDGING | {"confidence", "job_life", "records", "reports"}
+MAY_IMPORT["trainer"] = OPEN_TO_SERVICES | JUDGING | {"confidence", "job_life", "qualification", "records", "reports"}
 EVERYTHING = {"demo", "cli", "__main__", "__init__"}
 # `errors` holds one class, the root of all sentences, and `shown` what may be shown of others' texts; both import
 # nothing, and every room may import them.

@@ -2,6 +2,8 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import pytest
@@ -19,6 +21,8 @@ from neverblink.qualification.jobs import run_qualify
 from neverblink.qualification.judging import doubts
 from neverblink.qualification.results import QualifyResult
 from neverblink.qualification.settings import QualifyJob
+from neverblink.trainer.retraining.jobs import _golden
+from neverblink.vision.artifact import load_artifact
 
 
 def draw(path: Path, seed: int, *, scratched: bool = False) -> BoundingBox | None:
@@ -90,7 +94,7 @@ def test_a_model_that_catches_all_known_defects_passes_and_one_whose_threshold_d
     bad = qualified(filled, threshold=scratch["score"] * 1.01)
     assert (bad.passed, bad.escaped) == (False, 1)
     assert bad.refused is not None
-    assert "1 of 1 known defects escapes: defects/scratch/deep-one.png (scratch passes, 0.99 of the threshold)" in (
+    assert "1 of 1 known defects escapes: defects/scratch/deep-one.png (scratch passes, 0.9901 of the threshold)" in (
         bad.refused
     )
     page = Path(bad.page).read_text()
@@ -117,7 +121,7 @@ def test_a_defect_must_be_found_where_it_is_and_named_where_that_is_asked_for(pl
 def test_what_is_only_just_caught_is_told() -> None:
     caught = JudgedPart(picture="defects/scratch/1.png", type="scratch", decision="reject", ratio=1.01)
     (said,) = doubts([caught, caught.model_copy(update={"ratio": 1.5})])
-    assert said.startswith("1 known defects are caught by less than 2% of the threshold (defects/scratch/1.png)")
+    assert said.startswith("1 known defect is caught by less than 2% of the threshold (defects/scratch/1.png)")
     assert doubts([caught.model_copy(update={"ratio": 1.5})]) == []
 
 
@@ -180,3 +184,18 @@ def test_the_commands_fill_list_and_judge_a_golden_set(
     assert "at 0,0,64,64" in said
     code, said = told(monkeypatch, capsys, "qualify", "model", "--by", "me", "--threshold", "1e6", *where)
     assert (code, "it must not score plate: 1 of 1 known defects escapes" in said) == (1, True)
+
+
+def test_a_challenger_judges_the_golden_set_and_a_set_that_cannot_be_judged_costs_no_work(
+    filled: Path, model: Path
+) -> None:
+    plant = load_plant(filled)
+    done: Any = SimpleNamespace(artifact=load_artifact(model))
+    said = _golden(plant, done, model, lambda *_: None) or ""
+    assert said.startswith("it passes the golden set of plate: ")
+    assert Path(said.partition(": ")[2]).is_file()
+    for part in GoldenPlace.of(plant, "plate").read().parts:
+        remove(plant, "plate", [part.picture], EDITOR)
+    assert "was not judged: the golden set of plate at" in (_golden(plant, done, model, lambda *_: None) or "")
+    without = plant.model_copy(update={"proof": type(plant.proof)()})
+    assert _golden(without, done, model, lambda *_: None) is None

@@ -29,6 +29,8 @@ def _show_retrain(job: RetrainJob, found: "Challenged", screen: Screen) -> None:
     else:
         _show_trial(found, screen)
     screen.say(f"report: {found.report.html}, figures: {found.report.json}")
+    if found.golden is not None:
+        screen.say(f"note: {found.golden}")
     if found.shadow is not None:
         tell_change(found.shadow, screen.console)
     elif job.shadow:

@@ -93,10 +93,19 @@ def run_qualify(job: QualifyJob, progress: Progress = lambda *_: None) -> Qualif
     with _artifact(plant, job.artifact) as artifact:
         product = job.product or artifact.product
         host = Host(job.by or asked_by(), job.device, job.engine)
-        qualified, page = _qualified(plant, product, artifact, job.threshold, host, progress)
+        found, page = _qualified(plant, product, artifact, job.threshold, host, progress)
     if place is not None:
-        write_page(place, page.decode(), qualified.judged.report.model_dump(mode="json"))
-    return qualified
+        write_page(place, page.decode(), found.judged.report.model_dump(mode="json"))
+    return found
+
+
+def qualified(plant: Plant, folder: Path, by: str, progress: Progress = lambda *_: None) -> Qualified:
+    """Let the model of an artifact folder, at its own threshold, judge its product's golden set, and keep the report.
+
+    Raises VisionError, PlantError, GoldenError, QualificationError.
+    """
+    artifact = load_artifact(folder)
+    return _qualified(plant, artifact.product, artifact, None, Host(by), progress)[0]
 
 
 def judge_of(plant: Plant, by: str, progress: Progress = lambda *_: None) -> Judge:
@@ -109,8 +118,8 @@ def judge_of(plant: Plant, by: str, progress: Progress = lambda *_: None) -> Jud
                     f"at {slot.location} lies another model than {slot.artifact.name} {slot.artifact.version}"
                     f" ({slot.artifact.digest[:19]}…): its digest is {artifact.digest[:19]}…"
                 )
-            qualified, _ = _qualified(plant, product, artifact, slot.threshold, Host(by), progress)
-            return qualified.judged
+            found, _ = _qualified(plant, product, artifact, slot.threshold, Host(by), progress)
+            return found.judged
 
     return judge
 

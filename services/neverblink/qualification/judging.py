@@ -124,7 +124,8 @@ class GoldenJudge:
 
 def fault_of(part: GoldenPart, found: Judgement) -> str | None:
     """Return what is wrong with a judgement of a golden part, None when it is as it must be."""
-    at = f"{found.ratio:.3g} of the threshold"
+    # None is rounded to the threshold itself: it lies on one side.
+    at = f"{max(found.ratio, 1.001) if found.reject else min(found.ratio, 0.999):.4g} of the threshold"
     if part.type is None:
         return f"rejected, {at}" if found.reject else None
     if not found.reject:
@@ -146,8 +147,9 @@ def doubts(parts: Sequence[JudgedPart]) -> list[str]:
     if not near:
         return []
     named = ", ".join(part.picture for part in near[:3])
+    what = "1 known defect is" if len(near) == 1 else f"{len(near)} known defects are"
     said = (
-        f"{len(near)} known defects are caught by less than {_NEAR:.0%} of the threshold ({named}): scores of another"
+        f"{what} caught by less than {_NEAR:.0%} of the threshold ({named}): scores of another"
         " engine, or of the next model, may lie on the other side"
     )
     return [said]

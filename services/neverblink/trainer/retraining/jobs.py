@@ -16,8 +16,11 @@ from neverblink.job_life.progress import Progress
 from neverblink.model_registry import registry
 from neverblink.model_registry.artifact_store import ArtifactStore
 from neverblink.model_registry.changes import ModelsError, Stamp, Target, Which
+from neverblink.model_registry.golden_set import GoldenError
+from neverblink.model_registry.qualifications import QualificationError
 from neverblink.model_registry.what_scores import described, scoring_slot
 from neverblink.plant import Plant, load_plant
+from neverblink.qualification.jobs import asked_by, qualified
 from neverblink.reports.pages import Written, check_place
 from neverblink.trainer.datasets.confirmed_images import confirmed_images, known_parts
 from neverblink.trainer.retraining.report import write_retraining_report
@@ -34,13 +37,16 @@ class KeepReviewedEndedError(NeverblinkError):
 
 @dataclass(frozen=True, slots=True)
 class Challenged:
-    """The challenger and its trial; what the reviews brought; the report; and what the registry said of the shadow."""
+    """The challenger and its trial; what the reviews brought; the report; what the registry said of the shadow; and in
+    a sentence what came of the product's golden set, None where it has none.
+    """
 
     done: Retrained
     out: Path
     report: Written
     kept: KeepReviewedResult | None
     shadow: registry.Changed | None
+    golden: str | None = None
 
     @property
     def in_shadow(self) -> tuple[str, ...]:
@@ -49,8 +55,8 @@ class Challenged:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Return what a person should know about the shadow."""
-        return () if self.shadow is None else self.shadow.notes
+        """Return what a person should know about the golden set and the shadow."""
+        return (*(() if self.golden is None else (self.golden,)), *(() if self.shadow is None else self.shadow.notes))
 
     def figures(self) -> dict[str, object]:
         """Return the trial as plain values, for JSON."""
@@ -101,11 +107,29 @@ def run_retrain(job: RetrainJob, progress: Progress = lambda *_: None) -> Challe
             settings = _by_plant(settings, plant, name, chosen, threshold)
         done = retrain(champion, job.out, _evidence(job, [target.key for target in chosen]), settings, progress)
         written = write_retraining_report(done, place)
+    golden = None if plant is None else _golden(plant, done, job.out, progress)
     changed = None
     if stamp is not None and plant is not None and done.promotable:
         why = stamp.why or f"retrained on {done.learnt} confirmed normals, report {written.html.name}"
         changed = asyncio.run(registry.shadow(plant, which, str(job.out), None, replace(stamp, why=why)))
-    return Challenged(done, job.out, written, kept, changed)
+    return Challenged(done, job.out, written, kept, changed, golden)
+
+
+def _golden(plant: Plant, done: Retrained, out: Path, progress: Progress) -> str | None:
+    """Let the challenger judge its product's golden set: who promotes it then finds the report.
+
+    What is wrong with the set is a sentence too: it must not cost the work that is done.
+    """
+    artifact = done.artifact
+    if artifact.product not in plant.proof.golden.sets:
+        return None
+    try:
+        found = qualified(plant, out, asked_by(), progress)
+    except (GoldenError, QualificationError) as error:
+        return f"the golden set of {artifact.product} was not judged: {error}"
+    if found.refused is None:
+        return f"it passes the golden set of {artifact.product}: {found.judged.page}"
+    return f"it fails the golden set of {artifact.product}, so no promotion of it will be let through: {found.refused}"
 
 
 def run_keep_reviewed(job: KeepReviewedJob, progress: Progress = lambda *_: None) -> KeepReviewedResult:
