@@ -1,5 +1,6 @@
 """A console as its users meet it: the whole application in this process, its clock moved by hand."""
 
+import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +23,12 @@ from neverblink.console.access.roles import Role, Roles
 from neverblink.console.app import guarded
 from neverblink.console.desk import Desk
 from neverblink.console.instruments import instruments
+from neverblink.console.line.feed import Feed, LateRecords
+from neverblink.console.line.live import Live
 from neverblink.console.service import rules_of
-from neverblink.plant import EXAMPLE, ConsoleSettings, Plant, load_plant
+from neverblink.http_serving.asking import Asking
+from neverblink.plant import EXAMPLE, ConsoleSettings, Kafka, Plant, load_plant
+from neverblink.records.evidence_store import EvidenceStore
 
 MORNING = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 PASSWORD = "a long enough one"
@@ -36,7 +41,7 @@ def plant_in(folder: Path, **console: Any) -> Plant:
     (folder / "plant.yaml").write_text(EXAMPLE)
     plant = load_plant(folder / "plant.yaml")
     settings = ConsoleSettings.model_validate({"database": f"sqlite:///{folder / 'console.db'}", **console})
-    return plant.model_copy(update={"console": settings})
+    return plant.model_copy(update={"console": settings, "kafka": Kafka()})
 
 
 class Browser:
@@ -80,10 +85,17 @@ class Console:
         self.plant = plant
         self.access = AccessDatabase(plant.console.database)
         self.passwords = Passwords()
+        self.records = LateRecords(plant.storage.ledger, answer_s=5.0, most=2)
+        self.ask = Asking(self.records, 2)
+        self.feed = Feed(plant, self.ask, lambda: self.now)
+        self.stop = asyncio.Event()
+        measured, store = instruments(), plant.records.evidence.store
         made: dict[str, Any] = {
             "plant": plant, "access": self.access, "passwords": self.passwords,
             "attempts": Attempts(lambda: self.seconds), "rules": rules_of(plant.console), "zone": UTC,
-            "clock": lambda: self.now, "secret": b"s" * 32, "secure": False, "measured": instruments(),
+            "clock": lambda: self.now, "secret": b"s" * 32, "secure": False, "measured": measured,
+            "ask": self.ask, "live": Live(self.feed, 2, lambda: self.now, measured), "stop": self.stop,
+            "store": None if store is None else EvidenceStore(store),
         }  # fmt: skip
         self.desk = Desk(**{**made, **desk})
         self.application = guarded(self.desk)
@@ -121,6 +133,8 @@ class Console:
     ) -> None:
         for browser in self.browsers:
             await browser.http.aclose()
+        self.ask.close()
+        self.records.close()
         self.passwords.close()
         self.access.close()
 

@@ -23,7 +23,7 @@ TEMPLATES = sorted((ROOM / "templates").glob("*.jinja"))
 SPOKEN = {"title", "aria-label", "placeholder", "alt", "aria-description"}
 PLACE = re.compile(r"%\((\w+)\)[sd]")
 # The program's own name, and what is written alike in every language.
-ALIKE = {"neverblink"}
+ALIKE = {"neverblink", "ms", "mm²", "px"}
 
 
 def said() -> dict[str, str]:
@@ -40,6 +40,7 @@ def said() -> dict[str, str]:
 def without_jinja(text: str) -> str:
     """Return a template without what is translated, computed or said to nobody."""
     text = re.sub(r"\{#.*?#\}", "", text, flags=re.DOTALL)
+    text = re.sub(r"\{% block body_class %\}.*?\{% endblock %\}", "", text)
     text = re.sub(r"\{% trans.*?%\}.*?\{% endtrans %\}", "", text, flags=re.DOTALL)
     text = re.sub(r"\{%.*?%\}", "", text, flags=re.DOTALL)
     return re.sub(r"\{\{.*?\}\}", "", text, flags=re.DOTALL)

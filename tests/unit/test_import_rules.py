@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "records": {"confidence", "events", "plant", "storage"},
     "reports": {"confidence", "storage", "vision"},
     "reviewing": {"events", "kafka", "plant", "records"},
-    "http_serving": {"plant", "records", "service_life"},
+    "http_serving": {"plant", "service_life"},
     "alarms": {"plant", "service_life", "telemetry"},
     "challenges": {"events", "kafka", "plant", "storage"},
     "simulation": {"events", "plant", "plc", "service_life"},

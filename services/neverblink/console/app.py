@@ -9,7 +9,7 @@ from neverblink import __version__
 from neverblink.console.access.roles import Role
 from neverblink.console.desk import Desk
 from neverblink.console.guard import Guard
-from neverblink.console.pages import administration, programs, signing
+from neverblink.console.pages import administration, parts, programs, signing, wall
 from neverblink.console.problems import tell_problems
 from neverblink.console.static_files import OwnFiles
 from neverblink.console.visitors import Gate, Visitor
@@ -31,13 +31,15 @@ def app_of(desk: Desk) -> FastAPI:
     app.state.desk = desk
     tell_problems(app)
     app.include_router(signing.router)
+    app.include_router(wall.router)
+    app.include_router(parts.router)
     app.include_router(administration.router)
     app.include_router(programs.router)
     app.mount("/static", OwnFiles(), name="static")
 
     @app.get("/", include_in_schema=False)
-    async def first(visitor: AnyVisitor) -> Response:
-        return RedirectResponse("/accounts" if visitor.may(Role.ADMINISTRATOR) else "/password", 303)
+    async def first(_: AnyVisitor) -> Response:
+        return RedirectResponse("/wall", 303)
 
     @app.get("/livez", include_in_schema=False)
     async def livez(_: Request) -> Response:

@@ -1,5 +1,6 @@
 """What the console is made of, for whoever answers a request."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -9,12 +10,18 @@ from neverblink.console.access.database import AccessDatabase
 from neverblink.console.access.passwords import Passwords
 from neverblink.console.access.sessions import SessionRules
 from neverblink.console.instruments import Instruments
+from neverblink.console.line.live import Live
+from neverblink.http_serving.asking import Asking
 from neverblink.plant import Plant
+from neverblink.records.evidence_store import EvidenceStore
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """`secret` signs the forms of those who have not signed in yet; `secure` says that cookies travel by TLS alone."""
+    """`secret` signs the forms of those who have not signed in yet; `secure` says that cookies travel by TLS alone.
+
+    `ask` asks the records, `store` holds the pictures, `stop` ends what live pages follow.
+    """
 
     plant: Plant
     access: AccessDatabase
@@ -26,6 +33,10 @@ class Desk:
     secret: bytes
     secure: bool
     measured: Instruments
+    ask: Asking
+    live: Live
+    store: EvidenceStore | None
+    stop: asyncio.Event
 
     @property
     def cookie(self) -> str:

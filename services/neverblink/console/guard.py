@@ -53,5 +53,5 @@ class Guard:
         try:
             await self._app(scope, receive, guarded)
         finally:
-            if not scope["path"].endswith("/stream"):  # it lasts as long as somebody looks
+            if scope["path"] != "/live":  # it lasts as long as somebody looks
                 self._measured.requests.record(self._clock() - began, {"status": f"{status // 100}xx"})

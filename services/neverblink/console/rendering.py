@@ -64,6 +64,7 @@ def _environment(language: str) -> Environment:
 
     environment.filters |= {
         "word": word, "number": number, "percent": percent, "instant": instant, "clock": clock, "plain": visible,
+        "since": since,
     }  # fmt: skip
     environment.globals |= {"language": language, "static": address_of}
     return environment
@@ -81,3 +82,8 @@ def instant(moment: datetime | None, zone: tzinfo, digits: int = 0) -> str:
 def clock(moment: datetime | None, zone: tzinfo) -> str:
     """Return a time of day in a zone: 14:05:09."""
     return "–" if moment is None else f"{moment.astimezone(zone):%H:%M:%S}"
+
+
+def since(seconds: float, zone: tzinfo) -> str:
+    """Return a date and time of seconds since the epoch."""
+    return instant(datetime.fromtimestamp(seconds, zone), zone)

@@ -4,8 +4,10 @@ import asyncio
 import secrets
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
+from neverblink import telemetry
 from neverblink.console.access.accounts import make_first
 from neverblink.console.access.attempts import Attempts
 from neverblink.console.access.database import AccessDatabase
@@ -14,10 +16,15 @@ from neverblink.console.access.sessions import SessionRules
 from neverblink.console.app import guarded
 from neverblink.console.desk import Desk
 from neverblink.console.instruments import instruments
+from neverblink.console.line.feed import Feed, LateRecords
+from neverblink.console.line.live import Live
+from neverblink.http_serving.asking import Asking
 from neverblink.http_serving.server import HttpServer
 from neverblink.plant import ConsoleSettings, Plant
 from neverblink.plant.listening import on_loopback
-from neverblink.service_life import Duty, ready, supervise
+from neverblink.records.evidence_store import EvidenceStore
+from neverblink.service_life import Duty, supervise
+from neverblink.service_life.standing import Parts, Standing, in_words, keep_standing
 
 SECTION = "console"
 _MOST_OPEN = 256
@@ -41,22 +48,37 @@ async def serve(plant: Plant, access: AccessDatabase, stop: asyncio.Event) -> No
     """Answer until `stop` is set. Raises ServeError when it cannot listen."""
     settings = plant.console
     passwords = Passwords()
+    records = LateRecords(plant.storage.ledger, answer_s=settings.query_s, most=settings.concurrent)
+    ask = Asking(records, settings.concurrent, service="console")
     try:
-        desk = desk_of(plant, access, passwords)
+        desk = desk_of(plant, access, passwords, ask, stop)
         server = HttpServer("console", guarded(desk), settings, section=SECTION, most=_MOST_OPEN + settings.viewers)
+        telemetry.logger("console").info(f"the console listens at {server.address}")
+        feed = desk.live.feed
+        standing = Standing("console", address=server.address)
+
+        def parts() -> Parts:
+            return {"events": in_words([feed.kafka]), "records": in_words([feed.database])}
+
+        duties = [
+            Duty("http", partial(server.run, stop), again=False),
+            Duty("events", partial(feed.follow, stop)),
+            Duty("records", partial(feed.count, stop)),
+            Duty("standing", partial(keep_standing, standing, parts, stop)),
+        ]
         try:
-            ready("console", address=server.address)
-            duty = Duty("http", lambda: server.run(stop), again=False)
-            await supervise("console", [duty], stop)
+            await supervise("console", duties, stop)
         finally:
             server.close()
     finally:
+        ask.close()
+        records.close()
         passwords.close()
 
 
-def desk_of(plant: Plant, access: AccessDatabase, passwords: Passwords) -> Desk:
+def desk_of(plant: Plant, access: AccessDatabase, passwords: Passwords, ask: Asking, stop: asyncio.Event) -> Desk:
     """Return what requests are answered from."""
-    settings = plant.console
+    settings, measured = plant.console, instruments()
     return Desk(
         plant=plant,
         access=access,
@@ -68,7 +90,11 @@ def desk_of(plant: Plant, access: AccessDatabase, passwords: Passwords) -> Desk:
         secret=secrets.token_bytes(32),
         # Beyond this machine without TLS of ours stands a proxy that ends it: cookies must not travel in clear.
         secure=settings.cert_file is not None or not on_loopback(settings.host),
-        measured=instruments(),
+        measured=measured,
+        ask=ask,
+        live=Live(Feed(plant, ask, utc_now), settings.viewers, utc_now, measured),
+        store=None if plant.records.evidence.store is None else EvidenceStore(plant.records.evidence.store),
+        stop=stop,
     )
 
 

@@ -3,17 +3,25 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import AbstractContextManager
+from typing import Protocol, TypeVar
 
 from sqlalchemy.orm import Session
 
 from neverblink.errors import NeverblinkError
-from neverblink.records.reading import ReadOnlyRecords
 from neverblink.service_life import time_limit
 
 _WAIT_S = 1.0
 
 Answer = TypeVar("Answer")
+
+
+class Records(Protocol):
+    """What lends a session for one question, as `records.reading.ReadOnlyRecords` does."""
+
+    def asking(self) -> AbstractContextManager[Session]:
+        """Give a session for one question."""
+        ...
 
 
 class BusyError(NeverblinkError):
@@ -23,7 +31,7 @@ class BusyError(NeverblinkError):
 class Asking:
     """Runs questions in threads of its own; beyond `most` in hand a request waits a second, then is sent away."""
 
-    def __init__(self, records: ReadOnlyRecords, most: int, *, service: str = "ledger-api") -> None:
+    def __init__(self, records: Records, most: int, *, service: str = "ledger-api") -> None:
         self._records = records
         self._free = asyncio.Semaphore(most)
         self._threads = ThreadPoolExecutor(most, thread_name_prefix=service)

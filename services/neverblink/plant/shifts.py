@@ -71,6 +71,15 @@ class ShiftPlan:
         place = bisect_right(starts, moment)
         return ShiftSpan(names[place - 1], starts[place - 1], starts[place])
 
+    def began(self, moment: datetime) -> datetime:
+        """Return when the shift of an instant began; without shifts, the local day."""
+        moment = moment.astimezone(UTC)
+        day = moment.astimezone(self._zone).date()
+        if not self._begins:
+            return datetime.combine(day, time(), self._zone).astimezone(UTC)
+        starts, _ = self._around(day)
+        return starts[bisect_right(starts, moment) - 1]
+
     def _begins_around(self, day: date) -> tuple[list[datetime], list[str]]:
         found = sorted(
             (datetime.combine(near, begins, self._zone).astimezone(UTC), name)

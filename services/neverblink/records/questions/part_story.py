@@ -151,6 +151,15 @@ def story_of(session: Session, number: int, lines: tuple[str, ...] | None = None
     )
 
 
+def part_of_verdict(session: Session, verdict: str, lines: tuple[str, ...] | None = None) -> int | None:
+    """Return the id of the part that a verdict is of; None when it is not kept yet, or not on one of these lines."""
+    row = session.execute(select(VerdictRow.part_id, VerdictRow.line).where(VerdictRow.id == verdict)).first()
+    if row is None or (lines is not None and row.line not in lines):
+        return None
+    found: int | None = row.part_id
+    return found
+
+
 def picture_of(session: Session, digest: str, lines: tuple[str, ...] | None = None) -> PictureOf | None:
     """Return the picture of that digest that is still there; None when there is none, or not of one of these lines."""
     wanted = and_(EvidenceFileRow.digest == digest, EvidenceFileRow.deleted.is_(None))

@@ -1,0 +1,92 @@
+"""How each line stands now: what its shift counts so far, and what nobody has mended yet."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, aliased
+
+from neverblink.events.alarm import CLEARED
+from neverblink.records.part_tables import AlarmRow, RollupRow
+from neverblink.records.questions.rollup_filter import RollupFilter
+from neverblink.records.tables import DriftAlertRow
+
+MOST_OPEN = 200
+"""Open alarms and alerts that one answer holds of each kind, the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineCounts:
+    """What a line counts since an instant, in whole hours. `not_told`: late, failed, or nobody knows."""
+
+    parts: int
+    passed: int
+    rejected: int
+    unscored: int
+    late: int
+    fail_safe: int
+    not_told: int
+    escaped: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTrouble:
+    """Something of a line that was raised and not cleared. `kind` is `drift`, or the alarm's."""
+
+    line: str
+    station: str | None
+    kind: str
+    severity: str
+    since: datetime
+    what: str
+    next_step: str
+
+
+def counts_by_line(session: Session, since: datetime) -> dict[str, LineCounts]:
+    """Return what each line counts since then: of whole parts, from the hour of `since` on."""
+    row = RollupRow
+    columns = (
+        row.parts, row.passed, row.rejected, row.unscored, row.late, row.gate_fail_safe,
+        row.told_late + row.told_unknown + row.told_failed, row.escaped,
+    )  # fmt: skip
+    query = select(row.line, *(func.coalesce(func.sum(one), 0) for one in columns))
+    query = query.where(*RollupFilter(since=since).conditions(row)).group_by(row.line)
+    return {found[0]: LineCounts(*(int(value) for value in list(found)[1:])) for found in session.execute(query)}
+
+
+def open_troubles(session: Session) -> tuple[OpenTrouble, ...]:
+    """Return the alarms and drift alerts that are open, what a person must act on first, then the newest."""
+    over = aliased(AlarmRow)
+    alarms = (
+        select(AlarmRow)
+        .where(
+            AlarmRow.stage != CLEARED,
+            ~select(over.id).where(over.alarm == AlarmRow.alarm, over.stage == CLEARED).exists(),
+        )
+        .order_by(AlarmRow.at.desc())
+        .limit(MOST_OPEN)
+    )
+    ended = aliased(DriftAlertRow)
+    drifts = (
+        select(DriftAlertRow)
+        .where(
+            DriftAlertRow.stage != "cleared",
+            ~select(ended.id).where(ended.id == DriftAlertRow.id, ended.stage == "cleared").exists(),
+        )
+        .order_by(DriftAlertRow.at.desc())
+        .limit(MOST_OPEN)
+    )
+    found: dict[str, OpenTrouble] = {}
+    for alarm in session.scalars(alarms):
+        found.setdefault(
+            alarm.alarm,
+            OpenTrouble(
+                alarm.line, alarm.station, alarm.kind, alarm.severity, alarm.since, alarm.what, alarm.next_step
+            ),
+        )
+    for alert in session.scalars(drifts):
+        found.setdefault(
+            alert.id,
+            OpenTrouble(alert.line, alert.station, "drift", alert.severity, alert.since, alert.change, alert.next_step),
+        )
+    return tuple(sorted(found.values(), key=lambda one: (one.severity != "act", -one.since.timestamp())))
