@@ -22,13 +22,15 @@ PLANT_PARTS := postgresql:/usr/lib/postgresql/*/bin/initdb \
 	gir1.2-gst-plugins-base-1.0:/usr/lib/*/girepository-1.0/GstRtsp-1.0.typelib \
 	gstreamer1.0-plugins-base:/usr/lib/*/gstreamer-1.0/libgstapp.so \
 	gstreamer1.0-plugins-good:/usr/lib/*/gstreamer-1.0/libgstrtp.so \
-	gstreamer1.0-plugins-ugly:/usr/lib/*/gstreamer-1.0/libgstx264.so
+	gstreamer1.0-plugins-ugly:/usr/lib/*/gstreamer-1.0/libgstx264.so \
+	chromium:/usr/bin/chromium
 # What hangs must not hold up whoever waits for the end; nor does a test process that died, whose tests nobody takes over.
 TEST_TIME := 40m
 PLANT_TIME := 45m
 BOUNDED := timeout --kill-after=30s
 PYTEST := $(BIN)/pytest --dist loadscope --max-worker-restart 0
 NODE_OPCUA := tests/plc/node/node_modules/.installed
+AXE := tests/browser/node_modules/.installed
 
 .PHONY: demo test test-plant plant-parts lint bench format clean
 demo: $(STAMP)
@@ -37,7 +39,7 @@ demo: $(STAMP)
 test: lint $(NODE_OPCUA)
 	$(BOUNDED) $(TEST_TIME) $(PYTEST) -n $(WORKERS) $(ARGS)
 
-test-plant: $(STAMP) $(NODE_OPCUA) plant-parts
+test-plant: $(STAMP) $(NODE_OPCUA) $(AXE) plant-parts
 	$(BOUNDED) $(PLANT_TIME) $(PYTEST) -m plant -n $(PLANT_WORKERS) $(ARGS)
 
 plant-parts:
@@ -76,5 +78,10 @@ $(NODE_OPCUA): tests/plc/node/package.json
 	@if command -v npm >/dev/null && npm install --prefix $(<D) --no-save --no-package-lock --no-audit --no-fund \
 		--ignore-scripts --silent; then touch $@; else echo "no node-opcua: its tests are skipped"; fi
 
+# Looks over the console's pages for what keeps people out.
+$(AXE): tests/browser/package.json
+	@if command -v npm >/dev/null && npm install --prefix $(<D) --no-save --no-package-lock --no-audit --no-fund \
+		--ignore-scripts --silent; then touch $@; else echo "NOT INSTALLED: axe-core; its test skips"; fi
+
 clean:
-	rm -rf $(VENV) runs tests/plc/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) runs tests/plc/node/node_modules tests/browser/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
