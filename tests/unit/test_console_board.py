@@ -67,6 +67,15 @@ def test_the_rate_is_of_the_time_that_is_known() -> None:
     assert board_of(came, NOON + timedelta(hours=1)).view().per_minute == 0
 
 
+def test_what_the_gate_does_late_is_no_further_part() -> None:
+    parts = [part for part in made_parts(600, every_s=0.3) if part.line == "line-1"]
+    came = [event for part in parts for event in events_of(part)]
+    came = sorted(came, key=lambda event: isinstance(event, Actuation))  # as topics that are read one after the other
+    now = max(part.triggered for part in parts)
+    recent = sum(part.triggered >= now - timedelta(minutes=2) for part in parts)
+    assert board_of(came, now).view().per_minute == recent / 2
+
+
 def test_chips_say_what_is_amiss_and_forget_it() -> None:
     parts = made_parts(60, seed=3, every_s=2.0)
     late = [part for part in parts if part.line == "line-1"]

@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from console_desk import Browser, Console, plant_in, quick_hashes
+from console_desk import SYSTEM, Browser, Console, plant_in, quick_hashes
 from kept_parts import ARTIFACT, NOON, MadePart, Seen, events_of
 from sqlalchemy import insert
 
-from neverblink.console.access.roles import Role
+from neverblink.console.access.roles import Role, Scope
+from neverblink.console.access.tokens import make_token
 from neverblink.console.line.timeline import timeline_of
 from neverblink.console.rendering import Rendering
 from neverblink.events import Actuation, Alarm, Decision, Event, GateAction, Judgement, Verdict
@@ -247,6 +250,28 @@ async def test_script_in_any_text_of_an_event_is_shown_and_never_run(console: Co
         page = (await browser.get(path)).text
         assert "<script>alert" not in page, path
     assert (await browser.get("/parts/1")).text.count("&lt;script&gt;alert") >= 6
+
+
+async def test_a_program_reads_the_wall_and_parts_of_its_tokens_lines_alone(console: Console) -> None:
+    heard(console, kept(console.plant, [part(1)]))
+    await console.feed.count_once()
+    with console.access.writing() as connection:
+        make = partial(make_token, connection, actor=SYSTEM, now=console.now, days=None)
+        own = make("own", [Scope.WALL, Scope.PARTS], ("line-1",))
+        other = make("other", [Scope.WALL, Scope.PARTS], ("line-2",))
+        wall_only = make("wall", [Scope.WALL], None)
+    http = console.browser().http
+
+    async def read(path: str, token: str) -> httpx.Response:
+        return await http.get(path, headers={"authorization": f"Bearer {token}"})
+
+    (line,) = (await read("/api/v1/wall", own)).json()["lines"]
+    assert (line["view"]["tiles"][0]["label"], line["counts"]["rejected"]) == ("SN-000001", 1)
+    assert line["view"]["tiles"][0]["stations"] == ["side", "top"]
+    assert (await read("/api/v1/parts/1", own)).json()["part"]["serial"] == "SN-000001"
+    assert "SN-000001" not in (await read("/api/v1/wall", other)).text
+    statuses = [(await read("/api/v1/parts/1", token)).status_code for token in (other, wall_only, "nbc_x")]
+    assert statuses == [404, 403, 401]
 
 
 async def test_without_records_a_part_page_says_so(console: Console) -> None:

@@ -54,7 +54,7 @@ ROLES = {
     "engineer": N_("engineer"),
     "administrator": N_("administrator"),
 }
-SCOPES = {"audit": N_("the audit")}
+SCOPES = {"wall": N_("the wall"), "parts": N_("parts"), "audit": N_("the audit")}
 
 WORDS = {
     "decision": DECISIONS, "reason": REASONS, "outcome": OUTCOMES, "gate": GATE, "judgement": JUDGEMENTS,

@@ -40,6 +40,8 @@ class Role(IntEnum):
 class Scope(StrEnum):
     """What the bearer of a token may read."""
 
+    WALL = "wall"
+    PARTS = "parts"
     AUDIT = "audit"
 
 

@@ -114,6 +114,8 @@ class LineBoard:
         tile = self._tile(verdict.tracking, verdict.part, verdict.times.captured, label)
         if verdict.station in tile.stations:
             return  # it came before
+        if not tile.stations:
+            self._parts.note(tile.captured)
         self._product = verdict.product
         self._scored.note(verdict.occurred)
         if verdict.decision is Decision.UNSCORED:
@@ -201,7 +203,6 @@ class LineBoard:
         known = self._tiles.get(key)
         if known is not None and abs(moment - known.captured) < _SAME_PART:
             return known
-        self._parts.note(moment)
         return Tile(key, label, moment)
 
     def _put(self, tile: Tile) -> None:
