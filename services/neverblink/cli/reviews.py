@@ -12,7 +12,7 @@ from neverblink.cli.application import DEFAULT_PLANT, PLANT, read_plant, review_
 
 if TYPE_CHECKING:
     from neverblink.plant import Plant
-    from neverblink.records.questions.review_queue import DefectSeen, Judged, Waiting
+    from neverblink.records.questions.review_queue import DefectSeen, Judged, Waiting, WaitingCount
     from neverblink.reviewing import Answer, Answered, Desk, Seen, Taken
     from neverblink.reviewing.desk import Where
 
@@ -56,8 +56,7 @@ def review_list(
         console.print("nothing waits for a person")
         return
     console.print(_table(page.rows))
-    told = ", ".join(f"{one.count}{' or more' if one.more else ''} {one.severity.word}" for one in counts)
-    console.print(f"waiting: {told}", highlight=False)
+    console.print(f"waiting: {_told_counts(counts)}", highlight=False)
     if page.cursor is not None:
         console.print(f"more: --after {page.cursor}", highlight=False, soft_wrap=True)
 
@@ -237,21 +236,35 @@ def _table(rows: "tuple[Waiting, ...]") -> Any:
     for row in rows:
         held = "" if row.held_by is None else f"{row.held_by} to {_at(row.held_until)}"
         cells = (
-            row.severity.word, row.judged.key, row.judged.part, _decision(row.judged), _at(row.judged.captured),
+            row.severity.shown, row.judged.key, row.judged.part,
+            "" if row.severity.is_blind else _decision(row.judged), _at(row.judged.captured),
             row.wants, held, row.judged.verdict,
         )  # fmt: skip
         table.add_row(*map(shown, cells))
     return table
 
 
+def _told_counts(counts: "tuple[WaitingCount, ...]") -> str:
+    """Return how many wait, by what reviewers are told of the reason."""
+    found: dict[str, tuple[int, bool]] = {}
+    for one in counts:
+        count, more = found.get(one.severity.shown, (0, False))
+        found[one.severity.shown] = count + one.count, more or one.more
+    return ", ".join(f"{count}{' or more' if more else ''} {word}" for word, (count, more) in found.items())
+
+
 def _told_taken(taken: "Taken") -> str:
     judged = taken.judged
-    why = "" if taken.severity is None else f", {taken.severity.word}"
+    blind = taken.severity is not None and taken.severity.is_blind
+    why = "" if taken.severity is None else f", {taken.severity.shown}"
     look = {"second": "; you are the second, and see nothing of the first", "final": "; two disagree, you settle it"}
+    seen = f"captured {_at(judged.captured)}"
+    if not blind:
+        seen = f"{_decision(judged)}, {seen}{_defects(taken.defects)}"
     return (
         f"{judged.part} of {judged.key} ({judged.product}{why}) is yours until {_at(taken.until)}"
-        f"{look.get(taken.wants or '', '')}\n{_decision(judged)}, captured {_at(judged.captured)}"
-        f"{_defects(taken.defects)}\nneverblink review answer {judged.verdict} NORMAL|DEFECT|INCONCLUSIVE"
+        f"{look.get(taken.wants or '', '')}\n{seen}\n"
+        f"neverblink review answer {judged.verdict} NORMAL|DEFECT|INCONCLUSIVE"
     )
 
 

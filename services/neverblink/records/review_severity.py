@@ -26,10 +26,26 @@ class Severity(IntEnum):
         """Return how people and programs call it, such as `challenge-miss`."""
         return self.name.lower().replace("_", "-")
 
+    @property
+    def is_blind(self) -> bool:
+        """Say whether who judges is not told why: nobody shall know which of such parts are holdouts."""
+        return self in _ALIKE
+
+    @property
+    def shown(self) -> str:
+        """Return what reviewers are told, `look` for all among which holdouts are."""
+        return LOOK if self.is_blind else self.word
+
     @classmethod
     def of_word(cls, word: str) -> "Severity | None":
         """Return the severity of that word, None when there is none."""
         return next((one for one in cls if one.word == word), None)
+
+
+LOOK = "look"
+"""What reviewers are told of what waits and may be a holdout."""
+
+_ALIKE = frozenset({Severity.UNSURE, Severity.HOLDOUT, Severity.SHADOW_DISAGREEMENT, Severity.SECOND_LOOK})
 
 
 @dataclass(frozen=True, slots=True)
