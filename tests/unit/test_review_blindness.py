@@ -30,7 +30,7 @@ def listed(row: Waiting) -> str:
 def test_the_queue_and_the_desk_show_a_holdout_as_they_show_what_is_no_holdout(severity: Severity) -> None:
     one, other = waiting(severity, ratio=0.97), waiting(Severity.HOLDOUT, ratio=0.12)
     assert listed(one) == listed(other)
-    for told in (listed(other), _told_taken(Taken(other.judged, other.severity, "first", NOON, ()))):
+    for told in (listed(other), _told_taken(Taken(other.judged, other.severity, "first", NOON, (), ()))):
         assert LOOK in told
         assert not any(word in told for word in ("holdout", "pass", "0.12", "threshold"))
 

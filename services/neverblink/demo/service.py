@@ -134,7 +134,11 @@ async def _kafka(kind: str, services: Services, console: Console) -> AsyncIterat
 async def _start_services(services: Services, plant: Plant, folder: Path, console: Console) -> None:
     file = str(folder / "plant.yaml")
     commands = {
-        "plc-sim": ["plc-sim", "--plant", file, "--truth", str(folder / "gate.jsonl"), "--standing"],
+        # In the demonstration's own folder its PLCs remember nothing of an earlier one: parts are of epoch 1.
+        "plc-sim": [
+            "plc-sim", "--plant", file, "--truth", str(folder / "gate.jsonl"), "--standing",
+            "--certificates", str(folder / "simulated-plcs"),
+        ],
         "scorer": ["scorer", "--plant", file],
         "bridge": ["bridge", "--plant", file],
         "ledger": ["ledger", "run", "--plant", file],
@@ -143,7 +147,7 @@ async def _start_services(services: Services, plant: Plant, folder: Path, consol
             f"camera-{line.name}": ["camera", "--plant", file, "--station", f"{line.name}/{station.name}"]
             for line, station in plant.stations()
         },
-    }
+    }  # fmt: skip
     for name, arguments in commands.items():
         await services.start(name, *arguments)
     await services.until_ready(list(commands), _READY_TIMEOUT_S, lambda name: console.print(f"  {name} is ready"))
