@@ -193,15 +193,20 @@ def test_what_scores_already_is_no_change(plant: Plant) -> None:
     assert models.shadow(*TOP) is not None
 
 
-def test_a_scorer_that_was_told_once_starts_while_the_store_and_the_set_are_away(plant: Plant, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mounted", ["as a file", "as an empty folder"])
+def test_a_scorer_that_was_told_once_starts_while_the_store_and_the_set_are_away(
+    plant: Plant, tmp_path: Path, mounted: str
+) -> None:
     storage = plant.storage.model_copy(update={"artifact_store": str(tmp_path / "store")})
     plant = plant.model_copy(update={"storage": storage})
     keep(plant, report_of(plant, slot_of(plant, "pcb")))
     assert scored_by(started(plant)) == ("pcb", None)
-    shutil.rmtree(tmp_path / "golden")
-    (tmp_path / "golden").write_text("a share that is not mounted")
-    shutil.rmtree(tmp_path / "store")
-    (tmp_path / "store").write_text("a share that is not mounted")
+    for share in (tmp_path / "golden", tmp_path / "store"):
+        shutil.rmtree(share)
+        if mounted == "as a file":
+            share.write_text("a share that is not mounted")
+        else:
+            share.mkdir()
     assert scored_by(started(plant)) == ("pcb", None)
     assert scored_by(started(plant, event(slot_of(plant, "pcb-2"), previous=slot_of(plant, "pcb-3")))) is None
 
@@ -285,3 +290,14 @@ def test_a_set_is_known_by_what_it_asks_whatever_the_order(one: list[str], other
 def test_a_set_names_no_picture_outside_of_it(picture: str) -> None:
     with pytest.raises(ValidationError):
         GoldenPart(picture=picture, sha256="sha256:" + "0" * 64)
+
+
+def test_a_set_that_was_never_seen_and_is_not_there_lets_nothing_act_and_says_where_it_was_looked_for(
+    plant: Plant, tmp_path: Path
+) -> None:
+    keep(plant, report_of(plant, slot_of(plant, "pcb")))
+    shutil.rmtree(tmp_path / "golden")
+    models = started(plant)
+    assert scored_by(models) is None
+    (fault,) = models.stations[TOP].faults
+    assert f"the golden set of pcb is empty, or not there: {tmp_path / 'golden'}" in fault

@@ -52,8 +52,10 @@ class Admission:
         if self._gate.passing(question, reports) is not None:
             self._remember(question)
             return
-        if reports.faults and self._known(question).is_file():
-            self._log.warning(f"{name} goes by a report that was seen before: {'; '.join(reports.faults)}")
+        if self._known(question).is_file():
+            # A share that is not mounted is an empty folder, and no error: what was seen once stays true.
+            away = "; ".join(reports.faults) or "it is in no store now"
+            self._log.warning(f"{name} goes by a report of {product}'s golden set that was seen before: {away}")
             return
         if acting_since is not None and self._passed_then(question, reports, golden, acting_since):
             self._log.warning(
@@ -78,6 +80,8 @@ class Admission:
         copy = self._folder / f"{product}.golden.json"
         try:
             found = self._gate.golden(product)
+            if not found.parts:
+                raise GoldenError(f"the golden set of {product} is empty, or not there: {self._settings.sets[product]}")
         except GoldenError as error:
             try:
                 seen = parsed(copy.read_bytes(), product, str(copy))
