@@ -24,6 +24,7 @@ from neverblink.plant import PlcTrigger as TriggerSettings
 from neverblink.plc.contract import CONTRACT_VERSION, PROFILES, REJECT, BridgeState, Writer, element_name
 from neverblink.plc.errors import PlcError, PlcFullError, PlcRefusedError, PlcUnreachableError
 from neverblink.plc.opening import connect
+from neverblink.plc.trigger import PlcTrigger, triggers
 from neverblink.plc.validation import validate
 from rigs.application_certificates import certificate
 
@@ -107,13 +108,25 @@ class NodeServer:
         }
         with (self.folder / "server.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                "node", str(HERE / "server.js"), json.dumps(wanted), stdout=asyncio.subprocess.PIPE, stderr=log
-            )
+                "node", str(HERE / "server.js"), json.dumps(wanted),
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log,
+            )  # fmt: skip
         assert self.process.stdout is not None
         async with asyncio.timeout(60):
             while not (said := await self.process.stdout.readline()).strip().isdigit():
                 assert said, (self.folder / "server.log").read_text()
         self.port = int(said)
+
+    async def obey(self, **order: Any) -> None:
+        """Have the server do something to its nodes or subscriptions, and wait until it has."""
+        assert self.process is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(order).encode() + b"\n")
+        async with asyncio.timeout(20):
+            await self.process.stdin.drain()
+            while (said := await self.process.stdout.readline()) != b"done\n":  # it logs there too
+                assert said, (self.folder / "server.log").read_text()
 
     async def kill(self) -> None:
         if self.process is not None and self.process.returncode is None:
@@ -348,6 +361,7 @@ ABANDON = """
 import asyncio, os, sys
 from neverblink.plant import Plc
 from neverblink.plc.opening import connect
+from neverblink.plc.trigger import PlcTrigger, triggers
 
 async def main():
     async with connect(Plc.model_validate_json(sys.argv[1]), "bridge line-1"):
@@ -392,3 +406,65 @@ async def test_the_session_of_a_killed_bridge_is_ended_at_once_by_the_next_one(
         with pytest.raises(PlcFullError):
             async with connect(plc.model_copy(update={"session_folder": None}), "bridge line-1"):
                 pass
+
+
+async def test_a_trigger_outlives_lost_subscriptions_a_download_and_bad_values_on_a_server_of_another_make(
+    tmp_path: Path,
+) -> None:
+    parts: list[PlcTrigger] = []
+    states: list[tuple[str, str]] = []
+
+    async def hear(plc: Plc) -> None:
+        found = triggers(plc, poll_ms=20, on_state=lambda *state: states.append(state))
+        async for trigger in found:
+            parts.append(trigger)  # noqa: PERF401 - each is there as soon as it is heard
+
+    def numbers() -> list[int]:
+        return [part.number for part in parts]
+
+    async def away(words: str) -> None:
+        await until(lambda: any(state == "away" and words in said for state, said in states), 20)
+
+    async with served(tmp_path) as server:
+        hearing = asyncio.create_task(hear(server.plc(server.secure())))
+        await until(lambda: bool(states) and states[-1][0] == "connected", 30)
+        await server.obey(set={"LastTriggered": 4})
+        await until(lambda: numbers() == [4], 20)
+
+        await server.obey(drop=True)
+        await server.obey(set={"LastTriggered": 6})
+        await until(lambda: numbers() == [4, 5, 6], 20)
+        assert any(state == "away" for state, _ in states)
+
+        await server.obey(unload=True)
+        await away("is its program stopped, or being loaded?")
+        await server.obey(load={"LastTriggered": 8})
+        await until(lambda: numbers() == [4, 5, 6, 7, 8], 20)
+
+        await server.obey(set={"LastTriggered": 90}, status="BadOutOfService")
+        await away("LastTriggered: BadOutOfService")
+        await server.obey(set={"LastTriggered": 10})
+        await until(lambda: numbers() == list(range(4, 11)), 20)
+        assert [part.number for part in parts if not part.missed] == [4]
+
+        await server.obey(set={"LastTriggered": 2})
+        await away("the PLC is at part 2 of epoch 1, and part 10 of epoch 1 was seen before")
+        await server.obey(set={"Epoch": 2, "LastTriggered": 1})
+        await until(lambda: (parts[-1].epoch, parts[-1].number) == (2, 1), 20)
+        hearing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await hearing
+
+
+async def test_a_bridge_outlives_a_download_and_refuses_a_count_that_begins_anew(tmp_path: Path) -> None:
+    async with served(tmp_path) as server, bridged(server.plc(server.secure())) as session:
+        await until(lambda: session.state is LinkState.READY, 30)
+        await server.obey(unload=True)
+        await until(lambda: session.state is LinkState.REFUSED, 20)
+        await server.obey(load={"LastTriggered": 5})
+        await until(lambda: session.state is LinkState.READY, 20)
+        await server.obey(set={"LastTriggered": 1})
+        await until(lambda: session.state is LinkState.REFUSED, 20)
+        assert "the PLC is at part 1 of epoch 1, and part 5 of epoch 1 was seen before" in session.sentence
+        await server.obey(set={"Epoch": 2, "LastTriggered": 1})
+        await until(lambda: session.state is LinkState.READY, 20)

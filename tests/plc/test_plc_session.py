@@ -215,11 +215,13 @@ async def test_a_plc_that_stood_still_while_we_knocked_is_tried_again_within_sec
     security = {"certificate": ours, "key": our_key, "plc_certificate": server}
     async with PlcSimulator(simulated(certificate=server, key=server_key)) as simulator:
         error = await explained(TimeoutError(), plc(simulator.endpoint, security=security), server.read_bytes())
-    # It answers now, with its own certificate: no more than a doubt is left that it may not trust us.
+    # It answers now, with its own certificate: that it does not trust us is not known, and not said.
     assert isinstance(error, PlcUnreachableError)
     assert error.retry_s is not None
     assert error.retry_s <= 2.0
-    assert f"it was busy, or, if this goes on, it does not trust {ours}; trust that on the PLC" in str(error)
+    assert "it was busy, and is tried again in 2 s" in str(error)
+    assert f"should this go on, look for {ours} among the certificates that it has rejected" in str(error)
+    assert "trust" not in str(error)
 
 
 async def test_a_missing_key_file_is_named() -> None:

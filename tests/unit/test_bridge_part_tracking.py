@@ -74,6 +74,15 @@ def test_one_reject_decides_at_once_and_a_later_pass_changes_nothing() -> None:
     assert add(parts, verdict("bottom")) == (Effect.SUPERSEDED, None)
 
 
+def test_a_station_that_speaks_twice_of_a_part_is_told_from_one_that_is_only_overruled() -> None:
+    parts = tracking("top", "bottom")
+    assert add(parts, verdict("top"))[0] is Effect.WAITING
+    assert add(parts, verdict("top"))[0] is Effect.DUPLICATE
+    assert add(parts, verdict("top", frame="another"))[0] is Effect.SPOKEN_TWICE
+    assert add(parts, verdict("bottom"))[0] is Effect.DECIDED
+    assert add(parts, verdict("bottom", Decision.REJECT, frame="yet another"))[0] is Effect.SPOKEN_TWICE
+
+
 def test_an_unscored_frame_never_releases_its_part() -> None:
     _, decision = add(tracking("top", "bottom"), verdict("top", Decision.UNSCORED))
     assert decision is not None

@@ -185,8 +185,10 @@ lines:
 
 def test_the_command_makes_what_the_plant_file_names_and_says_what_to_do_next(tmp_path: Path) -> None:
     ours, key = tmp_path / "c.der", tmp_path / "k.pem"
-    plant = parse_plant(PLANT.replace("SECURITY", f"{{certificate: {ours}, key: {key}, trusted: plcs}}"))
+    plant = parse_plant(PLANT.replace("SECURITY", f"{{certificate: {ours}, key: {key}, trusted: {tmp_path / 'plcs'}}}"))
     said = "\n".join(make_certificates(plant, None, ["box-7.plant"], 100))
+    assert (tmp_path / "plcs").is_dir()
+    assert f"{tmp_path / 'plcs'}: the PLCs that we trust; their certificates belong here" in said
     assert f"let every PLC trust {ours}" in said
     assert read_identity(ours, key, NOW + timedelta(minutes=1)).uri in said
     with pytest.raises(CertificateError, match="is there already"):

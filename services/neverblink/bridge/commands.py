@@ -9,7 +9,7 @@ from pathlib import Path
 from neverblink import telemetry
 from neverblink.bridge.service import lines_with_plc, serve
 from neverblink.plant import Plant, PlantError
-from neverblink.plc.certificates import application_uri, make_identity, thumbprint
+from neverblink.plc.certificates import CertificateError, application_uri, make_identity, thumbprint
 from neverblink.service_life import run_service
 
 
@@ -43,10 +43,30 @@ def make_certificates(plant: Plant, lines: Sequence[str] | None, also: Sequence[
         yield f"{certificate_file}: our certificate, valid to {made.not_valid_after_utc:%Y-%m-%d}"
         yield f"  application URI {application_uri(made)}"
         yield f"  thumbprint      {thumbprint(made)}"
+        for folder in _trust_folders(plant, lines, certificate_file):
+            yield f"{folder}: the PLCs that we trust; their certificates belong here"
         yield f"{key_file}: its private key; let nobody but this service read it, and do not copy it"
         yield f"Next: let every PLC trust {certificate_file}. Import it in the PLC's certificate manager; or start"
         yield "the bridge once, compare the thumbprint there, and move it from rejected to trusted certificates."
         yield "Then let us trust the PLC: its certificate as plc_certificate, or in the folder trusted."
+
+
+def _trust_folders(plant: Plant, lines: Sequence[str] | None, certificate: Path) -> Iterator[Path]:
+    """Make the folders of trusted certificates that the lines with this certificate name. Raises CertificateError."""
+    found = {
+        line.plc.security.trusted: None
+        for line in lines_with_plc(plant, lines)
+        if line.plc is not None and line.plc.security.certificate == certificate
+    }
+    for folder in found:
+        if folder is not None:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise CertificateError(
+                    f"the folder {folder} of trusted certificates cannot be made: {error}"
+                ) from error
+            yield folder
 
 
 def _identities(plant: Plant, lines: Sequence[str] | None) -> list[tuple[Path, Path]]:

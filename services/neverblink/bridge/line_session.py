@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from neverblink import telemetry
 from neverblink.bridge.gate_feedback import GateEvent, GateFeedback
+from neverblink.bridge.idle_verdicts import IdleVerdicts
 from neverblink.bridge.instruments import Instruments
 from neverblink.bridge.line_status import LineStatus, LinkState
 from neverblink.bridge.outcome_reports import as_reported, gate_report, nobody_spoke, told_report, told_trace
@@ -85,7 +86,7 @@ class LineSession:
         self._baseline: tuple[int, int] | None = None
         self._began = clock()
         self._heartbeat = 0
-        self._untracked = 0
+        self._idle = IdleVerdicts(line, instruments, self._recurring)
         self._known_epoch: int | None = None
         self._expiries: Mapping[str, datetime] = {}
         self._status = LineStatus(line.name, self._plc.endpoint, instruments, clock)
@@ -125,23 +126,13 @@ class LineSession:
     def take(self, verdict: Verdict, trace: Mapping[str, str]) -> None:
         """Take one verdict of this line; its outcome is reported later, exactly once a part."""
         if verdict.tracking is None:
-            self._count_verdict("untracked")
-            self._untracked += 1
-            if self._untracked & self._untracked - 1 == 0:  # the 1st, 2nd, 4th, 8th …
-                self._log.warning(
-                    f"{self._untracked} verdicts of {self.line.name} carry no part number and cannot be told "
-                    "to the PLC: let it trigger the station (trigger: {kind: plc})",
-                    extra={"fields": {**self._about, "station": verdict.station}},
-                )
+            self._idle.count_untracked(verdict)
             return
         if self._plc_watch.refuses(verdict.times.captured.timestamp()):
-            self._count_verdict(Effect.REFUSED_COUNT)
+            self._idle.count(Effect.REFUSED_COUNT, verdict)
             return
         effect, decision = self._tracking.add(verdict, self._deadline(verdict), trace)
-        self._count_verdict(effect)
-        if effect in (Effect.LATE, Effect.FOREIGN_STATION):
-            fields = {**self._about, "station": verdict.station, "part": verdict.part}
-            self._recurring.tell(effect, f"a verdict had no effect: {effect}", fields=fields)
+        self._idle.count(effect, verdict)
         if decision is not None:
             self._order(decision)
 
@@ -430,6 +421,3 @@ class LineSession:
         self._decisions[decision.epoch, decision.number] = decision
         if len(self._decisions) > MEMORY:
             self._decisions.popitem(last=False)
-
-    def _count_verdict(self, effect: str) -> None:
-        self._instruments.verdicts.add(1, {**self._about, "effect": str(effect)})

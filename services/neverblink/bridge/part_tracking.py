@@ -26,6 +26,7 @@ class Effect(StrEnum):
     WAITING = "waiting"
     DUPLICATE = "duplicate"
     SUPERSEDED = "superseded"
+    SPOKEN_TWICE = "spoken-twice"
     LATE = "late"
     FOREIGN_STATION = "foreign-station"
     REFUSED_COUNT = "refused-count"
@@ -57,6 +58,7 @@ class PartDecision:
 class _Closed:
     heard: set[str]
     in_time: bool
+    spoke: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -119,8 +121,8 @@ class PartTracking:
             return _after_the_end(closed, verdict), None
         captured = verdict.times.captured.timestamp()
         part = self._open.setdefault(key, _Open(captured, deadline))
-        if verdict.station in part.spoke:
-            return Effect.DUPLICATE, None
+        if (said := part.spoke.get(verdict.station)) is not None:
+            return (Effect.DUPLICATE if said == verdict.id else Effect.SPOKEN_TWICE), None
         # The PLC is polled, so its trigger is known late; the camera's instant is the truth.
         part.deadline = min(part.deadline, deadline) if part.stated else deadline
         part.triggered = min(part.triggered, captured) if part.stated else captured
@@ -157,7 +159,7 @@ class PartTracking:
 
     def _close(self, key: tuple[int, int], decision: Decision, *, in_time: bool = True) -> PartDecision:
         part = self._open.pop(key)
-        self._close_for_good(key, _Closed(set(part.spoke.values()), in_time))
+        self._close_for_good(key, _Closed(set(part.spoke.values()), in_time, set(part.spoke)))
         missing = () if in_time else tuple(name for name in self._stations if name not in part.spoke)
         return PartDecision(
             *key,
@@ -193,4 +195,10 @@ def _after_the_end(closed: _Closed, verdict: Verdict) -> Effect:
     if verdict.id in closed.heard:
         return Effect.DUPLICATE
     closed.heard.add(verdict.id)
-    return Effect.SUPERSEDED if closed.in_time else Effect.LATE
+    if not closed.in_time:
+        return Effect.LATE
+    if verdict.station in closed.spoke:
+        return Effect.SPOKEN_TWICE
+    # Another station had rejected the part before: the first decision stands.
+    closed.spoke.add(verdict.station)
+    return Effect.SUPERSEDED

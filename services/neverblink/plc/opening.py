@@ -154,6 +154,25 @@ async def _namespace(client: Client, plc: Plc) -> int:
     return known.index(plc.namespace_uri)
 
 
+_SLOW = (
+    TimeoutError,
+    ua.uaerrors.BadTimeout,
+    ua.uaerrors.BadRequestTimeout,
+    ua.uaerrors.BadTcpServerTooBusy,
+    ua.uaerrors.BadServerTooBusy,
+)
+# How a server ends the opening of a secure channel without saying of whom it takes offence.
+_CLOSED = (
+    AssertionError,
+    ConnectionError,
+    ua.uaerrors.BadSecurityChecksFailed,
+    ua.uaerrors.BadConnectionClosed,
+    ua.uaerrors.BadSecureChannelClosed,
+    ua.uaerrors.BadTcpSecureChannelUnknown,
+    ua.uaerrors.BadCommunicationError,
+)
+
+
 async def explained(error: Exception, plc: Plc, shown: bytes | None) -> PlcError:
     """Return a refused connection in words; `shown` is the certificate by which we took the PLC for itself."""
     where, user = plc.endpoint, plc.security.username
@@ -170,7 +189,7 @@ async def explained(error: Exception, plc: Plc, shown: bytes | None) -> PlcError
         return full
     if (said := _OF_OUR_CERTIFICATE.get(type(error).__name__)) is not None:
         return PlcRefusedError(f"{where} refuses our certificate {plc.security.certificate}: {said}")
-    channel = (AssertionError, TimeoutError, ConnectionError, codes.BadSecurityChecksFailed, ua.UaError)
+    channel = (*_SLOW, *_CLOSED)
     if shown is not None and isinstance(error, channel) and not isinstance(error, ConnectionRefusedError):
         # OPC 10000-4, section 6.1.3: a server says no more than that the check failed, if that; so we ask around.
         return await _channel_refusal(error, plc, shown)
@@ -206,11 +225,12 @@ async def _channel_refusal(error: Exception, plc: Plc, shown: bytes) -> PlcError
             f"{thumbprint(certificate)}) than {plc.security.plc_certificate or 'a moment ago'}: if the PLC was "
             "exchanged, export its new certificate; if not, find out who answers at this address"
         )
-    if isinstance(error, TimeoutError):
+    if isinstance(error, _SLOW):
         # A PLC that stood still looks like one that ignores us: its line must not wait as long as a refused one's.
         busy = PlcUnreachableError(
-            f"{plc.endpoint} answers, and not in time on the secure channel: it was busy, or, if this goes on, "
-            f"it does not trust {plc.security.certificate}; trust that on the PLC"
+            f"{plc.endpoint} answers, and not in time on the secure channel: it was busy, and is tried again in "
+            f"{BUSY_RETRY_S:g} s; should this go on, look for {plc.security.certificate} among the certificates "
+            "that it has rejected"
         )
         busy.retry_s = BUSY_RETRY_S
         return busy

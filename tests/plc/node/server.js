@@ -1,7 +1,10 @@
 // An OPC UA server that shares no code with ours: a PLC whose program beats its heart, accepts every mail, and has the
 // method of profile C where the nodes have no mailbox. argv[2] is JSON: {port, pki, certificate, key, namespace, nodes,
-// method, maxSessions, password}. It prints its port when it listens, and runs until it is killed.
+// method, maxSessions, password}. It prints its port when it listens, and runs until it is killed. Each line on standard
+// input is an order, answered by "done": {set: {NAME: value}, status, behindMs}, {drop: true} loses all subscriptions while
+// sessions live, {unload: true} takes the nodes away and {load: {NAME: value}} brings them back.
 "use strict";
+const readline = require("node:readline");
 const {
   AccessLevelFlag, DataType, MessageSecurityMode, OPCUACertificateManager, OPCUAServer, SecurityPolicy, StatusCodes,
   Variant, VariantArrayType,
@@ -33,35 +36,43 @@ async function main() {
   const namespace = space.registerNamespace(wanted.namespace);
   const folder = namespace.addFolder(space.rootFolder.objects, { browseName: "VisionReject", nodeId: "s=VisionReject" });
   const variables = new Map();
-  for (const node of wanted.nodes) {
-    const access = AccessLevelFlag.CurrentRead | (node.writable ? AccessLevelFlag.CurrentWrite : 0);
-    const array = Array.isArray(node.value);
-    const variable = namespace.addVariable({
-      componentOf: folder,
-      browseName: node.name,
-      nodeId: node.id,
-      dataType: node.type,
-      valueRank: array ? 1 : -1,
-      arrayDimensions: array ? [node.value.length] : undefined,
-      accessLevel: access,
-      userAccessLevel: access,
-    });
-    variable.setValueFromSource(new Variant({
+  const put = (name, value, status, at) => {
+    const node = wanted.nodes.find((one) => one.name === name);
+    const array = Array.isArray(value);
+    const variant = new Variant({
       dataType: DataType[node.type],
       arrayType: array ? VariantArrayType.Array : VariantArrayType.Scalar,
-      value: node.value,
-    }), StatusCodes.Good);
-    variables.set(node.name, variable);
-    if (node.name === "PlcHb") {
-      let beats = 0;
-      setInterval(() => {
-        beats += 1;
-        variable.setValueFromSource({ dataType: DataType.UInt32, value: beats });
-      }, 100);
+      value,
+    });
+    variables.get(name).setValueFromSource(variant, status || StatusCodes.Good, at || new Date());
+  };
+  const load = (values) => {
+    for (const node of wanted.nodes) {
+      const access = AccessLevelFlag.CurrentRead | (node.writable ? AccessLevelFlag.CurrentWrite : 0);
+      const array = Array.isArray(node.value);
+      variables.set(node.name, namespace.addVariable({
+        componentOf: folder,
+        browseName: node.name,
+        nodeId: node.id,
+        dataType: node.type,
+        valueRank: array ? 1 : -1,
+        arrayDimensions: array ? [node.value.length] : undefined,
+        accessLevel: access,
+        userAccessLevel: access,
+      }));
+      put(node.name, node.name in values ? values[node.name] : node.value);
     }
-  }
-  const acks = variables.get("AckWord");
-  if (acks) {
+  };
+  load({});
+  let beats = 0;
+  setInterval(() => {
+    beats += 1;
+    if (variables.has("PlcHb")) {
+      put("PlcHb", beats);
+    }
+  }, 100);
+  if (variables.has("AckWord")) {
+    const acks = variables.get("AckWord");
     setInterval(() => {
       const words = new Uint32Array(8);
       for (let slot = 0; slot < 8; slot += 1) {
@@ -84,7 +95,29 @@ async function main() {
       callback(null, { statusCode: StatusCodes.Good, outputArguments: [{ dataType: DataType.UInt16, value: status }] });
     });
   }
+  const obey = (order) => {
+    if (order.drop) {
+      for (const session of Object.values(server.engine._sessions)) {
+        session.publishEngine.subscriptions.forEach((one) => session.deleteSubscription(one.id));
+      }
+    }
+    if (order.unload) {
+      variables.forEach((variable) => namespace.deleteNode(variable));
+      variables.clear();
+    }
+    if (order.load) {
+      load(order.load);
+    }
+    for (const [name, value] of Object.entries(order.set || {})) {
+      const at = new Date(Date.now() - (order.behindMs || 0));
+      put(name, value, order.status && StatusCodes[order.status], at);
+    }
+  };
   await server.start();
+  readline.createInterface({ input: process.stdin }).on("line", (line) => {
+    obey(JSON.parse(line));
+    process.stdout.write("done\n");
+  });
   process.stdout.write(`${server.endpoints[0].port}\n`);
 }
 

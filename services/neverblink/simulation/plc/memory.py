@@ -207,7 +207,8 @@ class PlcMemory:
     async def _add(self, folder: Any, name: str, value: Any, kind: str, *, node_id: str | None = None) -> Any:
         self._ids[name] = self._node_id(node_id or self._text_id(name))
         variant_type = _VARIANTS.get(kind) or getattr(ua.VariantType, kind)
-        await folder.add_variable(self._ids[name], name, value, varianttype=variant_type)
+        shown = ua.QualifiedName(name, self._namespace)
+        await folder.add_variable(self._ids[name], shown, value, varianttype=variant_type)
         return self._ids[name]
 
     async def _add_method(self, folder: Any, method: Method) -> None:
