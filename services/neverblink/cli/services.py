@@ -140,6 +140,36 @@ def bridge_certificate(
         typer.echo(sentence)
 
 
+@bridge_app.command("check")
+def bridge_check(
+    plant: PLANT = DEFAULT_PLANT,
+    line: Annotated[
+        list[str] | None, typer.Option(help="Line to check; may be given again. Default: all with a PLC.")
+    ] = None,
+    write_test: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**32 - 1, metavar="PART", help="Tell each PLC a reject of this part; read it back."),
+    ] = None,
+) -> None:
+    """Ask the live PLCs whether the bridge could serve them: nodes, rights, counts, heartbeat. Needs no Kafka.
+
+    `neverblink bridge check --plant plant.yaml --line line-1`
+
+    It takes a session of each PLC for a moment. Nothing is written but with --write-test, which needs an empty belt.
+    """
+    described = read_plant(plant)
+    from neverblink.bridge.plc_check import check_lines
+    from neverblink.bridge.service import lines_with_plc
+
+    found = asyncio.run(check_lines(lines_with_plc(described, line), write_test))
+    for one in found:
+        typer.echo(f"{one.line}: {'a bridge can serve it' if one.good else 'a bridge cannot serve it'}")
+        for sentence in one.said:
+            typer.echo(f"  {sentence}")
+    if not all(one.good for one in found):
+        raise typer.Exit(1)
+
+
 @bridge_app.command("nodes")
 def bridge_nodes(
     plant: Annotated[
