@@ -106,6 +106,8 @@ async def test_answers_are_those_of_the_questions_and_fit_the_document(service: 
     assert page == orjson.loads(orjson.dumps(expected, option=orjson.OPT_UTC_Z))
     assert re.fullmatch(r"2026-03-02T[0-9:.]+Z", page["parts"][0]["triggered"])
     found = fits((await service.get("/api/v1/figures")).json(), "Figures")
+    proved = fits((await service.get("/api/v1/proof", within=0.5)).json(), "Proof")
+    assert proved["estimates"]["precision"]["within"] == 0.5
     assert found == asdict(counted)
     story = fits((await service.get(f"/api/v1/parts/{page['parts'][0]['id']}")).json(), "PartStory")
     assert story["part"] == page["parts"][0]

@@ -67,6 +67,8 @@ def ledger_figures(asked: FiguresWanted, *, as_json: AS_JSON = False) -> None:
         from neverblink.cli.ledger_tables import figures_table
 
         wide_console().print(figures_table(counted))
+    elif not counted.parts:
+        typer.echo(f"No part fits: {_asked(wanted)}.")
     else:
         for line in screen(proof, counted, wanted, zone_of(described)):
             typer.echo(line)

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from neverblink import __version__
 from neverblink.http_serving.asking import Asking
-from neverblink.ledger.api.asked import Asked, HistoryAsked, ParetoAsked, PartsAsked, YieldAsked
+from neverblink.ledger.api.asked import Asked, HistoryAsked, ParetoAsked, PartsAsked, ProofAsked, YieldAsked
 from neverblink.ledger.api.problems import MEDIA_TYPE, ApiError, Problem, tell_problems
 from neverblink.ledger.api.tokens import Doorkeeper, Grant
 from neverblink.records.evidence_store import EvidenceMissingError, EvidenceStore
@@ -20,6 +20,7 @@ from neverblink.records.questions.figures import Figures, figures
 from neverblink.records.questions.pareto import Pareto, pareto
 from neverblink.records.questions.part_story import PartStory, picture_of, story_of
 from neverblink.records.questions.parts import PartsPage, parts
+from neverblink.records.questions.proof.answer import Proof, proof_of
 from neverblink.records.questions.yields import YieldOf, yields
 
 _ABOUT = """\
@@ -224,6 +225,16 @@ def _add_counts(app: FastAPI) -> None:
         desk, limit = _desk(request, grant, asked)
         wanted = asked.counted().within(grant.lines)
         return _json(await desk.ask(lambda s: pareto(s, asked.of, wanted, decision=asked.decision, limit=limit)))
+
+    @app.get("/api/v1/proof", response_model=Proof, tags=["counts"])
+    async def proof(request: Request, grant: Granted, asked: Annotated[ProofAsked, Query()]) -> Response:
+        """Return recall, precision, false rejects and escapes with 95 % intervals, from the parts drawn for people.
+
+        A figure that is not known exactly enough is null, with the number of parts that it still takes. Of whole parts.
+        """
+        desk, _ = _desk(request, grant, asked)
+        wanted = asked.counted().within(grant.lines)
+        return _json(await desk.ask(lambda s: proof_of(s, wanted, asked.exactness())))
 
     @app.get("/api/v1/figures", response_model=Figures, tags=["counts"])
     async def figures_of(request: Request, grant: Granted, asked: Annotated[Asked, Query()]) -> Response:

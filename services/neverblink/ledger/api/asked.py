@@ -1,5 +1,6 @@
 """What may be asked: the parameters of each question, bounded, with their meaning. An unknown one is refused."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -10,6 +11,7 @@ from neverblink.records.questions.cursor import MAX_CURSOR
 from neverblink.records.questions.pareto import ParetoOf
 from neverblink.records.questions.part_filter import PartFilter
 from neverblink.records.questions.parts import Order
+from neverblink.records.questions.proof.estimates import Exactness
 from neverblink.records.questions.rollup_filter import RollupFilter
 from neverblink.records.questions.yields import YieldBy
 
@@ -93,6 +95,26 @@ class YieldAsked(Asked):
     """The yield of which groups."""
 
     by: YieldBy = Field(default="line", description="What the parts are grouped by.")
+
+
+class ProofAsked(Asked):
+    """The figures that drawn parts prove, and how exactly they must be known."""
+
+    shift: Text | None = Field(default=None, description="Of this shift alone, as the plant file names it.")
+    within: float = Field(
+        default=0.1,
+        ge=0.001,
+        le=0.5,
+        description="A figure is told where it is known to ±this: recall, precision; rates to a tenth of it.",
+    )
+
+    def counted(self) -> RollupFilter:
+        """Return which counts are added up."""
+        return replace(super().counted(), shift=self.shift)
+
+    def exactness(self) -> Exactness:
+        """Return to ± how much a figure must be known."""
+        return Exactness(self.within, self.within / 10)
 
 
 class ParetoAsked(Asked):

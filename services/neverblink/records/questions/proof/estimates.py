@@ -70,8 +70,8 @@ class Estimates:
 
     `defects_made` is the share of defective ones among all judged parts, `agreement` the share about which people and
     machine are of one mind. `unsure_counted`: the unsure passes were looked at, and count as a pool of their own.
-    A held-out pass stood for `pass_weight` passed parts and a judged reject for `reject_weight` rejected ones; None
-    where the weights differ, because parts were drawn with different shares.
+    A held-out pass (a sure one, if so) stood for `pass_weight` passed parts and a judged reject for `reject_weight`
+    rejected ones; None where the weights differ, because parts were drawn with different shares.
     """
 
     recall: Estimate
@@ -155,8 +155,8 @@ def estimates_of(sample: Sample, exactness: Exactness | None = None) -> Estimate
         escaped=_number(cells.lost, known=cells.passes_known),
         rejected_good=_number(cells.clean, known=cells.rejects_known),
         unsure_counted=unsure_counted,
-        pass_weight=_weight(passes),
-        reject_weight=_weight((sample.rejects,)),
+        pass_weight=_weight(passes[0]),
+        reject_weight=_weight(sample.rejects),
     )
 
 
@@ -282,6 +282,6 @@ def _number(count: WeightedCount, *, known: bool) -> Number:
     return Number(count.total, *count.interval())
 
 
-def _weight(strata: tuple[Stratum, ...]) -> float | None:
-    held = [(stratum.pool, one) for stratum in strata for one in stratum.groups if one.answered]
-    return held[0][0] / held[0][1].answered if len(held) == 1 else None
+def _weight(stratum: Stratum) -> float | None:
+    held = [one for one in stratum.groups if one.answered]
+    return stratum.pool / held[0].answered if len(held) == 1 else None

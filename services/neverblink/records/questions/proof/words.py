@@ -5,6 +5,7 @@ from math import ceil
 
 from neverblink.records.questions.proof.answer import Counted, Proof
 from neverblink.records.questions.proof.estimates import HELD_OUT, Estimate, Number
+from neverblink.records.questions.proof.samples import Drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +39,11 @@ def figure_lines(proof: Proof) -> tuple[FigureLine, ...]:
 def weight_lines(proof: Proof) -> tuple[str, ...]:
     """Return what the sample is and of how many each part stands."""
     found, held, judged = proof.estimates, proof.held_out, proof.judged_rejects
-    of_passes = f"Held out: {_many(held.drawn, 'passed part')}, {_open(held.undecided, held.waiting)}; " + _stands(
-        found.pass_weight, "passed"
-    )
-    of_rejects = (
-        f"Rejects judged: {whole(judged.answered)} of {_many(judged.drawn, 'drawn one')},"
-        f" {_open(judged.undecided, judged.waiting)}; {_stands(found.reject_weight, 'rejected')}"
-    )
-    lines = [of_passes, of_rejects]
+    passes, rejects = _stands(held, found.pass_weight, "passed"), _stands(judged, found.reject_weight, "rejected")
+    lines = [
+        f"Held out: {_many(held.drawn, 'passed part')}{_open(held)}{passes}.",
+        f"Rejects: {_many(judged.drawn, 'part')} drawn to be judged{_open(judged)}{rejects}.",
+    ]
     unsure = proof.unsure_passes
     if unsure.drawn:
         counts = "count as a pool of their own" if found.unsure_counted else "count only where held out"
@@ -116,7 +114,8 @@ def _line(key: str, name: str, found: Estimate, sample: str, about: str) -> Figu
 
 
 def _needed(found: Estimate) -> str:
-    exact = f"for ±{100 * found.within:g} points"
+    points = 100 * found.within
+    exact = f"for ±{points:g} point" + ("" if points == 1 else "s")
     if found.more is None:
         return f"too few: nothing of the kind was seen, so how many {exact} cannot be said"
     if not found.sample and found.unit != HELD_OUT:
@@ -137,18 +136,22 @@ def _counted(key: str, name: str, found: Counted, sample: str, none: str) -> Fig
 def _about(number: Number) -> str:
     if number.value is None or number.low is None or number.high is None:
         return ""
-    return f"; about {whole(number.value)} ({whole(number.low)} – {whole(ceil(number.high))}) in all"
+    return f"; about {whole(number.value)} ({whole(int(number.low))} – {whole(ceil(number.high))}) in all"
 
 
 def _many(count: int, noun: str) -> str:
     return f"{whole(count)} {noun}" if count == 1 else f"{whole(count)} {noun}s"
 
 
-def _open(undecided: int, waiting: int) -> str:
-    return f"{whole(waiting)} without an answer, {whole(undecided)} undecided"
+def _open(drawn: Drawn) -> str:
+    if not drawn.drawn:
+        return ""
+    return f", {whole(drawn.waiting)} without an answer, {whole(drawn.undecided)} undecided"
 
 
-def _stands(weight: float | None, kind: str) -> str:
+def _stands(drawn: Drawn, weight: float | None, kind: str) -> str:
+    if not drawn.answered:
+        return ""
     if weight is None:
-        return "their weights differ with the shares that they were drawn with."
-    return f"each answered stands for {weight:.3g} {kind} parts."
+        return "; their weights differ with the shares that they were drawn with"
+    return f"; an answered one stands for {weight:.3g} {kind}"
