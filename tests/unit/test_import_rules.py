@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "decisions": {"events", "plant", "vision"},
     "model_registry": {"events", "kafka", "plant", "storage", "vision", "service_life"},
     "records": {"confidence", "events", "plant", "storage"},
-    "reports": {"confidence", "storage", "vision"},
+    "reports": {"confidence", "records", "storage", "vision"},
     "reviewing": {"events", "kafka", "plant", "records"},
     "http_serving": {"plant", "service_life"},
     "alarms": {"plant", "service_life", "telemetry"},

@@ -4,16 +4,18 @@ import dataclasses
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neverblink.cli.application import ledger_app, read_plant, wide_console
+from neverblink.cli.application import DEFAULT_PLANT, PLANT, ledger_app, read_plant, wide_console
 from neverblink.cli.ledger_questions import AS_JSON, CountsWanted, opened_records, print_json, wanting, zone_of
 from neverblink.job_life.terminal import shown
 
 if TYPE_CHECKING:
-    from datetime import datetime, tzinfo
+    from datetime import tzinfo
 
     from neverblink.plant import Plant
     from neverblink.records.questions.figures import Figures
@@ -74,6 +76,42 @@ def ledger_figures(asked: FiguresWanted, *, as_json: AS_JSON = False) -> None:
             typer.echo(line)
 
 
+@ledger_app.command("weekly")
+def ledger_weekly(
+    out: Annotated[Path, typer.Argument(help="The page, an .html file; its figures as JSON go beside it.")] = Path(
+        "weekly.html"
+    ),
+    plant: PLANT = DEFAULT_PLANT,
+    line: Annotated[list[str] | None, typer.Option(help="Line; may be given again. Default: all.")] = None,
+    product: Annotated[str | None, typer.Option(help="Product.")] = None,
+    day: Annotated[
+        datetime | None,
+        typer.Option("--week-of", formats=["%Y-%m-%d"], help="A day of the week. Default: the last that is over."),
+    ] = None,
+) -> None:
+    """Write the week's review as one page: figures with intervals, what changed, what to do next; made to be printed.
+
+    `neverblink ledger weekly weekly.html --line line-1 --week-of 2026-03-02`
+    """
+    described = read_plant(plant)
+    lines = [one.name for one in described.lines] if line is None else [described.line(name).name for name in line]
+    from neverblink.records.questions.proof.weekly import weekly_of
+    from neverblink.reports.pages import check_place
+    from neverblink.reports.weekly import weekly_page
+
+    check_place(out)
+    now, zone = datetime.now(UTC), described.time_zone()
+    wanted = (now.astimezone(zone_of(described)) - timedelta(days=7)).date() if day is None else day.date()
+    with opened_records(described) as records, records.asking() as session:
+        found = weekly_of(
+            session, described.site, lines, wanted, described.shift_plan(), zone, now, product=product
+        )  # fmt: skip
+    written = weekly_page(out, found)
+    typer.echo(
+        f"Week {found.week}, {len(found.lines)} of {len(lines)} lines with parts: {written.html}, {written.json}"
+    )
+
+
 def screen(proof: "Proof", counted: "Figures", wanted: "RollupFilter", zone: "tzinfo") -> Iterator[str]:
     """Yield the lines of one screen of 80 columns."""
     from neverblink.records.questions.proof.words import (
@@ -124,7 +162,7 @@ def _period(proof: "Proof", zone: "tzinfo") -> str:
     )
 
 
-def _when(moment: "datetime", zone: "tzinfo") -> str:
+def _when(moment: datetime, zone: "tzinfo") -> str:
     return f"{moment.astimezone(zone):%Y-%m-%d %H:%M}"
 
 

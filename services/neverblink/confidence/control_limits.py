@@ -15,6 +15,9 @@ FEWEST = 12
 _RANGE = 2 / np.sqrt(np.pi)
 """The mean range of two standard normal values: 1.128, d₂ of the tables."""
 
+_BY_CHANCE = 1.645 * 0.91
+"""Over √m: by more than that above 1 the spread of m ranges, whose deviation is 0.91/√m, is in 5 of 100 charts."""
+
 
 class ControlLimits(NamedTuple):
     """The mean share of all, and one lower and upper limit a subgroup; a share on its limit is still within.
@@ -35,8 +38,8 @@ def control_limits(counts: Sequence[int], sizes: Sequence[int]) -> ControlLimits
     have limits that mean what they say, where p ± 3 √(p (1 − p) / n) is below 0 or far too close. Of many parts a
     process varies more than the binomial law allows, and each subgroup would be an alarm: from FEWEST subgroups on
     their spread is measured by the mean moving range of z = (pᵢ − p) / √(p (1 − p) / nᵢ) over 1.128 (D. B. Laney,
-    Improved control charts for attributes, Quality Engineering 14, 2002), and where it is above 1 each subgroup
-    counts as n / spread² parts.
+    Improved control charts for attributes, Quality Engineering 14, 2002), and where it is above 1 by more than
+    chance each subgroup counts as n / spread² parts.
     """
     seen, of = np.asarray(counts, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
     centre = float(seen.sum() / of.sum())
@@ -52,4 +55,6 @@ def _spread(seen: "np.ndarray[tuple[int], np.dtype[np.float64]]", of: "np.ndarra
     if len(of) < FEWEST or not 0 < centre < 1:
         return 1.0
     deviations = (seen / of - centre) / np.sqrt(centre * (1 - centre) / of)
-    return max(1.0, float(np.abs(np.diff(deviations)).mean() / _RANGE))
+    ranges = np.abs(np.diff(deviations))
+    found = float(ranges.mean() / _RANGE)
+    return found if found > 1 + _BY_CHANCE / np.sqrt(len(ranges)) else 1.0

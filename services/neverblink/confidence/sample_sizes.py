@@ -5,7 +5,7 @@ from collections.abc import Callable
 from neverblink.confidence.intervals import Interval
 
 _LARGEST = 2.0**30
-_STEPS = 40
+_STEPS = 24
 
 Grown = Callable[[float], Interval]
 """The interval that is expected of so many times as many parts, of which as large shares are so."""
