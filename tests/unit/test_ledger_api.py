@@ -139,7 +139,7 @@ async def test_life_and_version_need_no_token_and_nothing_else_is_told_without_o
         for path in SCHEMA["paths"]
         if path.startswith("/api/")
     ]
-    assert len(paths) == 7
+    assert len(paths) == 8
     stranger = f"Bearer nbl_{'A' * 43}"
     for path in paths:
         for header in (None, "", "Basic bWVzOm1lcw==", "Bearer", "Bearer x", stranger, f"{stranger} {service.all}"):

@@ -101,8 +101,8 @@ def _alarms(session: Session, line: str, since: datetime, until: datetime) -> li
             f"{one.severity}: {one.what}" + ("" if one.is_open else " (cleared)"),
             one.next_step if one.is_open else None,
         )
-        for one in alarms(session, (line,), since=since, limit=_MOST)
-        if since <= one.raised < until
+        for one in alarms(session, (line,), raised_since=since, limit=_MOST)
+        if one.raised < until
     ]
 
 
