@@ -1,8 +1,22 @@
-"""Published attribute studies: what appraisers decided about each part, and what the part is. Figures only."""
+"""Attribute studies: published ones, figures only, and ones of pictures that say their number."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from neverblink.agreement.asking.answers import AnswerFile
+from neverblink.agreement.asking.sitting import Sitting, picture_of
+from neverblink.agreement.choosing import Wanted
 from neverblink.agreement.figures import Judged
+from neverblink.agreement.making import make_study
+from neverblink.agreement.sources import FolderSource
+from neverblink.agreement.study import Answer, Terms, read_study
+from rigs.pictures import encoded, number_of, numbered
+
+NOW = datetime(2026, 11, 2, 8, tzinfo=UTC)
 
 # AIAG, Measurement Systems Analysis, 4th edition (2010), Table III-C 1: 50 parts, appraisers A, B and C, three trials
 # each, then the reference; 1 accepts and 0 rejects. The parts on which all ten agree are left to _AIAG_ALIKE.
@@ -39,3 +53,44 @@ def jasp() -> tuple[list[bool], list[Judged]]:
         Judged(name, np.array([[sign == "Y" for sign in trial] for trial in trials]).T)
         for name, trials in _JASP.items()
     ]
+
+
+def golden_folder(folder: Path, *, good: int = 6, defective: Mapping[str, int] | None = None) -> Path:
+    """Write pictures that say their number: good parts from 0 on, defective ones from 100 on."""
+    kinds = {"good": good} | {
+        f"defect/{kind}": count for kind, count in (defective or {"scratch": 3, "dent": 3}).items()
+    }
+    number = 0
+    for kind, count in kinds.items():
+        number = number if kind == "good" else max(number, 100)
+        (folder / kind).mkdir(parents=True)
+        for _ in range(count):
+            (folder / kind / f"part-{number}.png").write_bytes(encoded(".png", numbered(number)))
+            number += 1
+    return folder
+
+
+def study_in(folder: Path, *, parts: int = 8, rounds: int = 2, seed: int = 0, **golden: Any) -> Path:
+    """Make a study of a golden folder, half of it defective, for Anna and Ben."""
+    source = FolderSource.at(golden_folder(folder / "golden", **golden))
+    terms = Terms.of(name="plates", seed=seed, rounds=rounds, appraisers=("Anna", "Ben"))
+    make_study(folder / "study", source, terms, Wanted(parts, 0.5, 0.0), NOW)
+    return folder / "study"
+
+
+def sit(study: Path, appraiser: str, says: Callable[[int, int], Answer], *, rounds: int = 1, most: int = 1000) -> None:
+    """Have somebody judge: `says` is given the number in the picture and the round, `most` answers are given."""
+    plan = read_study(study)
+    for _ in range(rounds):
+        with AnswerFile(study, plan, appraiser) as answers:
+            sitting = Sitting(plan, answers, lambda: NOW, lambda: 0.0)
+            for _ in range(most):
+                asked = sitting.next()
+                if asked is None:
+                    break
+                sitting.answer(says(number_of(picture_of(study, asked.part)), asked.round))
+
+
+def the_truth(number: int, _: int) -> Answer:
+    """Say what a picture of a golden folder shows."""
+    return "defective" if number >= 100 else "good"

@@ -92,6 +92,7 @@ def test_a_missing_plant_file_is_told_by_any_command_before_anything_heavy_is_im
         ("bridge", "nodes"): ["--line", "line-1"],
         ("models", "shadow"): ["--off"],
         ("models", "threshold"): ["--own"],
+        ("msa", "new"): ["--product", "pcb"],
         ("inspect",): ["pictures", "--artifact", "model"],
         ("retrain",): ["--champion", "model"],
         ("review", "answer"): ["verdict", "NORMAL"],

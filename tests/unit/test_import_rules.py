@@ -48,6 +48,9 @@ MAY_IMPORT["console"] = (OPEN_TO_SERVICES - {"plc"}) | {"http_serving", "records
 MAY_IMPORT["scorer"] = OPEN_TO_SERVICES | JUDGING
 MAY_IMPORT["qualification"] = {"events", "plant", "job_life", "reports"} | JUDGING
 MAY_IMPORT["trainer"] = OPEN_TO_SERVICES | JUDGING | {"confidence", "job_life", "qualification", "records", "reports"}
+MAY_IMPORT["agreement"] = {
+    "confidence", "decisions", "events", "job_life", "plant", "records", "reports", "storage", "vision",
+}  # fmt: skip
 EVERYTHING = {"demo", "cli", "__main__", "__init__"}
 # `errors` holds one class, the root of all sentences, and `shown` what may be shown of others' texts; both import
 # nothing, and every room may import them.

@@ -31,7 +31,7 @@ class TypeMissed:
 
 @dataclass(frozen=True, slots=True)
 class AppraiserFigures:
-    """One appraiser against himself and against the reference.
+    """One appraiser, round against round and against the reference.
 
     `alike`: parts with the same decision in all rounds, and `within`, Fleiss' kappa of the rounds; None of one round.
     `effectiveness`: parts judged right in all rounds; `misses` and `false_alarms`: wrong decisions about defective and

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from neverblink.errors import NeverblinkError, reason_of
 from neverblink.storage.whole_file import write_whole
@@ -52,28 +52,43 @@ class StudyPart(_Kept):
     depth: int | None = Field(default=None, ge=1, le=16)
 
 
-class Study(_Kept):
-    """The plan of a study: who judges which parts, how often, in which order."""
+class Terms(_Kept):
+    """Who judges, how often, and the seed by which parts are drawn and shuffled."""
 
-    version: Literal[1] = 1
-    name: str = Field(max_length=100)
-    made: datetime
+    name: str = Field(min_length=1, max_length=100)
     seed: int
     rounds: int = Field(ge=1, le=MOST_ROUNDS)
     appraisers: tuple[AppraiserName, ...] = Field(min_length=1, max_length=MOST_APPRAISERS)
+
+    @field_validator("appraisers")
+    @classmethod
+    def _of_different_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        _refuse_twice("appraiser", [name.casefold() for name in names])
+        return names
+
+    @classmethod
+    def of(cls, **values: object) -> "Terms":
+        """Return the terms. Raises AgreementError."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            raise AgreementError(f"{fault['loc'][0]}: {reason_of(fault)}") from error
+
+
+class Study(Terms):
+    """The plan of a study: terms, and the parts under their blind names."""
+
+    version: Literal[1] = 1
+    made: datetime
     parts: tuple[StudyPart, ...] = Field(min_length=2, max_length=MOST_PARTS)
 
-    @model_validator(mode="after")
-    def _told_apart(self) -> "Study":
-        for what, names in (
-            ("appraiser", [one.casefold() for one in self.appraisers]),
-            ("part", [one.id for one in self.parts]),
-            ("picture", [one.sha256 for one in self.parts]),
-        ):
-            twice = next((name for name in names if names.count(name) > 1), None)
-            if twice is not None:
-                raise ValueError(f"there are two of the {what} {twice}")
-        return self
+    @field_validator("parts")
+    @classmethod
+    def _of_different_pictures(cls, parts: tuple[StudyPart, ...]) -> tuple[StudyPart, ...]:
+        _refuse_twice("part", [one.id for one in parts])
+        _refuse_twice("picture", [one.sha256 for one in parts])
+        return parts
 
     def order(self, appraiser: str, round_: int) -> list[StudyPart]:
         """Return the parts as this appraiser is asked for them in a round, 1 first: shuffled, each time anew.
@@ -168,6 +183,12 @@ def appraiser_of(study: Study, name: str) -> str:
             f"{name[:60]!r} is no appraiser of this study: its appraisers are {', '.join(study.appraisers)}"
         )
     return found
+
+
+def _refuse_twice(what: str, names: list[str]) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"there are two of the {what} {twice}")
 
 
 def _json(model: BaseModel) -> bytes:

@@ -46,7 +46,7 @@ GROUPS = {
     "Try it out": ("demo", "simulate-drift", "plc-sim", "broker"),
     "Make and judge models": (
         "fit", "calibrate", "update", "synthesize", "train-unet", "train-classifier", "retrain", "keep-reviewed",
-        "backbones", "artifact", "evaluate", "compare", "inspect", "qualify", "golden",
+        "backbones", "artifact", "evaluate", "compare", "inspect", "qualify", "golden", "msa",
     ),
     "Run the line": ("camera", "scorer", "bridge", "drift", "ledger"),
     "Look after it": ("console", "review", "models", "context", "holdouts", "challenge", "alarms", "plant", "topics",
@@ -105,6 +105,7 @@ golden_app = typer.Typer(
 context_app = typer.Typer(no_args_is_help=True, help="Which order, lot and product is on a line, now and later.")
 challenge_app = typer.Typer(no_args_is_help=True, help="Reference parts that are sent to prove the system.")
 holdouts_app = typer.Typer(no_args_is_help=True, help="The parts that people judge whatever the verdict: their keys.")
+msa_app = typer.Typer(no_args_is_help=True, help="Whether people, and the machine, judge parts alike: a study of it.")
 camera_app = typer.Typer()
 bridge_app = typer.Typer()
 console_app = typer.Typer()
@@ -122,6 +123,7 @@ for _name, _sub, _short in (
     ("context", context_app, None),
     ("holdouts", holdouts_app, None),
     ("challenge", challenge_app, None),
+    ("msa", msa_app, None),
     ("plant", plant_app, None),
     ("topics", topics_app, None),
     ("schemas", schemas_app, None),
