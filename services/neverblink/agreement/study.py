@@ -5,12 +5,11 @@ which can stay with whoever runs the study.
 """
 
 import random
-import re
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from neverblink.errors import NeverblinkError, reason_of
 from neverblink.storage.whole_file import write_whole
@@ -23,20 +22,12 @@ _MAX_BYTES = 8 * 1024 * 1024
 
 Answer = Literal["good", "defective"]
 
-_NAME = re.compile(r"^\w[\w.\- ]{0,39}$")
-
 
 class AgreementError(NeverblinkError, ValueError):
     """A study that cannot be made, asked or reported; the message says what is wrong and what to do."""
 
 
-def _name(text: str) -> str:
-    if not _NAME.match(text) or text != text.strip():
-        raise ValueError(f"{text[:60]!r} is no name: letters, digits, spaces, - . _ and at most 40 of them")
-    return text
-
-
-AppraiserName = Annotated[str, AfterValidator(_name)]
+AppraiserName = Annotated[str, Field(pattern=r"^\w([\w.\- ]{0,38}[\w.\-])?$", description="Also a file's name.")]
 
 
 class _Kept(BaseModel):
@@ -63,7 +54,9 @@ class Terms(_Kept):
     @field_validator("appraisers")
     @classmethod
     def _of_different_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        _refuse_twice("appraiser", [name.casefold() for name in names])
+        twice = _twice([name.casefold() for name in names])
+        if twice is not None:
+            raise ValueError(f"there are two of the name {twice}")
         return names
 
     @classmethod
@@ -73,6 +66,10 @@ class Terms(_Kept):
             return cls.model_validate(values)
         except ValidationError as error:
             fault = error.errors()[0]
+            if fault["type"] == "string_pattern_mismatch":
+                raise AgreementError(
+                    f"{str(fault['input'])[:60]!r} is no name: write letters, digits, spaces and - . _, at most 40"
+                ) from error
             raise AgreementError(f"{fault['loc'][0]}: {reason_of(fault)}") from error
 
 
@@ -86,8 +83,9 @@ class Study(Terms):
     @field_validator("parts")
     @classmethod
     def _of_different_pictures(cls, parts: tuple[StudyPart, ...]) -> tuple[StudyPart, ...]:
-        _refuse_twice("part", [one.id for one in parts])
-        _refuse_twice("picture", [one.sha256 for one in parts])
+        twice = _twice([one.id for one in parts]) or _twice([one.sha256 for one in parts])
+        if twice is not None:
+            raise ValueError(f"there are two of {twice}")
         return parts
 
     def order(self, appraiser: str, round_: int) -> list[StudyPart]:
@@ -185,10 +183,8 @@ def appraiser_of(study: Study, name: str) -> str:
     return found
 
 
-def _refuse_twice(what: str, names: list[str]) -> None:
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f"there are two of the {what} {twice}")
+def _twice(names: list[str]) -> str | None:
+    return next((name for name in names if names.count(name) > 1), None)
 
 
 def _json(model: BaseModel) -> bytes:

@@ -66,10 +66,11 @@ class AnswerFile:
             written = os.write(self._descriptor, line)
             if written != len(line):
                 os.ftruncate(self._descriptor, before)
-                raise OSError(28, "No space left on device")
             os.fsync(self._descriptor)
         except OSError as error:
             raise AgreementError(f"the answer is not kept: {self._path} cannot be written: {error.strerror}") from error
+        if written != len(line):
+            raise AgreementError(f"the answer is not kept: the disk of {self._path} is full")
         self.given.append(given)
 
 

@@ -163,12 +163,13 @@ class _Handler(BaseHTTPRequestHandler):
         return self.path[len(begins) :]
 
     def _body(self) -> dict[str, object] | None:
+        stated = self.headers.get("Content-Length", "")
+        if not (stated.isdecimal() and len(stated) < 6 and int(stated) <= _MOST_BODY):
+            self.close_connection = True
+            return None
         try:
-            length = int(self.headers.get("Content-Length", ""))
-            if not 0 <= length <= _MOST_BODY:
-                raise ValueError
-            told = orjson.loads(self.rfile.read(length))
-        except (ValueError, OSError):
+            told = orjson.loads(self.rfile.read(int(stated)))
+        except (orjson.JSONDecodeError, OSError):
             self.close_connection = True
             return None
         return told if isinstance(told, dict) else None
