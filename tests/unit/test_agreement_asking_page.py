@@ -1,6 +1,7 @@
 """The page that asks an appraiser: for this machine alone, blind, and one answer a picture."""
 
 import http.client
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,35 @@ def test_a_damaged_picture_is_a_sentence_on_the_page(browser: Browser, study: Pa
     status, body, _ = browser.get(f"picture/{browser.next()['picture']}")
     assert status == 500
     assert "is damaged" in orjson.loads(body)["error"]
+
+
+@pytest.mark.plant
+def test_keys_in_a_browser_judge_a_round(browser: Browser, study: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no Chromium on this machine: apt-get install chromium")
+    faults: list[str] = []
+    with playwright.sync_playwright() as driver:
+        window = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        try:
+            tab = window.new_page()
+            tab.on("pageerror", lambda error: faults.append(str(error)))
+            tab.on("console", lambda message: faults.append(message.text))
+            tab.goto(browser.page.url)
+            for key, place in (("g", 1), ("d", 2), ("b", 3), ("d", 2), ("z", 3), ("g", 3), ("d", 4)):
+                playwright.expect(tab.locator("#place")).to_have_text(
+                    f"round 1 of 1, part {place} of 4", timeout=30_000
+                )
+                playwright.expect(tab.locator("#good")).to_be_enabled(timeout=30_000)
+                tab.keyboard.press(key)
+            playwright.expect(tab.locator("#over")).to_be_visible(timeout=30_000)
+        finally:
+            window.close()
+    said = answers_of(study, read_study(study), "Anna")
+    assert [one.answer for one in said] == ["good", "defective", "defective", "good", "defective"]
+    assert said[1].part == said[2].part
+    assert faults == []
 
 
 # The commands

@@ -178,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
         nonce = secrets.token_urlsafe(12)
         text = files("neverblink.agreement.asking").joinpath("page.html").read_text(encoding="utf-8")
         policy = (
-            f"default-src 'none'; img-src 'self'; connect-src 'self'; script-src 'nonce-{nonce}';"
+            f"default-src 'none'; img-src 'self' data:; connect-src 'self'; script-src 'nonce-{nonce}';"
             f" style-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
         self._send(
