@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 
 from neverblink.console.access.attempts import Attempts
@@ -11,6 +11,7 @@ from neverblink.console.access.passwords import Passwords
 from neverblink.console.access.sessions import SessionRules
 from neverblink.console.instruments import Instruments
 from neverblink.console.line.live import Live
+from neverblink.console.reviews.given import Given
 from neverblink.http_serving.asking import Asking
 from neverblink.plant import Plant
 from neverblink.records.evidence_store import EvidenceStore
@@ -37,6 +38,7 @@ class Desk:
     live: Live
     store: EvidenceStore | None
     stop: asyncio.Event
+    given: Given = field(default_factory=Given)
 
     @property
     def cookie(self) -> str:

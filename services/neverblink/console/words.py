@@ -46,6 +46,27 @@ JUDGEMENTS = {
     "inconclusive": N_("inconclusive"),
     "disputed": N_("disputed"),
 }
+ANSWERS = {"normal": N_("good"), "defect": N_("defective"), "inconclusive": N_("cannot tell")}
+ACTIONS = {
+    **ANSWERS,
+    "type": N_("next type of defect"),
+    "look": N_("what the machine saw"),
+    "comment": N_("comment"),
+    "region": N_("draw a region"),
+    "next": N_("correct the next region"),
+    "adopt": N_("take over the machine's regions"),
+    "undo": N_("take the last answer back"),
+    "skip": N_("leave it to somebody else"),
+    "larger": N_("larger"),
+    "smaller": N_("smaller"),
+    "take": N_("take the next part"),
+}
+WAITING = {
+    "challenge-miss": N_("reference parts let through"),
+    "reject": N_("rejects"),
+    "unscored": N_("without a score"),
+    "look": N_("others to be looked at"),
+}
 PICTURES = {"frame": N_("picture"), "overlay": N_("anomaly map"), "thumbnail": N_("small picture")}
 ROLES = {
     "viewer": N_("viewer"),
@@ -58,5 +79,6 @@ SCOPES = {"wall": N_("the wall"), "parts": N_("parts"), "audit": N_("the audit")
 
 WORDS = {
     "decision": DECISIONS, "reason": REASONS, "outcome": OUTCOMES, "gate": GATE, "judgement": JUDGEMENTS,
-    "picture": PICTURES, "role": ROLES, "scope": SCOPES,
+    "picture": PICTURES, "role": ROLES, "scope": SCOPES, "answer": ANSWERS, "action": ACTIONS,
+    "waiting": WAITING,
 }  # fmt: skip

@@ -65,6 +65,16 @@ class SessionRow(ConsoleTable):
     agent: Mapped[str] = mapped_column(String(256))
 
 
+class PreferenceRow(ConsoleTable):
+    """What an account prefers, by the name of what it is about, such as the keys of a page."""
+
+    __tablename__ = "preferences"
+
+    account: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    value: Mapped[dict[str, str]]
+
+
 class TokenRow(ConsoleTable):
     """A program that may read, by the SHA-256 of its token."""
 

@@ -1,6 +1,7 @@
 """One part: what every station saw and decided, its way to the gate, what the PLC did, what people said."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -16,11 +17,13 @@ from neverblink.records.evidence_store import EvidenceMissingError
 from neverblink.records.questions.part_story import (
     PartStory,
     PictureOf,
+    ReviewOf,
     VerdictOf,
     part_of_verdict,
     picture_of,
     story_of,
 )
+from neverblink.records.review_state import ReviewFacts, ReviewState, standing_of
 
 router = APIRouter(include_in_schema=False)
 Viewer = Annotated[Visitor, Depends(Gate(Role.VIEWER))]
@@ -52,7 +55,15 @@ async def part(request: Request, visitor: Viewer, number: PartId) -> Response:
     story = await desk.ask(lambda session: story_of(session, number, visitor.lines))
     if story is None:
         raise RefusedError(404, N_("There is no such part among the lines that you may see."))
-    values: dict[str, Any] = {"story": story, "part": story.part, "timeline": timeline_of(story), "looks": looks(story)}
+    told = told_to(visitor.account.name, story.reviews)
+    hidden, story = len(story.reviews) - len(told), replace(story, reviews=told)
+    values: dict[str, Any] = {
+        "hidden": hidden,
+        "story": story,
+        "part": story.part,
+        "timeline": timeline_of(story),
+        "looks": looks(story),
+    }
     return page(request, "part.html.jinja", visitor, **values)
 
 
@@ -83,6 +94,17 @@ async def picture(request: Request, visitor: Viewer, digest: Digest) -> Response
     if kind not in _SHOWN:
         headers["Content-Disposition"] = f'attachment; filename="{digest[:16]}"'
     return Response(content, media_type=kind, headers=headers)
+
+
+def told_to(name: str, reviews: Sequence[ReviewOf]) -> tuple[ReviewOf, ...]:
+    """Return the answers that a person may see: while a second look is waited for, the person's own alone."""
+    found: list[ReviewOf] = []
+    for verdict in dict.fromkeys(one.verdict for one in reviews):
+        about = [one for one in reviews if one.verdict == verdict]
+        facts = [ReviewFacts(one.id, one.reviewer, one.judgement, one.at, one.withdrawn, one.round) for one in about]
+        blind = standing_of(facts).state is ReviewState.NEEDS_SECOND
+        found += [one for one in about if not blind or one.reviewer == name]
+    return tuple(found)
 
 
 def looks(story: PartStory) -> list[Look]:

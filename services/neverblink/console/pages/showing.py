@@ -34,6 +34,7 @@ def page(request: Request, template: str, visitor: Visitor | None, *, status: in
     frame = {
         "site": desk.plant.site,
         "visitor": visitor,
+        "reviews": visitor is not None and visitor.may(Role.REVIEWER),
         "administers": visitor is not None and visitor.may(Role.ADMINISTRATOR),
         "csrf": strangers_mark(desk.secret, cookie) if visitor is None else visitor.visit.csrf,
         "languages": [(one, name_of(one)) for one in desk.plant.console.languages],

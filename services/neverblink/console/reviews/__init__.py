@@ -1,0 +1,1 @@
+"""What the page for reviewers is made of: its keys, what it asks and shows, what it counts."""
