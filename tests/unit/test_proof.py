@@ -17,6 +17,7 @@ from neverblink.events import Decision, Judgement, Review
 from neverblink.events.identity import audit_place, derived_id, verdict_id
 from neverblink.ledger.writing import keep
 from neverblink.plant import EXAMPLE
+from neverblink.records.columns import Table
 from neverblink.records.database import Database
 from neverblink.records.part_tables import ReviewQueueRow
 from neverblink.records.parts import PartRules
@@ -40,10 +41,17 @@ def kept(path: Path, parts: list[ShownPart], rules: PartRules | None = None) -> 
     return database
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    found = kept(tmp_path_factory.mktemp("proof"), PARTS, PartRules(lambda at: "early" if at.hour < 9 else "late"))
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.plant)])
+def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """The same counts come out of both; PostgreSQL is a real server, with `make test-plant`."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('proof') / 'ledger.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_of_the_module")
+    found = Database(url, create=True)
+    keep(found, events_of(PARTS), MONDAY, PartRules(lambda at: "early" if at.hour < 9 else "late"))
     yield found
+    if request.param == "postgresql":
+        Table.metadata.drop_all(found.session().get_bind())
     found.close()
 
 
@@ -261,7 +269,7 @@ def test_places_are_as_many_as_an_interval_is_worth() -> None:
 @pytest.fixture(scope="module")
 def plant(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("plant") / "plant.yaml"
-    url = database.session().get_bind().url.render_as_string()  # type: ignore[union-attr]
+    url = database.session().get_bind().url.render_as_string(hide_password=False)  # type: ignore[union-attr]
     path.write_text(EXAMPLE.replace("sqlite:///ledger.db", url))
     return path
 
