@@ -144,6 +144,15 @@ def test_parts_come_from_what_people_judged_with_those_near_the_threshold_first(
     ]
 
 
+def test_who_said_what_the_parts_are_is_in_doubt_as_an_appraiser(tmp_path: Path) -> None:
+    source = RecordsSource.of(kept_on_the_line(tmp_path), "pcb", since=START, until=START + timedelta(days=1))
+    terms = Terms.of(name="plates", seed=0, rounds=1, appraisers=("r.lindqvist", "Ben"))
+    make_study(tmp_path / "study", source, terms, Wanted(4, 0.5, 0.5), NOW)
+    doubts = result_of(tmp_path / "study").findings.doubts
+    assert doubts[0] == "r.lindqvist said what 4 of the parts are before, and is measured by it: ask others"
+    assert not any(doubt.startswith("Ben") for doubt in doubts)
+
+
 def test_a_plant_without_the_product_or_pictures_says_so(tmp_path: Path) -> None:
     plant = kept_on_the_line(tmp_path)
     with pytest.raises(AgreementError, match="no station of line line-2 inspects product pcb"):

@@ -26,9 +26,9 @@ class Findings:
         return self.wrong + self.doubts + self.good
 
 
-def findings_of(figures: StudyFigures, machines: Collection[str]) -> Findings:
-    """Return what a study's figures come to."""
-    wrong, doubts, good = [], [], []
+def findings_of(figures: StudyFigures, machines: Collection[str], doubts_before: Collection[str] = ()) -> Findings:
+    """Return what a study's figures come to; `doubts_before` are those that its plan gives already."""
+    wrong, doubts, good = [], list(doubts_before), []
     for one in figures.appraisers:
         if one.grade is Grade.UNACCEPTABLE:
             wrong.append(_trained(one))

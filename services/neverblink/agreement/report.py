@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from neverblink.agreement.asking.sitting import picture_of
 from neverblink.agreement.figures import AppraiserFigures, PartAnswers, StudyFigures
-from neverblink.agreement.findings import findings_of
 from neverblink.agreement.kappa import Kappa
 from neverblink.agreement.limits import (
     EFFECTIVENESS,
@@ -87,7 +86,7 @@ def render(result: StudyResult, folder: Path, progress: Progress = lambda *_: No
     return template(_TEMPLATE).render(
         result=result,
         figures=figures,
-        findings=findings_of(figures, result.machine_names),
+        findings=result.findings,
         tiles=_tiles(result),
         rows=[(one, *_rates(one)) for one in figures.appraisers],
         panels=_panels(figures.appraisers),

@@ -10,7 +10,7 @@ from typing import Any
 from neverblink.agreement.asking.answers import Given, answers_of, decisions, standing, whole_rounds
 from neverblink.agreement.asking.machine import machines_of, of_the_line
 from neverblink.agreement.figures import AppraiserFigures, Judged, StudyFigures, figures_of
-from neverblink.agreement.findings import findings_of
+from neverblink.agreement.findings import Findings, findings_of
 from neverblink.agreement.kappa import Kappa
 from neverblink.agreement.limits import EFFECTIVENESS, FALSE_ALARM_RATE, KAPPA, MISS_RATE
 from neverblink.agreement.study import AgreementError, References, Study, read_references, read_study
@@ -32,9 +32,21 @@ class StudyResult:
         """Return the names of appraisers that are machines."""
         return tuple(one.name for one in self.figures.appraisers if one.is_machine)
 
+    @property
+    def findings(self) -> Findings:
+        """Return what the figures come to."""
+        known = [one.known_by for one in self.references.parts.values()]
+        counts = {name: sum(name in names for names in known) for name in self.study.appraisers}
+        doubts = [
+            f"{name} said what {count} of the parts are before, and is measured by it: ask others"
+            for name, count in counts.items()
+            if count
+        ]
+        return findings_of(self.figures, self.machine_names, doubts)
+
     def as_dict(self) -> dict[str, object]:
         """Return all figures for another program."""
-        figures, findings = self.figures, findings_of(self.figures, self.machine_names)
+        figures, findings = self.figures, self.findings
         return {
             "study": self.study.name,
             "made": self.study.made.isoformat(),

@@ -203,7 +203,6 @@ def msa_report(
 
     Exit code 1 when somebody is unacceptable by the manual's limits.
     """
-    from neverblink.agreement.findings import findings_of
     from neverblink.agreement.limits import Grade
     from neverblink.agreement.report import write_study_report
     from neverblink.agreement.results import result_of
@@ -212,7 +211,7 @@ def msa_report(
     screen = Screen(as_json=as_json)
     with progress_bar(screen.console, "") as progress:
         written = write_study_report(result, study, out or study / "report.html", progress)
-    found = findings_of(result.figures, result.machine_names)
+    found = result.findings
     if as_json:
         screen.json(written.json.read_bytes())
     else:

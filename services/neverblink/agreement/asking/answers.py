@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from neverblink.agreement.kappa import Decisions
 from neverblink.agreement.study import ANSWERS, AgreementError, Answer, Study
+
+if TYPE_CHECKING:
+    from neverblink.agreement.kappa import Decisions  # it needs scipy, which asking does not
 
 _MOST_BYTES = 64 * 1024 * 1024
 
@@ -90,7 +93,7 @@ def whole_rounds(study: Study, given: list[Given]) -> list[int]:
     return [number for number in range(1, study.rounds + 1) if len(standing(given, number)) == len(study.parts)]
 
 
-def decisions(study: Study, given: list[Given]) -> Decisions:
+def decisions(study: Study, given: list[Given]) -> "Decisions":
     """Return (N, R) bool: what was called defective, in the study's order of parts, in each of R whole rounds."""
     columns = [
         [standing(given, number)[part.id].answer == "defective" for part in study.parts]
