@@ -318,7 +318,7 @@ def test_counts_are_of_the_shift_and_what_was_cleared_is_not_open(tmp_path: Path
     with records.asking() as session:
         counts = counts_by_line(session, NOON)
         assert counts_by_line(session, NOON + timedelta(hours=1)) == {}
-        assert [one.what for one in open_troubles(session)] == ["alarm 2"]
+        assert [one.what for one in open_troubles(session, ["line-1"])] == ["alarm 2"]
     records.close()
     one = counts["line-1"]
     assert (one.parts, one.passed, one.rejected, one.fail_safe) == (2, 1, 1, 1)

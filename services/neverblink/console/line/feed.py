@@ -138,7 +138,9 @@ class Feed:
         now = self._clock()
         since = self._shifts.began(now)
         try:
-            counts, troubles = await self._ask(lambda session: (counts_by_line(session, since), open_troubles(session)))
+            counts, troubles = await self._ask(
+                lambda session: (counts_by_line(session, since), open_troubles(session, self.boards))
+            )
         except BusyError:
             return  # the next look is in five seconds
         except LedgerError as error:

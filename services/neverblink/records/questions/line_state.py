@@ -1,13 +1,14 @@
 """How each line stands now: what its shift counts so far, and what nobody has mended yet."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
-from neverblink.events.alarm import CLEARED
-from neverblink.records.part_tables import AlarmRow, RollupRow
+from neverblink.records.part_tables import RollupRow
+from neverblink.records.questions.alarms import alarms
 from neverblink.records.questions.rollup_filter import RollupFilter
 from neverblink.records.tables import DriftAlertRow
 
@@ -54,39 +55,26 @@ def counts_by_line(session: Session, since: datetime) -> dict[str, LineCounts]:
     return {found[0]: LineCounts(*(int(value) for value in list(found)[1:])) for found in session.execute(query)}
 
 
-def open_troubles(session: Session) -> tuple[OpenTrouble, ...]:
-    """Return the alarms and drift alerts that are open, what a person must act on first, then the newest."""
-    over = aliased(AlarmRow)
-    alarms = (
-        select(AlarmRow)
-        .where(
-            AlarmRow.stage != CLEARED,
-            ~select(over.id).where(over.alarm == AlarmRow.alarm, over.stage == CLEARED).exists(),
-        )
-        .order_by(AlarmRow.at.desc())
-        .limit(MOST_OPEN)
-    )
+def open_troubles(session: Session, lines: Collection[str]) -> tuple[OpenTrouble, ...]:
+    """Return the alarms and drift alerts of these lines that are open, what must be acted on first, then the newest."""
+    found = [
+        OpenTrouble(one.line, one.station, one.kind, one.severity, one.since, one.what, one.next_step)
+        for one in alarms(session, lines, limit=MOST_OPEN)  # open ones come first
+        if one.is_open
+    ]
     ended = aliased(DriftAlertRow)
-    drifts = (
+    alerts = (
         select(DriftAlertRow)
         .where(
+            DriftAlertRow.line.in_(sorted(lines)),
             DriftAlertRow.stage != "cleared",
             ~select(ended.id).where(ended.id == DriftAlertRow.id, ended.stage == "cleared").exists(),
         )
         .order_by(DriftAlertRow.at.desc())
         .limit(MOST_OPEN)
     )
-    found: dict[str, OpenTrouble] = {}
-    for alarm in session.scalars(alarms):
-        found.setdefault(
-            alarm.alarm,
-            OpenTrouble(
-                alarm.line, alarm.station, alarm.kind, alarm.severity, alarm.since, alarm.what, alarm.next_step
-            ),
-        )
-    for alert in session.scalars(drifts):
-        found.setdefault(
-            alert.id,
-            OpenTrouble(alert.line, alert.station, "drift", alert.severity, alert.since, alert.change, alert.next_step),
-        )
-    return tuple(sorted(found.values(), key=lambda one: (one.severity != "act", -one.since.timestamp())))
+    newest: dict[str, OpenTrouble] = {}  # an alert that was escalated has several stages
+    for row in session.scalars(alerts):
+        told = OpenTrouble(row.line, row.station, "drift", row.severity, row.since, row.change, row.next_step)
+        newest.setdefault(row.id, told)
+    return tuple(sorted([*found, *newest.values()], key=lambda one: (one.severity != "act", -one.since.timestamp())))
