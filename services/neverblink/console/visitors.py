@@ -86,18 +86,14 @@ class Gate:
 
     async def __call__(self, request: Request) -> Visitor:
         """Return who asks. Raises ElsewhereError or RefusedError."""
-        desk: Desk = request.app.state.desk
         visit = await visit_now(request, by_hand=self._by_hand)
         if visit is None:
             raise ElsewhereError("/sign-in")
         if visit.locked and self._state != "locked":
             raise ElsewhereError("/unlock")
         account = visit.account
-        if account.one_time_until is not None:
-            if desk.clock() >= account.one_time_until:
-                raise ElsewhereError("/sign-in")
-            if self._state == "open":
-                raise ElsewhereError("/password")
+        if account.one_time_until is not None and self._state == "open":
+            raise ElsewhereError("/password")
         if account.roles.highest < self.role:
             raise RefusedError(403, N_("Your role does not allow that."))
         return Visitor(visit, address_of(request))

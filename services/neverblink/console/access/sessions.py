@@ -78,6 +78,8 @@ def visit_of(
     account = account_of(connection, row.account)
     if account is None or not account.active:
         return None
+    if account.one_time_until is not None and now >= account.one_time_until:
+        return None  # the password is void before it was changed
     idle = not account.wall and now - row.seen >= rules.lock_after
     locked, seen = row.locked or idle, row.seen
     mine = SessionRow.digest == _digest(value)
