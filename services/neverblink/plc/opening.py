@@ -189,9 +189,10 @@ async def explained(error: Exception, plc: Plc, shown: bytes | None) -> PlcError
         return full
     if (said := _OF_OUR_CERTIFICATE.get(type(error).__name__)) is not None:
         return PlcRefusedError(f"{where} refuses our certificate {plc.security.certificate}: {said}")
-    channel = (*_SLOW, *_CLOSED)
+    channel = (*_SLOW, *_CLOSED, ua.UaError)
     if shown is not None and isinstance(error, channel) and not isinstance(error, ConnectionRefusedError):
-        # OPC 10000-4, section 6.1.3: a server says no more than that the check failed, if that; so we ask around.
+        # OPC 10000-4, section 6.1.3: a server says no more than that the check failed, if that; so we ask around. One
+        # that cannot read what was meant for another's key says whatever its stack does: BadTcpInternalError is seen.
         return await _channel_refusal(error, plc, shown)
     return unreachable(error, plc)
 
@@ -234,6 +235,8 @@ async def _channel_refusal(error: Exception, plc: Plc, shown: bytes) -> PlcError
         )
         busy.retry_s = BUSY_RETRY_S
         return busy
+    if not isinstance(error, _CLOSED):
+        return unreachable(error, plc)
     return PlcRefusedError(
         f"{plc.endpoint} closes the secure channel ({words(error)}): most likely it does not trust "
         f"{plc.security.certificate}; trust that on the PLC, or move it there from rejected to trusted"
