@@ -185,7 +185,8 @@ def test_no_mutation_of_a_valid_record_makes_a_decoder_fail_otherwise(data: st.D
     except EventError:
         return
     again = encode(found, source="/test")
-    assert decode(again.headers, again.value, *EVENTS)[0] == found
+    # What was left out of a frame (`identity_fault`) does not travel on with it; every field does.
+    assert decode(again.headers, again.value, *EVENTS)[0].model_dump() == found.model_dump()
 
 
 def test_numbers_that_no_instrument_measures_are_refused_before_they_spoil_a_mean() -> None:
