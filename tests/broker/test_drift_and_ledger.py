@@ -17,6 +17,7 @@ from rigs.scored_line import sent
 pytest.importorskip("faust", reason="Faust is not installed: pip install neverblink[drift]")
 
 
+@pytest.mark.plant
 async def test_after_kill_9_reports_and_ledger_hold_exactly_what_the_topic_holds(
     broker: Broker, tmp_path: Path
 ) -> None:

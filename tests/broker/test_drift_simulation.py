@@ -11,6 +11,7 @@ from neverblink.demo.drift.drift_simulation import Simulation, run, scenario_nam
 pytest.importorskip("faust", reason="Faust is not installed: pip install neverblink[drift]")
 
 
+@pytest.mark.plant
 async def test_a_knocked_camera_is_found_by_the_service_and_drawn(tmp_path: Path) -> None:
     scenario = scenario_named("camera-knocked")
     assert scenario is not None

@@ -173,6 +173,7 @@ async def test_a_shadow_model_scores_the_same_frames_and_acts_on_none(line: Scor
         assert shadow.score == pytest.approx(acted[shadow.frame_id].score, rel=1e-4)
 
 
+@pytest.mark.plant
 async def test_a_scorer_killed_in_mid_stream_loses_no_frame(line: ScoredLine, tmp_path: Path) -> None:
     file = tmp_path / "plant.yaml"
     file.write_text(yaml.safe_dump(orjson.loads(line.plant.model_dump_json())))

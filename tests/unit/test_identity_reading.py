@@ -15,7 +15,8 @@ from neverblink.plant import IdentityNodes
 from neverblink.plc.connection import PlcConnection
 from neverblink.plc.errors import PlcUnreachableError
 from neverblink.plc.identity_reading import MOST_AT_ONCE, IdentityReader, as_text, identity_of, reference_of
-from neverblink.plc.trigger import PlcTrigger, _identified
+from neverblink.plc.trigger import PlcTrigger
+from neverblink.plc.trigger.session import heard_at_once
 
 NODES = IdentityNodes.model_validate(
     {"serial": "s=Part.Serial", "lot": "i=7", "attributes": {"press": "s=Part.Press"}, "number": "s=Part.Number"}
@@ -118,9 +119,15 @@ async def heard(*numbers: int, broken: bool = False, ended: list[str]) -> AsyncG
         ended.append("session")
 
 
+async def nothing_is_wrong() -> None:
+    await asyncio.Event().wait()
+
+
 async def test_the_plc_is_asked_of_a_part_at_its_trigger_however_long_the_part_before_takes() -> None:
     program, ended = Program(), list[str]()
-    found = _identified(heard(0, 7, 8, 9, ended=ended), reader(program))
+    asking = reader(program)
+    await asking.check()
+    found = heard_at_once(heard(0, 7, 8, 9, ended=ended), nothing_is_wrong(), asking)
     async with asyncio.timeout(20), contextlib.aclosing(found) as triggers:
         assert await anext(triggers) is None
         first = await anext(triggers)
@@ -137,7 +144,9 @@ async def test_a_session_that_breaks_is_told_after_the_parts_that_came_before() 
     ended, taken = list[str](), list[PlcTrigger | None]()
 
     async def take() -> None:
-        async for trigger in _identified(heard(8, 9, broken=True, ended=ended), reader(Program())):
+        async for trigger in heard_at_once(
+            heard(8, 9, broken=True, ended=ended), nothing_is_wrong(), reader(Program())
+        ):
             taken.append(trigger)
 
     with pytest.raises(PlcUnreachableError, match="the cable is pulled"):

@@ -7,7 +7,7 @@ connection live. Each of these ends the session with a sentence within two secon
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -84,19 +84,33 @@ async def session_triggers(
 ) -> AsyncGenerator[PlcTrigger | None, None]:
     """Yield one session's triggers; None says that its first values are known.
 
-    Of each the PLC is asked what the part is at the instant it is heard of. Whoever takes them may still be busy with
-    the part before: then the answer is there before it is wanted, and the PLC is not asked about a part when it has
-    long counted the next. Raises PlcUnreachableError, EpochError.
+    `reader` asks the PLC whose each part is. Raises PlcUnreachableError, EpochError.
     """
     if reader is not None:
         await reader.check()
-    heard: asyncio.Queue[PlcTrigger | _End | None] = asyncio.Queue(AHEAD)
     changes = await connection.subscribe(TRIGGER_NODES, poll_ms)
     watch = TriggerWatch(connection, changes)
+    counted = _counted(connection, changes, watch, counter, offset, clock)
+    async with contextlib.aclosing(heard_at_once(counted, watch.run(), reader)) as heard:
+        async for trigger in heard:
+            yield trigger
+
+
+async def heard_at_once(
+    session: AsyncGenerator[PlcTrigger | None, None],
+    watching: Coroutine[Any, Any, None],
+    reader: IdentityReader | None,
+) -> AsyncGenerator[PlcTrigger | None, None]:
+    """Yield a session's triggers, of each of which the PLC is asked what the part is at the instant it is heard of.
+
+    Whoever takes them may still be busy with the part before: then the answer is there before it is wanted, and the
+    PLC is not asked about a part when it has long counted the next. Ends with the session or with what `watching`
+    raises, after the parts that came before.
+    """
+    heard: asyncio.Queue[PlcTrigger | _End | None] = asyncio.Queue(AHEAD)
 
     async def hear() -> None:
-        counted = _counted(connection, changes, watch, counter, offset, clock)
-        async with contextlib.aclosing(counted) as session:
+        async with contextlib.aclosing(session):
             async for trigger in session:
                 if reader is not None and trigger is not None and not trigger.missed:
                     trigger = replace(trigger, identity=reader.ask(trigger.epoch, trigger.number))
@@ -108,7 +122,7 @@ async def session_triggers(
 
     tasks = [
         asyncio.create_task(hear(), name="hearing triggers"),
-        asyncio.create_task(watch.run(), name="watching the trigger"),
+        asyncio.create_task(watching, name="watching the trigger"),
     ]
     for task in tasks:
         task.add_done_callback(ended)
