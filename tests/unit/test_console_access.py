@@ -1,13 +1,13 @@
 """Who gets into the console, how long, and what every change must carry."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from console_desk import HOST, MORNING, PASSWORD, Console, plant_in, quick_hashes
+from console_desk import HOST, MORNING, PASSWORD, Console, plant_in
 from fastapi.routing import APIRoute
 
 from neverblink.console.access import passwords
@@ -19,23 +19,13 @@ from neverblink.console.app import app_of
 from neverblink.console.visitors import FormGate, Gate, TokenGate, local_path
 from neverblink.plant import ConsoleSettings
 
+pytestmark = pytest.mark.usefixtures("quick_hashing")
+
 STRANGERS = {"/sign-in", "/preferences", "/livez"}
 """Routes for whoever comes."""
 
 OWN = {"/sign-out", "/unlock", "/lock"}
 """Routes that a change of one's own session needs."""
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with quick_hashes(monkeypatch):
-        yield
-
-
-@pytest.fixture
-async def console(tmp_path: Path) -> AsyncIterator[Console]:
-    async with Console(plant_in(tmp_path)) as found:
-        yield found
 
 
 def routes(console: Console) -> Iterator[tuple[str, str, APIRoute]]:

@@ -2,13 +2,12 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import orjson
 import pytest
-from console_desk import PASSWORD, SYSTEM, Browser, Console, plant_in, quick_hashes
+from console_desk import PASSWORD, SYSTEM, Browser, Console, plant_in
 from sqlalchemy import delete, update
 from typer.testing import CliRunner
 
@@ -22,17 +21,7 @@ from neverblink.console.access.tables import AuditRow, LayoutRow
 from neverblink.plant import EXAMPLE
 from neverblink.records.database import Database
 
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with quick_hashes(monkeypatch):
-        yield
-
-
-@pytest.fixture
-async def console(tmp_path: Path) -> AsyncIterator[Console]:
-    async with Console(plant_in(tmp_path)) as found:
-        yield found
+pytestmark = pytest.mark.usefixtures("quick_hashing")
 
 
 async def administrator(console: Console) -> Browser:

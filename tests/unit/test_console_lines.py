@@ -1,7 +1,6 @@
 """The wall and the part page, over records and events as a plant has them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from console_desk import SYSTEM, Browser, Console, plant_in, quick_hashes
+from console_desk import SYSTEM, Browser, Console, plant_in
 from kept_parts import ARTIFACT, NOON, MadePart, Seen, events_of
 from sqlalchemy import insert
 
@@ -27,6 +26,8 @@ from neverblink.records.part_tables import EvidenceFileRow
 from neverblink.records.questions.line_state import counts_by_line, open_troubles
 from neverblink.records.questions.part_story import part_of_verdict, story_of
 from neverblink.records.reading import ReadOnlyRecords
+
+pytestmark = pytest.mark.usefixtures("quick_hashing")
 
 EVIL = "<script>alert(1)</script>"
 PNG = bytes.fromhex(
@@ -62,17 +63,11 @@ def kept(plant: Plant, parts: list[MadePart], *more: Event) -> list[Event]:
     return events
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with quick_hashes(monkeypatch):
-        yield
-
-
 @pytest.fixture
-async def console(tmp_path: Path) -> AsyncIterator[Console]:
-    async with Console(plant_in(tmp_path)) as found:
-        found.now = NOON + timedelta(minutes=1)
-        yield found
+def console(console: Console) -> Console:
+    """The console a minute after noon, when the parts of these tests are made."""
+    console.now = NOON + timedelta(minutes=1)
+    return console
 
 
 def heard(console: Console, events: list[Event]) -> None:

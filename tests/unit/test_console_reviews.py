@@ -1,12 +1,10 @@
 """What the page for reviewers keeps: keys that do one thing each, and how many answers were given."""
 
-from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from console_desk import MORNING, Console, plant_in, quick_hashes
+from console_desk import MORNING, Console
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,17 +20,7 @@ from neverblink.records.questions.part_story import ReviewOf
 from neverblink.records.questions.review_queue import WaitingCount
 from neverblink.records.review_severity import Severity
 
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with quick_hashes(monkeypatch):
-        yield
-
-
-@pytest.fixture
-async def console(tmp_path: Path) -> AsyncIterator[Console]:
-    async with Console(plant_in(tmp_path)) as found:
-        yield found
+pytestmark = pytest.mark.usefixtures("quick_hashing")
 
 
 def form(**fields: str) -> Form:
