@@ -1,28 +1,24 @@
 """No change of models is made that fails a known part: not by a command, and where the plant demands it by no event."""
 
 import asyncio
-import contextlib
 import shutil
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from following_scorer import scoring, until
 from golden_parts import add_striped, judge_that_misses, keep, list_parts, report_of, slot_of, with_golden
 from small_artifacts import write_artifact
 
 from neverblink.brokers.development import DevelopmentBroker
 from neverblink.events import ModelSlots, Slot, Verdict
-from neverblink.kafka import EventConsumer, EventProducer, ensure_topics
+from neverblink.kafka import ensure_topics
 from neverblink.model_registry import registry
 from neverblink.model_registry.changes import ModelsError, Stamp, Which
 from neverblink.model_registry.golden_gate import Judged
 from neverblink.model_registry.what_scores import what_scores
 from neverblink.plant import Plant
 from neverblink.qualification.jobs import judge_of
-from neverblink.scorer.commands import followed_models
-from neverblink.scorer.models import Models
-from neverblink.scorer.service import Scorer
 from rigs.scored_line import ScoredLine, sent
 
 TOP, STATION = ("line-1", "top"), Which(stations=("line-1/top",))
@@ -148,28 +144,6 @@ async def test_a_product_without_a_golden_set_changes_as_before(plant: Plant) ->
 
 
 # By an event on the topic, and real models
-
-
-@contextlib.asynccontextmanager
-async def scoring(line: ScoredLine, plant: Plant) -> AsyncIterator[Models]:
-    stop = asyncio.Event()
-    async with followed_models(plant, client_id="scorer-models") as models:
-        consumer = EventConsumer(line.kafka, "frames", client_id="scorer", group=f"{line.kafka.topic_prefix}-scorer")
-        producer = EventProducer(line.kafka, source="/test/scorer", client_id="scorer")
-        async with producer, consumer:
-            scorer = Scorer(consumer, producer, models, plant.scorer, scales=plant.scales())
-            work = asyncio.create_task(scorer.run(stop))
-            try:
-                yield models
-            finally:
-                stop.set()
-                await work
-
-
-async def until(true: Callable[[], object], within_s: float = 30) -> None:
-    async with asyncio.timeout(within_s):
-        while not true():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.02)
 
 
 async def test_a_model_that_lets_a_known_defect_pass_scores_neither_by_command_nor_by_an_event_on_the_topic(

@@ -1,13 +1,12 @@
 """Models swapped on a running line: no frame is lost, and each verdict names the digest that really scored it."""
 
 import asyncio
-import contextlib
 import shutil
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from following_scorer import scoring, until
 from rich.console import Console
 
 from neverblink.brokers.broker import Broker
@@ -15,14 +14,12 @@ from neverblink.brokers.development import DevelopmentBroker
 from neverblink.cli.models import tell_change, tell_rows
 from neverblink.events import ArtifactRef, Decision, Frame, ModelSlots, Reason, ShadowVerdict, Slot, Verdict
 from neverblink.events.identity import verdict_id
-from neverblink.kafka import EventConsumer, EventProducer, KafkaError, LatestEvents, ensure_topics
+from neverblink.kafka import EventProducer, KafkaError, LatestEvents, ensure_topics
 from neverblink.model_registry import registry
 from neverblink.model_registry.changes import ModelsError, Stamp, Which
 from neverblink.model_registry.what_scores import what_scores
 from neverblink.plant import Plant
-from neverblink.scorer.commands import followed_models
 from neverblink.scorer.models import Models
-from neverblink.scorer.service import Scorer
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.artifact_manifest import TENSORS, ArtifactError
 from rigs.scored_line import ScoredLine, fit_striped, refit_striped, sent, striped
@@ -88,29 +85,6 @@ async def any_line(broker: Broker, two_models: Path, tmp_path: Path) -> SlottedL
     found = SlottedLine(broker.bootstrap, two_models, tmp_path)
     await ensure_topics(found.kafka)
     return found
-
-
-@contextlib.asynccontextmanager
-async def scoring(line: SlottedLine) -> AsyncIterator[Models]:
-    """Run a scorer that follows the models topic, as `neverblink scorer` does."""
-    stop = asyncio.Event()
-    async with followed_models(line.plant, client_id="scorer-models") as models:
-        consumer = EventConsumer(line.kafka, "frames", client_id="scorer", group=f"{line.kafka.topic_prefix}-scorer")
-        producer = EventProducer(line.kafka, source="/test/scorer", client_id="scorer")
-        async with producer, consumer:
-            scorer = Scorer(consumer, producer, models, line.plant.scorer, scales=line.plant.scales())
-            work = asyncio.create_task(scorer.run(stop))
-            try:
-                yield models
-            finally:
-                stop.set()
-                await work
-
-
-async def until(true: Callable[[], object], within_s: float = 30) -> None:
-    async with asyncio.timeout(within_s):
-        while not true():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.02)
 
 
 def digest_at(models: Models, place: tuple[str, str] = TOP) -> str | None:
