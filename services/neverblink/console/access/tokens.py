@@ -1,8 +1,6 @@
 """API tokens: what a program may read, of which lines, until when. The database holds their SHA-256."""
 
-import hashlib
 import re
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,9 +11,9 @@ from neverblink.console.access.audit import Actor, note
 from neverblink.console.access.roles import Scope
 from neverblink.console.access.said import SaidError
 from neverblink.console.access.tables import TokenRow
+from neverblink.http_serving.bearer import digest_of, new_token, presented
 
 _PREFIX = "nbc_"
-_SHAPE = re.compile(r"nbc_[A-Za-z0-9_-]{43}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}")
 MOST_TOKENS = 500
 LONGEST_DAYS = 3650
@@ -66,13 +64,13 @@ def make_token(
         raise TokenError("there is a token %(name)s already: take it away first", name=name)
     if (connection.scalar(select(func.count()).select_from(TokenRow)) or 0) >= MOST_TOKENS:
         raise TokenError("there are %(most)s tokens, as many as there may be", most=MOST_TOKENS)
-    value = _PREFIX + secrets.token_urlsafe(32)
+    value = new_token(_PREFIX)
     words = sorted({scope.value for scope in scopes})
     until = None if days is None else now + timedelta(days=days)
     connection.execute(
         insert(TokenRow).values(
             name=name,
-            digest=_digest(value),
+            digest=digest_of(value),
             scopes=words,
             lines=None if lines is None else sorted(lines),
             made=now,
@@ -97,10 +95,10 @@ def token_of(connection: Connection, authorization: str | None, now: datetime) -
 
     A token has 256 random bits: it is looked up by its hash, and how long that takes says nothing of it.
     """
-    word, _, value = (authorization or "").partition(" ")
-    if word.lower() != "bearer" or not _SHAPE.fullmatch(value.strip()):
+    token = presented(authorization, _PREFIX)
+    if token is None:
         return None
-    row = connection.execute(select(*_COLUMNS).where(TokenRow.digest == _digest(value.strip()))).first()
+    row = connection.execute(select(*_COLUMNS).where(TokenRow.digest == digest_of(token))).first()
     if row is None or (row.until is not None and now >= row.until):
         return None
     return _token(row)
@@ -114,7 +112,3 @@ def _token(row: object) -> Token:
     scopes = frozenset(Scope(word) for word in found["scopes"] if word in set(Scope))
     lines = None if found["lines"] is None else tuple(found["lines"])
     return Token(found["name"], scopes, lines, found["made"], found["made_by"], found["until"])
-
-
-def _digest(value: str) -> str:
-    return hashlib.sha256(value.encode()).hexdigest()

@@ -1,14 +1,8 @@
-"""Who may ask: bearer tokens, of which a file holds hashes only.
-
-A token is 256 random bits, so a plain SHA-256 of it can be neither turned back nor guessed.
-"""
+"""Who may ask: bearer tokens, of which a file holds hashes only."""
 
 import hmac
-import re
-import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 
 import orjson
@@ -16,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from neverblink.errors import NeverblinkError
 from neverblink.events.parts import Instant, Name
+from neverblink.http_serving.bearer import digest_of, new_token, presented
 from neverblink.storage.whole_file import write_whole
 
 _PREFIX = "nbl_"
-_SHAPE = re.compile(r"nbl_[A-Za-z0-9_-]{43}")
 _MAX_FILE = 1024 * 1024
 _MAX_TOKENS = 1000
 
@@ -76,10 +70,10 @@ def make_token(
     path: Path, name: str, now: datetime, lines: tuple[str, ...] | None = None, days: int | None = None
 ) -> NewToken:
     """Add a token of that name to the file, or put it in the place of the earlier one. Raises TokenError."""
-    text = _PREFIX + secrets.token_urlsafe(32)
+    text = new_token(_PREFIX)
     until = None if days is None else now + timedelta(days=days)
     try:
-        grant = Grant(name=name, sha256=_digest(text), lines=lines, made=now.astimezone(UTC), until=until)
+        grant = Grant(name=name, sha256=digest_of(text), lines=lines, made=now.astimezone(UTC), until=until)
     except ValidationError as error:
         fault = error.errors()[0]
         raise TokenError(f"{fault['loc'][0]} {fault['input']!r} cannot be granted: {fault['msg']}") from error
@@ -110,10 +104,10 @@ class Doorkeeper:
     def grant_of(self, authorization: str | None, now: datetime) -> Grant | None:
         """Return what an Authorization header grants, None when it grants nothing. Raises TokenError."""
         self._look()
-        word, _, token = (authorization or "").partition(" ")
-        if word.lower() != "bearer" or not _SHAPE.fullmatch(token.strip()):
+        token = presented(authorization, _PREFIX)
+        if token is None:
             return None
-        digest = _digest(token.strip())
+        digest = digest_of(token)
         found: Grant | None = None
         for grant in self._grants:  # all of them, so that the time says nothing about where it was found
             if hmac.compare_digest(grant.sha256, digest):
@@ -131,10 +125,6 @@ class Doorkeeper:
         if seen != self._seen:
             self._grants = granted(self._path)
             self._seen = seen
-
-
-def _digest(token: str) -> str:
-    return sha256(token.encode()).hexdigest()
 
 
 def _write(path: Path, grants: tuple[Grant, ...]) -> None:
