@@ -1,6 +1,7 @@
 """Where a study's parts come from: a folder of pictures whose answers are known, or what people judged on the line."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from neverblink.agreement.study import AgreementError, PartReference
 from neverblink.events import Judgement
 from neverblink.plant import Plant, PlantError
 from neverblink.records.evidence_store import EvidenceDamagedError, EvidenceMissingError, EvidenceStore
-from neverblink.records.questions.confirmed_images import MOST_ROWS, ConfirmedPicture, confirmed_images
+from neverblink.records.questions.confirmed_images import ConfirmedPicture, pages_of_confirmed
 from neverblink.records.questions.review_queue import said_about
 from neverblink.records.reading import ReadOnlyRecords
 from neverblink.records.review_state import counting
@@ -154,24 +155,19 @@ def _judged(
 ) -> list[tuple[ConfirmedPicture, Any, tuple[str, ...]]]:
     """Return what people found good or defective and a picture is kept of, a page a question."""
     found: list[tuple[ConfirmedPicture, Any, tuple[str, ...]]] = []
-    records = ReadOnlyRecords(ledger, answer_s=_ANSWER_S)
-    try:
-        last: ConfirmedPicture | None = None
-        while True:
+    with closing(ReadOnlyRecords(ledger, answer_s=_ANSWER_S)) as records:
+        for page in pages_of_confirmed(records, stations, since):
+            chosen = [one for one in page if _is_usable(one, until)]
+            ids = [one.verdict for one in chosen]
+            v = VerdictRow
+            query = select(v.id, v.part, v.part_id, v.reason, v.ratio, v.artifact_name, v.artifact_version)
             with records.asking() as session:
-                page = confirmed_images(session, stations, since, last)
-                chosen = [one for one in page if _is_usable(one, until)]
-                ids = [one.verdict for one in chosen]
-                v = VerdictRow
-                query = select(v.id, v.part, v.part_id, v.reason, v.ratio, v.artifact_name, v.artifact_version)
                 rows = {row.id: row for row in session.execute(query.where(v.id.in_(ids)))}
                 said = said_about(session, ids)
             found += [(one, rows[one.verdict], _reviewers(said.get(one.verdict, []))) for one in chosen]
-            if len(page) < MOST_ROWS or page[-1].captured >= until:
-                return found
-            last = page[-1]
-    finally:
-        records.close()
+            if page and page[-1].captured >= until:
+                break
+    return found
 
 
 def _is_usable(picture: ConfirmedPicture, until: datetime) -> bool:

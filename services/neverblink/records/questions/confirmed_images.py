@@ -1,7 +1,7 @@
 """The pictures that people have judged: what a retraining learns from and is tried on. Frozen rows out."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from sqlalchemy import and_, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from neverblink.records.part_tables import EvidenceFileRow
+from neverblink.records.reading import ReadOnlyRecords
 from neverblink.records.review_state import DISPUTED, ReviewFacts, counting
 from neverblink.records.tables import ReviewRow, VerdictRow
 
@@ -82,6 +83,20 @@ def confirmed_images(
         )
         for row in rows
     ]  # fmt: skip
+
+
+def pages_of_confirmed(
+    records: ReadOnlyRecords, stations: Sequence[tuple[str, str]], since: datetime
+) -> Iterator[list[ConfirmedPicture]]:
+    """Yield all of `confirmed_images`, a page a question. Raises LedgerError."""
+    last: ConfirmedPicture | None = None
+    while True:
+        with records.asking() as session:
+            page = confirmed_images(session, stations, since, last)
+        yield page
+        if len(page) < MOST_ROWS:
+            return
+        last = page[-1]
 
 
 def _defect_types(session: Session, judgements: dict[str, str | None]) -> dict[str, str]:

@@ -6,6 +6,7 @@ were kept from Kafka before have the same names and rows.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from neverblink.job_life.progress import Progress
 from neverblink.model_registry.changes import Target
 from neverblink.plant import Plant, PlantError
 from neverblink.records.evidence_store import EvidenceDamagedError, EvidenceMissingError, EvidenceStore
-from neverblink.records.questions.confirmed_images import MOST_ROWS, ConfirmedPicture, confirmed_images
+from neverblink.records.questions.confirmed_images import ConfirmedPicture, pages_of_confirmed
 from neverblink.records.reading import ReadOnlyRecords
 from neverblink.storage.whole_file import write_whole
 from neverblink.trainer.datasets.confirmed_images import INDEX, IndexRow, index_of, read_index
@@ -96,18 +97,9 @@ def bring_reviewed(
 def _reviewed(ledger: str, targets: Sequence[Target], since: datetime) -> Iterator[ConfirmedPicture]:
     """Yield what people judged, oldest first, a page a question."""
     stations = sorted({_station(target.key) for target in targets})
-    records = ReadOnlyRecords(ledger, answer_s=_ANSWER_S)
-    try:
-        last: ConfirmedPicture | None = None
-        while True:
-            with records.asking() as session:
-                page = confirmed_images(session, stations, since, last)
+    with closing(ReadOnlyRecords(ledger, answer_s=_ANSWER_S)) as records:
+        for page in pages_of_confirmed(records, stations, since):
             yield from page
-            if len(page) < MOST_ROWS:
-                return
-            last = page[-1]
-    finally:
-        records.close()
 
 
 def _station(key: str) -> tuple[str, str]:
