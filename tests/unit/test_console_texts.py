@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from babel.messages.extract import extract_from_dir
@@ -19,7 +20,7 @@ SAID = ("AccountError", "AskedError", "KeysError", "PasswordError", "RoleError",
 """Refusals whose first argument is said in the language of whoever is refused."""
 
 KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "N_": None, **dict.fromkeys(SAID)}
-TEMPLATES = sorted((ROOM / "templates").glob("*.jinja"))
+TEMPLATES = sorted((ROOM / "templates").rglob("*.jinja"))
 SPOKEN = {"title", "aria-label", "placeholder", "alt", "aria-description"}
 PLACE = re.compile(r"%\((\w+)\)[sd]")
 # The program's own name, and what is written alike in every language.
@@ -78,8 +79,12 @@ def test_a_bare_string_would_be_found() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_sentence_is_translated_and_nothing_else_is(language: str) -> None:
-    with (ROOM / "locales" / language / "console.po").open("rb") as file:
-        catalogue = {message.id: message for message in read_po(file, locale=language) if message.id}
+    catalogue: dict[Any, Any] = {}
+    for path in sorted((ROOM / "locales" / language).glob("*.po")):
+        with path.open("rb") as file:
+            own = {message.id: message for message in read_po(file, locale=language) if message.id}
+        assert own.keys() & catalogue.keys() == set(), f"{path.name} says again what another catalogue says"
+        catalogue |= own
     known = {part for key in catalogue for part in (key if isinstance(key, tuple) else (key,))}
     sentences = said()
     assert {sentence: place for sentence, place in sentences.items() if sentence not in known} == {}

@@ -1,4 +1,7 @@
-"""In which language a page speaks: catalogues are read as their translators wrote them, there is nothing to build."""
+"""In which language a page speaks: catalogues are read as their translators wrote them, there is nothing to build.
+
+A language's folder has a catalogue for each kind of page; together they are one, in which no sentence stands twice.
+"""
 
 import gettext
 from collections.abc import Sequence
@@ -7,6 +10,7 @@ from importlib.resources import files
 from io import BytesIO
 
 from babel import Locale
+from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
@@ -25,9 +29,14 @@ def speech(language: str) -> gettext.NullTranslations:
     """Return what translates into a language; English is what the code says."""
     if language == SOURCE:
         return gettext.NullTranslations()
-    text = (files("neverblink.console") / "locales" / language / "console.po").read_text(encoding="utf-8")
+    whole = Catalog(locale=language)
+    for file in sorted((files("neverblink.console") / "locales" / language).iterdir(), key=lambda one: one.name):
+        if file.name.endswith(".po"):
+            for message in read_po(BytesIO(file.read_bytes()), locale=language):
+                if message.id:
+                    whole[message.id] = message
     compiled = BytesIO()
-    write_mo(compiled, read_po(BytesIO(text.encode()), locale=language))
+    write_mo(compiled, whole)
     compiled.seek(0)
     return gettext.GNUTranslations(compiled)
 

@@ -1,6 +1,7 @@
 """What all pages have in common: the frame, the language and the theme, the mark of forms."""
 
 import secrets
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request
@@ -8,12 +9,30 @@ from starlette.responses import HTMLResponse, Response
 
 from neverblink.console.access.roles import Role
 from neverblink.console.desk import Desk
-from neverblink.console.language import COOKIE, chosen, name_of
+from neverblink.console.language import COOKIE, N_, chosen, name_of
 from neverblink.console.rendering import Rendering
 from neverblink.console.visitors import FORM_COOKIE, Visitor, strangers_mark
 
 THEME_COOKIE = "neverblink_theme"
 THEMES = ("auto", "light", "dark")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """An entry of the bar: where it leads, what it is called, and the role on any line that it needs."""
+
+    place: str
+    name: str
+    role: Role
+
+
+SECTIONS = (
+    Section("/wall", N_("Wall"), Role.VIEWER),
+    Section("/review", N_("Review"), Role.REVIEWER),
+    Section("/accounts", N_("Accounts"), Role.ADMINISTRATOR),
+    Section("/tokens", N_("Tokens"), Role.ADMINISTRATOR),
+    Section("/audit", N_("Audit"), Role.ADMINISTRATOR),
+)
 
 
 def rendering(request: Request) -> Rendering:
@@ -35,7 +54,7 @@ def page(request: Request, template: str, visitor: Visitor | None, *, status: in
         "site": desk.plant.site,
         "visitor": visitor,
         "reviews": visitor is not None and visitor.may(Role.REVIEWER),
-        "administers": visitor is not None and visitor.may(Role.ADMINISTRATOR),
+        "sections": [one for one in SECTIONS if visitor is not None and visitor.may(one.role)],
         "csrf": strangers_mark(desk.secret, cookie) if visitor is None else visitor.visit.csrf,
         "languages": [(one, name_of(one)) for one in desk.plant.console.languages],
         "theme": theme if theme in THEMES else THEMES[0],
