@@ -63,6 +63,10 @@ class Visitor:
         """Say whether the visitor may see a line."""
         return self.account.roles.on(line) is not None
 
+    def holds(self, role: Role, line: str) -> bool:
+        """Say whether the visitor has a role, or a higher one, on a line."""
+        return (self.account.roles.on(line) or 0) >= role
+
     def may(self, role: Role) -> bool:
         """Say whether the visitor has a role on any line."""
         return self.account.roles.highest >= role

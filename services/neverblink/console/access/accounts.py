@@ -24,7 +24,10 @@ class AccountError(SaidError):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who may use the console. `one_time_until` is set while the password is one that somebody else knows."""
+    """Who may use the console. `one_time_until` is set while the password is one that somebody else knows.
+
+    `issuer` and `subject` are what a login provider knows the person by; None of an account with a password of ours.
+    """
 
     key: str
     name: str
@@ -36,6 +39,8 @@ class Account:
     made: datetime
     made_by: str
     changed: datetime
+    issuer: str | None = None
+    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

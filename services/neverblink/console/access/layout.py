@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, insert, inspect, select, text, update
 
-from neverblink.console.access.tables import ConsoleTable, LayoutRow
+from neverblink.console.access.layouts import first, second
+from neverblink.console.access.tables import LayoutRow
 from neverblink.errors import NeverblinkError
 
 _LOCK = 0x636F6E736F6C65  # "console": one number for its migrations among a PostgreSQL database's advisory locks
@@ -14,12 +15,7 @@ class TablesError(NeverblinkError):
     """The tables are of another program, or of a later version of this one."""
 
 
-def _first(connection: Connection) -> None:
-    # With the second step this one is written out, as records/migrations does: it must go on making layout 1.
-    ConsoleTable.metadata.create_all(connection)
-
-
-STEPS: Sequence[Callable[[Connection], None]] = (_first,)
+STEPS: Sequence[Callable[[Connection], None]] = (first.bring, second.bring)
 """Step N leads from layout N to N + 1."""
 
 

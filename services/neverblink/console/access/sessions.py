@@ -54,6 +54,7 @@ def begin(
             locked=False,
             address=address[:64],
             agent=visible(agent)[:256],
+            proven=now,
         )
     )
     return value

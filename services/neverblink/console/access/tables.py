@@ -33,11 +33,12 @@ class AccountRow(ConsoleTable):
     """A person, or a screen on the wall. `key` is the name in one case: no two accounts differ by case alone."""
 
     __tablename__ = "accounts"
+    __table_args__ = (Index("accounts_subject", "issuer", "subject", unique=True),)
 
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     name: Mapped[str] = mapped_column(String(64))
     password: Mapped[str]
-    """Argon2id's own text: parameters, salt and hash."""
+    """Argon2id's own text: parameters, salt and hash. Empty where a login provider lets the person in."""
     one_time_until: Mapped[datetime | None]
     """The password was given by somebody else: it must be changed, and is void after this."""
     roles: Mapped[dict[str, str]]
@@ -46,6 +47,9 @@ class AccountRow(ConsoleTable):
     made: Mapped[datetime]
     made_by: Mapped[str]
     changed: Mapped[datetime]
+    issuer: Mapped[str | None] = mapped_column(String(255))
+    """Which login provider knows the person, and as whom: its two words for it, never the name, which may change."""
+    subject: Mapped[str | None] = mapped_column(String(255))
 
 
 class SessionRow(ConsoleTable):
@@ -63,6 +67,8 @@ class SessionRow(ConsoleTable):
     locked: Mapped[bool]
     address: Mapped[str] = mapped_column(String(64))
     agent: Mapped[str] = mapped_column(String(256))
+    proven: Mapped[datetime | None]
+    """When whoever sits there last said who it is, to us or to the login provider."""
 
 
 class PreferenceRow(ConsoleTable):
