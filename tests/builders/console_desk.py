@@ -25,6 +25,7 @@ from neverblink.console.desk import Desk
 from neverblink.console.instruments import instruments
 from neverblink.console.line.feed import Feed, LateRecords
 from neverblink.console.line.live import Live
+from neverblink.console.runs.book import Runs
 from neverblink.console.service import rules_of
 from neverblink.http_serving.asking import Asking
 from neverblink.plant import EXAMPLE, ConsoleSettings, Kafka, Plant, load_plant
@@ -40,7 +41,8 @@ def plant_in(folder: Path, **console: Any) -> Plant:
     """Return the example's plant with its console set so."""
     (folder / "plant.yaml").write_text(EXAMPLE)
     plant = load_plant(folder / "plant.yaml")
-    settings = ConsoleSettings.model_validate({"database": f"sqlite:///{folder / 'console.db'}", **console})
+    places = {"database": f"sqlite:///{folder / 'console.db'}", "work": folder / "work"}
+    settings = ConsoleSettings.model_validate({**places, **console})
     return plant.model_copy(update={"console": settings, "kafka": Kafka()})
 
 
@@ -96,6 +98,7 @@ class Console:
             "clock": lambda: self.now, "secret": b"s" * 32, "secure": False, "measured": measured,
             "ask": self.ask, "live": Live(self.feed, 2, lambda: self.now, measured), "stop": self.stop,
             "store": None if store is None else EvidenceStore(store),
+            "runs": Runs(plant.console.work),
         }  # fmt: skip
         self.desk = Desk(**{**made, **desk})
         self.application = guarded(self.desk)

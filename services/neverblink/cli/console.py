@@ -31,7 +31,7 @@ def console(context: typer.Context, plant: PLANT = DEFAULT_PLANT, log_level: LOG
     described = read_plant(plant)
     from neverblink.console.commands import run
 
-    asyncio.run(run(described, lambda sentence: typer.secho(sentence, err=True)))
+    asyncio.run(run(described, lambda sentence: typer.secho(sentence, err=True), plant.resolve()))
 
 
 @console_app.command("account")

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 from neverblink import telemetry
 from neverblink.console.access import audit
@@ -17,8 +18,11 @@ MACHINE = "this machine"
 """From where a command acts, in the audit."""
 
 
-async def run(plant: Plant, tell: Callable[[str], None]) -> None:
-    """Answer until SIGTERM; `tell` is given the first one-time password. Raises AccessError or ServeError."""
+async def run(plant: Plant, tell: Callable[[str], None], file: Path | None = None) -> None:
+    """Answer until SIGTERM; `tell` is given the first one-time password. Raises AccessError or ServeError.
+
+    Jobs that read the plant file find it at `file`.
+    """
 
     async def main(stop: asyncio.Event) -> None:
         access = await asyncio.to_thread(AccessDatabase, plant.console.database)
@@ -26,7 +30,7 @@ async def run(plant: Plant, tell: Callable[[str], None]) -> None:
             password = await asyncio.to_thread(first_password, access, utc_now())
             if password is not None:
                 tell(told_first(password))
-            await serve(plant, access, stop)
+            await serve(plant, access, stop, file)
         finally:
             access.close()
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
+from pathlib import Path
 
 from neverblink.console.access.attempts import Attempts
 from neverblink.console.access.database import AccessDatabase
@@ -12,6 +13,7 @@ from neverblink.console.access.sessions import SessionRules
 from neverblink.console.instruments import Instruments
 from neverblink.console.line.live import Live
 from neverblink.console.reviews.given import Given
+from neverblink.console.runs.book import Runs
 from neverblink.http_serving.asking import Asking
 from neverblink.plant import Plant
 from neverblink.records.evidence_store import EvidenceStore
@@ -21,7 +23,8 @@ from neverblink.records.evidence_store import EvidenceStore
 class Desk:
     """`secret` signs the forms of those who have not signed in yet; `secure` says that cookies travel by TLS alone.
 
-    `ask` asks the records, `store` holds the pictures, `stop` ends what live pages follow.
+    `ask` asks the records, `store` holds the pictures, `stop` ends what live pages follow. `runs` starts jobs;
+    those that read the plant file find it at `plant_file`.
     """
 
     plant: Plant
@@ -38,6 +41,8 @@ class Desk:
     live: Live
     store: EvidenceStore | None
     stop: asyncio.Event
+    runs: Runs
+    plant_file: Path | None = None
     given: Given = field(default_factory=Given)
 
     @property

@@ -5,6 +5,7 @@ import secrets
 import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from neverblink import telemetry
@@ -18,6 +19,7 @@ from neverblink.console.desk import Desk
 from neverblink.console.instruments import instruments
 from neverblink.console.line.feed import Feed, LateRecords
 from neverblink.console.line.live import Live
+from neverblink.console.runs.book import Runs
 from neverblink.http_serving.asking import Asking
 from neverblink.http_serving.server import HttpServer
 from neverblink.plant import ConsoleSettings, Plant
@@ -44,14 +46,14 @@ def first_password(access: AccessDatabase, now: datetime) -> str | None:
     return None if made is None else password
 
 
-async def serve(plant: Plant, access: AccessDatabase, stop: asyncio.Event) -> None:
-    """Answer until `stop` is set. Raises ServeError when it cannot listen."""
+async def serve(plant: Plant, access: AccessDatabase, stop: asyncio.Event, file: Path | None = None) -> None:
+    """Answer until `stop` is set; the plant was read from `file`. Raises ServeError when it cannot listen."""
     settings = plant.console
     passwords = Passwords()
     records = LateRecords(plant.storage.ledger, answer_s=settings.query_s, most=settings.concurrent)
     ask = Asking(records, settings.concurrent, service="console")
     try:
-        desk = desk_of(plant, access, passwords, ask, stop)
+        desk = desk_of(plant, access, passwords, ask, stop, file)
         server = HttpServer("console", guarded(desk), settings, section=SECTION, most=_MOST_OPEN + settings.viewers)
         telemetry.logger("console").info(f"the console listens at {server.address}")
         feed = desk.live.feed
@@ -76,7 +78,14 @@ async def serve(plant: Plant, access: AccessDatabase, stop: asyncio.Event) -> No
         passwords.close()
 
 
-def desk_of(plant: Plant, access: AccessDatabase, passwords: Passwords, ask: Asking, stop: asyncio.Event) -> Desk:
+def desk_of(
+    plant: Plant,
+    access: AccessDatabase,
+    passwords: Passwords,
+    ask: Asking,
+    stop: asyncio.Event,
+    file: Path | None = None,
+) -> Desk:
     """Return what requests are answered from."""
     settings, measured = plant.console, instruments()
     return Desk(
@@ -95,6 +104,8 @@ def desk_of(plant: Plant, access: AccessDatabase, passwords: Passwords, ask: Ask
         live=Live(Feed(plant, ask, utc_now), settings.viewers, utc_now, measured),
         store=None if plant.records.evidence.store is None else EvidenceStore(plant.records.evidence.store),
         stop=stop,
+        runs=Runs(settings.work),
+        plant_file=file,
     )
 
 

@@ -75,10 +75,35 @@ ROLES = {
     "engineer": N_("engineer"),
     "administrator": N_("administrator"),
 }
+JOBS = {
+    "fit": N_("fit a model"),
+    "calibrate": N_("choose a threshold"),
+    "qualify": N_("judge the golden set"),
+    "look-over": N_("look pictures over"),
+    "gather": N_("take pictures from the line"),
+}
+RUNS = {
+    "running": N_("runs"),
+    "done": N_("done"),
+    "bad": N_("done, and the result is bad"),
+    "failed": N_("failed"),
+    "stopped": N_("stopped"),
+    "lost": N_("ended without a word"),
+}
+STAGES = {
+    "checking the pictures": N_("checking the pictures"),
+    "extracting features": N_("looking at the pictures through the network"),
+    "choosing the memory bank": N_("choosing what to remember"),
+    "calibrating": N_("finding the threshold"),
+    "trying real defects": N_("trying real defects"),
+    "trying synthetic defects": N_("trying drawn defects"),
+    "judging the golden set": N_("judging the golden set"),
+    "taking frames": N_("taking pictures from the line"),
+}
 SCOPES = {"wall": N_("the wall"), "parts": N_("parts"), "audit": N_("the audit")}
 
 WORDS = {
     "decision": DECISIONS, "reason": REASONS, "outcome": OUTCOMES, "gate": GATE, "judgement": JUDGEMENTS,
     "picture": PICTURES, "role": ROLES, "scope": SCOPES, "answer": ANSWERS, "action": ACTIONS,
-    "waiting": WAITING,
+    "waiting": WAITING, "job": JOBS, "run": RUNS, "stage": STAGES,
 }  # fmt: skip

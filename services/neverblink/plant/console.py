@@ -1,5 +1,6 @@
 """The console: where people see what the plant decides, who may, and how long nobody may be away from it."""
 
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -20,6 +21,11 @@ class ConsoleSettings(Listening):
         default="sqlite:///console.db",
         min_length=1,
         description="SQLAlchemy URL of accounts, sessions, tokens and audit: never the ledger's database.",
+    )
+    work: Path = Field(
+        default=Path("console-work"),
+        description="Folder for the jobs that pages start and for pictures of new products, on a disk of this machine."
+        " Consoles of one machine that share it run one job at a time between them.",
     )
     languages: tuple[Language, ...] = Field(
         default=("en", "de"),
