@@ -235,7 +235,7 @@ def _artifact(folder: Path, product: str, version: int, created: datetime) -> Ar
     )  # fmt: skip
     bank = random.random((64, 8)).astype(np.float32)
     return save_artifact(
-        folder / description.name, description, bank=bank, scores=scores, peaks=scores * np.float32(1.4)
+        folder / f"{product}-{version}", description, bank=bank, scores=scores, peaks=scores * np.float32(1.4)
     )
 
 
