@@ -30,6 +30,8 @@ async def test_what_holdouts_say_holds_the_truth_and_too_few_parts_give_the_numb
     said = out.decode()
     # 1: a part came too late on a machine that has other work. What was estimated holds all the same.
     assert process.returncode in (0, 1), said
+    assert re.search(r"The console is at http://127\.0\.0\.1:\d+: .* one-time password \S+ within", said), said
+    assert re.search(r"a rejected part, .*: http://127\.0\.0\.1:\d+/verdicts/[0-9a-f-]{36} ", said), said
     for figure in ("recall", "escapes", "precision", "false rejects"):
         (row,) = re.findall(rf"^ +{figure} .*$", said, re.MULTILINE)
         assert " yes " in row, said

@@ -19,7 +19,7 @@ OURS = sorted(SERVICES.keys() - {"kafka"})
 
 
 def test_every_service_of_the_path_is_there() -> None:
-    assert SERVICES.keys() >= {"kafka", "camera", "scorer", "bridge", "drift", "ledger"}
+    assert SERVICES.keys() >= {"kafka", "camera", "scorer", "bridge", "drift", "ledger", "console"}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -64,3 +64,14 @@ def test_the_containers_plant_file_is_right_and_names_the_containers() -> None:
     for line in plant.lines:
         assert line.plc is not None
         assert line.plc.endpoint.removeprefix("opc.tcp://").split(":")[0] in SERVICES
+
+
+def test_the_console_is_reached_from_this_machine_alone_and_keeps_what_it_is_told() -> None:
+    plant = load_plant(ROOT / "deploy/docker/plant.yaml")
+    console = SERVICES["console"]
+    assert console["ports"] == [f"127.0.0.1:{plant.console.port}:{plant.console.port}"]
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["console"]
+    mounted = {place for _, place in (volume.split(":")[:2] for volume in console["volumes"])}
+    kept = [plant.console.database, plant.storage.ledger, f"sqlite:///{plant.records.evidence.store}"]
+    for url in kept:
+        assert any(url.removeprefix("sqlite:///").startswith(f"{place}/") for place in mounted), url

@@ -2,19 +2,19 @@
 
 import asyncio
 import contextlib
-import shutil
 import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 
 from neverblink.brokers.apache import free_port
-from neverblink.demo import summary
+from neverblink.demo import first_visit, summary
 from neverblink.demo.board import Board
 from neverblink.demo.conveyor_control import start_conveyor
 from neverblink.demo.fitting import fit_models, known_weights
@@ -23,7 +23,7 @@ from neverblink.demo.proof import setting as proof
 from neverblink.demo.proof.trial import Trial
 from neverblink.demo.stream import Stream, folder_streams, simulated_streams
 from neverblink.kafka import EventConsumer, ensure_topics
-from neverblink.plant import Plant, PlantError
+from neverblink.plant import Plant
 from neverblink.service_life.children import ProcessError, Services
 
 EXIT_INTERRUPTED = 130
@@ -32,6 +32,10 @@ _QUIET_LIMIT_S = 60.0
 _TEXT_EVERY_S = 10.0
 _BOARD_EVERY_S = 0.5
 _LAST_EVENTS_S = 3.0
+_SHOWING = ("broker", "ledger", "console")
+"""What goes on for whoever looks at the parts of a run that has ended."""
+_WHOLE: dict[str, Any] = {"soft_wrap": True, "highlight": False, "markup": False}
+"""How a line with an address or a password is printed: it can be copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ async def run(settings: DemoSettings, console: Console) -> int:
     """Run the demonstration; return 0 when every gate did what the verdicts say, 1 when not, 130 interrupted."""
     weights_file = known_weights(settings.images, settings.weights)
     streams = _streams(settings, weights_file)
-    folder = _fresh(settings.folder)
+    folder = first_visit.fresh(settings.folder)
     began = time.monotonic()
     fit_began = datetime.now(UTC)
     services = Services(folder / "logs")
@@ -60,14 +64,18 @@ async def run(settings: DemoSettings, console: Console) -> int:
         stack.push_async_callback(services.stop)
         bootstrap = await stack.enter_async_context(_kafka(settings.kafka, services, console))
         weights = {s.product: weights_file for s in streams if weights_file and "resnet18" in s.product}
-        plant = write_plant(folder, streams, bootstrap, weights, proof.section() if settings.proof else None)
+        proven = proof.section() if settings.proof else None
+        plant = write_plant(folder, streams, bootstrap, weights, proven, first_visit.console_port())
         # Before the minutes of fitting: a cluster that nobody answers at is told at once.
         await ensure_topics(plant.kafka)
+        console.print(await asyncio.to_thread(first_visit.invitation, plant, folder), **_WHOLE)
+        await services.start("console", "console", "--plant", str(folder / "plant.yaml"))
         await asyncio.to_thread(fit_models, plant, streams, settings.images, weights, console)
         board = Board({stream.line: stream.title for stream in streams})
         parts = _parts_per_line(settings, streams)
         trial = Trial(plant, streams, parts, settings.rate_per_s) if settings.proof else None
-        note = "Ctrl-C stops everything" if not parts else f"{parts} parts on each line"
+        note = "Ctrl-C stops the lines" if not parts else f"{parts} parts on each line"
+        note = f"{note}; the console is at {first_visit.address_of(plant)}"
         async with EventConsumer(plant.kafka, "verdicts", "actuations", "drift", client_id="demo-board") as consumer:
             if trial is not None:
                 await trial.prepare()
@@ -79,11 +87,17 @@ async def run(settings: DemoSettings, console: Console) -> int:
                 finished = await _watch(console, board, consumer, services, folder, parts * len(streams), note)
         if trial is not None and finished:
             await trial.conclude(console, {line: state.verdicts for line, state in board.lines.items()})
-    code = _conclude(console, board, streams, folder, fit_began, time.monotonic() - began)
-    if not finished:
-        console.print("interrupted: parts that were between camera and gate are counted as they stood", style="dim")
-        return EXIT_INTERRUPTED
-    return code
+        # As long as a person sits there who has just seen how it went: then what is shown can be looked at.
+        stays = not finished and not parts and console.is_terminal
+        if stays:
+            await services.stop(but=_SHOWING)
+        code = _conclude(console, board, streams, folder, fit_began, time.monotonic() - began)
+        if not finished:
+            console.print("interrupted: parts that were between camera and gate are counted as they stood", style="dim")
+        _lead_on(console, plant, first_visit.rejected_part(plant, streams, board.lines), stays)
+        if stays:
+            await _interrupted().wait()
+    return code if finished else EXIT_INTERRUPTED
 
 
 def _streams(settings: DemoSettings, weights: Path | None) -> list[Stream]:
@@ -98,17 +112,6 @@ def _parts_per_line(settings: DemoSettings, streams: list[Stream]) -> int:
         return 0
     # Real images: each line is shown all of them, so that its figures compare.
     return settings.parts if settings.images else -(-settings.parts // len(streams))
-
-
-def _fresh(folder: Path) -> Path:
-    """Empty the run folder, only if it is one of ours."""
-    marker = folder / "plant.yaml"
-    if folder.exists() and any(folder.iterdir()) and not marker.exists():
-        raise PlantError(f"{folder} is not empty and is no earlier demonstration; choose another --folder")
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    return folder.resolve()
 
 
 @contextlib.asynccontextmanager
@@ -150,7 +153,19 @@ async def _start_services(services: Services, plant: Plant, folder: Path, consol
     }  # fmt: skip
     for name, arguments in commands.items():
         await services.start(name, *arguments)
-    await services.until_ready(list(commands), _READY_TIMEOUT_S, lambda name: console.print(f"  {name} is ready"))
+    names = ["console", *commands]
+    await services.until_ready(names, _READY_TIMEOUT_S, lambda name: console.print(f"  {name} is ready"))
+
+
+def _lead_on(console: Console, plant: Plant, reject: str | None, stays: bool) -> None:
+    """Say where the console shows what was decided: first of all a rejected part."""
+    place = reject or first_visit.address_of(plant)
+    what = "a rejected part, with what the model saw" if reject else "what was decided"
+    if stays:
+        console.print(f"{what}: {place} (the console goes on; Ctrl-C ends it)", **_WHOLE)
+        return
+    console.print(f"{what}: {place} once the console runs again:", **_WHOLE)
+    console.print(f"  neverblink console --plant {plant.storage.artifacts.parent / 'plant.yaml'}", **_WHOLE)
 
 
 async def _watch(

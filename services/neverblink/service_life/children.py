@@ -6,7 +6,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import orjson
@@ -75,9 +75,9 @@ class Services:
         """Return the process id of a child."""
         return self._children[name].pid
 
-    async def stop(self) -> None:
-        """End the children, the last started first, with SIGTERM and after a while with SIGKILL."""
-        for name in reversed(list(self._children)):
+    async def stop(self, but: Collection[str] = ()) -> None:
+        """End the children but for some, the last started first, with SIGTERM and after a while with SIGKILL."""
+        for name in [name for name in reversed(self._children) if name not in but]:
             child = self._children.pop(name)
             if child.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
