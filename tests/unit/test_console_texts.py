@@ -16,7 +16,7 @@ ROOM = Path(__file__).resolve().parents[2] / "services/neverblink/console"
 LANGUAGES = ("de",)
 METHODS = [("**.py", "python"), ("templates/**.jinja", "jinja2")]
 OPTIONS = {"templates/**.jinja": {"trimmed": "false", "newstyle_gettext": "true"}}
-SAID = ("AccountError", "AskedError", "KeysError", "PasswordError", "RoleError", "RunError", "TokenError")
+SAID = ("AccountError", "AlarmError", "AskedError", "KeysError", "PasswordError", "RoleError", "RunError", "TokenError")
 """Refusals whose first argument is said in the language of whoever is refused."""
 
 KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "N_": None, **dict.fromkeys(SAID)}

@@ -10,6 +10,7 @@ from neverblink.console.access.attempts import Attempts
 from neverblink.console.access.database import AccessDatabase
 from neverblink.console.access.passwords import Passwords
 from neverblink.console.access.sessions import SessionRules
+from neverblink.console.alarms.watching import AlarmBoard
 from neverblink.console.instruments import Instruments
 from neverblink.console.line.live import Live
 from neverblink.console.reviews.given import Given
@@ -44,6 +45,7 @@ class Desk:
     runs: Runs
     plant_file: Path | None = None
     given: Given = field(default_factory=Given)
+    alarms: AlarmBoard = field(default_factory=AlarmBoard)
 
     @property
     def cookie(self) -> str:

@@ -36,6 +36,9 @@ def tell_problems(app: FastAPI) -> None:
     async def elsewhere(request: Request, error: ElsewhereError) -> Response:
         if is_program(request) or "text/event-stream" in request.headers.get("accept", ""):
             return answered(request, 401, N_("Sign in first."))
+        if request.method == "GET" and request.headers.get("hx-request") == "true":
+            # A piece of a page that follows something: the whole page is loaded anew, and leads to where it must.
+            return Response(status_code=204, headers={"HX-Refresh": "true"})
         wish = request.url.path if request.method == "GET" else "/"
         if request.method == "GET" and request.url.query:
             wish += f"?{request.url.query}"

@@ -14,6 +14,7 @@ from neverblink.console.access.attempts import Attempts
 from neverblink.console.access.database import AccessDatabase
 from neverblink.console.access.passwords import ONE_TIME_HOURS, Passwords, one_time
 from neverblink.console.access.sessions import SessionRules
+from neverblink.console.alarms.watching import AlarmWatch
 from neverblink.console.app import guarded
 from neverblink.console.desk import Desk
 from neverblink.console.instruments import instruments
@@ -57,6 +58,7 @@ async def serve(plant: Plant, access: AccessDatabase, stop: asyncio.Event, file:
         server = HttpServer("console", guarded(desk), settings, section=SECTION, most=_MOST_OPEN + settings.viewers)
         telemetry.logger("console").info(f"the console listens at {server.address}")
         feed = desk.live.feed
+        watch = AlarmWatch(desk.alarms, access, feed, ask, desk.clock, lambda _: None)
         standing = Standing("console", address=server.address)
 
         def parts() -> Parts:
@@ -66,6 +68,7 @@ async def serve(plant: Plant, access: AccessDatabase, stop: asyncio.Event, file:
             Duty("http", partial(server.run, stop), again=False),
             Duty("events", partial(feed.follow, stop)),
             Duty("records", partial(feed.count, stop)),
+            Duty("alarms", partial(watch.run, stop)),
             Duty("standing", partial(keep_standing, standing, parts, stop)),
         ]
         try:

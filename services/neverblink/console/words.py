@@ -101,9 +101,27 @@ STAGES = {
     "taking frames": N_("taking pictures from the line"),
 }
 SCOPES = {"wall": N_("the wall"), "parts": N_("parts"), "audit": N_("the audit")}
+PRIORITIES = {"urgent": N_("urgent"), "high": N_("high"), "medium": N_("medium"), "low": N_("low")}
+ALARM_STATES = {
+    "normal": N_("nothing to do"),
+    "unacknowledged": N_("not acknowledged"),
+    "acknowledged": N_("acknowledged"),
+    "returned": N_("gone, not acknowledged"),
+    "shelved": N_("shelved"),
+}
+ALARM_STAGES = {
+    "raised": N_("raised"),
+    "escalated": N_("became worse"),
+    "cleared": N_("one cause is gone"),
+    "returned": N_("cause gone"),
+    "acknowledged": N_("acknowledged"),
+    "shelved": N_("shelved"),
+    "unshelved": N_("off the shelf"),
+}
 
 WORDS = {
     "decision": DECISIONS, "reason": REASONS, "outcome": OUTCOMES, "gate": GATE, "judgement": JUDGEMENTS,
     "picture": PICTURES, "role": ROLES, "scope": SCOPES, "answer": ANSWERS, "action": ACTIONS,
     "waiting": WAITING, "job": JOBS, "run": RUNS, "stage": STAGES,
+    "priority": PRIORITIES, "alarm_state": ALARM_STATES, "alarm_stage": ALARM_STAGES,
 }  # fmt: skip

@@ -114,3 +114,59 @@ class AuditRow(ConsoleTable):
     detail: Mapped[str]
     previous: Mapped[str] = mapped_column(String(64))
     hash: Mapped[str] = mapped_column(String(64))
+
+
+class AlarmRow(ConsoleTable):
+    """An alarm: what it was at its last look. `tag` is its own name, the same each time that it happens there."""
+
+    __tablename__ = "alarms"
+    __table_args__ = (Index("alarms_tag", "tag", unique=True), Index("alarms_standing", "standing"))
+
+    number: Mapped[int] = mapped_column(ROW_NUMBER, primary_key=True)
+    tag: Mapped[str] = mapped_column(String(200))
+    origin: Mapped[str] = mapped_column(String(16))
+    kind: Mapped[str] = mapped_column(String(64))
+    line: Mapped[str | None] = mapped_column(String(64))
+    station: Mapped[str | None] = mapped_column(String(64))
+    about: Mapped[str]
+    causes: Mapped[list[str]]
+    acknowledged: Mapped[bool]
+    priority: Mapped[int]
+    rounds: Mapped[int]
+    shelved_until: Mapped[datetime | None]
+    since: Mapped[datetime]
+    """When what it is about began."""
+    returned: Mapped[datetime | None]
+    seen_by: Mapped[str]
+    """Who acknowledged or shelved it last."""
+    reason: Mapped[str]
+    """Why it is shelved."""
+    what: Mapped[str]
+    why: Mapped[str]
+    next_step: Mapped[str]
+    given: Mapped[dict[str, str]]
+    standing: Mapped[bool]
+    """Whether it is on the list: false once nobody has anything to do with it any more."""
+
+
+class AlarmStepRow(ConsoleTable):
+    """One thing that happened to an alarm; `calls` says that it wanted somebody anew."""
+
+    __tablename__ = "alarm_steps"
+    __table_args__ = (
+        Index("alarm_steps_alarm", "alarm", "number"),
+        Index("alarm_steps_at", "at"),
+        Index("alarm_steps_cause", "cause"),
+    )
+
+    number: Mapped[int] = mapped_column(ROW_NUMBER, primary_key=True)
+    alarm: Mapped[int]
+    kind: Mapped[str] = mapped_column(String(64))
+    line: Mapped[str | None] = mapped_column(String(64))
+    stage: Mapped[str] = mapped_column(String(16))
+    cause: Mapped[str | None]
+    calls: Mapped[bool]
+    priority: Mapped[int]
+    at: Mapped[datetime]
+    who: Mapped[str]
+    reason: Mapped[str]

@@ -1,7 +1,7 @@
 """Something that stands and wants somebody, whoever has found it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -26,7 +26,7 @@ class Origin(StrEnum):
 class Condition:
     """One thing that stands. `about` tells it from others of its kind and place, `cause` is this occurrence's own id.
 
-    `line` is None for what is of the whole plant. `ended` is set for what is gone again. `values` fill the kind's words.
+    `line` is None for what is of the whole plant. `ended` is set for what is gone. `values` fill the kind's words.
     """
 
     origin: Origin
@@ -64,7 +64,6 @@ def own(
     assert known.words is not None
     found = known.priority if priority is None else priority
     assert found is not None
-    words = known.words
     made = Condition(
         origin=origin,
         kind=kind,
@@ -74,10 +73,9 @@ def own(
         cause="",
         priority=found,
         since=since,
-        what=words.what % values,
-        why=words.cause % values,
-        next_step=words.next_step % values,
+        what=known.words.what % values,
+        why=known.words.cause % values,
+        next_step=known.words.next_step % values,
         values=dict(values),
     )
-    # It has no id of its own: while it stands it is one and the same.
-    return Condition(**{name: getattr(made, name) for name in Condition.__slots__} | {"cause": made.tag})
+    return replace(made, cause=made.tag)  # it has no id of its own: while it stands it is one and the same

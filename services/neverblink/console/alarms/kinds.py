@@ -58,7 +58,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "drift": Kind(
             N_("drift"),
-            N_("The model meets other pictures than those that it was fitted to: it may miss defects, or reject good parts."),
+            N_("Pictures differ from those that the model was fitted to: it may miss defects, or reject good parts."),
         ),
         "let-by": Kind(
             N_("part let by"),

@@ -73,6 +73,17 @@ class BoardView:
     chips: tuple[Chip, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Amiss:
+    """How many parts of AMISS_OVER had no usable picture, no score, no word in time for PLC or gate, or were let by."""
+
+    no_picture: int
+    no_score: int
+    not_told: int
+    not_gated: int
+    escaped: int
+
+
 @dataclass(slots=True)
 class _Noted:
     """Instants of one kind of thing within AMISS_OVER."""
@@ -166,6 +177,12 @@ class LineBoard:
             last=self._parts.last,
             chips=self._chips(now),
         )
+
+    def amiss(self) -> Amiss:
+        """Return what is amiss now."""
+        since = self._clock() - AMISS_OVER
+        kinds = (self._no_picture, self._no_score, self._not_told, self._not_gated, self._escaped)
+        return Amiss(*(kind.since(since) for kind in kinds))
 
     def _per_minute(self, now: datetime) -> float:
         """Return how fast parts come: over two minutes, or since the first where that is shorter."""

@@ -84,6 +84,11 @@ class Feed:
         return self._kafka.now or (self._consumer.trouble if self._consumer is not None else None)
 
     @property
+    def reads(self) -> bool:
+        """Say whether events are being read now."""
+        return self._consumer is not None and self.kafka is None
+
+    @property
     def database(self) -> Trouble | None:
         """Return why the records cannot be asked now, None while they can."""
         return self._database.now

@@ -29,6 +29,7 @@ class Section:
 SECTIONS = (
     Section("/wall", N_("Wall"), Role.VIEWER),
     Section("/review", N_("Review"), Role.REVIEWER),
+    Section("/alarms", N_("Alarms"), Role.VIEWER),
     Section("/accounts", N_("Accounts"), Role.ADMINISTRATOR),
     Section("/tokens", N_("Tokens"), Role.ADMINISTRATOR),
     Section("/audit", N_("Audit"), Role.ADMINISTRATOR),
@@ -55,6 +56,7 @@ def page(request: Request, template: str, visitor: Visitor | None, *, status: in
         "visitor": visitor,
         "reviews": visitor is not None and visitor.may(Role.REVIEWER),
         "sections": [one for one in SECTIONS if visitor is not None and visitor.may(one.role)],
+        "calling": [] if visitor is None else desk.alarms.calling(visitor.sees),
         "csrf": strangers_mark(desk.secret, cookie) if visitor is None else visitor.visit.csrf,
         "languages": [(one, name_of(one)) for one in desk.plant.console.languages],
         "theme": theme if theme in THEMES else THEMES[0],
