@@ -9,7 +9,7 @@ from typing import Any
 
 from neverblink.bridge.instruments import instruments
 from neverblink.bridge.line_session import LineSession
-from neverblink.events import Actuation, ArtifactRef, Decision, GateAction, Outcome, Times, Tracking, Verdict
+from neverblink.events import Actuation, ArtifactRef, Decision, GateAction, Hold, Outcome, Times, Tracking, Verdict
 from neverblink.events.identity import frame_id, verdict_id
 from neverblink.plant import Line, Plc, SimulatedSource, Station, Timing
 from neverblink.plant import PlcTrigger as TriggerSettings
@@ -92,12 +92,18 @@ class Cell:
     delay_s: float = 0.05
     holdout: Callable[[PlcTrigger], bool] = lambda trigger: False
     events: list[Actuation] = field(default_factory=list)
+    holds: list[Hold] = field(default_factory=list)
     decided: dict[tuple[int, int], Decision] = field(default_factory=dict)
     listening: asyncio.Event = field(default_factory=asyncio.Event)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.session = LineSession(self.line, lambda event, trace: self.events.append(event), instruments())
+        self.session = LineSession(
+            self.line,
+            lambda event, trace: self.events.append(event),
+            instruments(),
+            tell_hold=self.holds.append,
+        )
 
     async def scan(self) -> None:
         """Trigger → verdict, `delay_s` later; a missed part is unscored, as the camera node says it."""

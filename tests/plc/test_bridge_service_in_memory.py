@@ -47,6 +47,19 @@ class MemoryKafka:
         self.keys = keys
         return Consumer(self)
 
+    def holds(self, *_: Any, **__: Any) -> "Holds":
+        return Holds()
+
+
+class Holds:
+    """A topic that says nothing of any line."""
+
+    async def follow(self) -> None:
+        await asyncio.Event().wait()
+
+    async def known(self, within_s: float) -> None:
+        pass
+
 
 class Producer:
     troubles: tuple[Trouble, ...] = ()
@@ -142,6 +155,7 @@ def in_memory(monkeypatch: pytest.MonkeyPatch) -> MemoryKafka:
     monkeypatch.setattr(service, "EventConsumer", kafka.consumer)
     monkeypatch.setattr(succession, "EventConsumer", kafka.consumer)
     monkeypatch.setattr(service, "ensure_topics", ensure_topics)
+    monkeypatch.setattr(service, "FollowedTopic", kafka.holds)
     return kafka
 
 

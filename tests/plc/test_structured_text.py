@@ -8,6 +8,7 @@ from structured_text import FunctionBlock, declarations, structure
 
 from neverblink.plc.contract import (
     CONTRACT_VERSION,
+    HOLD,
     INSPECT,
     LANE,
     NODES,
@@ -104,13 +105,13 @@ def ready(**settings: int) -> Belt:
 
 def test_the_structure_is_the_contract() -> None:
     fields = structure(SOURCE)
-    expected = {entry.name: (IEC_TYPES[entry.type], entry.length) for entry in NODES}
+    expected = {entry.name: (IEC_TYPES[entry.type], entry.length) for entry in (*NODES, HOLD)}
     for table in (SLOT, LANE):
         expected[table.name] = (IEC_TYPES[table.type], 64)
     assert {name: (f.type, None if f.last is None else f.last + 1) for name, f in fields.items()} == expected
     text = SOURCE[SOURCE.index("TYPE ST_VisionReject") : SOURCE.index("END_STRUCT")]
     theirs, ours = text.split("(* The bridge writes these. *)")
-    for entry in (*NODES, SLOT, LANE):
+    for entry in (*NODES, HOLD, SLOT, LANE):
         assert entry.name in declarations(theirs if entry.writer is Writer.PLC else ours)
 
 
@@ -122,7 +123,7 @@ def test_the_files_for_plc_programmers_are_the_contract() -> None:
     ):
         assert (ROOT / "deploy" / "plc" / name).read_text() == node_list(profile=profile)
         assert (ROOT / "schemas" / "plc" / file_name(profile)).read_text() == contract_json(profile)
-    assert node_list().count("\n") == len(NODES) + 3
+    assert node_list().count("\n") == len(NODES) + 4
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -32,6 +32,7 @@ class Instruments:
     reconnects: Counter
     dropped_events: Counter
     state: Gauge
+    held: Gauge
     lines: Gauge
     waiting: Gauge
     budget: Gauge
@@ -125,6 +126,9 @@ def instruments() -> Instruments:
         state=meter.create_gauge(
             "neverblink.bridge.state",
             description="0 down, 1 connecting, 2 validating, 3 ready, 4 degraded, 5 refused.",
+        ),
+        held=meter.create_gauge(
+            "neverblink.bridge.held", description="0 released, 1 on hold, 2 bypass: by people's word or the PLC's."
         ),
         lines=meter.create_gauge(
             "neverblink.bridge.lines",

@@ -6,26 +6,30 @@ A line knows nothing of the others, so that none takes another down.
 import asyncio
 import contextlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from logging import INFO, WARNING
 
 from neverblink import telemetry
-from neverblink.bridge.gate_feedback import GateEvent, GateFeedback
+from neverblink.bridge.gate_feedback import GateFeedback
 from neverblink.bridge.idle_verdicts import IdleVerdicts
 from neverblink.bridge.instruments import Instruments
+from neverblink.bridge.line_hold import LineHold
 from neverblink.bridge.line_status import LineStatus, LinkState
-from neverblink.bridge.outcome_reports import as_reported, gate_report, nobody_spoke, told_report, told_trace
+from neverblink.bridge.outcome_reports import nobody_spoke
 from neverblink.bridge.part_tracking import Effect, PartDecision, PartTracking, inherited
 from neverblink.bridge.plc_watch import PlcWatch
 from neverblink.bridge.profile import Look, Profile
 from neverblink.bridge.profiles import profile_of
-from neverblink.bridge.scheduler import Order, Scheduler, Told, Write
+from neverblink.bridge.scheduler import Order, Scheduler, Write
+from neverblink.bridge.telling import Report, Telling
 from neverblink.bridge.write_budget import WriteBudget
-from neverblink.events import Actuation, Decision, Outcome, Verdict
+from neverblink.events import Actuation, Decision, Hold, Outcome, Verdict
+from neverblink.events.hold import BYPASS, HELD, RELEASED
 from neverblink.plant import Line
 from neverblink.plc.connection import PlcConnection
-from neverblink.plc.contract import PROFILES, Alarm, BridgeState
+from neverblink.plc.contract import PROFILES, Alarm, BridgeState, Code
 from neverblink.plc.errors import PlcError, PlcUnreachableError
 from neverblink.plc.opening import connect
 from neverblink.plc.word import NUMBERS, parts_behind
@@ -34,18 +38,16 @@ from neverblink.service_life.back_off import BackOff
 from neverblink.service_life.scoped_tasks import Start, scoped_tasks
 from neverblink.service_life.time_limit import time_limit
 
-Report = Callable[[Actuation, Mapping[str, str]], None]
-
 MIN_BACK_OFF_S = 0.1
 MAX_BACK_OFF_S = 1.0
 LOOK_EVERY_S = 0.1  # GateRing holds 16 parts: enough for 160 parts a second
 TICK_S = 0.02
 STATE_TIMEOUT_S = 1.0
 DRAIN_S = 1.0
-MEMORY = 4096
 # Where silence passes, a part triggered while we were away may be near the gate: when that was is not known.
 UNSEEN_TRIGGER_S = 0.3
 _AHEAD = NUMBERS // 2
+_HOLDS = (RELEASED, HELD, BYPASS)
 
 
 class LineSession:
@@ -58,19 +60,19 @@ class LineSession:
         instruments: Instruments,
         *,
         clock: Callable[[], float] = time.time,
+        tell_hold: Callable[[Hold], None] = lambda hold: None,
     ) -> None:
         if line.plc is None:
             raise ValueError(f"line {line.name} has no PLC")
         self.line = line
         self.ready = asyncio.Event()
         self._plc = line.plc
-        self._report = report
         self._instruments = instruments
         self._clock = clock
         self._log = telemetry.logger("bridge")
         self._recurring = telemetry.Recurring(self._log)
-        self._tracer = telemetry.tracer("bridge")
         self._about = {"line": line.name}
+        self._fields = {"fields": self._about}
         stations = [station.name for station in line.stations if station.trigger.kind == "plc"]
         self._tracking = PartTracking(stations, line.timing.budget_s)
         self._budget = WriteBudget(self._plc.write_budget_min_ms / 1000, self._plc.write_budget_max_ms / 1000)
@@ -78,12 +80,10 @@ class LineSession:
         self._silence_passes = PROFILES[self._plc.profile].silence_passes
         self._scheduler = Scheduler(self._budget, self._profile.batch, line.timing.margin_ms / 1000)
         self._feedback = GateFeedback()
-        self._decisions: OrderedDict[tuple[int, int], PartDecision] = OrderedDict()
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._look_now = asyncio.Event()
         self._look: Look | None = None
-        self._baseline: tuple[int, int] | None = None
         self._began = clock()
         self._heartbeat = 0
         self._idle = IdleVerdicts(line, instruments, self._recurring)
@@ -91,6 +91,12 @@ class LineSession:
         self._expiries: Mapping[str, datetime] = {}
         self._status = LineStatus(line.name, self._plc.endpoint, instruments, clock)
         self._plc_watch = PlcWatch(line.name, instruments)
+        self._hold = LineHold(line.name)
+        self._hold_told = self._hold.state
+        self._tell_hold = tell_hold
+        self._telling = Telling(
+            line.name, report, instruments, self._status, began=self._began, silence_passes=self._silence_passes
+        )
 
     @property
     def state(self) -> LinkState:
@@ -107,7 +113,7 @@ class LineSession:
         for event in told:
             decision = inherited(event)
             self._tracking.settled(decision)
-            self._remember(decision)
+            self._telling.remember(decision)
             self._plc_watch.has_seen(event.tracking.epoch, event.tracking.number)
         if told:
             newest, lead = told[-1], timedelta(seconds=self.line.timing.lead_s)
@@ -136,6 +142,23 @@ class LineSession:
         if decision is not None:
             self._order(decision)
 
+    def hear(self, said: Hold) -> None:
+        """Take what the topic says of holds of this line."""
+        self._hold.heard(said, self._clock())
+        self._heed_hold()
+
+    def _heed_hold(self) -> None:
+        """Tell what is undecided as held while the line is on hold, and let people know when that changes."""
+        held, state = self._hold.is_held, self._hold.state
+        self._status.held = held
+        self._scheduler.hold(held, urgent=self._silence_passes)
+        for decision in self._tracking.hold() if held else ():
+            self._order(decision)
+        if state != self._hold_told:
+            self._hold_told = state
+            self._log.log(WARNING if held or state == BYPASS else INFO, self._hold.sentence, extra=self._fields)
+            self._instruments.held.set(_HOLDS.index(state), self._about)
+
     def _deadline(self, verdict: Verdict) -> float:
         """Return when the PLC must have the word: earlier than the frame says when the line runs faster."""
         timing = self.line.timing
@@ -151,9 +174,11 @@ class LineSession:
         return lead - (timing.lead_s - timing.budget_s)
 
     def _order(self, decision: PartDecision) -> None:
-        self._remember(decision)
+        if decision.decision is not Decision.REJECT and self._hold.covers(decision.triggered):
+            decision = replace(decision, held=True)
+        self._telling.remember(decision)
         now = self._clock()
-        urgent = self._silence_passes and decision.decision is not Decision.PASS
+        urgent = self._silence_passes and decision.code != Code.PASS
         order = Order(decision.epoch, decision.number, decision.code, decision.deadline, now, urgent, decision.holdout)
         self._scheduler.submit(order, now)
         self._publish_outcomes()
@@ -307,19 +332,22 @@ class LineSession:
     def _take_look(self, look: Look) -> None:
         now, view, before = self._clock(), look.view, self._look
         self._look = look
-        if self._baseline is None:
-            self._baseline = view.epoch, view.last_triggered
+        self._telling.began_at(view.epoch, view.last_triggered)
+        if (news := self._hold.asked(look.hold, now)) is not None:
+            self._tell_hold(news)
         for decision in self._tracking.abandon(but_epoch=view.epoch) if self._is_behind(view.epoch) else ():
             why = f"the PLC began epoch {view.epoch}; the part belongs to {decision.epoch}"
             self._tell_incomplete(decision, Outcome.FAILED, why)
         unseen = self._open_triggered(look, before)
         if unseen:
-            self._log.warning(f"the PLC triggered {unseen} parts while we were away", extra={"fields": self._about})
+            self._log.warning(f"the PLC triggered {unseen} parts while we were away", extra=self._fields)
+        self._heed_hold()
         self._scheduler.look(view, now)
         self._publish_outcomes()
         events, lost = self._feedback.read(look.ring, view.epoch, view.last_triggered, now)
+        bypassed = self._hold.bypassed(now - self.line.timing.lead_s)
         for event in events:
-            self._tell_gate(event, now)
+            self._telling.gate(event, now, bypassed=bypassed)
         if lost:
             self._instruments.gate_lost.add(lost, self._about)
             self._status.alarm(Alarm.GATE_LOST)
@@ -370,54 +398,9 @@ class LineSession:
         if settled:
             self._settled.set()
         for told in settled:
-            decision = self._decisions.get((told.order.epoch, told.order.number))
-            if decision is not None:
-                self._tell(decision, told)
+            self._telling.settled(told)
 
     def _tell_incomplete(self, decision: PartDecision, outcome: Outcome, why: str) -> None:
-        self._remember(decision)
-        now = self._clock()
-        order = Order(decision.epoch, decision.number, decision.code, decision.deadline, now)
-        self._tell(decision, Told(order, outcome, now, 0, why))
-
-    def _tell(self, decision: PartDecision, settled: Told) -> None:
-        told = as_reported(decision, settled, self._began)
-        self._status.count(told.outcome, decision.number)
-        attributes = {**self._about, "decision": str(decision.decision), "outcome": str(told.outcome)}
-        self._instruments.told.add(1, attributes)
-        self._instruments.record_told(told, decision.deadline, self._began, self._about)
-        if told.outcome is not Outcome.CONFIRMED:
-            fields = {**self._about, "number": decision.number, "why": told.detail}
-            if self._silence_passes and decision.decision is not Decision.PASS:
-                self._log.error(
-                    f"part {decision.number} may pass the gate, and is not good: {told.outcome}",
-                    extra={"fields": fields},
-                )
-            else:
-                sentence = f"part {decision.number} was not told: {told.outcome}"
-                self._recurring.tell(told.outcome, sentence, fields=fields)
-        trace = told_trace(self._tracer, self.line.name, decision, told)
-        self._report(told_report(self.line.name, decision, told), trace)
-
-    def _tell_gate(self, event: GateEvent, now: float) -> None:
-        decision = self._decisions.get((event.epoch, event.number))
-        ours = decision is not None or self._is_ours(event)
-        report = gate_report(self.line.name, event, decision, ours, now)
-        self._instruments.gate.add(1, {**self._about, "action": str(event.reported)})
-        if report.incident:
-            self._instruments.incidents.add(1, self._about)
-            self._status.alarm(Alarm.INCIDENT, float("inf"))
-            self._log.error(report.detail, extra={"fields": {**self._about, "number": event.number}})
-        self._report(report, decision.trace if decision else {})
-
-    def _is_ours(self, event: GateEvent) -> bool:
-        """Return whether the part was triggered in our time, so that we would know a pass for it."""
-        if self._baseline is None:
-            return False
-        epoch, last = self._baseline
-        return event.epoch != epoch or 0 < parts_behind(event.number, last) < _AHEAD
-
-    def _remember(self, decision: PartDecision) -> None:
-        self._decisions[decision.epoch, decision.number] = decision
-        if len(self._decisions) > MEMORY:
-            self._decisions.popitem(last=False)
+        if decision.decision is not Decision.REJECT and self._hold.covers(decision.triggered):
+            decision = replace(decision, held=True)
+        self._telling.incomplete(decision, outcome, why, self._clock())

@@ -32,6 +32,8 @@ class LineStatus:
         self.state = LinkState.DOWN
         self.sentence = ""
         """Why the line is not served, as it was last told; empty while it is."""
+        self.held = False
+        """Whether the line is on hold."""
         self._line = line
         self._endpoint = endpoint
         self._instruments = instruments
@@ -87,5 +89,5 @@ class LineStatus:
             "BridgeState": BridgeState.DEGRADED if degraded else BridgeState.READY,
             "LateCount": self._late_count % NUMBERS,
             "LateLastPart": self._late_last,
-            "AlarmWord": sum(self._alarms),
+            "AlarmWord": sum(self._alarms) + (Alarm.HELD if self.held else 0),
         }

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from neverblink.bridge.profile import Profile, answer_of
 from neverblink.bridge.scheduler import Answer, Order
 from neverblink.plc.connection import PlcConnection
-from neverblink.plc.contract import REJECT
+from neverblink.plc.contract import REJECT, Code
 from neverblink.plc.validation import Agreement
 from neverblink.plc.word import NUMBERS
 
@@ -31,7 +31,9 @@ class MethodCall(Profile):
             self._calls = {known: seq for known, seq in self._calls.items() if known.deadline >= now}
             self._seq = (self._seq + 1) % NUMBERS
             self._calls[order] = self._seq
-        values = (order.epoch, self._calls[order], order.number, order.code)
+        # Existing programs know three codes: reject reasons are a reject.
+        code = order.code if order.code <= Code.UNSURE else Code.REJECT
+        values = (order.epoch, self._calls[order], order.number, code)
         refused, given = await self._connection.call(REJECT, values)
         if refused is not None:
             return Answer(refused)

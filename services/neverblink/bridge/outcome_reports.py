@@ -11,8 +11,9 @@ from neverblink import telemetry
 from neverblink.bridge.gate_feedback import GateEvent
 from neverblink.bridge.part_tracking import PartDecision
 from neverblink.bridge.scheduler import Told
-from neverblink.events import Actuation, Decision, GateAction, Outcome, Tracking
+from neverblink.events import Actuation, GateAction, Outcome, Tracking
 from neverblink.events.identity import actuation_id
+from neverblink.plc.contract import Code
 
 
 def nobody_spoke(decision: PartDecision) -> str:
@@ -42,7 +43,7 @@ def told_report(line: str, decision: PartDecision, told: Told) -> Actuation:
         stage="told",
         verdicts=decision.verdicts,
         decision=decision.decision,
-        code=decision.code,
+        code=told.order.code,
         outcome=told.outcome,
         at=_instant(told.at),
         deadline=_instant(decision.deadline),
@@ -54,15 +55,21 @@ def told_report(line: str, decision: PartDecision, told: Told) -> Actuation:
     )
 
 
-def gate_report(line: str, event: GateEvent, decision: PartDecision | None, ours: bool, now: float) -> Actuation:
+def gate_report(
+    line: str, event: GateEvent, decision: PartDecision | None, ours: bool, now: float, *, bypassed: bool = False
+) -> Actuation:
     """Return the event that says what the gate did with a part; an incident is a pass that was not ours.
 
-    `ours` says whether the part was triggered in our time, so that we would know a pass for it.
+    `ours` says whether the part was triggered in our time, so that we would know a pass for it; `bypassed` whether the
+    PLC has said that its gate passes parts without asking.
     """
-    released = decision is not None and decision.decision is Decision.PASS
-    incident = event.action is GateAction.PASSED and ours and not released
+    released = decision is not None and decision.code == Code.PASS
+    let_by = event.action is GateAction.PASSED and ours and not released
+    incident = let_by and not bypassed
     detail = None
-    if incident:
+    if let_by and bypassed:
+        detail = "the gate was in bypass, and passed a part that we did not pass"
+    elif incident:
         detail = "the gate passed a part that we did not pass: stop the line and check the PLC program"
     elif event.confirmed is False:
         detail = f"the gate {event.action} the part, and the confirm sensor did not see it so"

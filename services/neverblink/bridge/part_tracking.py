@@ -30,11 +30,15 @@ class Effect(StrEnum):
     LATE = "late"
     FOREIGN_STATION = "foreign-station"
     REFUSED_COUNT = "refused-count"
+    HELD = "held"
 
 
 @dataclass(frozen=True, slots=True)
 class PartDecision:
-    """What is to be told about a part. `missing` names the stations that did not speak in time."""
+    """What is to be told about a part. `missing` names the stations that did not speak in time.
+
+    One that is `held` is told as that, whatever the stations say: its line was on hold while it was on the belt.
+    """
 
     epoch: int
     number: int
@@ -47,11 +51,12 @@ class PartDecision:
     missing: tuple[str, ...] = ()
     identity: Identity | None = None
     holdout: bool = False
+    held: bool = False
 
     @property
     def code(self) -> int:
         """Return the code of the verdict word."""
-        return _CODES[self.decision]
+        return Code.HELD if self.held else _CODES[self.decision]
 
 
 @dataclass(slots=True)
@@ -59,6 +64,7 @@ class _Closed:
     heard: set[str]
     in_time: bool
     spoke: set[str] = field(default_factory=set)
+    held: bool = False
 
 
 @dataclass(slots=True)
@@ -152,15 +158,21 @@ class PartTracking:
             if key[0] != but_epoch:
                 yield self._close(key, Decision.UNSCORED, in_time=False)
 
+    def hold(self) -> list[PartDecision]:
+        """Close all undecided parts as held: nobody waits for what their stations would say."""
+        return [self._close(key, Decision.UNSCORED, in_time=False, held=True) for key in list(self._open)]
+
     def _close_for_good(self, key: tuple[int, int], closed: _Closed) -> None:
         self._closed[key] = closed
         if len(self._closed) > MEMORY:
             self._closed.popitem(last=False)
 
-    def _close(self, key: tuple[int, int], decision: Decision, *, in_time: bool = True) -> PartDecision:
+    def _close(
+        self, key: tuple[int, int], decision: Decision, *, in_time: bool = True, held: bool = False
+    ) -> PartDecision:
         part = self._open.pop(key)
-        self._close_for_good(key, _Closed(set(part.spoke.values()), in_time, set(part.spoke)))
-        missing = () if in_time else tuple(name for name in self._stations if name not in part.spoke)
+        self._close_for_good(key, _Closed(set(part.spoke.values()), in_time, set(part.spoke), held))
+        missing = () if in_time or held else tuple(name for name in self._stations if name not in part.spoke)
         return PartDecision(
             *key,
             part.part,
@@ -172,6 +184,7 @@ class PartTracking:
             missing,
             part.identity,
             part.holdout,
+            held,
         )
 
 
@@ -188,6 +201,7 @@ def inherited(told: Actuation) -> PartDecision:
         at - (told.trigger_to_told_ms or 0.0) / 1000,
         {},
         identity=told.identity,
+        held=told.code == Code.HELD,
     )
 
 
@@ -195,6 +209,8 @@ def _after_the_end(closed: _Closed, verdict: Verdict) -> Effect:
     if verdict.id in closed.heard:
         return Effect.DUPLICATE
     closed.heard.add(verdict.id)
+    if closed.held:
+        return Effect.HELD
     if not closed.in_time:
         return Effect.LATE
     if verdict.station in closed.spoke:

@@ -20,6 +20,7 @@ _LOOK = (
     "LineState",
     "Permit",
     "StopRequest",
+    "LineHold",
     "PlcHb",
     "GateRing",
     *COUNTERS,
@@ -36,7 +37,7 @@ _ANSWERS: Mapping[int, Answer] = {
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one reading of the PLC's side says; what an existing program does not have is 0 or empty."""
+    """What one reading of the PLC's side says; what an existing program does not have is 0, empty or None."""
 
     view: PlcView
     lead_s: float
@@ -46,6 +47,7 @@ class Look:
     plc_heartbeat: int
     ring: Sequence[int]
     counters: Mapping[str, int]
+    hold: int | None = None
 
 
 class Profile(ABC):
@@ -59,6 +61,7 @@ class Profile(ABC):
         self._slots = agreement.slots
         self._has_lane = connection.profile.lane is not None and connection.has_lane
         present = {entry.name for entry in connection.profile.nodes} | set(agreement.optional)
+        self._hold: int | None = None
         self._looks_at = [name for name in _LOOK if name in present]
 
     @classmethod
@@ -95,6 +98,8 @@ class Profile(ABC):
         said = await self._connection.read(self._looks_at)
         if said["Epoch"] is None or said["LastTriggered"] is None:
             raise PlcUnreachableError("the PLC does not tell Epoch and LastTriggered")
+        if said.get("LineHold") is not None:
+            self._hold = said["LineHold"]
         return Look(
             view=PlcView(said["Epoch"], said["LastTriggered"], self._slots, now),
             lead_s=(said["LeadMs"] or 0) / 1000,
@@ -104,6 +109,7 @@ class Profile(ABC):
             plc_heartbeat=said["PlcHb"] or 0,
             ring=said.get("GateRing") or (),
             counters={name: said[name] or 0 for name in COUNTERS if name in said},
+            hold=self._hold,
         )
 
 

@@ -5,11 +5,11 @@ same word is written again until the deadline; that is harmless, because the wor
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from neverblink.bridge.write_budget import WriteBudget
 from neverblink.events import Outcome
-from neverblink.plc.contract import MAX_SLOTS
+from neverblink.plc.contract import MAX_SLOTS, Code
 from neverblink.plc.word import NUMBERS, encode_verdict, parts_behind
 
 MAX_IN_FLIGHT = 2  # more only adds queueing inside the PLC's server: 10–50 in flight cost 5–50 ms each
@@ -100,6 +100,8 @@ class Scheduler:
         self._view: PlcView | None = None
         self._under_way: list[Write] = []
         self._settled: list[Told] = []
+        self._held = False
+        self._urgent_holds = False
 
     @property
     def waiting(self) -> int:
@@ -117,6 +119,16 @@ class Scheduler:
         else:
             self._give_up_if_hopeless(entry, now)
 
+    def hold(self, held: bool, *, urgent: bool = False) -> None:
+        """Take that the line is on hold, or no longer: what is not with the PLC yet goes there as held.
+
+        A pass that is being written just now may arrive; if its answer is not heard, the part is told again as held.
+        """
+        self._held, self._urgent_holds = held, urgent
+        for entry in self._entries.values():
+            if not entry.in_flight:
+                self._heed_hold(entry)
+
     def look(self, view: PlcView, now: float) -> None:
         """Take what the PLC says about itself, and drop what it makes pointless."""
         self._view = view
@@ -131,7 +143,8 @@ class Scheduler:
         """
         self._view = None
         for write in list(self._under_way):
-            self._landed(write)
+            for entry in self._landed(write):
+                self._heed_hold(entry)
 
     def wants_view(self) -> bool:
         """Return whether an order waits to learn if the PLC has triggered its part."""
@@ -172,6 +185,7 @@ class Scheduler:
             if answer is not None and answer.outcome is not None:
                 self._settle(entry, answer.outcome, now, answer.why)
             elif answer is not None:
+                self._heed_hold(entry)
                 entry.refusal = answer.why
                 entry.not_before = now + REFUSED_PAUSE_S
                 self._give_up_if_hopeless(entry, now)
@@ -186,6 +200,7 @@ class Scheduler:
         """Take that no answer came: the write may have happened, may still happen, or never will."""
         self._budget.observe(took_s)
         for entry in self._landed(write):
+            self._heed_hold(entry)
             entry.refusal = None
             self._give_up_if_hopeless(entry, now)
 
@@ -224,6 +239,10 @@ class Scheduler:
         for entry in entries:
             entry.in_flight = False
         return entries
+
+    def _heed_hold(self, entry: _Entry) -> None:
+        if self._held and entry.order.code != Code.REJECT:
+            entry.order = replace(entry.order, code=Code.HELD, urgent=self._urgent_holds)
 
     def _known(self, order: Order, view: PlcView) -> bool:
         return order.epoch == view.epoch and parts_behind(view.last_triggered, order.number) < view.slots

@@ -6,7 +6,7 @@ rebalance must never pause a gate. No word is replayed: what was due before it b
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -17,15 +17,17 @@ from neverblink.bridge.line_session import LineSession
 from neverblink.bridge.outbox import Outbox
 from neverblink.bridge.readiness import LineStanding, Readiness
 from neverblink.bridge.succession import Inheritance, inheritance
-from neverblink.events import Actuation, DeadLetter, EventError, Verdict
+from neverblink.events import Actuation, DeadLetter, EventError, Hold, Verdict
 from neverblink.kafka import DeadLetters, EventConsumer, EventProducer, KafkaError, Record, ensure_topics
+from neverblink.kafka.followed_topic import FollowedTopic
 from neverblink.plant import Line, Plant, PlantError
-from neverblink.service_life import Duty, ready, supervise, unready, wait_or_stop
+from neverblink.service_life import Duty, keeping, ready, supervise, unready, wait_or_stop
 from neverblink.service_life.standing import in_words
 
 KAFKA_RETRY_S = 0.5
 POLL_S = 0.2
 STANDING_EVERY_S = 0.1
+HOLDS_WITHIN_S = 5.0  # verdicts come from the same Kafka: where it is away there is nothing to pass either
 
 _log = telemetry.logger("bridge")
 
@@ -58,7 +60,11 @@ async def serve(plant: Plant, lines: Sequence[Line], stop: asyncio.Event, left_o
         keys=[line.name for line in lines],
     )
     async with producer, _outbox(producer, measured) as outbox, verdicts:
-        sessions = {line.name: LineSession(line, outbox.put, measured) for line in lines}
+        sessions = {
+            line.name: LineSession(line, outbox.put, measured, tell_hold=lambda hold: outbox.put(hold, {}))
+            for line in lines
+        }
+        holds = _following_holds(plant, sessions)
         shares = await inheritance(plant.kafka, lines, datetime.now(UTC))
         for name, share in shares.items():
             sessions[name].succeed(share.told)
@@ -69,11 +75,29 @@ async def serve(plant: Plant, lines: Sequence[Line], stop: asyncio.Event, left_o
             return in_words([verdicts.trouble, *producer.troubles])
 
         duties = [
-            *(Duty(f"line {name}", partial(session.run, stop)) for name, session in sessions.items()),
+            *(Duty(f"line {name}", partial(_serve_line, session, holds, stop)) for name, session in sessions.items()),
             Duty("reading verdicts", partial(_read_verdicts, verdicts, desk, stop)),
             Duty("the standing", partial(_tell_standing, sessions, left_out, measured, kafka_trouble, stop)),
         ]
-        await supervise("bridge", duties, stop)
+        async with keeping("bridge", Duty("holds", holds.follow)):
+            await supervise("bridge", duties, stop)
+
+
+def _following_holds(plant: Plant, sessions: Mapping[str, LineSession]) -> FollowedTopic[Hold]:
+    def take(events: Iterable[tuple[str, Hold | None]]) -> None:
+        for _, hold in events:
+            if hold is not None and hold.line in sessions:
+                sessions[hold.line].hear(hold)
+
+    return FollowedTopic(
+        plant.kafka, Hold, "word of lines on hold", take, client_id="neverblink-bridge-holds", service="bridge"
+    )
+
+
+async def _serve_line(session: LineSession, holds: FollowedTopic[Hold], stop: asyncio.Event) -> None:
+    """Serve a line once it is known whether people have put it on hold: a bridge that restarts must not release it."""
+    await holds.known(HOLDS_WITHIN_S)
+    await session.run(stop)
 
 
 @dataclass(frozen=True, slots=True)

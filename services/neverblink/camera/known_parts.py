@@ -7,9 +7,9 @@ from pathlib import Path
 
 from neverblink import telemetry
 from neverblink.camera.announced import Announced
-from neverblink.camera.followed_topic import FollowedTopic
 from neverblink.camera.triggers import Trigger
 from neverblink.events import Challenge
+from neverblink.kafka.followed_topic import FollowedTopic
 from neverblink.plant import Kafka
 from neverblink.plant.references import ReferenceFile
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable
 
-from neverblink.camera.followed_topic import FollowedTopic
 from neverblink.camera.triggers import Trigger
 from neverblink.events import Context
 from neverblink.events.context import ContextValues
+from neverblink.kafka.followed_topic import FollowedTopic
 from neverblink.plant import Kafka
 
 

@@ -5,7 +5,7 @@ A plant file is read before what it is for is imported: a mistake in it is told 
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -114,81 +114,6 @@ def bridge(
     from neverblink.bridge.commands import run
 
     asyncio.run(run(sound, line, faults))
-
-
-@bridge_app.command("certificate")
-def bridge_certificate(
-    plant: PLANT = DEFAULT_PLANT,
-    line: Annotated[
-        list[str] | None, typer.Option(help="Line whose certificate is made; may be given again. Default: all.")
-    ] = None,
-    also: Annotated[
-        list[str] | None, typer.Option(help="Further host name or address of this machine; may be given again.")
-    ] = None,
-    days: Annotated[int, typer.Option(min=1, max=7300, help="How long it is valid.")] = 1825,
-) -> None:
-    """Make the certificate and key by which PLCs know us, where the plant file names them.
-
-    `neverblink bridge certificate --plant plant.yaml`
-
-    Nothing is overwritten. It prints what to do at the PLC; docs/guides/plc.md has more.
-    """
-    described = read_plant(plant)
-    from neverblink.bridge.commands import make_certificates
-
-    for sentence in make_certificates(described, line, also or (), days):
-        typer.echo(sentence)
-
-
-@bridge_app.command("check")
-def bridge_check(
-    plant: PLANT = DEFAULT_PLANT,
-    line: Annotated[
-        list[str] | None, typer.Option(help="Line to check; may be given again. Default: all with a PLC.")
-    ] = None,
-    write_test: Annotated[
-        int | None,
-        typer.Option(min=0, max=2**32 - 1, metavar="PART", help="Tell each PLC a reject of this part; read it back."),
-    ] = None,
-) -> None:
-    """Ask the live PLCs whether the bridge could serve them: nodes, rights, counts, heartbeat. Needs no Kafka.
-
-    `neverblink bridge check --plant plant.yaml --line line-1`
-
-    It takes a session of each PLC for a moment. Nothing is written but with --write-test, which needs an empty belt.
-    """
-    described = read_plant(plant)
-    from neverblink.bridge.plc_check import check_lines
-    from neverblink.bridge.service import lines_with_plc
-
-    found = asyncio.run(check_lines(lines_with_plc(described, line), write_test))
-    for one in found:
-        typer.echo(f"{one.line}: {'a bridge can serve it' if one.good else 'a bridge cannot serve it'}")
-        for sentence in one.said:
-            typer.echo(f"  {sentence}")
-    if not all(one.good for one in found):
-        raise typer.Exit(1)
-
-
-@bridge_app.command("nodes")
-def bridge_nodes(
-    plant: Annotated[
-        Path | None, typer.Option("--plant", "-p", help="Plant file, for the node ids of one of its lines.")
-    ] = None,
-    line: Annotated[str | None, typer.Option(help="That line.")] = None,
-    profile: Annotated[
-        Literal["verdict-table", "mailbox", "method"], typer.Option(help="Without a plant file: of this profile.")
-    ] = "verdict-table",
-) -> None:
-    """Print the nodes that a PLC needs for a line as CSV: name, type, who writes it, what it means."""
-    if (plant is None) is not (line is None):
-        raise typer.BadParameter("--plant and --line go together: they name the line whose node ids are printed")
-    settings = None
-    if plant is not None and line is not None:
-        settings = read_plant(plant).line(line).plc
-    from neverblink.plc.contract_files import node_list
-
-    typer.echo(node_list(settings, profile), nl=False)
 
 
 @app.command(short_help="Follows scores, images and rates of every station, and alerts.")

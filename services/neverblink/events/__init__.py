@@ -10,6 +10,7 @@ from neverblink.events.drift import AlertStage, Distribution, DriftAlert, DriftR
 from neverblink.events.envelope import Envelope, Event, EventError, Message, decode, encode
 from neverblink.events.evidence import Evidence
 from neverblink.events.frame import Frame
+from neverblink.events.hold import Hold
 from neverblink.events.model_slots import ModelSlots, PreviousSlots, QualificationRef, Slot
 from neverblink.events.parts import (
     CALIBRATED_SHARES,
@@ -42,6 +43,7 @@ EVENTS: tuple[type[Event], ...] = (
     ContextChange,
     Challenge,
     Alarm,
+    Hold,
     DeadLetter,
 )
 
@@ -73,6 +75,7 @@ __all__ = [
     "Evidence",
     "Frame",
     "GateAction",
+    "Hold",
     "Identity",
     "Judgement",
     "Message",

@@ -41,7 +41,7 @@ class Actuation(Event):
     stage: Literal["told", "gate"]
     verdicts: tuple[str, ...] = Field(default=(), description="Ids of the verdicts of the part's stations.")
     decision: Decision | None = Field(default=None, description="The part's combined decision.")
-    code: int | None = Field(default=None, ge=0, le=255, description="The code in the verdict word.")
+    code: int | None = Field(default=None, ge=0, le=255, description="The code in the verdict word; 16: on hold.")
     outcome: Outcome | None = None
     gate: GateAction | None = None
     at: Instant = Field(description="When the outcome was known.")

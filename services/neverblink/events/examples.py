@@ -14,6 +14,7 @@ from neverblink.events.drift import AlertStage, Distribution, DriftAlert, DriftR
 from neverblink.events.envelope import Event
 from neverblink.events.evidence import Evidence
 from neverblink.events.frame import Frame
+from neverblink.events.hold import HELD, PEOPLE, Hold
 from neverblink.events.identity import (
     actuation_id,
     alarm_id,
@@ -23,6 +24,7 @@ from neverblink.events.identity import (
     context_id,
     derived_id,
     evidence_id,
+    hold_id,
     shadow_verdict_id,
     verdict_id,
 )
@@ -83,6 +85,7 @@ def examples() -> tuple[Event, ...]:
         _context_change(),
         _challenge(),
         _alarm(),
+        _hold(),
         _dead_letter(),
     )
 
@@ -376,6 +379,19 @@ def _alarm() -> Alarm:
         what="reference part scratch-07 (scratch) passed line-1 as part 3-48412",
         cause="the model, its threshold or the picture no longer shows this defect",
         next_step="stop releasing parts of line-1 unseen, and send scratch-07 again",
+    )
+
+
+def _hold() -> Hold:
+    at = _CAPTURED + timedelta(hours=2)
+    return Hold(
+        id=hold_id("line-1", PEOPLE, HELD, at),
+        line="line-1",
+        source=PEOPLE,
+        state=HELD,
+        at=at,
+        by="m.okafor",
+        why="the blade of the gate is exchanged",
     )
 
 

@@ -59,6 +59,11 @@ def alarm_stage_id(alarm: str, stage: str) -> str:
     return derived_id("alarm-stage", alarm, stage)
 
 
+def hold_id(line: str, source: str, state: str, at: datetime) -> str:
+    """Return the id of what one side says of a line from an instant on."""
+    return derived_id("hold", line, source, state, at.isoformat())
+
+
 def actuation_id(line: str, epoch: int, number: int, stage: str) -> str:
     """Return the id of what happened to one part at one stage of its way through the PLC."""
     return derived_id("actuation", line, epoch, number, stage)

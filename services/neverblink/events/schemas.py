@@ -27,6 +27,7 @@ from neverblink.events.envelope import (
 from neverblink.events.evidence import Evidence
 from neverblink.events.examples import TRACE, examples
 from neverblink.events.frame import Frame
+from neverblink.events.hold import Hold
 from neverblink.events.model_slots import ModelSlots
 from neverblink.events.review import Review
 from neverblink.events.topics import TOPICS, Topic
@@ -38,7 +39,7 @@ DEFAULT_PARTITIONS = 48
 
 _EVENTS: tuple[type[Event], ...] = (
     Frame, Verdict, ShadowVerdict, Evidence, Actuation, Review, Claim, DriftReport, ModelSlots, Context, ContextChange,
-    Challenge, Alarm, DeadLetter,
+    Challenge, Alarm, Hold, DeadLetter,
 )  # fmt: skip
 _KAFKA_BINDING = "0.5.0"
 _SUFFIXES = {"image/png": "png", "image/jpeg": "jpg"}

@@ -15,7 +15,9 @@ FOREVER = -1
 class Topic:
     """What a topic promises. `retention_ms` of -1 keeps records for ever, `retention_bytes` of -1 however many.
 
-    `retention_bytes` is per partition, as Kafka counts: what images may take of a broker's disk at most.
+    `compacted_after_ms` is how long a compacted topic keeps what has been replaced at least, so that no reader who was
+    away misses a change. `retention_bytes` is per partition, as Kafka counts: what images may take of a broker's disk
+    at most.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Topic:
     max_message_bytes: int = MIB
     compression: str | None = "zstd"
     retention_bytes: int = -1
+    compacted_after_ms: int = 0
 
     def full_name(self, prefix: str) -> str:
         """Return the name on the broker."""
@@ -45,6 +48,7 @@ class Topic:
             "retention.bytes": str(self.retention_bytes),
             "max.message.bytes": str(self.max_message_bytes),
             "min.insync.replicas": str(2 if copies >= 3 else 1),
+            **({"min.compaction.lag.ms": str(self.compacted_after_ms)} if self.compacted_after_ms else {}),
         }
 
 
@@ -100,6 +104,11 @@ _ALL = (
     Topic(
         "alarms", "line", "What a person should know of now: with cause and next step.", 8 * WEEK_MS,
         ("ledger",), ("console", "ledger", "SRE"),
+    ),
+    Topic(
+        "holds", "line/source", "Which line is on hold or in bypass, and who says so.", FOREVER,
+        ("hold command", "bridge"), ("bridge", "console", "ledger", "MES"), compacted=True,
+        compacted_after_ms=4 * WEEK_MS,
     ),
     Topic(
         "dead-letters", "the original key", "Poison records, with where and why.", 4 * WEEK_MS,

@@ -25,16 +25,28 @@ class Writer(StrEnum):
 
 
 class Code(IntEnum):
-    """The lowest byte of a verdict word. Only `PASS` releases a part; codes from 16 are reject reasons."""
+    """The lowest byte of a verdict word. Only `PASS` releases a part; codes from 16 are reject reasons.
+
+    `HELD` is told of the parts of a line that is on hold for maintenance.
+    """
 
     PENDING = 0
     PASS = 1
     REJECT = 2
     UNSURE = 3
+    HELD = 16
 
 
 INSPECT = 1
 """The lowest byte of a lane word that sends a part which the gate passes to people's inspection."""
+
+
+class LineHold(IntEnum):
+    """What the PLC says of itself where it has the optional node: any other value is taken for a hold."""
+
+    NONE = 0
+    HOLD = 1
+    BYPASS = 2
 
 
 class LineState(IntEnum):
@@ -95,6 +107,7 @@ class Alarm(IntFlag):
     REFUSED_PART = 4
     INCIDENT = 8
     GATE_LOST = 16
+    HELD = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +151,12 @@ NODES: tuple[Node, ...] = (
     Node("BridgeState", "UInt16", _B, "0 down, 1 starting, 2 ready, 3 degraded, 4 stopping."),
     Node("LateCount", "UInt32", _B, "Parts whose verdict was not with the PLC in time."),
     Node("LateLastPart", "UInt32", _B, "Number of the last such part."),
-    Node("AlarmWord", "UInt16", _B, "Bits: 1 late, 2 unknown, 4 refused part, 8 incident, 16 gate record lost."),
+    Node(
+        "AlarmWord",
+        "UInt16",
+        _B,
+        "Bits: 1 late, 2 unknown, 4 refused part, 8 incident, 16 gate record lost, 32 held.",
+    ),
 )
 
 SLOT = Node("Verdict", "UInt32", _B, "One verdict word: bits 31–28 epoch mod 16, 27–8 part mod 2^20, 7–0 code.")
@@ -160,6 +178,13 @@ ACK = Node(
     length=MAIL_SLOTS,
 )
 SILENT = Node("CntSilent", "UInt32", _P, "Parts passed because nobody spoke of them.")
+
+HOLD = Node(
+    "LineHold",
+    "UInt16",
+    _P,
+    "0 none, 1 on hold for maintenance (all parts are rejected), 2 bypass (the gate passes parts without asking).",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +243,7 @@ class Profile:
         )
 
 
-_BY_NAME = {entry.name: entry for entry in (*NODES, ACK, SILENT)}
+_BY_NAME = {entry.name: entry for entry in (*NODES, ACK, SILENT, HOLD)}
 
 
 def _told_nodes() -> Iterator[Node]:
@@ -241,13 +266,14 @@ _OPTIONAL = tuple(
         "CntReject",
         "CntSilent",
         "CntConfirmFail",
+        "LineHold",
     )
 )
 
 PROFILES: dict[str, Profile] = {
     profile.name: profile
     for profile in (
-        Profile("verdict-table", "verdict table", NODES, each=SLOT, lane=LANE),
+        Profile("verdict-table", "verdict table", NODES, (HOLD,), each=SLOT, lane=LANE),
         Profile(
             "mailbox",
             "mailbox",

@@ -23,6 +23,7 @@ from neverblink.plc.contract import (
     Code,
     Confirm,
     GateCode,
+    LineHold,
     LineState,
     lane_name,
     mail_name,
@@ -286,6 +287,8 @@ class PlcSimulator:
             lane = int(self._memory.read(lane_name(part.number % self.slots)))
             action = judge(part.epoch, part.number, word, bridge_alive=self._watch.alive(now))
             counter = _COUNTERS[action]
+        if self._memory.read("LineHold") == LineHold.BYPASS:
+            action, counter = GateCode.PASSED, _COUNTERS[GateCode.PASSED]
         await self._memory.put(counter, (int(self._memory.read(counter)) + 1) % NUMBERS)
         await self._memory.put("GateLastPart", part.number)
         await self._memory.put("GateLastWord", word)

@@ -1,4 +1,4 @@
-"""Follows a topic for the parts of this node, which never wait for it: what is known so far is what counts."""
+"""Follows a topic for a service whose parts never wait for it: what is known so far is what counts."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -6,11 +6,13 @@ from typing import Generic
 
 from neverblink import telemetry
 from neverblink.events.envelope import E
-from neverblink.kafka import KafkaError, LatestEvents, ensure_topics
+from neverblink.kafka.connection import KafkaError
+from neverblink.kafka.latest_events import LatestEvents
+from neverblink.kafka.topics import ensure_topics
 from neverblink.plant import Kafka
-from neverblink.service_life import time_limit
+from neverblink.service_life.time_limit import time_limit
 
-# A node that cannot read the topic judges its parts without: it is tried again, and never waited for.
+# A service that cannot read the topic judges its parts without: it is tried again, and never waited for.
 _READ_WITHIN_S = 30.0
 _POLL_S = 1.0
 _AGAIN_S = 5.0
@@ -30,13 +32,14 @@ class FollowedTopic(Generic[E]):
         take: Callable[[Iterable[tuple[str, E | None]]], None],
         *,
         client_id: str,
+        service: str = "camera",
     ) -> None:
         self._kafka = kafka
         self._kind = kind
         self._what = what
         self._take = take
         self._client_id = client_id
-        self._recurring = telemetry.Recurring(telemetry.logger("camera"))
+        self._recurring = telemetry.Recurring(telemetry.logger(service))
         self._read = asyncio.Event()
 
     async def known(self, within_s: float) -> None:
