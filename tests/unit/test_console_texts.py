@@ -17,6 +17,16 @@ LANGUAGES = ("de",)
 METHODS = [("**.py", "python"), ("templates/**.jinja", "jinja2")]
 OPTIONS = {"templates/**.jinja": {"trimmed": "false", "newstyle_gettext": "true"}}
 SAID = ("AccountError", "AlarmError", "AskedError", "KeysError", "PasswordError", "RoleError", "RunError", "TokenError")
+SAID = (
+    "AccountError",
+    "AskedError",
+    "FiguresError",
+    "KeysError",
+    "PasswordError",
+    "RoleError",
+    "RunError",
+    "TokenError",
+)
 """Refusals whose first argument is said in the language of whoever is refused."""
 
 KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "N_": None, **dict.fromkeys(SAID)}

@@ -44,7 +44,14 @@ JUDGING = {"decisions", "model_registry", "storage", "vision"}
 MAY_IMPORT["camera"] = OPEN_TO_SERVICES | {"simulation", "storage"}
 MAY_IMPORT["drift"] = OPEN_TO_SERVICES | {"alarms"}
 MAY_IMPORT["ledger"] = OPEN_TO_SERVICES | {"alarms", "http_serving", "records", "storage"}
-MAY_IMPORT["console"] = (OPEN_TO_SERVICES - {"plc"}) | {"http_serving", "job_life", "records", "reviewing", "storage"}
+MAY_IMPORT["console"] = (OPEN_TO_SERVICES - {"plc"}) | {
+    "http_serving",
+    "job_life",
+    "records",
+    "reports",
+    "reviewing",
+    "storage",
+}
 MAY_IMPORT["scorer"] = OPEN_TO_SERVICES | JUDGING
 MAY_IMPORT["qualification"] = {"events", "plant", "job_life", "reports"} | JUDGING
 MAY_IMPORT["trainer"] = OPEN_TO_SERVICES | JUDGING | {"confidence", "job_life", "qualification", "records", "reports"}

@@ -6,7 +6,7 @@ from datetime import datetime, tzinfo
 from functools import cache
 from typing import Any
 
-from babel.numbers import format_decimal
+from babel.numbers import format_decimal, get_decimal_symbol
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from neverblink.console.language import speech
@@ -62,9 +62,15 @@ def _environment(language: str) -> Environment:
         scale = 10 ** (digits + 2)
         return number(int(value * scale + 1e-9) / 10**digits, digits) + " %"
 
+    sign = get_decimal_symbol(language)
+
+    def decimal(value: float | str) -> str:
+        # What was rounded elsewhere, as a share to the places that its interval is worth, is said as it is.
+        return (value if isinstance(value, str) else f"{value:g}").replace(".", sign)
+
     environment.filters |= {
-        "word": word, "number": number, "percent": percent, "instant": instant, "clock": clock, "plain": visible,
-        "since": since,
+        "word": word, "number": number, "percent": percent, "decimal": decimal, "instant": instant, "clock": clock,
+        "day": day, "plain": visible, "since": since,
     }  # fmt: skip
     environment.globals |= {"language": language, "static": address_of}
     return environment
@@ -82,6 +88,11 @@ def instant(moment: datetime | None, zone: tzinfo, digits: int = 0) -> str:
 def clock(moment: datetime | None, zone: tzinfo) -> str:
     """Return a time of day in a zone: 14:05:09."""
     return "–" if moment is None else f"{moment.astimezone(zone):%H:%M:%S}"
+
+
+def day(moment: datetime, zone: tzinfo) -> str:
+    """Return a date in a zone: 2026-03-02."""
+    return f"{moment.astimezone(zone):%Y-%m-%d}"
 
 
 def since(seconds: float, zone: tzinfo) -> str:

@@ -1,8 +1,7 @@
 """The weekly review as one page: what is proved of each line, what changed, and what to do next."""
 
-from bisect import bisect_right
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -10,7 +9,7 @@ from markupsafe import Markup, escape
 
 from neverblink import __version__
 from neverblink.records.questions.proof.estimates import Estimate
-from neverblink.records.questions.proof.shift_chart import ShiftChart
+from neverblink.records.questions.proof.shift_chart import ShiftChart, ShiftPoint
 from neverblink.records.questions.proof.weekly import LineWeek, Weekly
 from neverblink.records.questions.proof.words import (
     FigureLine,
@@ -20,7 +19,7 @@ from neverblink.records.questions.proof.words import (
     reference_line,
     weight_lines,
 )
-from neverblink.reports.charts import round_values
+from neverblink.reports.p_chart import ChartView, p_chart, place_of
 from neverblink.reports.pages import Written, template, write_page
 
 _CARDS = ("recall", "escapes", "precision", "false_rejects")
@@ -30,8 +29,6 @@ _SAYS = {
     "precision": ("Precision", "of rejected parts, so many are defective"),
     "false_rejects": ("False rejects", "of good parts, so many are rejected"),
 }
-_NAMES = 14
-_A_SHIFT = timedelta(hours=8)
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -58,19 +55,6 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
-class Dot:
-    """A shift on the chart: across and up between 0 and 1, with its limits."""
-
-    across: float
-    up: float
-    low: float
-    high: float
-    outside: bool
-    says: str
-    day: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Mark:
     """Something that changed: its letter and, where it is on the chart, where."""
 
@@ -81,18 +65,6 @@ class Mark:
     station: str | None
     what: str
     on_chart: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ChartView:
-    """The p-chart in the unit square, with round values up its side."""
-
-    dots: tuple[Dot, ...]
-    centre: float
-    centre_text: str
-    ticks: tuple[tuple[float, str], ...]
-    width: float
-    """Half of what one shift takes across."""
 
 
 def weekly_page(path: Path, weekly: Weekly) -> Written:
@@ -149,27 +121,16 @@ def _top(share: float) -> float:
 
 
 def _chart(chart: ShiftChart, zone: tzinfo) -> ChartView | None:
-    points = chart.points
-    if not points or chart.centre is None:
-        return None
-    highest = max(max(one.share, one.high) for one in points) * 1.08 or 0.01
-    count = len(points)
-    days = [f"{one.begins.astimezone(zone):%a %d}" for one in points]
-    # A day's name needs room: it stands where one shift of fourteen is of that day, or more.
-    roomy = {name for name in days if days.count(name) * _NAMES >= count}
-    dots = []
-    for place, one in enumerate(points):
-        name = days[place]
-        begins = name in roomy and name not in days[:place]
-        dots.append(
-            Dot(
-                (place + 0.5) / count, one.share / highest, one.low / highest, one.high / highest, one.outside,
-                f"{name} {one.shift}: {one.rejected} of {one.parts} rejected, {100 * one.share:.2f} %; limits"
-                f" {100 * one.low:.2f} to {100 * one.high:.2f} %", name if begins else None,
-            )
-        )  # fmt: skip
-    ticks = tuple((value / highest, f"{100 * value:g} %") for value in round_values(0.0, highest, 4))
-    return ChartView(tuple(dots), chart.centre / highest, f"{100 * chart.centre:.2g} %", ticks, 0.5 / count)
+    def named(moment: datetime) -> str:
+        return f"{moment.astimezone(zone):%a %d}"
+
+    def says(one: ShiftPoint) -> str:
+        return (
+            f"{named(one.begins)} {one.shift}: {one.rejected} of {one.parts} rejected, {100 * one.share:.2f} %; limits"
+            f" {100 * one.low:.2f} to {100 * one.high:.2f} %"
+        )
+
+    return p_chart(chart, named, says)
 
 
 def _marks(week: LineWeek, zone: tzinfo) -> list[Mark]:
@@ -177,20 +138,10 @@ def _marks(week: LineWeek, zone: tzinfo) -> list[Mark]:
     marks = []
     for place, change in enumerate(week.changes[: len(_LETTERS)]):
         on_chart = change.kind in ("model", "threshold", "alert") and bool(begins)
-        across = _across(begins, change.at) if on_chart else None
+        across = place_of(begins, change.at) if on_chart else None
         when = f"{change.at.astimezone(zone):%a %H:%M}"
         marks.append(Mark(_LETTERS[place], across, when, change.kind, change.station, change.what, on_chart))
     return marks
-
-
-def _across(begins: list[datetime], moment: datetime) -> float:
-    """Return where an instant is among the shifts, each as wide as the others."""
-    place = bisect_right(begins, moment)
-    if not place:
-        return 0.0
-    until = begins[place] if place < len(begins) else begins[-1] + _A_SHIFT
-    passed = (moment - begins[place - 1]) / max(until - begins[place - 1], _A_SHIFT)
-    return (place - 1 + min(1.0, passed)) / len(begins)
 
 
 def _coded(text: str) -> Markup:

@@ -30,6 +30,7 @@ SECTIONS = (
     Section("/wall", N_("Wall"), Role.VIEWER),
     Section("/review", N_("Review"), Role.REVIEWER),
     Section("/alarms", N_("Alarms"), Role.VIEWER),
+    Section("/quality", N_("Quality"), Role.VIEWER),
     Section("/accounts", N_("Accounts"), Role.ADMINISTRATOR),
     Section("/tokens", N_("Tokens"), Role.ADMINISTRATOR),
     Section("/audit", N_("Audit"), Role.ADMINISTRATOR),

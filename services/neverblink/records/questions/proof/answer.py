@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
 from neverblink.confidence.intervals import share_interval
+from neverblink.records.questions.lots import within_lot
 from neverblink.records.questions.proof.counting import sample_of, span_of
 from neverblink.records.questions.proof.estimates import Estimates, Exactness, estimates_of
 from neverblink.records.questions.proof.samples import Drawn, Reference, together
@@ -58,7 +59,8 @@ class Proof:
 def proof_of(session: Session, wanted: RollupFilter, exactness: Exactness | None = None) -> Proof:
     """Return what is proved of the parts that fit, as wholes: the station of `wanted` is not asked for."""
     whole = wanted.of_parts()
-    sample, span, hours = sample_of(session, whole), span_of(session, whole), whole.in_hours()
+    narrow = within_lot(session, whole)
+    sample, span, hours = sample_of(session, narrow), span_of(session, narrow), whole.in_hours()
     passed = sample.passes.pool + sample.unsure.pool
     held_out = [*sample.passes.groups, *sample.unsure_holdouts]
     return Proof(

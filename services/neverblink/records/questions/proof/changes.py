@@ -12,6 +12,7 @@ from neverblink.records.questions.alarms import alarms
 from neverblink.records.tables import DriftAlertRow
 
 _MOST = 200
+_OF_THE_PLANT = "the plant file's artifact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +29,52 @@ class Change:
     next_step: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SlotChange:
+    """What became of a station's models. `kind` is model, threshold or shadow.
+
+    `new` and `old` name artifacts: None where there is none, of a model the plant file's artifact. `is_first` says that
+    nothing is known of what was before. A threshold of None is the artifact's own.
+    """
+
+    at: datetime
+    kind: str
+    station: str
+    product: str
+    new: str | None
+    old: str | None
+    threshold: float | None
+    old_threshold: float | None
+    is_first: bool
+    by: str
+    why: str | None
+
+    @property
+    def what(self) -> str:
+        """Return it in a sentence."""
+        who = f" by {self.by}" + (f": {self.why}" if self.why else "")
+        new = self.new or _OF_THE_PLANT
+        if self.kind == "model":
+            instead = "" if self.is_first else f" instead of {self.old or _OF_THE_PLANT}"
+            return f"{self.product} is scored by {new}{instead},{who}"
+        if self.kind == "threshold":
+            return f"threshold of {new} {_shown(self.threshold)} instead of {_shown(self.old_threshold)},{who}"
+        says = "no model is in shadow any more" if self.new is None else f"{new} is in shadow"
+        return f"{says},{who}"
+
+
 def changes_of(session: Session, line: str, since: datetime, until: datetime) -> tuple[Change, ...]:
     """Return what changed on a line, at most 200 of a kind."""
     found = [
-        *_models(session, line, since, until),
-        *_alerts(session, line, since, until),
+        *(Change(one.at, one.kind, one.station, one.what) for one in slot_changes(session, line, since, until)),
+        *drift_alerts_raised(session, line, since, until),
         *_alarms(session, line, since, until),
     ]
     return tuple(sorted(found, key=lambda one: (one.at, one.kind, one.what)))
 
 
-def _models(session: Session, line: str, since: datetime, until: datetime) -> list[Change]:
-    """Compare each state of a station's models with the one before, back to the last before the period."""
+def slot_changes(session: Session, line: str, since: datetime, until: datetime) -> list[SlotChange]:
+    """Compare each state of a station's models with the one before, back to the last before the period; newest last."""
     query = (
         select(ModelChangeRow)
         .where(ModelChangeRow.line == line, ModelChangeRow.at < until)
@@ -56,24 +91,28 @@ def _models(session: Session, line: str, since: datetime, until: datetime) -> li
     return found
 
 
-def _compared(before: ModelChangeRow | None, row: ModelChangeRow) -> list[Change]:
+def _compared(before: ModelChangeRow | None, row: ModelChangeRow) -> list[SlotChange]:
     old, new = before.active if before else None, row.active
-    who = f" by {row.by}" + (f": {row.why}" if row.why else "")
+    shadow = before.shadow if before else None
+
+    def change(kind: str, now: dict[str, Any] | None, then: dict[str, Any] | None) -> SlotChange:
+        return SlotChange(
+            row.at, kind, row.station, row.product, _name(now), _name(then), _threshold(now), _threshold(then),
+            before is None, row.by, row.why,
+        )  # fmt: skip
+
     found = []
     if _digest(old) != _digest(new) or before is None:
-        instead = f" instead of {_name(old)}" if before else ""
-        found.append(Change(row.at, "model", row.station, f"{row.product} is scored by {_name(new)}{instead},{who}"))
+        found.append(change("model", new, old))
     elif _threshold(old) != _threshold(new):
-        edited = f"threshold of {_name(new)} {_shown(_threshold(new))} instead of {_shown(_threshold(old))}"
-        found.append(Change(row.at, "threshold", row.station, f"{edited},{who}"))
-    shadow = before.shadow if before else None
+        found.append(change("threshold", new, old))
     if _digest(shadow) != _digest(row.shadow):
-        says = "no model is in shadow any more" if row.shadow is None else f"{_name(row.shadow)} is in shadow"
-        found.append(Change(row.at, "shadow", row.station, f"{says},{who}"))
+        found.append(change("shadow", row.shadow, shadow))
     return found
 
 
-def _alerts(session: Session, line: str, since: datetime, until: datetime) -> list[Change]:
+def drift_alerts_raised(session: Session, line: str, since: datetime, until: datetime) -> list[Change]:
+    """Return the alerts that were raised, each as it stands now."""
     query = (
         select(DriftAlertRow)
         .where(DriftAlertRow.line == line, DriftAlertRow.raised >= since, DriftAlertRow.raised < until)
@@ -114,8 +153,8 @@ def _threshold(slot: dict[str, Any] | None) -> float | None:
     return slot.get("threshold") if slot else None
 
 
-def _name(slot: dict[str, Any] | None) -> str:
-    return f"{slot['artifact']['name']} {slot['artifact']['version']}" if slot else "the plant file's artifact"
+def _name(slot: dict[str, Any] | None) -> str | None:
+    return f"{slot['artifact']['name']} {slot['artifact']['version']}" if slot else None
 
 
 def _shown(threshold: float | None) -> str:
