@@ -23,7 +23,8 @@ PLANT_PARTS := postgresql:/usr/lib/postgresql/*/bin/initdb \
 	gstreamer1.0-plugins-base:/usr/lib/*/gstreamer-1.0/libgstapp.so \
 	gstreamer1.0-plugins-good:/usr/lib/*/gstreamer-1.0/libgstrtp.so \
 	gstreamer1.0-plugins-ugly:/usr/lib/*/gstreamer-1.0/libgstx264.so \
-	chromium:/usr/bin/chromium
+	chromium:/usr/bin/chromium \
+	kcat:/usr/bin/kcat
 # What hangs must not hold up whoever waits for the end; nor does a test process that died, whose tests nobody takes over.
 TEST_TIME := 40m
 PLANT_TIME := 45m
@@ -31,6 +32,7 @@ BOUNDED := timeout --kill-after=30s
 PYTEST := $(BIN)/pytest --dist loadscope --max-worker-restart 0
 NODE_OPCUA := tests/plc/node/node_modules/.installed
 AXE := tests/browser/node_modules/.installed
+KAFKAJS := tests/broker/foreign/node_modules/.installed
 
 .PHONY: demo test test-plant plant-parts lint bench format clean
 demo: $(STAMP)
@@ -39,7 +41,7 @@ demo: $(STAMP)
 test: lint $(NODE_OPCUA)
 	$(BOUNDED) $(TEST_TIME) $(PYTEST) -n $(WORKERS) $(ARGS)
 
-test-plant: $(STAMP) $(NODE_OPCUA) $(AXE) plant-parts
+test-plant: $(STAMP) $(NODE_OPCUA) $(AXE) $(KAFKAJS) plant-parts
 	$(BOUNDED) $(PLANT_TIME) $(PYTEST) -m plant -n $(PLANT_WORKERS) $(ARGS)
 
 plant-parts:
@@ -83,5 +85,10 @@ $(AXE): tests/browser/package.json
 	@if command -v npm >/dev/null && npm install --prefix $(<D) --no-save --no-package-lock --no-audit --no-fund \
 		--ignore-scripts --silent; then touch $@; else echo "NOT INSTALLED: axe-core; its test skips"; fi
 
+# A Kafka client that is neither aiokafka nor librdkafka.
+$(KAFKAJS): tests/broker/foreign/package.json
+	@if command -v npm >/dev/null && npm install --prefix $(<D) --no-save --no-package-lock --no-audit --no-fund \
+		--ignore-scripts --silent; then touch $@; else echo "NOT INSTALLED: kafkajs; its tests skip"; fi
+
 clean:
-	rm -rf $(VENV) runs tests/plc/node/node_modules tests/browser/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) runs tests/plc/node/node_modules tests/browser/node_modules tests/broker/foreign/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

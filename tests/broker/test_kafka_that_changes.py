@@ -163,7 +163,7 @@ async def test_a_producer_whose_own_task_has_ended_is_replaced(kafka: Kafka) -> 
         EventConsumer(kafka, "verdicts", client_id="c") as consumer,
     ):
         await producer.send(verdict(1))
-        client = producer._clients["zstd"]
+        client = producer._clients["gzip"]
         client._message_accumulator.fail_all(ClientError("Unexpected error during batch delivery"))
         client._sender.sender_task.cancel()
         await until(client._sender.sender_task.done)

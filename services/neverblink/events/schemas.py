@@ -159,11 +159,18 @@ def asyncapi(prefix: str, partitions: int) -> Schema:
 _COPIES = 3  # what a plant's cluster has; the plant file says otherwise where it does
 
 
+_COMPRESSED: dict[str | None, str] = {
+    None: "Records are not compressed.",
+    "gzip": "Batches are compressed with gzip; older ones, as long as they are kept, with zstd.",
+}
+
+
 def _channel(topic: Topic, kind: type[Event], prefix: str, partitions: int) -> Schema:
     settings = topic.settings(_COPIES)
     return {
         "address": topic.full_name(prefix),
-        "description": f"{topic.about} Keyed by {topic.key}.",
+        "description": f"{topic.about} Keyed by {topic.key}. {_COMPRESSED[topic.compression]}",
+        "x-compression": topic.compression or "none",
         "messages": {kind.__name__: {"$ref": f"#/components/messages/{kind.__name__}"}},
         "bindings": {
             "kafka": {

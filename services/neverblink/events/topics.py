@@ -17,7 +17,8 @@ class Topic:
 
     `compacted_after_ms` is how long a compacted topic keeps what has been replaced at least, so that no reader who was
     away misses a change. `retention_bytes` is per partition, as Kafka counts: what images may take of a broker's disk
-    at most.
+    at most. `compression` is gzip, which every client reads without further parts (kafkajs reads neither zstd nor lz4),
+    or None for bytes that are compressed already or that must arrive as they came.
     """
 
     name: str
@@ -28,7 +29,7 @@ class Topic:
     readers: tuple[str, ...]
     compacted: bool = False
     max_message_bytes: int = MIB
-    compression: str | None = "zstd"
+    compression: str | None = "gzip"
     retention_bytes: int = -1
     compacted_after_ms: int = 0
 
@@ -112,7 +113,7 @@ _ALL = (
     ),
     Topic(
         "dead-letters", "the original key", "Poison records, with where and why.", 4 * WEEK_MS,
-        ("any service",), ("people",), max_message_bytes=8 * MIB,
+        ("any service",), ("people",), max_message_bytes=8 * MIB, compression=None,
     ),
 )  # fmt: skip
 

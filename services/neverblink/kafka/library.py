@@ -9,13 +9,14 @@ from types import ModuleType
 from typing import Any
 
 from neverblink.errors import NeverblinkError
-from neverblink.kafka.bounded_codecs import UNPACK
+from neverblink.kafka.bounded_codecs import UNPACK, pack_gzip
 from neverblink.kafka.following_client import FollowingClient, create_conn
 from neverblink.kafka.record_batches import FetchedRecords
 
 _READERS = ("aiokafka.consumer.fetcher",)
 _CLIENTS = ("aiokafka.consumer.consumer", "aiokafka.producer.producer", "aiokafka.admin.client")
-# The library's own parsers, which nothing of ours reads with any more, unpack within the same bound.
+# The library's own parsers, which nothing of ours reads with any more, unpack within the same bound; its builders of
+# batches are those that write.
 _DECODERS = ("aiokafka.codec", "aiokafka.record.default_records", "aiokafka.record.legacy_records")
 _COMPILED = ("aiokafka.record._crecords.default_records", "aiokafka.record._crecords.legacy_records")
 _NOT_IN_LEGACY = "zstd"
@@ -40,6 +41,7 @@ def prepare() -> None:
         for codec, unpack in UNPACK.items():
             if not (codec == _NOT_IN_LEGACY and "legacy" in place):
                 _put(import_module(place), f"{codec}_decode", unpack)
+        _put(import_module(place), "gzip_encode", pack_gzip)
     _prepared.add("aiokafka")
 
 

@@ -62,8 +62,8 @@ class Place:
 class EventProducer:
     """An idempotent producer with acks=all. `source` becomes `ce_source`, such as `/plant-1/scorer`.
 
-    One client per compression: images travel as they are, the rest as zstd. A client whose producer id is
-    spent is replaced, and what it could not send is sent again by the new one: consumers deduplicate by id.
+    One client per compression: images and poison records travel as they are, the rest as gzip. A client whose producer
+    id is spent is replaced, and what it could not send is sent again by the new one: consumers deduplicate by id.
     """
 
     def __init__(self, kafka: Kafka, *, source: str, client_id: str, writes: Sequence[str] = ()) -> None:
@@ -88,7 +88,7 @@ class EventProducer:
         for name in self._writes:
             client = await self._client(TOPICS[name].compression)
             await client.client.add_topic(TOPICS[name].full_name(self._kafka.topic_prefix))
-        await self._client("zstd")
+        await self._client("gzip")
 
     async def stop(self) -> None:
         """Send what is buffered and disconnect; what Kafka does not take within GOODBYE_S is left unsent."""
