@@ -50,7 +50,7 @@ GROUPS = {
     ),
     "Run the line": ("camera", "scorer", "bridge", "drift", "ledger"),
     "Look after it": ("console", "review", "models", "context", "holdouts", "challenge", "alarms", "plant", "topics",
-        "schemas",
+        "dead-letters", "schemas",
     ),
 }  # fmt: skip
 
@@ -89,11 +89,11 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    help="""Inline visual inspection: frames in, verdicts out, rejects at the PLC before the gate. Exit codes: 0 done,
-    1 bad result, 2 bad input or surroundings. --version prints ours.""",
+    help="Inline visual inspection. Exit codes: 0 done, 1 bad result, 2 bad input. --version prints ours.",
 )
 plant_app = typer.Typer(no_args_is_help=True, help="Check, explain and start a plant file.")
 topics_app = typer.Typer(no_args_is_help=True, help="The Kafka topics.")
+dead_letters_app = typer.Typer(no_args_is_help=True, help="Records that no service could read: see, replay.")
 schemas_app = typer.Typer(no_args_is_help=True, help="The contracts for the outside.")
 ledger_app = typer.Typer(no_args_is_help=True, help="Keeps every verdict and actuation, and answers.")
 artifact_app = typer.Typer(no_args_is_help=True, help="Look into fitted models, check them, send them.")
@@ -126,6 +126,7 @@ for _name, _sub, _short in (
     ("msa", msa_app, None),
     ("plant", plant_app, None),
     ("topics", topics_app, None),
+    ("dead-letters", dead_letters_app, None),
     ("schemas", schemas_app, None),
 ):
     app.add_typer(_sub, name=_name, short_help=_short)

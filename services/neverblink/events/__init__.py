@@ -25,6 +25,7 @@ from neverblink.events.parts import (
     Times,
     Tracking,
 )
+from neverblink.events.replay import Replay
 from neverblink.events.review import Judgement, Review
 from neverblink.events.topics import TOPICS, Topic
 from neverblink.events.verdict import ShadowVerdict, Verdict
@@ -44,6 +45,7 @@ EVENTS: tuple[type[Event], ...] = (
     Challenge,
     Alarm,
     Hold,
+    Replay,
     DeadLetter,
 )
 
@@ -85,6 +87,7 @@ __all__ = [
     "QualificationRef",
     "Quality",
     "Reason",
+    "Replay",
     "Review",
     "ShadowVerdict",
     "Slot",

@@ -40,6 +40,7 @@ from neverblink.events.parts import (
     Times,
     Tracking,
 )
+from neverblink.events.replay import Replay
 from neverblink.events.review import Judgement, Review
 from neverblink.events.verdict import ShadowVerdict, Verdict
 
@@ -86,6 +87,7 @@ def examples() -> tuple[Event, ...]:
         _challenge(),
         _alarm(),
         _hold(),
+        _replay(),
         _dead_letter(),
     )
 
@@ -392,6 +394,22 @@ def _hold() -> Hold:
         at=at,
         by="m.okafor",
         why="the blade of the gate is exchanged",
+    )
+
+
+def _replay() -> Replay:
+    at = _CAPTURED + timedelta(hours=3)
+    letter = derived_id("dead-letter", "ledger", "verdicts[4]@5120")
+    return Replay(
+        id=derived_id("replay", letter, "r.lindqvist", at.isoformat()),
+        letter=letter,
+        topic="verdicts",
+        partition=4,
+        offset=5120,
+        recordkey="line-1",
+        by="r.lindqvist",
+        why="the ledger reads them since its update",
+        at=at,
     )
 
 

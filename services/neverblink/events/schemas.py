@@ -29,6 +29,7 @@ from neverblink.events.examples import TRACE, examples
 from neverblink.events.frame import Frame
 from neverblink.events.hold import Hold
 from neverblink.events.model_slots import ModelSlots
+from neverblink.events.replay import Replay
 from neverblink.events.review import Review
 from neverblink.events.topics import TOPICS, Topic
 from neverblink.events.verdict import ShadowVerdict, Verdict
@@ -39,7 +40,7 @@ DEFAULT_PARTITIONS = 48
 
 _EVENTS: tuple[type[Event], ...] = (
     Frame, Verdict, ShadowVerdict, Evidence, Actuation, Review, Claim, DriftReport, ModelSlots, Context, ContextChange,
-    Challenge, Alarm, Hold, DeadLetter,
+    Challenge, Alarm, Hold, Replay, DeadLetter,
 )  # fmt: skip
 _KAFKA_BINDING = "0.5.0"
 _SUFFIXES = {"image/png": "png", "image/jpeg": "jpg"}

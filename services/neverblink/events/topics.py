@@ -112,6 +112,10 @@ _ALL = (
         compacted_after_ms=4 * WEEK_MS,
     ),
     Topic(
+        "replays", "the original key", "Which poison record is written again, by whom and why.", FOREVER,
+        ("dead-letters command",), ("people",),
+    ),
+    Topic(
         "dead-letters", "the original key", "Poison records, with where and why.", 4 * WEEK_MS,
         ("any service",), ("people",), max_message_bytes=8 * MIB, compression=None,
     ),
