@@ -21,7 +21,7 @@ from neverblink.plant import Plant
 from neverblink.records.part_tables import PartRow, RollupRow
 from neverblink.records.reading import ReadOnlyRecords
 from neverblink.records.review_state import ReviewState
-from neverblink.reviewing import Answer, Desk, ReviewError, desk
+from neverblink.reviewing import Answer, Desk, ReviewError, topics
 from neverblink.reviewing.desk import Where
 
 
@@ -114,19 +114,19 @@ async def test_of_two_who_take_the_same_part_at_once_the_first_in_the_partition_
 ) -> None:
     file = plant_file(development.bootstrap, tmp_path)
     both_published = asyncio.Barrier(2)
-    read = desk.claims_now
+    read = topics.claims_now
 
     async def read_after_both(*about: Any) -> Any:
         await asyncio.wait_for(both_published.wait(), 20)
         return await read(*about)
 
     async with reviewed_plant(file, scored(1), scored(2, line="line-2")) as plant:
-        monkeypatch.setattr(desk, "claims_now", read_after_both)
+        monkeypatch.setattr(topics, "claims_now", read_after_both)
         verdict = verdict_id("line-1-1")
         outcomes = await asyncio.gather(
             Desk(plant, "a").take_named(verdict), Desk(plant, "b").take_named(verdict), return_exceptions=True
         )
-        monkeypatch.setattr(desk, "claims_now", read)
+        monkeypatch.setattr(topics, "claims_now", read)
         (lost,) = (outcome for outcome in outcomes if isinstance(outcome, ReviewError))
         assert "taken by somebody else at the same time" in str(lost)
         winner, loser = ("a", "b") if isinstance(outcomes[1], ReviewError) else ("b", "a")

@@ -13,6 +13,7 @@ from neverblink.console.access.sessions import SessionRules
 from neverblink.console.alarms.watching import AlarmBoard
 from neverblink.console.instruments import Instruments
 from neverblink.console.line.live import Live
+from neverblink.console.reviews.followed import FollowedTopics
 from neverblink.console.reviews.given import Given
 from neverblink.console.runs.book import Runs
 from neverblink.http_serving.asking import Asking
@@ -25,7 +26,8 @@ class Desk:
     """`secret` signs the forms of those who have not signed in yet; `secure` says that cookies travel by TLS alone.
 
     `ask` asks the records, `store` holds the pictures, `stop` ends what live pages follow. `runs` starts jobs;
-    those that read the plant file find it at `plant_file`.
+    those that read the plant file find it at `plant_file`. `topics` are the claims and answers that it follows,
+    None where each act reads for itself.
     """
 
     plant: Plant
@@ -46,6 +48,7 @@ class Desk:
     plant_file: Path | None = None
     given: Given = field(default_factory=Given)
     alarms: AlarmBoard = field(default_factory=AlarmBoard)
+    topics: FollowedTopics | None = None
 
     @property
     def cookie(self) -> str:

@@ -20,6 +20,7 @@ from neverblink.console.desk import Desk
 from neverblink.console.instruments import instruments
 from neverblink.console.line.feed import Feed, LateRecords
 from neverblink.console.line.live import Live
+from neverblink.console.reviews.followed import FollowedTopics
 from neverblink.console.runs.book import Runs
 from neverblink.http_serving.asking import Asking
 from neverblink.http_serving.server import HttpServer
@@ -57,18 +58,21 @@ async def serve(plant: Plant, access: AccessDatabase, stop: asyncio.Event, file:
         desk = desk_of(plant, access, passwords, ask, stop, file)
         server = HttpServer("console", guarded(desk), settings, section=SECTION, most=_MOST_OPEN + settings.viewers)
         telemetry.logger("console").info(f"the console listens at {server.address}")
-        feed = desk.live.feed
+        feed, topics = desk.live.feed, desk.topics
+        assert topics is not None
         watch = AlarmWatch(desk.alarms, access, feed, ask, desk.clock, lambda _: None)
         standing = Standing("console", address=server.address)
 
         def parts() -> Parts:
-            return {"events": in_words([feed.kafka]), "records": in_words([feed.database])}
+            told = {"events": feed.kafka, "records": feed.database, "reviews": topics.trouble}
+            return {name: in_words([trouble]) for name, trouble in told.items()}
 
         duties = [
             Duty("http", partial(server.run, stop), again=False),
             Duty("events", partial(feed.follow, stop)),
             Duty("records", partial(feed.count, stop)),
             Duty("alarms", partial(watch.run, stop)),
+            Duty("reviews", partial(topics.follow, stop)),
             Duty("standing", partial(keep_standing, standing, parts, stop)),
         ]
         try:
@@ -109,6 +113,7 @@ def desk_of(
         stop=stop,
         runs=Runs(settings.work),
         plant_file=file,
+        topics=FollowedTopics(plant, utc_now),
     )
 
 

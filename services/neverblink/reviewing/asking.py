@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -17,6 +17,14 @@ T = TypeVar("T")
 
 _ANSWER_S = 30.0
 _AT_ONCE = 200
+
+
+class Asks(Protocol):
+    """What answers a question to the records."""
+
+    async def ask(self, question: Callable[Concatenate[Session, P], T], *about: P.args, **more: P.kwargs) -> T:
+        """Return the answer as the records are now. Raises LedgerError."""
+        ...
 
 
 class Asking:
@@ -45,7 +53,7 @@ async def asking(ledger: str) -> AsyncIterator[Asking]:
         records.close()
 
 
-async def said_about(records: Asking, judged: Sequence[Judged]) -> dict[str, list[Said]]:
+async def said_about(records: Asks, judged: Sequence[Judged]) -> dict[str, list[Said]]:
     """Return what the records know of the answers about these verdicts, by verdict. Raises LedgerError."""
     found: dict[str, list[Said]] = {}
     for some in slices([one.verdict for one in judged], _AT_ONCE):

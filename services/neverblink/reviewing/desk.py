@@ -7,16 +7,16 @@ published first, and only then read whether it stands.
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from neverblink.events import Claim, Event, Judgement, Review
 from neverblink.events.identity import derived_id
-from neverblink.kafka import EventProducer, ensure_topics
 from neverblink.plant import Plant
 from neverblink.records.claims import LONGEST, ClaimFacts, holders
 from neverblink.records.questions import review_queue as queue
@@ -26,10 +26,11 @@ from neverblink.records.review_severity import Severity
 from neverblink.records.review_state import ReviewFacts, round_of, shown_to, standing_of
 from neverblink.records.slices import slices
 from neverblink.reviewing.answers import Answer, ReviewError
-from neverblink.reviewing.asking import Asking, asking, said_about
-from neverblink.reviewing.recent import CLIENT, Recent, claim_facts, claims_now, recent, review_facts
+from neverblink.reviewing.asking import Asks, asking, said_about
+from neverblink.reviewing.recent import Recent, claim_facts, review_facts
 from neverblink.reviewing.rights import raise_all, refusal
 from neverblink.reviewing.told import Answered, Seen, Taken
+from neverblink.reviewing.topics import OpenTopics, Topics, TopicsForAnAct
 
 _PAGE = 100
 _MOST_PAGES = 50
@@ -48,7 +49,7 @@ class Where:
 
 class Desk:
     """One reviewer at the plant's records and topics. `lines` are those that the reviewer's account grants,
-    None for all.
+    None for all; `topics` and `records` are those of a program that holds them open, else each act opens its own.
 
     Its methods raise ReviewError for what cannot be done, LedgerError and KafkaError for what is away.
     """
@@ -59,10 +60,14 @@ class Desk:
         reviewer: str,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         lines: tuple[str, ...] | None = None,
+        *,
+        topics: Topics | None = None,
+        records: Callable[[], AbstractAsyncContextManager[Asks]] | None = None,
     ) -> None:
         self._plant = plant
         self._granted = lines
-        self._ledger = plant.storage.ledger
+        self._topics = topics or TopicsForAnAct(plant)
+        self._records = records or partial(asking, plant.storage.ledger)
         self._rules = plant.records.reviewing
         self._reviewer = reviewer
         self._clock = clock
@@ -72,7 +77,7 @@ class Desk:
     ) -> tuple[queue.QueuePage, tuple[queue.WaitingCount, ...]]:
         """Return what waits for this reviewer, and how many wait for each reason. Raises CursorError too."""
         wanted = self._filter(where)
-        async with asking(self._ledger) as records:
+        async with self._records() as records:
             page = await records.ask(queue.waiting, wanted, limit, self._clock(), after)
             return page, await records.ask(queue.counts, wanted)
 
@@ -82,13 +87,13 @@ class Desk:
         What the reviewer holds and has not answered yet comes first, and is held for longer. Verdicts `without` are
         left to others.
         """
-        async with asking(self._ledger) as records, self._producer() as producer:
-            news = await self._recent(self._keys(where))
+        async with self._records() as records, self._topics.open() as topics:
+            news = await topics.recent(self._keys(where), self._clock())
             races = 0
             async for one in self._free(records, where, news):
                 if one.judged.verdict in without:
                     continue
-                until = await self._claimed(producer, one.judged, minutes)
+                until = await self._claimed(topics, one.judged, minutes)
                 if until is not None:
                     return await self._taken(records, one.judged, one.severity, one.wants, until)
                 races += 1
@@ -100,11 +105,11 @@ class Desk:
 
     async def take_named(self, named: str, station: str | None = None, minutes: float | None = None) -> Taken:
         """Take this verdict, whether it waits or not."""
-        async with asking(self._ledger) as records, self._producer() as producer:
+        async with self._records() as records, self._topics.open() as topics:
             judged = await records.ask(self._one, named, station)
             self._may(judged.line)
-            self._free_or_raise(judged, await self._recent([judged.key]))
-            until = await self._claimed(producer, judged, minutes)
+            self._free_or_raise(judged, await topics.recent([judged.key], self._clock()))
+            until = await self._claimed(topics, judged, minutes)
             if until is None:
                 raise ReviewError(f"{named} was taken by somebody else at the same time: take another one", "raced")
             severity, wants = await records.ask(queue.place_of, judged.verdict) or (None, None)
@@ -112,36 +117,36 @@ class Desk:
 
     async def put_back(self, named: str, station: str | None = None) -> Judged:
         """Put a verdict back that this reviewer holds."""
-        async with asking(self._ledger) as records, self._producer() as producer:
+        async with self._records() as records, self._topics.open() as topics:
             judged = await records.ask(self._one, named, station)
-            news = await self._recent([judged.key])
+            news = await topics.recent([judged.key], self._clock())
             held = news.held(self._clock()).get(judged.verdict)
             if held is None or held.reviewer != self._reviewer:
                 raise ReviewError(f"{self._reviewer} does not hold {named}: there is nothing to put back")
-            await producer.send(self._claim(judged, self._clock(), released=True))
+            await topics.send(self._claim(judged, self._clock(), released=True))
             return judged
 
     async def answer(self, answers: Sequence[Answer]) -> tuple[Answered, ...]:
         """Publish answers, and put back what is answered. All are checked before the first is sent."""
-        async with asking(self._ledger) as records, self._producer() as producer:
+        async with self._records() as records, self._topics.open() as topics:
             found = await self._all_named(records, answers)
-            news = await self._recent(sorted({judged.key for judged in found}))
+            news = await topics.recent(sorted({judged.key for judged in found}), self._clock())
             said = await said_about(records, found)
             faults = [fault for judged in found if (fault := self._fault(judged, news)) is not None]
             raise_all(faults)
             done = [self._answered(*pair, said, news) for pair in zip(found, answers, strict=True)]
-            await self._published(producer, [one.review for one in done])
+            await self._published(topics, [one.review for one in done])
             held = news.held(self._clock())
             mine = [one for one in found if _held_by(held, one) == self._reviewer]
-            await self._published(producer, [self._claim(one, self._clock(), released=True) for one in mine])
+            await self._published(topics, [self._claim(one, self._clock(), released=True) for one in mine])
             return tuple(done)
 
     async def undo(self, named: str, station: str | None = None) -> Answered:
         """Take this reviewer's answer back: it then says nothing about the part, and the history keeps it."""
-        async with asking(self._ledger) as records, self._producer() as producer:
+        async with self._records() as records, self._topics.open() as topics:
             judged = await records.ask(self._one, named, station)
             self._may(judged.line)
-            news = await self._recent([judged.key])
+            news = await topics.recent([judged.key], self._clock())
             said = await said_about(records, [judged])
             facts = self._answers(judged, said, news)
             own = next((one for one in standing_of(facts).answers if one.reviewer == self._reviewer), None)
@@ -150,15 +155,14 @@ class Desk:
             review = self._review(judged, Answer(named, Judgement.INCONCLUSIVE), own.round, own.at)
             review = review.model_copy(update={"withdrawn": True})
             standing = standing_of([*facts, review_facts(review, self._rules)])
-            await producer.send(review)
+            await topics.send(review)
             return Answered(review, standing.state, standing.judgement)
 
     async def show(self, named: str, station: str | None = None) -> Seen:
         """Return a verdict and what was said of it, as far as this reviewer may be told."""
-        async with asking(self._ledger) as records:
+        async with self._records() as records, self._topics.open(writes=False) as topics:
             judged = await records.ask(self._one, named, station)
-            await ensure_topics(self._plant.kafka, ("claims", "reviews"))
-            news = await self._recent([judged.key])
+            news = await topics.recent([judged.key], self._clock())
             kept = (await said_about(records, [judged])).get(judged.verdict, [])
             known = {one.facts.id: one for one in kept}
             for review in news.reviews.get(judged.verdict, ()):
@@ -186,7 +190,7 @@ class Desk:
 
         As the records know it: answers of the last moments may be missing.
         """
-        async with asking(self._ledger) as records:
+        async with self._records() as records:
             return await records.ask(queue.answered_since, self._reviewer, since)
 
     # What may be done
@@ -246,7 +250,7 @@ class Desk:
 
     # What is free
 
-    async def _free(self, records: Asking, where: Where, news: Recent) -> AsyncIterator[Waiting]:
+    async def _free(self, records: Asks, where: Where, news: Recent) -> AsyncIterator[Waiting]:
         """Yield what waits for this reviewer and nobody else holds: first what the reviewer holds already."""
         wanted = self._filter(where)
         self._may_take(where)
@@ -273,7 +277,7 @@ class Desk:
         for line in asked or self._lines() or [line.name for line in self._plant.lines][:1]:
             self._may(line)
 
-    async def _unanswered(self, records: Asking, rows: Sequence[Waiting], news: Recent) -> list[Waiting]:
+    async def _unanswered(self, records: Asks, rows: Sequence[Waiting], news: Recent) -> list[Waiting]:
         """Return those that still want an answer of this reviewer, with what the ledger does not know yet."""
         said = await said_about(records, [one.judged for one in rows])
         found = []
@@ -289,17 +293,16 @@ class Desk:
 
     # What is published
 
-    async def _claimed(self, producer: EventProducer, judged: Judged, minutes: float | None) -> datetime | None:
+    async def _claimed(self, topics: OpenTopics, judged: Judged, minutes: float | None) -> datetime | None:
         """Claim a verdict, and return until when it is this reviewer's; None when another claim came first."""
         now = self._clock()
-        claim = self._claim(judged, now, minutes)
-        await producer.send(claim)
-        told = await claims_now(self._plant.kafka, judged.key, now)
+        place = await topics.send(self._claim(judged, now, minutes))
+        told = await topics.claims_to(place, judged.key, now)
         held = holders(map(claim_facts, told), now).get(judged.verdict)
         return held.until if held is not None and held.reviewer == self._reviewer else None
 
     async def _taken(
-        self, records: Asking, judged: Judged, severity: Severity | None, wants: str | None, until: datetime
+        self, records: Asks, judged: Judged, severity: Severity | None, wants: str | None, until: datetime
     ) -> Taken:
         defects = await records.ask(queue.defects_of, judged.verdict)
         pictures = await records.ask(pictures_of, judged.verdict)
@@ -353,13 +356,13 @@ class Desk:
             fault = error.errors()[0]
             raise ReviewError(f"{answer.named} cannot be answered so: {fault['loc'][0]}: {fault['msg']}") from error
 
-    async def _published(self, producer: EventProducer, events: Sequence[Event]) -> None:
+    async def _published(self, topics: OpenTopics, events: Sequence[Event]) -> None:
         for some in slices(events, _AT_ONCE):
-            await asyncio.gather(*map(producer.send, some))
+            await asyncio.gather(*map(topics.send, some))
 
     # Records and Kafka
 
-    async def _all_named(self, records: Asking, answers: Sequence[Answer]) -> list[Judged]:
+    async def _all_named(self, records: Asks, answers: Sequence[Answer]) -> list[Judged]:
         """Return the verdict that each answer is about. Raises ReviewError for all that name none, or one twice."""
 
         def named(session: Session, some: Sequence[Answer]) -> list[Judged | ReviewError]:
@@ -398,16 +401,6 @@ class Desk:
             places = ", ".join(sorted({f"{one.key} ({one.verdict})" for one in found})[:4])
             raise ReviewError(f"{named} was judged {len(found)} times, at {places}: name the station or the verdict")
         return found[0]
-
-    async def _recent(self, keys: Sequence[str]) -> Recent:
-        return await recent(self._plant.kafka, keys, self._clock())
-
-    @asynccontextmanager
-    async def _producer(self) -> AsyncIterator[EventProducer]:
-        await ensure_topics(self._plant.kafka, ("claims", "reviews"))
-        source = f"/{self._plant.site}/review"
-        async with EventProducer(self._plant.kafka, source=source, client_id=CLIENT) as producer:
-            yield producer
 
 
 def _held_by(held: Mapping[str, ClaimFacts], judged: Judged) -> str | None:

@@ -15,7 +15,8 @@ from neverblink.records.review_state import ReviewFacts
 CLIENT = "neverblink-review"
 """How reviewers' programs are known to the broker."""
 
-_SKEW = timedelta(minutes=5)
+BACK = LONGEST + timedelta(minutes=5)
+"""So far back the topics are read: while a claim can hold, and a little for clocks that differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Recent:
 
 async def recent(kafka: Kafka, keys: Sequence[str], now: datetime) -> Recent:
     """Read what was told about these stations (`line/station`) while a claim can hold. Raises KafkaError."""
-    since = now - LONGEST - _SKEW
+    since = now - BACK
     claims, reviews = await asyncio.gather(
         events_since(kafka, Claim, keys, since, client_id=CLIENT),
         events_since(kafka, Review, keys, since, client_id=CLIENT),
@@ -54,7 +55,7 @@ async def recent(kafka: Kafka, keys: Sequence[str], now: datetime) -> Recent:
 
 async def claims_now(kafka: Kafka, key: str, now: datetime) -> tuple[Claim, ...]:
     """Read the claims of one station to the topic's end. Raises KafkaError."""
-    return tuple(await events_since(kafka, Claim, [key], now - LONGEST - _SKEW, client_id=CLIENT))
+    return tuple(await events_since(kafka, Claim, [key], now - BACK, client_id=CLIENT))
 
 
 def claim_facts(claim: Claim) -> ClaimFacts:

@@ -14,6 +14,7 @@ from neverblink.console.access.database import AccessError
 from neverblink.console.access.roles import Role
 from neverblink.console.desk import Desk
 from neverblink.console.pages.showing import page, rendering
+from neverblink.console.reviews.answering import Asked
 from neverblink.console.reviews.asked import (
     AskedError,
     Before,
@@ -46,7 +47,10 @@ class _Sitting:
         self.request, self.visitor, self.before, self.wish = request, visitor, before, wish
         self.console: Desk = request.app.state.desk
         self.lines = lines_of(self.console, visitor)
-        self.desk = ReviewDesk(self.console.plant, visitor.account.name, self.console.clock, self.lines)
+        name, console = visitor.account.name, self.console
+        self.desk = ReviewDesk(
+            console.plant, name, console.clock, self.lines, topics=console.topics, records=Asked(console.ask).open
+        )
         self.gettext = rendering(request).gettext
 
     async def take(self, last: Review | None = None) -> Bench:

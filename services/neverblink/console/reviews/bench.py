@@ -12,6 +12,7 @@ from neverblink.console.language import N_
 from neverblink.console.reviews.asked import Before
 from neverblink.errors import NeverblinkError
 from neverblink.events import Decision, Review
+from neverblink.http_serving.asking import BusyError
 from neverblink.kafka import KafkaError
 from neverblink.records.database import LedgerError
 from neverblink.records.questions.part_story import PictureOf
@@ -84,7 +85,7 @@ async def in_words(gettext: Callable[[str], str]) -> AsyncIterator[None]:
     except (KafkaError, TimeoutError) as error:
         telemetry.logger("console").warning(f"a reviewer waits for Kafka: {error or 'no word within the time'}")
         raise RefusalError(503, gettext(_KAFKA)) from error
-    except LedgerError as error:
+    except (LedgerError, BusyError) as error:
         telemetry.logger("console").warning(str(error))
         raise RefusalError(503, gettext(_RECORDS)) from error
 
