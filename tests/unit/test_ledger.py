@@ -34,11 +34,14 @@ from neverblink.events import (
     Tracking,
     Verdict,
 )
+from neverblink.events.actuation import HELD_CODE
 from neverblink.events.identity import actuation_id, verdict_id
 from neverblink.ledger import writing
 from neverblink.plant import EXAMPLE, Plant, parse_plant
 from neverblink.records.database import Database, LedgerAbsent, LedgerError, UnkeepableError
 from neverblink.records.questions import ledger_figures as queries
+from neverblink.records.questions.line_state import counts_by_line
+from neverblink.records.questions.part_story import part_of_verdict, story_of
 from neverblink.records.tables import DefectRow, Table
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -239,6 +242,35 @@ def test_a_part_passes_only_when_all_its_stations_pass(database: Database) -> No
         assert queries.gate_agreement(session)[0].escaped == 1
 
 
+def test_verdicts_of_which_the_plc_heard_nothing_are_counted_by_why(database: Database) -> None:
+    side = [
+        verdict(number, id=verdict_id(f"side-{number}"), frame_id=f"side-{number}", station="side") for number in (1, 2)
+    ]
+    rejected, late = verdict(1, Decision.REJECT), verdict(3)
+    keep(
+        database,
+        rejected, side[0], told(1, 10.0, decision=Decision.REJECT, verdicts=(rejected.id,)),
+        verdict(2), side[1], told(2, 10.0, verdicts=(verdict(2).id, side[1].id)),
+        late, told(3, 10.0, outcome=Outcome.LATE, decision=Decision.UNSCORED, verdicts=()),
+    )  # fmt: skip
+    with database.session() as session:
+        assert queries.unheeded(session) == [queries.Unheeded("line-1", superseded=1, late=1)]
+        number = part_of_verdict(session, side[0].id)
+        assert number is not None
+        story = story_of(session, number)
+        assert story is not None
+        assert {one.station: one.heeded for one in story.verdicts} == {"top": True, "side": False}
+
+
+def test_a_good_part_that_a_hold_rejected_is_not_lost_and_its_late_word_is_no_trouble(database: Database) -> None:
+    rejected = gate(1, GateAction.REJECTED).model_copy(update={"code": HELD_CODE})
+    keep(database, verdict(1), told(1, 0.0, outcome=Outcome.FAILED, code=HELD_CODE), rejected)
+    with database.session() as session:
+        assert queries.gate_agreement(session) == []
+        counted = counts_by_line(session, NOON - timedelta(hours=1))["line-1"]
+    assert (counted.parts, counted.not_told) == (1, 0)
+
+
 @pytest.mark.parametrize("apart_s", [30, 70, 3600])
 def test_an_outcome_is_never_joined_to_a_verdict_of_another_time(database: Database, apart_s: int) -> None:
     """A PLC counted anew in the same epoch; outcomes of the second time have the ids of the first, and are not kept."""
@@ -380,7 +412,7 @@ def test_a_ledger_of_another_layout_is_refused(url: str, tmp_path: Path) -> None
     Database(url, create=True).close()
     with sqlite3.connect(tmp_path / "ledger.db") as connection:
         connection.execute("UPDATE ledger_version SET version = 99")
-    with pytest.raises(LedgerError, match="table layout 99 and this program writes layout 4"):
+    with pytest.raises(LedgerError, match="table layout 99 and this program writes layout 5"):
         Database(url, create=True)
 
 

@@ -45,7 +45,7 @@ def test_a_migration_by_hand_says_what_it_would_do_and_does_it(tmp_path: Path) -
     assert "layout 4: Parts" in would.stdout
     assert not (tmp_path / "ledger.db").exists()
     assert "Done" in run(["ledger", "migrate", "--plant", str(file)]).stdout
-    assert "layout 4 already" in run(["ledger", "migrate", "--plant", str(file)]).stdout
+    assert "layout 5 already" in run(["ledger", "migrate", "--plant", str(file)]).stdout
 
 
 LAYOUT_3 = Path(__file__).parent / "layout_3"
@@ -118,13 +118,14 @@ def test_a_ledger_of_the_version_before_loses_nothing_and_its_parts_are_counted(
         part.reviews = [review for review in part.reviews if not review.withdrawn]
     if not without:
         before = held(url)
-    with pytest.raises(LedgerError, match=r"has table layout 3 and this program reads layout 4: .*ledger migrate"):
+    with pytest.raises(LedgerError, match=r"has table layout 3 and this program reads layout 5: .*ledger migrate"):
         Database(url, create=False)
 
     told: list[str] = []
     database = Database(url, create=True, tell=told.append)
     try:
         assert [step for step in told if "layout 4 now" in step]
+        assert "layout 5 now" in told[-1]
         if not without:
             assert held(url) == before
         rules = PartRules(shift_at)
@@ -170,6 +171,22 @@ def test_what_an_older_layout_has_no_way_from_is_refused_in_a_sentence(tmp_path:
     with sqlite3.connect(tmp_path / "ledger.db") as connection:
         connection.execute("UPDATE ledger_version SET version = 2")
     with pytest.raises(
-        LedgerError, match=r"table layout 2, from which no way leads on, and this program writes layout 4"
+        LedgerError, match=r"table layout 2, from which no way leads on, and this program writes layout 5"
     ):
         Database(url, create=True)
+
+
+def test_a_ledger_of_layout_4_gets_the_table_of_holds(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    Database(url, create=True).close()
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.executescript(
+            "DROP TABLE holds; UPDATE ledger_version SET version = 4; UPDATE alembic_version SET version_num = '0002';"
+        )
+    told: list[str] = []
+    database = Database(url, create=True, tell=told.append)
+    with database.session() as session:
+        assert compare_metadata(MigrationContext.configure(session.connection()), Table.metadata) == []
+    database.close()
+    assert len(told) == 1
+    assert "layout 5" in told[0]

@@ -87,6 +87,7 @@ def _answers(session: Session) -> dict[str, Sequence[Any]]:
         "trigger to told": queries.latency(session),
         "what the gates did": queries.gate_actions(session),
         "gate against verdict": queries.gate_agreement(session),
+        "verdicts without effect": queries.unheeded(session),
     }
 
 
@@ -141,6 +142,11 @@ _TABLES: dict[str, tuple[Column, ...]] = {
         ("escaped", lambda row: str(row.escaped)),
         ("lost", lambda row: str(row.lost)),
         ("of these fail-safe", lambda row: str(row.lost_fail_safe)),
+    ),
+    "verdicts without effect": (
+        ("line", lambda row: row.line),
+        ("superseded", lambda row: str(row.superseded)),
+        ("late or held", lambda row: str(row.late)),
     ),
 }
 

@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 from neverblink.events.envelope import Event
 from neverblink.events.parts import Decision, Identity, Instant, Name, Tracking
 
+HELD_CODE = 16
+"""The code that a PLC is told of a part whose line is on hold."""
+
 
 class Outcome(StrEnum):
     """What became of telling the PLC. Only `confirmed` is known to have arrived in time."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from enum import IntEnum, IntFlag, StrEnum
 from typing import Literal
 
+from neverblink.events.actuation import HELD_CODE
+
 ProfileName = Literal["verdict-table", "mailbox", "method"]
 DataType = Literal["Boolean", "UInt16", "UInt32"]
 
@@ -34,7 +36,7 @@ class Code(IntEnum):
     PASS = 1
     REJECT = 2
     UNSURE = 3
-    HELD = 16
+    HELD = HELD_CODE
 
 
 INSPECT = 1

@@ -307,6 +307,22 @@ class ContextRow(Table):
     recorded: Mapped[datetime]
 
 
+class HoldRow(Table):
+    """What people or a PLC said of a line: that it is on hold, in bypass or released from `at` on."""
+
+    __tablename__ = "holds"
+    __table_args__ = (Index("holds_line_at", "line", "at"),)
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    line: Mapped[str] = mapped_column(String(64))
+    source: Mapped[str] = mapped_column(String(32))
+    state: Mapped[str] = mapped_column(String(32))
+    by: Mapped[str]
+    why: Mapped[str | None]
+    at: Mapped[datetime]
+    recorded: Mapped[datetime]
+
+
 class ModelChangeRow(Table):
     """A change of a station's models: the slots as they were put onto the topic, whose compaction forgets them."""
 

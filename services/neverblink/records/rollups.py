@@ -15,6 +15,7 @@ from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from neverblink.events import Decision, GateAction, Outcome
+from neverblink.events.actuation import HELD_CODE
 from neverblink.records.columns import Table, table_of
 from neverblink.records.part_tables import RollupRow, WordRollupRow
 from neverblink.records.parts import PartEvents, VerdictFacts, judged_together, shortened, worst_of
@@ -107,12 +108,17 @@ def contribution_of(state: Mapping[str, Any], events: PartEvents) -> Contributio
 def _of_the_part(state: Mapping[str, Any]) -> Counter[str]:
     decision, gate, told = state["decision"], state["gate"], state["told_outcome"]
     counts = _counted(state, decision, state["judgement"])
-    if told in _TOLD:
+    # A part of a line on hold is nobody's trouble: nobody waited for its word, and its reject was asked for.
+    held = state["told_code"] == HELD_CODE
+    if told in _TOLD and not (held and told != Outcome.CONFIRMED):
         counts[_TOLD[told]] = 1
     if gate in _GATE:
         counts[_GATE[gate]] = 1
         if decision is not None and (gate == GateAction.PASSED) != (decision == _PASS):
-            counts["escaped" if gate == GateAction.PASSED else "lost"] = 1
+            if gate == GateAction.PASSED:
+                counts["escaped"] = 1
+            elif not held:
+                counts["lost"] = 1
     return counts
 
 

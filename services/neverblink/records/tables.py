@@ -16,6 +16,7 @@ from neverblink.events import (
     DeadLetter,
     DriftReport,
     Event,
+    Hold,
     ModelSlots,
     Review,
     ShadowVerdict,
@@ -23,9 +24,9 @@ from neverblink.events import (
 )
 from neverblink.events.parts import Quality, Tracking
 from neverblink.records.columns import IdentityColumns, Table, TraceColumn
-from neverblink.records.part_tables import AlarmRow, ChallengeRow, ClaimRow, ContextRow, ModelChangeRow
+from neverblink.records.part_tables import AlarmRow, ChallengeRow, ClaimRow, ContextRow, HoldRow, ModelChangeRow
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """The layout of tables that this program writes; `migrations` leads to it from layout 3."""
 
 
@@ -272,7 +273,7 @@ _ABSENT: Row = {"withdrawn": False, "counted": True, "audited": True}
 
 KEPT: tuple[type[Event], ...] = (
     Verdict, ShadowVerdict, Actuation, Review, DriftReport, DeadLetter, Claim, ContextChange, Challenge,
-    Alarm, ModelSlots,
+    Alarm, ModelSlots, Hold,
 )  # fmt: skip
 """The events that the ledger keeps."""
 
@@ -306,6 +307,8 @@ def row_of(event: Event, recorded: datetime, trace_id: str | None = None) -> tup
             fields |= _slots(event)
         case Challenge():
             table = ChallengeRow
+        case Hold():
+            table = HoldRow
         case Alarm():
             table = AlarmRow
             fields |= {"sent": recorded}

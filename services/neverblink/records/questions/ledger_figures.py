@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, select, true
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from neverblink.events import Decision, GateAction
+from neverblink.events.actuation import HELD_CODE
 from neverblink.records.tables import (
     ActuationRow,
     DeadLetterRow,
@@ -90,7 +91,8 @@ class GateAgreement:
     """The gate's actions against our verdicts, per line, over parts of which both are known.
 
     `escaped`: a part that had no clean pass went through. `lost`: a part that passed at every station was
-    thrown out. `lost_fail_safe`: those of `lost` that the PLC rejected by itself, for want of a word in time.
+    thrown out. `lost_fail_safe`: those of `lost` that the PLC rejected by itself, for want of a word in time. Parts
+    that were rejected because their line was on hold are not compared.
     """
 
     line: str
@@ -99,6 +101,18 @@ class GateAgreement:
     escaped: int
     lost: int
     lost_fail_safe: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unheeded:
+    """Verdicts of a line that had no effect, because their part was told without them.
+
+    `superseded`: another station had rejected the part before. `late`: the deadline had passed, or the line was held.
+    """
+
+    line: str
+    superseded: int
+    late: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,10 +261,31 @@ def gate_agreement(session: Session, since: datetime | None = None) -> list[Gate
         )
         .join(parts, parts.c.part_id == ActuationRow.part_id)
         .where(ActuationRow.stage == "gate", ActuationRow.gate.is_not(None), _acted_since(since))
+        .where(or_(passed, ActuationRow.code.is_(None), ActuationRow.code != HELD_CODE))
         .group_by(ActuationRow.line)
         .order_by(ActuationRow.line)
     )
     return [GateAgreement(*row) for row in session.execute(query)]
+
+
+def unheeded(session: Session, since: datetime | None = None) -> list[Unheeded]:
+    """Return how many verdicts the PLC heard nothing of, per line; only lines that have such."""
+    spoken = (
+        select(VerdictRow.part_id, func.count().label("number"))
+        .where(VerdictRow.part_id.is_not(None), VerdictRow.epoch.is_not(None), _captured_since(since))
+        .group_by(VerdictRow.part_id)
+        .subquery()
+    )
+    more = spoken.c.number - func.json_array_length(ActuationRow.verdicts)
+    rejected = and_(ActuationRow.decision == Decision.REJECT, func.json_array_length(ActuationRow.verdicts) > 0)
+    query = (
+        select(ActuationRow.line, func.sum(case((rejected, more), else_=0)), func.sum(case((rejected, 0), else_=more)))
+        .join(spoken, spoken.c.part_id == ActuationRow.part_id)
+        .where(ActuationRow.stage == "told", more > 0)
+        .group_by(ActuationRow.line)
+        .order_by(ActuationRow.line)
+    )
+    return [Unheeded(line, int(superseded), int(late)) for line, superseded, late in session.execute(query)]
 
 
 def drift_alerts(session: Session, since: datetime | None = None, *, line: str | None = None) -> list[DriftAlertRow]:

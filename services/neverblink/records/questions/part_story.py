@@ -37,7 +37,11 @@ class DefectOf:
 
 @dataclass(frozen=True, slots=True)
 class VerdictOf:
-    """The verdict of one station on its frame of the part."""
+    """The verdict of one station on its frame of the part.
+
+    `heeded` says whether the PLC was told of the part with it: not a verdict that came late or after another station's
+    reject. None while the PLC was told nothing.
+    """
 
     id: str
     frame_id: str
@@ -65,6 +69,7 @@ class VerdictOf:
     frame_partition: int | None
     frame_offset: int | None
     defects: tuple[DefectOf, ...] = ()
+    heeded: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +145,21 @@ def story_of(session: Session, number: int, lines: tuple[str, ...] | None = None
     for row in _rows(session, DefectOf, DefectRow, DefectRow.verdict_id.in_(ids), DefectRow.position):
         defects.setdefault(row["verdict_id"], []).append(DefectOf(**row))
     actuations = _rows(session, ActuationOf, ActuationRow, ActuationRow.part_id == number, ActuationRow.at)
+    told = session.scalar(
+        select(ActuationRow.verdicts).where(ActuationRow.part_id == number, ActuationRow.stage == "told").limit(1)
+    )
     reviews = _rows(session, ReviewOf, ReviewRow, ReviewRow.verdict.in_(ids), ReviewRow.at)
     pictures = _rows(session, PictureOf, EvidenceFileRow, EvidenceFileRow.verdict_id.in_(ids), EvidenceFileRow.captured)
     return PartStory(
         Part(*found),
-        tuple(VerdictOf(**row, defects=tuple(defects.get(row["id"], ()))) for row in verdicts),
+        tuple(
+            VerdictOf(
+                **row,
+                defects=tuple(defects.get(row["id"], ())),
+                heeded=None if told is None else row["id"] in told,
+            )
+            for row in verdicts
+        ),
         tuple(ActuationOf(**row) for row in actuations),
         tuple(ReviewOf(**row) for row in reviews),
         tuple(PictureOf(**row) for row in pictures),
@@ -176,7 +191,10 @@ def pictures_of(session: Session, verdict: str) -> list[PictureOf]:
     return [PictureOf(**row) for row in found]
 
 
+_MADE_HERE = ("defects", "heeded")
+
+
 def _rows(session: Session, kind: type[Any], table: type[Table], wanted: Any, order: Any) -> list[dict[str, Any]]:
-    names = [field.name for field in fields(kind) if field.name != "defects"]
+    names = [field.name for field in fields(kind) if field.name not in _MADE_HERE]
     query = select(*(getattr(table, name) for name in names)).where(wanted).order_by(order).limit(MOST_ROWS)
     return [dict(zip(names, row, strict=True)) for row in session.execute(query)]

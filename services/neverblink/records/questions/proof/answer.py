@@ -1,14 +1,16 @@
 """The figures of a period with everything that must be said beside them."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
 from neverblink.confidence.intervals import share_interval
+from neverblink.records.part_tables import RollupRow
+from neverblink.records.questions.holds import TimeHeld, time_held
 from neverblink.records.questions.lots import within_lot
-from neverblink.records.questions.proof.counting import sample_of, span_of
+from neverblink.records.questions.proof.counting import Span, sample_of, span_of
 from neverblink.records.questions.proof.estimates import Estimates, Exactness, estimates_of
 from neverblink.records.questions.proof.samples import Drawn, Reference, together
 from neverblink.records.questions.rollup_filter import RollupFilter
@@ -33,8 +35,8 @@ class Proof:
     `since` and `until` are the period asked for in whole hours, `first` and `last` the hours in which a part came.
     `held_out`, `unsure_passes` and `judged_rejects` are what was drawn, with what has no answer yet. `beyond`: parts
     that people judged although nobody drew them, which are in no estimate. `first_pass` are passed parts of all.
-    `two_people`: second looks that said what the first had said. `bypass_s` is the time for which the line passed parts
-    without inspection, None while nothing records it.
+    `two_people`: second looks that said what the first had said. `bypass_s` is the time for which the lines' gates
+    passed parts without asking, None where their PLCs did not say all the time, and `hold_s` the time on hold.
     """
 
     since: datetime | None
@@ -54,14 +56,18 @@ class Proof:
     references: tuple[Reference, ...]
     two_people: Counted
     bypass_s: float | None = None
+    hold_s: float = 0.0
 
 
-def proof_of(session: Session, wanted: RollupFilter, exactness: Exactness | None = None) -> Proof:
+def proof_of(
+    session: Session, wanted: RollupFilter, exactness: Exactness | None = None, *, now: datetime | None = None
+) -> Proof:
     """Return what is proved of the parts that fit, as wholes: the station of `wanted` is not asked for."""
     whole = wanted.of_parts()
     narrow = within_lot(session, whole)
     sample, span, hours = sample_of(session, narrow), span_of(session, narrow), whole.in_hours()
     passed = sample.passes.pool + sample.unsure.pool
+    held = _time_held(session, narrow, span, now or datetime.now(UTC))
     held_out = [*sample.passes.groups, *sample.unsure_holdouts]
     return Proof(
         since=hours.since,
@@ -80,7 +86,19 @@ def proof_of(session: Session, wanted: RollupFilter, exactness: Exactness | None
         beyond=sample.beyond,
         references=sample.references,
         two_people=_second_looks(session, whole),
+        bypass_s=held.bypass_s,
+        hold_s=held.hold_s,
     )
+
+
+def _time_held(session: Session, wanted: RollupFilter, span: Span, now: datetime) -> TimeHeld:
+    """Return how long the lines were on hold and in bypass: in the period asked for, else while parts came."""
+    if span.first is None or span.last is None:
+        return TimeHeld(0.0, None)
+    hours = wanted.in_hours()
+    rows = select(RollupRow.line).where(*wanted.conditions(RollupRow)).distinct()
+    until = min(hours.until or span.last + timedelta(hours=1), now)
+    return time_held(session, set(session.scalars(rows)), hours.since or span.first, until)
 
 
 def _second_looks(session: Session, wanted: RollupFilter) -> Counted:

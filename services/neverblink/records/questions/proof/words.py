@@ -61,8 +61,12 @@ def left_out_lines(proof: Proof) -> tuple[str, ...]:
         f" {_many(proof.beyond, 'part')} judged but not drawn."
     )
     truth = "Truth is what people said of the pictures; what has no answer is taken to be as what has."
-    bypass = ("Time in bypass: not known, nothing records it.",) if proof.bypass_s is None else ()
-    return (truth, apart, *bypass)
+    if proof.bypass_s is None:
+        bypass = "Time in bypass: not known, the PLC did not say all the time."
+    else:
+        bypass = f"Time in bypass: {_duration(proof.bypass_s)}; what passed then nobody inspected."
+    held = (f"Time on hold: {_duration(proof.hold_s)}.",) if proof.hold_s else ()
+    return (truth, apart, bypass, *held)
 
 
 def reference_line(proof: Proof) -> str:
@@ -96,6 +100,15 @@ def between(low: float, high: float) -> str:
     unit = 10 ** _places(low, high)
     down, up = int(100 * low * unit + 1e-9) / unit, min(100.0, ceil(100 * high * unit - 1e-9) / unit)
     return f"{down:.{_places(low, high)}f} – {up:.{_places(low, high)}f} %"
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if not seconds:
+        return "none"
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02} min"
+    return f"{minutes} min" if minutes else "under 1 min"
 
 
 def _places(low: float, high: float) -> int:
