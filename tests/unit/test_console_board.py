@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from kept_parts import NOON, MadePart, all_events, events_of, made_parts
 
 from neverblink.console.line.board import KEPT, BoardView, Chip, LineBoard
-from neverblink.events import Actuation, Decision, Event, GateAction, Outcome, Verdict
+from neverblink.events import Actuation, Decision, Event, GateAction, Hold, Outcome, Tracking, Verdict
+from neverblink.events.actuation import HELD_CODE
 
 MADE = [part for part in made_parts(80, every_s=2.0) if part.line == "line-1"]
 
@@ -121,3 +122,30 @@ def test_a_number_that_comes_again_the_next_day_is_another_part() -> None:
     )  # fmt: skip
     view = board_of([verdict, tomorrow], part.triggered + timedelta(days=1)).view()
     assert [tile.verdict for tile in view.tiles] == ["another"]
+
+
+def said(state: str, source: str) -> Hold:
+    return Hold(
+        id=f"{source}-{state}", line="line-1", source=source, state=state, at=NOON, by="m.okafor", why="a new blade"
+    )
+
+
+def test_a_line_on_hold_is_shown_until_whoever_said_so_releases_it_and_its_parts_are_no_trouble() -> None:
+    board = board_of([], NOON)
+    board.held(said("hold", "people"))
+    board.held(said("bypass", "plc"))
+    board.held(said("released", "plc"))
+    assert [hold.source for hold in board.view().holds] == ["people"]
+    told = Actuation(
+        id="a-1",
+        line="line-1",
+        tracking=Tracking(epoch=1, number=1),
+        stage="told",
+        outcome=Outcome.FAILED,
+        code=HELD_CODE,
+        at=NOON,
+    )
+    board.acted(told)
+    assert chip(board.view(), "bridge").count == 0
+    board.held(said("released", "people"))
+    assert board.view().holds == ()

@@ -16,7 +16,7 @@ from neverblink.console.access.roles import Role, Scope
 from neverblink.console.access.tokens import make_token
 from neverblink.console.line.timeline import timeline_of
 from neverblink.console.rendering import Rendering
-from neverblink.events import Actuation, Alarm, Decision, Event, GateAction, Judgement, Verdict
+from neverblink.events import Actuation, Alarm, Decision, Event, GateAction, Hold, Judgement, Verdict
 from neverblink.kafka import KafkaError
 from neverblink.ledger.writing import keep
 from neverblink.plant import Plant
@@ -119,6 +119,14 @@ async def test_the_wall_shows_parts_counts_and_what_is_open_of_the_lines_that_on
     assert "SN-000001" not in other.seen
     assert (await other.get("/wall/line-1")).status_code == 404
     assert (await other.http.get("/live?line=line-1")).status_code == 404
+
+
+async def test_a_line_on_hold_says_since_when_by_whom_and_why(console: Console) -> None:
+    hold = Hold(id="h", line="line-1", source="people", state="hold", at=NOON, by="m.okafor", why="a new blade")
+    console.feed.hear([(hold.key, hold)])
+    page = (await (await viewer(console)).get("/wall")).text
+    for said in ("On hold", "by m.okafor", "a new blade"):
+        assert said in page, said
 
 
 async def test_without_kafka_or_records_the_wall_says_what_is_stale_and_since_when(

@@ -27,7 +27,7 @@ from neverblink.http_serving.server import HttpServer
 from neverblink.plant import ConsoleSettings, Plant
 from neverblink.plant.listening import on_loopback
 from neverblink.records.evidence_store import EvidenceStore
-from neverblink.service_life import Duty, supervise
+from neverblink.service_life import Duty, keeping, supervise
 from neverblink.service_life.standing import Parts, Standing, in_words, keep_standing
 
 SECTION = "console"
@@ -76,7 +76,8 @@ async def serve(plant: Plant, access: AccessDatabase, stop: asyncio.Event, file:
             Duty("standing", partial(keep_standing, standing, parts, stop)),
         ]
         try:
-            await supervise("console", duties, stop)
+            async with keeping("console", Duty("holds", feed.holds.follow)):
+                await supervise("console", duties, stop)
         finally:
             server.close()
     finally:

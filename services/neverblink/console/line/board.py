@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from neverblink.events import Actuation, Decision, GateAction, Outcome, Verdict
+from neverblink.events import Actuation, Decision, GateAction, Hold, Outcome, Verdict
+from neverblink.events.actuation import HELD_CODE
+from neverblink.events.hold import RELEASED
 from neverblink.events.parts import Reason, Tracking
 
 KEPT: Final = 60
@@ -71,6 +73,7 @@ class BoardView:
     per_minute: float
     last: datetime | None
     chips: tuple[Chip, ...]
+    holds: tuple[Hold, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,7 @@ class LineBoard:
         self._escaped = _Noted()
         self._score_ms: deque[float] = deque(maxlen=50)
         self._slack_ms: deque[float] = deque(maxlen=50)
+        self._holds: dict[str, Hold] = {}
         self.version = 0
 
     def decided(self, verdict: Verdict) -> None:
@@ -150,7 +154,7 @@ class LineBoard:
         tile = self._tile(actuation.tracking, name, actuation.at, label)
         if actuation.outcome is not None and tile.told is None:
             self._told.note(actuation.at)
-            if actuation.outcome is not Outcome.CONFIRMED:
+            if actuation.outcome is not Outcome.CONFIRMED and actuation.code != HELD_CODE:
                 self._not_told.note(actuation.at)
             elif actuation.slack_ms is not None:
                 self._slack_ms.append(actuation.slack_ms)
@@ -162,6 +166,13 @@ class LineBoard:
             if actuation.incident:
                 self._escaped.note(actuation.at)
             self._put(replace(tile, gate=actuation.gate, incident=actuation.incident))
+
+    def held(self, hold: Hold) -> None:
+        """Take what people or the PLC say of the line: on hold, in bypass, or released."""
+        self._holds.pop(hold.source, None)
+        if hold.state != RELEASED:
+            self._holds[hold.source] = hold
+        self.version += 1
 
     def view(self) -> BoardView:
         """Return the line as it is now."""
@@ -176,6 +187,7 @@ class LineBoard:
             per_minute=self._per_minute(now),
             last=self._parts.last,
             chips=self._chips(now),
+            holds=tuple(self._holds.values()),
         )
 
     def amiss(self) -> Amiss:

@@ -6,7 +6,7 @@ Either may be away: the other goes on, and what is stale says since when.
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session
 
 from neverblink import telemetry
 from neverblink.console.line.board import LineBoard
-from neverblink.events import Actuation, EventError, Verdict
+from neverblink.events import Actuation, EventError, Hold, Verdict
 from neverblink.http_serving.asking import Asking, BusyError
 from neverblink.kafka import EventConsumer, KafkaError, Record
+from neverblink.kafka.followed_topic import FollowedTopic
 from neverblink.kafka.trouble import Trouble, Watch
 from neverblink.plant import Plant
 from neverblink.records.database import LedgerError
@@ -77,6 +78,9 @@ class Feed:
         self.troubles: tuple[OpenTrouble, ...] = ()
         self.counts_version = 0
         self._consumer: EventConsumer | None = None
+        self.holds = FollowedTopic(
+            plant.kafka, Hold, "word of lines on hold", self.hear, client_id="console-holds", service="console"
+        )
 
     @property
     def kafka(self) -> Trouble | None:
@@ -131,6 +135,12 @@ class Feed:
             board.decided(event)
         else:
             board.acted(event)
+
+    def hear(self, said: Iterable[tuple[str, Hold | None]]) -> None:
+        """Take what is said of lines on hold."""
+        for _, hold in said:
+            if hold is not None and hold.line in self.boards:
+                self.boards[hold.line].held(hold)
 
     async def count(self, stop: asyncio.Event) -> None:
         """Ask the records every five seconds, until `stop` is set."""
