@@ -16,16 +16,12 @@ ROOM = Path(__file__).resolve().parents[2] / "services/neverblink/console"
 LANGUAGES = ("de",)
 METHODS = [("**.py", "python"), ("templates/**.jinja", "jinja2")]
 OPTIONS = {"templates/**.jinja": {"trimmed": "false", "newstyle_gettext": "true"}}
-SAID = ("AccountError", "AlarmError", "AskedError", "KeysError", "PasswordError", "RoleError", "RunError", "TokenError")
-SAID = (
-    "AccountError",
-    "AskedError",
-    "FiguresError",
-    "KeysError",
-    "PasswordError",
-    "RoleError",
-    "RunError",
-    "TokenError",
+SAID = sorted(
+    {
+        name
+        for path in ROOM.rglob("*.py")
+        for name in re.findall(r"^class (\w+)\(SaidError\)", path.read_text(), re.MULTILINE)
+    }
 )
 """Refusals whose first argument is said in the language of whoever is refused."""
 
