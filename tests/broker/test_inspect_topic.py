@@ -20,6 +20,8 @@ from neverblink.plant import PlantError
 from neverblink.scorer.models import Models
 from neverblink.scorer.service import Scorer
 from neverblink.storage.frame_objects import ObjectStore
+from neverblink.trainer.collecting.jobs import run_look_over
+from neverblink.trainer.collecting.settings import LookOverJob
 from neverblink.trainer.datasets.inputs import InspectionError
 from neverblink.trainer.offline_inspection.inspection import OfflineInspection
 from neverblink.trainer.offline_inspection.job import run_inspect
@@ -232,3 +234,24 @@ async def test_what_cannot_be_inspected_is_said_before_anything_is_kept(
         await inspected(span_of(since, since, plant), artifacts, tmp_path / "run")
     with pytest.raises(InspectionError, match="still to come"):
         await inspected(span_of(since, since + timedelta(hours=1), plant), artifacts, tmp_path / "run")
+
+
+async def test_pictures_of_the_running_line_are_drawn_from_its_frames_and_looked_over(
+    line: ScoredLine, plant: Path, tmp_path: Path
+) -> None:
+    async with line.producer() as producer:
+        await sent(producer, line.frame(90))
+        since = await a_moment()
+        frames = [line.frame(number) for number in range(1, 9)]
+        known = line.frame(20).model_copy(update={"challenge": True})
+        await sent(producer, *frames, known, line.frame(30, body=b"no picture"))
+    asked = {"images": tmp_path / "taken", "station": "line-1/top", "plant": plant, "from": since}
+    done = await asyncio.to_thread(run_look_over, LookOverJob.model_validate(asked))
+    assert (done.taken, done.frames, done.unreadable) == (8, 8, 1)
+    assert len(done.pictures) == 8, "neither what was sent before nor the known part"
+    fewer = {**asked, "images": tmp_path / "fewer", "take": 3}
+    done = await asyncio.to_thread(run_look_over, LookOverJob.model_validate(fewer))
+    assert (done.taken, done.frames) == (3, 8)
+    assert {path.name for path in (tmp_path / "fewer").iterdir()} <= {
+        path.name for path in (tmp_path / "taken").iterdir()
+    }

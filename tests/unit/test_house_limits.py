@@ -29,6 +29,7 @@ TRAINER_LEVELS = {
     "datasets": 0,
     "reports": 0,
     "promises": 1,
+    "collecting": 1,
     "fitting": 2,
     "offline_inspection": 2,
     "evaluation": 3,

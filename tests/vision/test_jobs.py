@@ -49,7 +49,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model(images: Path) -> Path:
     """The model that `fit` makes; the other jobs go on from it."""
     with pytest.MonkeyPatch.context() as patch:
-        settings = {"images": "plates", "product": "plate", "out": "model", "size": SIDE}
+        settings = {"images": "plates", "product": "plate", "out": "model", "size": SIDE, "gallery": "gallery"}
         code, _, result = ran(patch, "fit", images.parent, settings)
     assert code == 0
     assert (result["images"], result["artifact"]) == (TRAIN, str(images.parent / "model"))
@@ -103,6 +103,23 @@ def test_fit_tells_its_stages_and_comes_to_a_model(model: Path) -> None:
     assert result["digest"] == artifact.digest
     assert result["threshold"] == pytest.approx(artifact.threshold)
     assert result["promise"].startswith("at most")
+
+
+def test_fit_shows_the_defects_that_stand_out_least_in_its_gallery(model: Path) -> None:
+    result = orjson.loads((model.parent / "fit.jsonl").read_bytes().splitlines()[-1])["result"]
+    assert 0 < len(result["least"]) <= 6
+    for one in result["least"]:
+        assert one["kind"] == "scratch"
+        assert cv2.imread(str(model.parent / "gallery" / one["picture"])).shape == (SIDE, SIDE, 3)
+        assert cv2.imread(str(model.parent / "gallery" / one["heat"])).shape == (SIDE, SIDE, 3)
+    shares = [one["of_threshold"] for one in result["least"]]
+    assert shares == sorted(shares)
+
+
+def test_look_over_tells_how_many_pictures_count(monkeypatch: pytest.MonkeyPatch, images: Path) -> None:
+    code, lines, result = ran(monkeypatch, "look-over", images.parent, {"images": "plates"})
+    assert (code, stages(lines)) == (0, {"checking the pictures"})
+    assert (len(result["pictures"]), result["witnesses"], result["defects"]) == (TRAIN, TRAIN, {"scratch": TEST})
 
 
 def test_evaluate_tells_its_figures(monkeypatch: pytest.MonkeyPatch, images: Path, model: Path) -> None:

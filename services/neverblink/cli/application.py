@@ -45,8 +45,8 @@ LOG_LEVEL = Annotated[
 GROUPS = {
     "Try it out": ("demo", "simulate-drift", "plc-sim", "broker"),
     "Make and judge models": (
-        "fit", "calibrate", "update", "synthesize", "train-unet", "train-classifier", "retrain", "keep-reviewed",
-        "backbones", "artifact", "evaluate", "compare", "inspect", "qualify", "golden", "msa",
+        "look-over", "fit", "calibrate", "update", "synthesize", "train-unet", "train-classifier", "retrain",
+        "keep-reviewed", "backbones", "artifact", "evaluate", "compare", "inspect", "qualify", "golden", "msa",
     ),
     "Run the line": ("camera", "scorer", "bridge", "drift", "ledger"),
     "Look after it": ("console", "review", "models", "context", "holdouts", "challenge", "alarms", "plant", "topics",

@@ -50,8 +50,13 @@ def small(image: Image) -> Image:
 
 def data_url(image: Image) -> str:
     """Return an (H, W, 3) uint8 RGB image as a JPEG that is part of the page."""
-    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(image)).decode()
+
+
+def jpeg(image: Image) -> bytes:
+    """Return an (H, W, 3) uint8 RGB image as a JPEG of a gallery's quality."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+    return bytes(cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes())
 
 
 class HeatScale(NamedTuple):

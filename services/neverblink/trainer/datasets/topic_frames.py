@@ -47,10 +47,12 @@ class TopicFrames:
         objects: ObjectStore | None = None,
         depths: Mapping[tuple[str, str], int] | None = None,
         depth: int | None = None,
+        known_parts: bool = True,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`stations` (LINE/STATION) are those that are wanted, `objects` has large images. `depths` are the bits that
-        values of 16-bit pictures of a (line, station) use, `depth` those of all others.
+        values of 16-bit pictures of a (line, station) use, `depth` those of all others. Parts that were sent to
+        prove the system are among them unless `known_parts` is false.
 
         Raises InspectionError for a span that is none, or that is not over.
         """
@@ -63,6 +65,7 @@ class TopicFrames:
         self._kafka, self._product, self._objects = kafka, product, objects
         self._since, self._until = since, until
         self._depths, self._depth = depths or {}, depth
+        self._known_parts = known_parts
         self._stations = frozenset(stations)
         self._ranges: dict[int, range] = {}
         self._loop = _LoopThread()
@@ -180,6 +183,8 @@ class TopicFrames:
             return self._unreadable(record, position, str(error))
         if frame.product != self._product:
             self._others[frame.product] += 1
+            return None
+        if frame.challenge and not self._known_parts:
             return None
         origin = Origin(
             frame.id,

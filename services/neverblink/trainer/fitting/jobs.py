@@ -12,6 +12,7 @@ from neverblink.trainer.datasets.images import DatasetError, good_images, image_
 from neverblink.trainer.datasets.usable_pictures import usable_pictures
 from neverblink.trainer.fitting.first_trial import FirstTrial, try_out
 from neverblink.trainer.fitting.fit import Fitted, fit
+from neverblink.trainer.fitting.gallery import Gallery
 from neverblink.trainer.fitting.places import check_place, check_writable
 from neverblink.trainer.fitting.recalibrate import Cost, Wish, recalibrate
 from neverblink.trainer.fitting.report import write_fit_report
@@ -69,13 +70,15 @@ def run_fit_and_trial(job: FitJob, progress: Progress = lambda *_: None) -> Firs
     written = None
     if job.report is not None:
         written = write_fit_report(fitted.artifact, trial, advice, job.report, notes=notes)
-    more = {
+    more: dict[str, object] = {
         "notes": notes,
         "promises": trial.costs.as_dict(),
         "doubts": advice.doubts,
         "next": advice.commands,
         "report": None if written is None else written.html,
     }
+    if job.gallery is not None:
+        more["least"] = Gallery(job.gallery, fitted.artifact, job.depth).least(trial.lowest)
     return FirstFit(result.model_copy(update=more), trial, advice, written)
 
 
@@ -118,15 +121,31 @@ def _fitted(job: FitJob, progress: Progress) -> tuple[FitResult, Fitted, list[Pa
         job.folder,
         images=fitted.images,
         notes=notes,
-        suspicious=[
-            SuspiciousPicture(path=one.path, score=one.score, threshold_without=one.threshold_without, left_out=out)
-            for some, out in ((fitted.left_out, True), (fitted.suspects, False))
-            for one in some
-        ],
+        suspicious=_suspicious(job, fitted),
         suspicious_page=sheet,
     )
     bad = {one.path for one in fitted.left_out}
     return result, fitted, [path for path in good if path not in bad]
+
+
+def _suspicious(job: FitJob, fitted: Fitted) -> list[SuspiciousPicture]:
+    """Return what is told of pictures that stand out; with a gallery they are shown in it."""
+    both = (*fitted.left_out, *fitted.suspects)
+    shown = {} if job.gallery is None else Gallery(job.gallery, fitted.artifact, job.depth).suspects(both)
+    found = []
+    for place, one in enumerate(both):
+        picture, hot = shown.get(one.path, (None, None))
+        found.append(
+            SuspiciousPicture(
+                path=one.path,
+                score=one.score,
+                threshold_without=one.threshold_without,
+                left_out=place < len(fitted.left_out),
+                picture=picture,
+                heat=hot,
+            )
+        )
+    return found
 
 
 def run_calibrate(job: CalibrateJob, progress: Progress = lambda *_: None) -> CalibrateResult:

@@ -51,6 +51,18 @@ class SuspiciousPicture(JobResult):
         description="The threshold without it and those that score higher; null: too few would be left for the promise."
     )
     left_out: bool = Field(default=False, description="A robust fit took it for not good and left it out.")
+    picture: str | None = Field(default=None, description="Its small JPEG in the gallery; null: there is none.")
+    heat: str | None = Field(default=None, description="The same with its map over it.")
+
+
+class LeastDefect(JobResult):
+    """One of the tried defects that stand out least."""
+
+    name: str
+    kind: str = Field(description="Type of the defect, real or drawn.")
+    of_threshold: float = Field(description="Its score as a share of the threshold; above 1 it is found.")
+    picture: str = Field(description="Its small JPEG in the gallery, the defect outlined where it is known.")
+    heat: str = Field(description="The picture with its map over it.")
 
 
 class FitResult(ModelResult):
@@ -62,6 +74,9 @@ class FitResult(ModelResult):
     notes: tuple[str, ...] = Field(default=(), description="What a person should know: what was left out, copies.")
     promises: dict[str, Any] | None = Field(
         default=None, description="Recall against promised false rejects, by real or synthetic defects."
+    )
+    least: tuple[LeastDefect, ...] = Field(
+        default=(), description="The tried defects that stand out least, where a gallery was asked for."
     )
     doubts: tuple[str, ...] = Field(default=(), description="Why the model is of no use; none: it is of some.")
     next: tuple[str, ...] = Field(default=(), description="Commands to try next, in order.")

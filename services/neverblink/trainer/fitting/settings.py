@@ -169,6 +169,11 @@ class FitJob(ModelSettings, PictureSettings, _GoodParts):
     report: Annotated[Path | None, Spelling(metavar="FILE.html")] = Field(
         default=None, description="Write a page on what the promise costs, and FILE.json beside it."
     )
+    gallery: Path | None = Field(
+        default=None,
+        description="Folder for small JPEGs of what stands out and of the defects that stand out least; the result"
+        " names them.",
+    )
 
     @property
     def folder(self) -> Path:
