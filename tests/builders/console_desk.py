@@ -25,6 +25,8 @@ from neverblink.console.desk import Desk
 from neverblink.console.instruments import instruments
 from neverblink.console.line.feed import Feed, LateRecords
 from neverblink.console.line.live import Live
+from neverblink.console.models.followed import FollowedModels
+from neverblink.console.models.stock import ModelStock
 from neverblink.console.runs.book import Runs
 from neverblink.console.service import rules_of
 from neverblink.http_serving.asking import Asking
@@ -99,6 +101,7 @@ class Console:
             "ask": self.ask, "live": Live(self.feed, 2, lambda: self.now, measured), "stop": self.stop,
             "store": None if store is None else EvidenceStore(store),
             "runs": Runs(plant.console.work),
+            "models": FollowedModels(plant), "stock": ModelStock(plant),
         }  # fmt: skip
         self.desk = Desk(**{**made, **desk})
         self.application = guarded(self.desk)
@@ -139,6 +142,7 @@ class Console:
         self.ask.close()
         self.records.close()
         self.passwords.close()
+        self.desk.stock.close()
         self.access.close()
 
 

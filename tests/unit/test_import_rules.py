@@ -45,13 +45,9 @@ MAY_IMPORT["camera"] = OPEN_TO_SERVICES | {"simulation", "storage"}
 MAY_IMPORT["drift"] = OPEN_TO_SERVICES | {"alarms"}
 MAY_IMPORT["ledger"] = OPEN_TO_SERVICES | {"alarms", "http_serving", "records", "storage"}
 MAY_IMPORT["console"] = (OPEN_TO_SERVICES - {"plc"}) | {
-    "http_serving",
-    "job_life",
-    "records",
-    "reports",
-    "reviewing",
+    "confidence", "decisions", "http_serving", "job_life", "model_registry", "records", "reports", "reviewing",
     "storage",
-}
+}  # fmt: skip
 MAY_IMPORT["scorer"] = OPEN_TO_SERVICES | JUDGING
 MAY_IMPORT["qualification"] = {"events", "plant", "job_life", "reports"} | JUDGING
 MAY_IMPORT["trainer"] = OPEN_TO_SERVICES | JUDGING | {"confidence", "job_life", "qualification", "records", "reports"}
@@ -63,9 +59,10 @@ EVERYTHING = {"demo", "cli", "__main__", "__init__"}
 # nothing, and every room may import them.
 
 # The one door in a wall: modules of another room that a room may import.
-# Both know no torch: the image that is judged is decoded and measured by the code that scores it.
+# None knows torch: the image that is judged is decoded and measured by the code that scores it.
 DOORS = {
     "camera": {"neverblink.vision.quality", "neverblink.vision.decode"},
+    "console": {"neverblink.vision.artifact_manifest", "neverblink.vision.calibration"},
     # An artifact is a folder of files that appears whole; the module knows the standard library and nothing else.
     "vision": {"neverblink.storage.whole_file"},
 }
@@ -197,7 +194,7 @@ def loaded_by(modules: list[str]) -> set[str]:
         ("bridge", {"asyncua"}),
         ("drift", {"faust", "mode"}),
         ("ledger", {"sqlalchemy", "fastapi", "uvicorn"}),
-        ("console", {"sqlalchemy", "fastapi", "uvicorn"}),
+        ("console", {"sqlalchemy", "fastapi", "uvicorn", "cv2"}),
         ("records", {"sqlalchemy"}),
         ("confidence", set()),
         ("kafka", set()),

@@ -9,7 +9,18 @@ from neverblink import __version__
 from neverblink.console.access.roles import Role
 from neverblink.console.desk import Desk
 from neverblink.console.guard import Guard
-from neverblink.console.pages import administration, alarms, parts, programs, quality, reviews, runs, signing, wall
+from neverblink.console.pages import (
+    administration,
+    alarms,
+    models,
+    parts,
+    programs,
+    quality,
+    reviews,
+    runs,
+    signing,
+    wall,
+)
 from neverblink.console.problems import tell_problems
 from neverblink.console.static_files import OwnFiles
 from neverblink.console.visitors import Gate, Visitor
@@ -37,6 +48,7 @@ def app_of(desk: Desk) -> FastAPI:
     app.include_router(runs.router)
     app.include_router(alarms.router)
     app.include_router(quality.router)
+    app.include_router(models.router)
     app.include_router(administration.router)
     app.include_router(programs.router)
     app.mount("/static", OwnFiles(), name="static")

@@ -13,6 +13,9 @@ from neverblink.console.access.sessions import SessionRules
 from neverblink.console.alarms.watching import AlarmBoard
 from neverblink.console.instruments import Instruments
 from neverblink.console.line.live import Live
+from neverblink.console.models.followed import FollowedModels
+from neverblink.console.models.histories import Histories
+from neverblink.console.models.stock import ModelStock
 from neverblink.console.reviews.followed import FollowedTopics
 from neverblink.console.reviews.given import Given
 from neverblink.console.runs.book import Runs
@@ -25,9 +28,9 @@ from neverblink.records.evidence_store import EvidenceStore
 class Desk:
     """`secret` signs the forms of those who have not signed in yet; `secure` says that cookies travel by TLS alone.
 
-    `ask` asks the records, `store` holds the pictures, `stop` ends what live pages follow. `runs` starts jobs;
-    those that read the plant file find it at `plant_file`. `topics` are the claims and answers that it follows,
-    None where each act reads for itself.
+    `ask` asks the records, `store` holds the pictures, `stop` ends what live pages follow. `models` is what the topic
+    says and `stock` the artifacts. `runs` starts jobs; those that read the plant file find it at `plant_file`.
+    `topics` are the claims and answers that it follows, None where each act reads for itself.
     """
 
     plant: Plant
@@ -45,10 +48,13 @@ class Desk:
     store: EvidenceStore | None
     stop: asyncio.Event
     runs: Runs
+    models: FollowedModels
+    stock: ModelStock
     plant_file: Path | None = None
     given: Given = field(default_factory=Given)
     alarms: AlarmBoard = field(default_factory=AlarmBoard)
     topics: FollowedTopics | None = None
+    histories: Histories = field(default_factory=Histories)
 
     @property
     def cookie(self) -> str:

@@ -1,5 +1,6 @@
 """Pages from templates: whatever they are given is escaped, what they are not given is an error."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -55,6 +56,11 @@ def _environment(language: str) -> Environment:
         pattern = "#,##0" + ("." + "0" * digits if digits else "")
         return format_decimal(value, format=pattern, locale=language)
 
+    def significant(value: float | None, digits: int = 4) -> str:
+        if value is None or value == 0 or not math.isfinite(value):
+            return "–" if value is None else number(0)
+        return number(value, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
+
     def percent(value: float | None, digits: int = 1) -> str:
         # A share is cut, not rounded: 99.96 % good is not 100.0 %.
         if value is None:
@@ -70,7 +76,7 @@ def _environment(language: str) -> Environment:
 
     environment.filters |= {
         "word": word, "number": number, "percent": percent, "decimal": decimal, "instant": instant, "clock": clock,
-        "day": day, "plain": visible, "since": since,
+        "day": day, "plain": visible, "since": since, "significant": significant,
     }  # fmt: skip
     environment.globals |= {"language": language, "static": address_of}
     return environment

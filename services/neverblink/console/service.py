@@ -20,6 +20,8 @@ from neverblink.console.desk import Desk
 from neverblink.console.instruments import instruments
 from neverblink.console.line.feed import Feed, LateRecords
 from neverblink.console.line.live import Live
+from neverblink.console.models.followed import FollowedModels
+from neverblink.console.models.stock import ModelStock
 from neverblink.console.reviews.followed import FollowedTopics
 from neverblink.console.runs.book import Runs
 from neverblink.http_serving.asking import Asking
@@ -73,6 +75,7 @@ async def serve(plant: Plant, access: AccessDatabase, stop: asyncio.Event, file:
             Duty("records", partial(feed.count, stop)),
             Duty("alarms", partial(watch.run, stop)),
             Duty("reviews", partial(topics.follow, stop)),
+            Duty("models", partial(desk.models.follow, stop)),
             Duty("standing", partial(keep_standing, standing, parts, stop)),
         ]
         try:
@@ -80,6 +83,7 @@ async def serve(plant: Plant, access: AccessDatabase, stop: asyncio.Event, file:
                 await supervise("console", duties, stop)
         finally:
             server.close()
+            desk.stock.close()
     finally:
         ask.close()
         records.close()
@@ -115,6 +119,8 @@ def desk_of(
         runs=Runs(settings.work),
         plant_file=file,
         topics=FollowedTopics(plant, utc_now),
+        models=FollowedModels(plant),
+        stock=ModelStock(plant),
     )
 
 

@@ -119,9 +119,18 @@ ALARM_STAGES = {
     "unshelved": N_("off the shelf"),
 }
 
+MODEL_CHANGES = {
+    "model": N_("another model scores"),
+    "promoted": N_("the challenger scores"),
+    "threshold": N_("another threshold"),
+    "shadow": N_("another challenger, or none"),
+    "same": N_("nothing that scores"),
+}
+
 WORDS = {
     "decision": DECISIONS, "reason": REASONS, "outcome": OUTCOMES, "gate": GATE, "judgement": JUDGEMENTS,
     "picture": PICTURES, "role": ROLES, "scope": SCOPES, "answer": ANSWERS, "action": ACTIONS,
     "waiting": WAITING, "job": JOBS, "run": RUNS, "stage": STAGES,
     "priority": PRIORITIES, "alarm_state": ALARM_STATES, "alarm_stage": ALARM_STAGES,
+    "model_change": MODEL_CHANGES,
 }  # fmt: skip

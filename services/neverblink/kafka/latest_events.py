@@ -12,6 +12,7 @@ from neverblink.kafka.consumer import EventConsumer
 from neverblink.kafka.following_client import CLIENT_FAULTS
 from neverblink.kafka.record import Record
 from neverblink.kafka.topic_span import TopicSpan
+from neverblink.kafka.trouble import Trouble
 from neverblink.plant import Kafka
 from neverblink.service_life.time_limit import time_limit
 
@@ -38,6 +39,11 @@ class LatestEvents(Generic[E]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._consumer.stop()
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Return what cannot be read now, and since when; None while all can."""
+        return self._consumer.trouble
 
     async def to_the_end(self, within_s: float) -> list[tuple[str, E | None]]:
         """Return all that the topic holds now, in each key's order. Raises KafkaError when that takes longer."""

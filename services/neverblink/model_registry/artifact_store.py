@@ -4,13 +4,27 @@ import hashlib
 import posixpath
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import orjson
 
 from neverblink.plant import PlantError, Storage
 from neverblink.storage.file_root import FileRoot, FileRootError, shortened
 from neverblink.vision.artifact import Artifact, read_manifest
-from neverblink.vision.artifact_manifest import MANIFEST, MAX_MANIFEST_BYTES, ArtifactError, Manifest
+from neverblink.vision.artifact_manifest import (
+    MANIFEST,
+    MAX_MANIFEST_BYTES,
+    MAX_TENSOR_BYTES,
+    TENSORS,
+    ArtifactError,
+    Manifest,
+)
 
 _CHUNK_BYTES = 4 * 1024 * 1024
+_MAX_HEADER_BYTES = 1024 * 1024
+_MAX_SCORES_BYTES = 4 * 1_000_000
 
 
 def folder_name(digest: str) -> str:
@@ -69,6 +83,25 @@ class ArtifactStore:
         except ArtifactError as error:
             raise ArtifactError(str(error).replace(str(into), location)) from error
 
+    def held_out_scores(self, location: str) -> npt.NDArray[np.float32]:
+        """Return the sorted scores of an artifact's held-out good images, (m,) float32, without reading its bank.
+
+        They are for looking at: the file's digest is checked by whoever opens the model. Raises ArtifactError.
+        """
+        root, path = self._resolved(location)
+        place, shown = f"{path}/{TENSORS}", f"{location}/{TENSORS}"
+        _checked(root, place, shown, lambda size: size <= MAX_TENSOR_BYTES)
+        try:
+            with root.filesystem.open(place, "rb") as file:
+                found = _scores_in(file)
+        except (ValueError, KeyError, TypeError):
+            found = None
+        except Exception as error:  # each kind of store raises errors of its own
+            raise ArtifactError(f"{shown} cannot be read: {shortened(error)}") from error
+        if found is None:
+            raise ArtifactError(f"{shown} holds no scores of held-out images that can be read")
+        return np.sort(found)
+
     def files(self, location: str, manifest: Manifest, into: Path) -> None:
         """Copy the files that a manifest names into a folder, each verified on its way. Raises ArtifactError."""
         root, path = self._resolved(location)
@@ -89,6 +122,23 @@ class ArtifactStore:
             f"{location} lies neither under storage.artifacts nor in storage.artifact_store: models are fetched from"
             " nowhere else"
         )
+
+
+def _scores_in(file: BinaryIO) -> npt.NDArray[np.float32] | None:
+    """Return the scores of a safetensors file: eight bytes of the header's length, the header, the arrays.
+
+    None where there are none that fit what the header says of them.
+    """
+    length = int.from_bytes(file.read(8), "little")
+    if length > _MAX_HEADER_BYTES:
+        return None
+    entry = orjson.loads(file.read(length))["scores"]
+    begin, end = entry["data_offsets"]
+    if entry["dtype"] != "F32" or len(entry["shape"]) != 1 or not 0 < end - begin <= _MAX_SCORES_BYTES:
+        return None
+    file.seek(8 + length + begin)
+    found = np.frombuffer(file.read(end - begin), "<f4").astype(np.float32)
+    return found if found.shape == tuple(entry["shape"]) and np.isfinite(found).all() else None
 
 
 def store_roots(storage: Storage) -> list[FileRoot]:

@@ -23,6 +23,7 @@ from neverblink.storage.file_root import FileRoot, shortened
 
 FOLDER: Final = "qualifications"
 MAX_REPORT_BYTES: Final = 16 * 1024 * 1024
+MAX_PAGE_BYTES: Final = 64 * 1024 * 1024
 _LISTED: Final = 5000
 """Reports about one model that are looked at: years of them, and no folder that somebody fills stops a scorer."""
 
@@ -147,6 +148,22 @@ class QualificationStore:
         ref = QualificationRef(report=digest, golden=report.golden, passed=False, at=report.at)
         return ref, f"{where}.html"
 
+    def page(self, artifact: str, report: str) -> bytes | None:
+        """Return the page of a report about an artifact, both by their digests; None where there is none.
+
+        It is not checked against anything: a page proves nothing, the report beside it does. Raises QualificationError.
+        """
+        for root in self._roots:
+            place = f"{_folder(root, artifact)}/{folder_name(report)}.html"
+            try:
+                with root.filesystem.open(place, "rb") as file:
+                    return bytes(file.read(MAX_PAGE_BYTES))
+            except FileNotFoundError:
+                continue
+            except Exception as error:  # each kind of store raises errors of its own
+                raise QualificationError(f"the report cannot be read from {root.path}: {shortened(error)}") from error
+        return None
+
     def about(self, artifact: str) -> "Reports":
         """Return the reports about an artifact, by its digest, and what could not be asked."""
         found: list[Kept] = []
@@ -197,6 +214,10 @@ class Reports:
             return None
         newest, why = max(fitting, key=lambda one: one[0].order)
         return _ref(newest, passed=False), f"{why}; its report: {newest.page}"
+
+    def of(self, digest: str) -> Kept | None:
+        """Return the report of that digest."""
+        return next((one for one in self.found if one.digest == digest), None)
 
     def _about(self, question: Question) -> list[Kept]:
         return [one for one in self.found if one.report.question == question]

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from neverblink.vision.errors import VisionError
 
@@ -146,9 +146,9 @@ def calibrate_at(
     count = len(scores)
     _check_numbers(scores, peaks, np.array([threshold]))
     rank = int((np.asarray(scores) <= threshold).sum())
-    if not rank:
+    rate = promised_at(threshold, scores, confidence)
+    if rate is None:
         raise CalibrationError(f"a threshold of {threshold:.4g} rejects all {count} held-out good images")
-    rate = float(beta.ppf(confidence, count - rank + 1, rank))
     return Calibration(
         threshold=threshold,
         map_threshold=_order_statistic(peaks, rank),
@@ -159,6 +159,15 @@ def calibrate_at(
         method=method,
         unsure_from=_unsure_from(scores, unsure, rate, confidence),
     )
+
+
+def promised_at(threshold: float, scores: npt.NDArray[np.floating], confidence: float = CONFIDENCE) -> float | None:
+    """Return what share of good parts a threshold rejects at most, by (m,) held-out scores that did not choose it.
+
+    None where it rejects every one of them: then nothing is promised.
+    """
+    count, rank = len(scores), int((np.asarray(scores) <= threshold).sum())
+    return float(betaincinv(count - rank + 1, rank, confidence)) if rank else None
 
 
 class CostThreshold(NamedTuple):

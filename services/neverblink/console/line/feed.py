@@ -77,6 +77,8 @@ class Feed:
         """Since when `counts` count: the begin of the shift."""
         self.troubles: tuple[OpenTrouble, ...] = ()
         self.counts_version = 0
+        self.scored: dict[tuple[str, str], tuple[str, datetime]] = {}
+        """Which artifact each (line, station) was last scored by, and when."""
         self._consumer: EventConsumer | None = None
         self.holds = FollowedTopic(
             plant.kafka, Hold, "word of lines on hold", self.hear, client_id="console-holds", service="console"
@@ -133,6 +135,8 @@ class Feed:
         board = self.boards[event.line]
         if isinstance(event, Verdict):
             board.decided(event)
+            if event.artifact is not None:
+                self.scored[event.line, event.station] = (event.artifact.digest, event.occurred)
         else:
             board.acted(event)
 

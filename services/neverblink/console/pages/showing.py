@@ -31,6 +31,7 @@ SECTIONS = (
     Section("/review", N_("Review"), Role.REVIEWER),
     Section("/alarms", N_("Alarms"), Role.VIEWER),
     Section("/quality", N_("Quality"), Role.VIEWER),
+    Section("/models", N_("Models"), Role.VIEWER),
     Section("/accounts", N_("Accounts"), Role.ADMINISTRATOR),
     Section("/tokens", N_("Tokens"), Role.ADMINISTRATOR),
     Section("/audit", N_("Audit"), Role.ADMINISTRATOR),

@@ -1,0 +1,1 @@
+"""Which model scores what: shown, weighed against real history, and changed."""
