@@ -47,14 +47,32 @@ class ConsoleSettings(Listening):
         default=False,
         description="Ask for password and meaning with each change; name, time and meaning stay on record.",
     )
+    trace_url: str | None = Field(
+        default=None,
+        min_length=8,
+        max_length=500,
+        description="Where a part's trace is seen, with {trace_id} in it, such as"
+        " https://grafana.example.com/explore?trace={trace_id}; null: the page of a part shows the id alone.",
+    )
     viewers: int = Field(
         default=40, ge=1, le=1000, description="Pages that may follow the line live at once; more are told so."
     )
     query_s: float = Field(default=5.0, ge=0.1, le=300, description="How long one question to the records may take.")
     concurrent: int = Field(default=4, ge=1, le=64, description="Questions to the records in hand at most.")
 
+    @field_validator("trace_url")
+    @classmethod
+    def _leads_to_a_trace(cls, address: str | None) -> str | None:
+        if address is not None and (not address.startswith(("http://", "https://")) or "{trace_id}" not in address):
+            raise ValueError("an address begins with http:// or https:// and has {trace_id} in it")
+        return address
+
     @field_validator("languages")
     @classmethod
     def _each_once(cls, languages: tuple[Language, ...]) -> tuple[Language, ...]:
         unique("language", languages)
         return languages
+
+    def trace_address(self, trace: str) -> str | None:
+        """Return where a trace is seen, None where nobody said."""
+        return None if self.trace_url is None else self.trace_url.replace("{trace_id}", trace)

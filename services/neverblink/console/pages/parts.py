@@ -2,19 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request
+from sqlalchemy.orm import Session
 from starlette.responses import RedirectResponse, Response
 
 from neverblink.console.access.roles import Role
 from neverblink.console.desk import Desk
 from neverblink.console.language import N_
+from neverblink.console.line.history import History, history_of
 from neverblink.console.line.timeline import timeline_of
 from neverblink.console.pages.showing import page
 from neverblink.console.visitors import Gate, RefusedError, Visitor
+from neverblink.events import Decision
 from neverblink.records.evidence_store import EvidenceMissingError
 from neverblink.records.questions.part_story import (
+    ActuationOf,
     PartStory,
     PictureOf,
     ReviewOf,
@@ -23,6 +28,7 @@ from neverblink.records.questions.part_story import (
     picture_of,
     story_of,
 )
+from neverblink.records.questions.score_history import GoodExample, ScoreOf, good_example, scores_before
 from neverblink.records.review_state import ReviewFacts, ReviewState, standing_of
 
 router = APIRouter(include_in_schema=False)
@@ -39,13 +45,20 @@ _NOT_TO_BE_RUN = {"Content-Security-Policy": "sandbox; default-src 'none'"}
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a station saw: the picture to look at, the anomaly map over it, and what a browser cannot show."""
+    """What a station saw: the picture to look at, the anomaly map over it, and what a browser cannot show.
+
+    `good` is a part that passed there before, `history` how others scored; `after_told`: it was decided when the PLC
+    had been told already.
+    """
 
     verdict: VerdictOf
     picture: PictureOf | None
     overlay: PictureOf | None
     file: PictureOf | None
     deleted: PictureOf | None
+    good: GoodExample | None = None
+    history: History | None = None
+    after_told: bool = False
 
 
 @router.get("/parts/{number}")
@@ -57,12 +70,15 @@ async def part(request: Request, visitor: Viewer, number: PartId) -> Response:
         raise RefusedError(404, N_("There is no such part among the lines that you may see."))
     told = told_to(visitor.account.name, story.reviews)
     hidden, story = len(story.reviews) - len(told), replace(story, reviews=told)
+    told_last = _told(story.actuations)
     values: dict[str, Any] = {
         "hidden": hidden,
         "story": story,
         "part": story.part,
         "timeline": timeline_of(story),
-        "looks": looks(story),
+        "looks": await _compared(desk, story, looks(story)),
+        "told_otherwise": told_last if told_last is not None and told_last.decision != story.part.decision else None,
+        "trace_url": desk.plant.console.trace_address,
     }
     return page(request, "part.html.jinja", visitor, **values)
 
@@ -105,6 +121,34 @@ def told_to(name: str, reviews: Sequence[ReviewOf]) -> tuple[ReviewOf, ...]:
         blind = standing_of(facts).state is ReviewState.NEEDS_SECOND
         found += [one for one in about if not blind or one.reviewer == name]
     return tuple(found)
+
+
+async def _compared(desk: Desk, story: PartStory, found: Sequence[Look]) -> list[Look]:
+    """Return what stations saw beside what they saw of parts before."""
+
+    def asked(session: Session) -> list[tuple[list[ScoreOf], GoodExample | None]]:
+        return [
+            (scores_before(session, *_place(story, one)), good_example(session, *_place(story, one))) for one in found
+        ]
+
+    told = _told(story.actuations)
+    compared = []
+    for one, (scores, good) in zip(found, await desk.ask(asked), strict=True):
+        verdict = one.verdict
+        drawn = history_of(scores, verdict.ratio, rejected=verdict.decision == Decision.REJECT)
+        late = told is not None and verdict.emitted is not None and verdict.emitted > told.at
+        compared.append(replace(one, good=good, history=drawn, after_told=late))
+    return compared
+
+
+def _place(story: PartStory, look: Look) -> tuple[str, str, str, datetime]:
+    verdict = look.verdict
+    return story.part.line, verdict.station, verdict.product, verdict.captured
+
+
+def _told(actuations: Sequence[ActuationOf]) -> ActuationOf | None:
+    """Return what the PLC was told last."""
+    return next((one for one in reversed(actuations) if one.stage == "told" and one.decision is not None), None)
 
 
 def looks(story: PartStory) -> list[Look]:

@@ -70,17 +70,40 @@
       const box = stage.parentElement.getBoundingClientRect();
       zoom(event.deltaY < 0 ? STEP : 1 / STEP, event.clientX - box.left - stage.offsetLeft, event.clientY - box.top);
     }, { passive: false });
+    // One finger moves, two zoom about the place between them.
+    const fingers = new Map();
+    const between = () => {
+      const [one, other] = [...fingers.values()];
+      const box = stage.parentElement.getBoundingClientRect();
+      return {
+        apart: Math.hypot(one.x - other.x, one.y - other.y),
+        x: (one.x + other.x) / 2 - box.left - stage.offsetLeft,
+        y: (one.y + other.y) / 2 - box.top,
+      };
+    };
     viewer.addEventListener("pointerdown", (event) => {
-      held = [event.clientX - left, event.clientY - top];
+      fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+      held = fingers.size === 1 ? [event.clientX - left, event.clientY - top] : null;
       viewer.setPointerCapture(event.pointerId);
     });
     viewer.addEventListener("pointermove", (event) => {
-      if (!held || scale === 1) return;
-      left = event.clientX - held[0];
-      top = event.clientY - held[1];
-      drawn();
+      if (!fingers.has(event.pointerId)) return;
+      const before = fingers.size === 2 ? between() : null;
+      fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+      if (before) {
+        const now = between();
+        left += now.x - before.x;
+        top += now.y - before.y;
+        if (before.apart > 0) zoom(now.apart / before.apart, now.x, now.y);
+      } else if (held && scale > 1) {
+        left = event.clientX - held[0];
+        top = event.clientY - held[1];
+        drawn();
+      }
     });
-    for (const over of ["pointerup", "pointercancel"]) viewer.addEventListener(over, () => { held = null; });
+    for (const over of ["pointerup", "pointercancel"]) {
+      viewer.addEventListener(over, (event) => { fingers.delete(event.pointerId); held = null; });
+    }
 
     viewer.addEventListener("keydown", (event) => {
       const moves = { ArrowLeft: [40, 0], ArrowRight: [-40, 0], ArrowUp: [0, 40], ArrowDown: [0, -40] };
