@@ -17,6 +17,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from neverblink.console.language import COOKIE
@@ -100,16 +101,30 @@ def _written(file: Path, png: bytes) -> Path:
 
 
 def small(png: bytes, most: int = MOST_BYTES) -> bytes:
-    """Return a picture with a palette, of as many colours as fit `most` bytes."""
+    """Return a picture with a palette, of as many colours as fit `most` bytes.
+
+    The page's own colours are kept as they are: a palette of means would tint its greys by what photographs have.
+    """
     image = Image.open(BytesIO(png)).convert("RGB")
     coded = b""
     for colours in _COLOURS:
+        palette = Image.new("P", (1, 1))
+        palette.putpalette(_palette(image, colours))
         held = BytesIO()
-        image.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(held, "PNG", optimize=True)
+        image.quantize(palette=palette, dither=Image.Dither.NONE).save(held, "PNG", optimize=True)
         coded = held.getvalue()
         if len(coded) <= most:
             break
     return coded
+
+
+def _palette(image: Image.Image, colours: int) -> list[int]:
+    """Return red, green and blue of half as many colours that are seen most, and of as many means of all."""
+    seen = np.asarray(image, np.uint8).reshape(-1, 3)
+    found, counts = np.unique(seen, axis=0, return_counts=True)
+    own = found[np.argsort(-counts)[: colours // 2]].ravel()
+    means = image.quantize(colours - len(own) // 3, Image.Quantize.MEDIANCUT).getpalette() or []
+    return [*map(int, own), *means][: 3 * colours]
 
 
 def placed(place: str, seeded: Seeded) -> str:

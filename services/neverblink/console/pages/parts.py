@@ -152,9 +152,9 @@ def _told(actuations: Sequence[ActuationOf]) -> ActuationOf | None:
 
 
 def looks(story: PartStory) -> list[Look]:
-    """Return what each station saw, in the order of time."""
+    """Return what each station saw: first what decided about the part, then in the order of time."""
     found = []
-    for verdict in story.verdicts:
+    for verdict in sorted(story.verdicts, key=lambda one: one.decision != story.part.decision):
         own = [one for one in story.pictures if one.verdict_id == verdict.id]
         there = {one.kind: one for one in own if one.deleted is None}
         frame = there.get("frame")
