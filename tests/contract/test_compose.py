@@ -3,6 +3,7 @@
 The file's shape itself was checked with compose-go's loader, which is what `docker compose config` runs.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,27 @@ def test_a_service_is_checked_and_waits_for_healthy_ones(name: str) -> None:
         assert how == {"condition": "service_healthy"}
 
 
+def test_the_readmes_kcat_line_comes_to_the_door_that_tells_it_to_come_there_again() -> None:
+    (address,) = re.findall(r"^kcat -b (\S+) ", (ROOT / "README.md").read_text(), re.MULTILINE)
+    kafka = SERVICES["kafka"]
+    asks = {name: rest for name, _, rest in (one.partition("://") for one in _listed(kafka, "KAFKA_LISTENERS"))}
+    told = {
+        name: rest for name, _, rest in (one.partition("://") for one in _listed(kafka, "KAFKA_ADVERTISED_LISTENERS"))
+    }
+    doors = {f":{inner}": f"{outer}" for _, outer, inner in (port.split(":") for port in kafka["ports"])}
+    (name,) = [name for name, address_told in told.items() if address_told == address]
+    assert doors[asks[name]] == address.rpartition(":")[2]
+    assert all(port.startswith("127.0.0.1:") for port in kafka["ports"]), "without TLS it is for this machine alone"
+    plant = load_plant(ROOT / "deploy/docker/plant.yaml")
+    assert plant.kafka.bootstrap in told.values()
+    secured = dict(one.split(":") for one in _listed(kafka, "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"))
+    assert secured.keys() == asks.keys() == told.keys() | {"CONTROLLER"}
+
+
+def _listed(service: dict[str, Any], name: str) -> list[str]:
+    return str(service["environment"][name]).split(",")
+
+
 def test_the_health_check_reads_the_file_that_a_service_keeps_fresh() -> None:
     dockerfile = (ROOT / "deploy/docker/Dockerfile").read_text()
     assert f"{READY_FILE}=/tmp/ready" in dockerfile
@@ -70,7 +92,7 @@ def test_the_console_is_reached_from_this_machine_alone_and_keeps_what_it_is_tol
     plant = load_plant(ROOT / "deploy/docker/plant.yaml")
     console = SERVICES["console"]
     assert console["ports"] == [f"127.0.0.1:{plant.console.port}:{plant.console.port}"]
-    assert [name for name, service in SERVICES.items() if "ports" in service] == ["console"]
+    assert sorted(name for name, service in SERVICES.items() if "ports" in service) == ["console", "kafka"]
     mounted = {place for _, place in (volume.split(":")[:2] for volume in console["volumes"])}
     kept = [plant.console.database, plant.storage.ledger, f"sqlite:///{plant.records.evidence.store}"]
     for url in kept:
