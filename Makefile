@@ -80,10 +80,10 @@ $(NODE_OPCUA): tests/plc/node/package.json
 	@if command -v npm >/dev/null && npm install --prefix $(<D) --no-save --no-package-lock --no-audit --no-fund \
 		--ignore-scripts --silent; then touch $@; else echo "no node-opcua: its tests are skipped"; fi
 
-# Looks over the console's pages for what keeps people out.
+# Looks over the console's pages for what keeps people out; and a login provider.
 $(AXE): tests/browser/package.json
 	@if command -v npm >/dev/null && npm install --prefix $(<D) --no-save --no-package-lock --no-audit --no-fund \
-		--ignore-scripts --silent; then touch $@; else echo "NOT INSTALLED: axe-core; its test skips"; fi
+		--ignore-scripts --silent; then touch $@; else echo "NOT INSTALLED: axe-core and oidc-provider; their tests skip"; fi
 
 # A Kafka client that is neither aiokafka nor librdkafka.
 $(KAFKAJS): tests/broker/foreign/package.json

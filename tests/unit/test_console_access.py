@@ -21,7 +21,9 @@ from neverblink.plant import ConsoleSettings
 
 pytestmark = pytest.mark.usefixtures("quick_hashing")
 
-STRANGERS = {"/sign-in", "/preferences", "/livez"}
+STRANGERS = {
+    "/sign-in", "/sign-in/provider", "/sign-in/provider/back", "/sign-in/provider/out", "/preferences", "/livez",
+}  # fmt: skip
 """Routes for whoever comes."""
 
 OWN = {"/sign-out", "/unlock", "/lock"}

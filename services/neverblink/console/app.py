@@ -15,6 +15,7 @@ from neverblink.console.pages import (
     models,
     parts,
     programs,
+    provider,
     quality,
     reviews,
     runs,
@@ -42,6 +43,7 @@ def app_of(desk: Desk) -> FastAPI:
     app.state.desk = desk
     tell_problems(app)
     app.include_router(signing.router)
+    app.include_router(provider.router)
     app.include_router(wall.router)
     app.include_router(parts.router)
     app.include_router(reviews.router)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from neverblink.console.access.attempts import Attempts
 from neverblink.console.access.database import AccessDatabase
@@ -23,6 +24,9 @@ from neverblink.http_serving.asking import Asking
 from neverblink.plant import Plant
 from neverblink.records.evidence_store import EvidenceStore
 
+if TYPE_CHECKING:  # it takes a while to import, and most plants have none
+    from neverblink.console.access.provider.login import Login
+
 
 @dataclass(frozen=True, slots=True)
 class Desk:
@@ -30,7 +34,8 @@ class Desk:
 
     `ask` asks the records, `store` holds the pictures, `stop` ends what live pages follow. `models` is what the topic
     says and `stock` the artifacts. `runs` starts jobs; those that read the plant file find it at `plant_file`.
-    `topics` are the claims and answers that it follows, None where each act reads for itself.
+    `topics` are the claims and answers that it follows, None where each act reads for itself. `login` is the
+    plant's login provider, where it has one.
     """
 
     plant: Plant
@@ -52,6 +57,7 @@ class Desk:
     stock: ModelStock
     plant_file: Path | None = None
     given: Given = field(default_factory=Given)
+    login: "Login | None" = None
     alarms: AlarmBoard = field(default_factory=AlarmBoard)
     topics: FollowedTopics | None = None
     histories: Histories = field(default_factory=Histories)

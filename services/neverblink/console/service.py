@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from neverblink import telemetry
@@ -31,6 +32,9 @@ from neverblink.plant.listening import on_loopback
 from neverblink.records.evidence_store import EvidenceStore
 from neverblink.service_life import Duty, keeping, supervise
 from neverblink.service_life.standing import Parts, Standing, in_words, keep_standing
+
+if TYPE_CHECKING:  # it takes a while to import, and most plants have none
+    from neverblink.console.access.provider.login import Login
 
 SECTION = "console"
 _MOST_OPEN = 256
@@ -121,7 +125,16 @@ def desk_of(
         topics=FollowedTopics(plant, utc_now),
         models=FollowedModels(plant),
         stock=ModelStock(plant),
+        login=_login_of(settings),
     )
+
+
+def _login_of(settings: ConsoleSettings) -> "Login | None":
+    if settings.oidc is None:
+        return None
+    from neverblink.console.access.provider.login import Login
+
+    return Login(settings.oidc, utc_now)
 
 
 def rules_of(settings: ConsoleSettings) -> SessionRules:

@@ -1,6 +1,6 @@
 """The plant file: site, Kafka, lines, stations, PLCs and products, in one YAML file that explains itself."""
 
-from neverblink.plant.console import ConsoleSettings
+from neverblink.plant.console import ConsoleSettings, LoginProvider
 from neverblink.plant.example import EXAMPLE
 from neverblink.plant.golden import GoldenSettings
 from neverblink.plant.lines import IdentityNodes, Line, OpcUaSecurity, Plc, Timing
@@ -55,6 +55,7 @@ __all__ = [
     "Line",
     "Listening",
     "LiveSettings",
+    "LoginProvider",
     "OpcUaSecurity",
     "Payload",
     "Plant",

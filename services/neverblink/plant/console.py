@@ -1,14 +1,81 @@
 """The console: where people see what the plant decides, who may, and how long nobody may be away from it."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from neverblink.plant.listening import Listening
-from neverblink.plant.section import unique
+from neverblink.plant.listening import Listening, on_loopback
+from neverblink.plant.section import Section, unique
 
 Language = Literal["en", "de"]
+RoleWord = Literal["viewer", "operator", "reviewer", "engineer", "administrator"]
+
+
+class LoginProvider(Section):
+    """An OpenID provider, where people sign in once for all programs of the plant. Accounts of the console go on."""
+
+    issuer: str = Field(
+        min_length=8, max_length=255, description="The provider's issuer, as its own discovery document writes it."
+    )
+    client_id: str = Field(min_length=1, max_length=255, description="What the provider calls the console.")
+    secret_file: Path | None = Field(
+        default=None, description="File whose first line is the client's secret; none for a public client."
+    )
+    address: str = Field(
+        min_length=8,
+        max_length=255,
+        description="Address at which browsers reach the console: the provider leads back to"
+        " ADDRESS/sign-in/provider/back, which it must know.",
+    )
+    title: str = Field(
+        default="single sign-on", min_length=1, max_length=40, description="What people call the provider."
+    )
+    scopes: tuple[str, ...] = Field(
+        default=("profile",), max_length=16, description="Scopes that are asked for besides `openid`."
+    )
+    name_claim: str = Field(
+        default="preferred_username",
+        min_length=1,
+        max_length=64,
+        description="The claim that new accounts are named by.",
+    )
+    roles_claim: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=128,
+        description="The claim that says in which groups a person is, such as `groups`; dots lead into it. Without it"
+        " an administrator gives each new account its roles.",
+    )
+    roles: dict[str, dict[str, RoleWord]] = Field(
+        default_factory=dict,
+        description="Roles by line (`*`: all lines) for each value of that claim; they hold from the next sign-in on.",
+    )
+    ca_file: Path | None = Field(
+        default=None, description="PEM file of the authorities that the provider's certificate is checked against."
+    )
+
+    @field_validator("issuer", "address")
+    @classmethod
+    def _not_in_clear(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme != "https" and not (parts.scheme == "http" and on_loopback(parts.hostname or "")):
+            raise ValueError(f"{url} must begin with https://: passwords and sessions would travel in clear")
+        if not parts.hostname or parts.query or parts.fragment:
+            raise ValueError(f"{url} must be an address without query and fragment")
+        return url
+
+    @model_validator(mode="after")
+    def _roles_have_their_claim(self) -> Self:
+        if bool(self.roles) != (self.roles_claim is not None):
+            raise ValueError("roles_claim and roles go together: give both or neither")
+        for value, roles in self.roles.items():
+            if not roles:
+                raise ValueError(f"roles of {value!r} name no line: write `*` for all lines")
+            if any(role == "administrator" and line != "*" for line, role in roles.items()):
+                raise ValueError(f"roles of {value!r} make an administrator of a line: one is of the whole plant, `*`")
+        return self
 
 
 class ConsoleSettings(Listening):
@@ -53,6 +120,9 @@ class ConsoleSettings(Listening):
         max_length=500,
         description="Where a part's trace is seen, with {trace_id} in it, such as"
         " https://grafana.example.com/explore?trace={trace_id}; null: the page of a part shows the id alone.",
+    )
+    oidc: LoginProvider | None = Field(
+        default=None, description="Where people sign in besides: an OpenID provider; none unless it is described."
     )
     viewers: int = Field(
         default=40, ge=1, le=1000, description="Pages that may follow the line live at once; more are told so."

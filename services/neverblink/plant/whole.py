@@ -70,6 +70,17 @@ class Plant(Section):
         return self
 
     @model_validator(mode="after")
+    def _lines_of_roles_are_known(self) -> Self:
+        lines = {line.name for line in self.lines}
+        given = {} if self.console.oidc is None else self.console.oidc.roles
+        for value, line in ((value, line) for value, roles in given.items() for line in roles.keys() - lines - {"*"}):
+            raise ValueError(
+                f"console.oidc.roles of {value!r} name line {line!r}, which the plant does not have"
+                f"{suggestion(line, lines)}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _proof_is_known(self) -> Self:
         products = {product.name for product in self.products}
         named = {"holdouts": self.proof.holdouts.products, "audit": self.proof.audit.products}

@@ -57,6 +57,13 @@ def account_of(connection: Connection, name: str) -> Account | None:
     return None if row is None else _account(row)
 
 
+def account_known_by(connection: Connection, issuer: str, subject: str) -> Account | None:
+    """Return the account of whom a login provider knows by that word; None when there is none."""
+    mine = (AccountRow.issuer == issuer) & (AccountRow.subject == subject)
+    row = connection.execute(select(*_COLUMNS).where(mine)).first()
+    return None if row is None else _account(row)
+
+
 def accounts(connection: Connection) -> list[Account]:
     """Return all accounts by name."""
     return [_account(row) for row in connection.execute(select(*_COLUMNS).order_by(AccountRow.key))]
@@ -108,6 +115,8 @@ def change_account(
 def reset_password(connection: Connection, name: str, actor: Actor, now: datetime) -> Handed:
     """Give an account a new one-time password; its sessions end. Raises AccountError."""
     before = _known(connection, name)
+    if before.issuer is not None:
+        raise AccountError("%(name)s signs in at the login provider and has no password here", name=before.name)
     password = one_time()
     _set_password(connection, before.key, hashed(password), now + timedelta(hours=ONE_TIME_HOURS), now)
     note(connection, now, actor, "account.reset", before.name)
@@ -129,6 +138,8 @@ def open_again(connection: Connection, name: str, actor: Actor, now: datetime) -
     if account_of(connection, name) is None:
         return make_account(connection, name, roles, actor, now)
     before = _known(connection, name)
+    if before.issuer is not None:
+        raise AccountError("%(name)s signs in at the login provider: open an account of another name", name=before.name)
     kept = roles if before.roles.highest is not Role.ADMINISTRATOR else before.roles
     change_account(connection, name, kept, actor, now, wall=False, active=True)
     return reset_password(connection, name, actor, now)

@@ -35,12 +35,23 @@ class Visit:
     locked: bool
     seen: datetime
     until: datetime
+    proven: datetime | None
 
 
 def begin(
-    connection: Connection, account: Account, rules: SessionRules, now: datetime, address: str, agent: str
+    connection: Connection,
+    account: Account,
+    rules: SessionRules,
+    now: datetime,
+    address: str,
+    agent: str,
+    *,
+    proven: datetime | None,
 ) -> str:
-    """Begin a session and return the cookie's value; sessions that are over are swept away."""
+    """Begin a session and return the cookie's value; sessions that are over are swept away.
+
+    `proven` is when the person last said who it is, None where the login provider does not tell.
+    """
     connection.execute(delete(SessionRow).where(SessionRow.until <= now))
     value = secrets.token_urlsafe(32)
     connection.execute(
@@ -54,7 +65,7 @@ def begin(
             locked=False,
             address=address[:64],
             agent=visible(agent)[:256],
-            proven=now,
+            proven=proven,
         )
     )
     return value
@@ -70,9 +81,14 @@ def visit_of(
     if value is None or not _SHAPE.fullmatch(value):
         return None
     row = connection.execute(
-        select(SessionRow.account, SessionRow.csrf, SessionRow.seen, SessionRow.until, SessionRow.locked).where(
-            SessionRow.digest == _digest(value)
-        )
+        select(
+            SessionRow.account,
+            SessionRow.csrf,
+            SessionRow.seen,
+            SessionRow.until,
+            SessionRow.locked,
+            SessionRow.proven,
+        ).where(SessionRow.digest == _digest(value))
     ).first()
     if row is None or now >= row.until:
         return None
@@ -89,12 +105,17 @@ def visit_of(
     elif touch and not locked and now - seen >= _TOUCH_EVERY:
         seen = now
         connection.execute(update(SessionRow).where(mine).values(seen=now))
-    return Visit(_digest(value), row.csrf, account, locked, seen, row.until)
+    return Visit(_digest(value), row.csrf, account, locked, seen, row.until, row.proven)
 
 
 def end(connection: Connection, digest: str) -> None:
     """End one session."""
     connection.execute(delete(SessionRow).where(SessionRow.digest == digest))
+
+
+def prove(connection: Connection, digest: str, at: datetime | None) -> None:
+    """Keep when the person of a session has said anew who it is."""
+    connection.execute(update(SessionRow).where(SessionRow.digest == digest).values(proven=at))
 
 
 def lock(connection: Connection, digest: str) -> None:

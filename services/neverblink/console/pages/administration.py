@@ -202,7 +202,8 @@ async def _account(
     found = await desk.access.ask(lambda connection: book.account_of(connection, name))
     if found is None:
         return page(request, "problem.html.jinja", visitor, status=404, number=404, sentence=None)
-    values = {"account": found, "fault": fault, "lines": desk.lines, "roles": list(Role)}
+    claimed = desk.login is not None and desk.login.settings.roles_claim is not None
+    values = {"account": found, "fault": fault, "lines": desk.lines, "roles": list(Role), "claimed": claimed}
     return page(request, "account.html.jinja", visitor, status=status, **values)
 
 

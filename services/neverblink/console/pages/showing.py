@@ -64,6 +64,7 @@ def page(request: Request, template: str, visitor: Visitor | None, *, status: in
         "theme": theme if theme in THEMES else THEMES[0],
         "path": request.url.path,
         "signs": desk.plant.console.sign_changes,
+        "provider": None if desk.login is None else desk.login.settings.title,
     }
     answer = HTMLResponse(rendering(request).page(template, {**frame, **values}), status)
     if fresh:

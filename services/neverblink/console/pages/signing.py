@@ -1,5 +1,7 @@
 """Signing in and out, the lock, the own password, and what a browser prefers to see."""
 
+from datetime import datetime, timedelta
+from types import EllipsisType
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -27,6 +29,8 @@ from neverblink.console.visitors import (
 )
 
 _A_YEAR_S = 365 * 24 * 3600
+PROVEN_FOR = timedelta(minutes=5)
+"""For how long a change may be signed after the login provider has asked who it is."""
 
 router = APIRouter(include_in_schema=False)
 AnySession = Annotated[Visitor, Depends(Gate(Role.VIEWER, "locked"))]
@@ -41,7 +45,8 @@ async def sign_in_page(request: Request) -> Response:
     """Show the form, or go on where somebody has signed in already."""
     if await visit_now(request, by_hand=False) is not None:
         return RedirectResponse(local_path(request.query_params.get("next")), 303)
-    return page(request, "sign_in.html.jinja", None, name="", fault=None, next=request.query_params.get("next", "/"))
+    wish, out = request.query_params.get("next", "/"), "out" in request.query_params
+    return page(request, "sign_in.html.jinja", None, name="", fault=None, next=wish, out=out)
 
 
 @router.post("/sign-in")
@@ -52,11 +57,10 @@ async def sign_in(request: Request, form: CheckedForm) -> Response:
     account = await desk.access.ask(lambda c: account_of(c, name))
     fault, status = await _refused(desk, name, address, form.raw("password"), account)
     if fault is not None or account is None:
-        return page(
-            request, "sign_in.html.jinja", None, status=status, name=name, fault=fault, next=form.get("next") or "/"
-        )
+        values = {"name": name, "fault": fault, "next": form.get("next") or "/", "out": False}
+        return page(request, "sign_in.html.jinja", None, status=status, **values)
     before = await visit_now(request, by_hand=False)
-    return await _let_in(request, account, form, None if before is None else before.digest, "sign-in")
+    return await let_in(request, account, form.get("next"), None if before is None else before.digest, "sign-in")
 
 
 @router.post("/sign-out")
@@ -70,7 +74,9 @@ async def sign_out(request: Request, visitor: AnySession, form: CheckedForm) -> 
         note(connection, now, visitor.actor(), "session.sign-out", visitor.account.name)
 
     await desk.access.change(ended)
-    answer = RedirectResponse("/sign-in", 303)
+    # Our forms lead nowhere else, so what ends the session at the login provider too is a link on that page.
+    elsewhere = desk.login is not None and visitor.account.issuer is not None
+    answer = RedirectResponse("/sign-in?out=1" if elsewhere else "/sign-in", 303)
     answer.delete_cookie(desk.cookie, httponly=True, samesite="lax", secure=desk.secure)
     return answer
 
@@ -92,7 +98,7 @@ async def unlock(request: Request, visitor: AnySession, form: CheckedForm) -> Re
     fault, status = await _refused(desk, account.name, visitor.address, form.raw("password"), account)
     if fault is not None:
         return page(request, "unlock.html.jinja", visitor, status=status, fault=fault, next=form.get("next") or "/")
-    return await _let_in(request, account, form, visitor.visit.digest, "unlock")
+    return await let_in(request, account, form.get("next"), visitor.visit.digest, "unlock")
 
 
 @router.post("/lock")
@@ -105,7 +111,9 @@ async def lock(request: Request, visitor: WithPassword, form: CheckedForm) -> Re
 
 @router.get("/password")
 async def password_page(request: Request, visitor: WithPassword) -> Response:
-    """Show the form for the own password."""
+    """Show the form for the own password. Raises RefusedError where the login provider lets the person in."""
+    if visitor.account.issuer is not None:
+        raise RefusedError(404, N_("You sign in at the login provider: there is no password of yours here."))
     return page(request, "password.html.jinja", visitor, fault=None)
 
 
@@ -131,7 +139,7 @@ async def password(request: Request, visitor: WithPassword, form: CheckedForm) -
     held = await desk.passwords.hash(chosen)
     now = desk.clock()
     await desk.access.change(lambda c: set_password(c, account, held, visitor.actor(), now))
-    return await _let_in(request, account, form, visitor.visit.digest, "new-password")
+    return await let_in(request, account, form.get("next"), visitor.visit.digest, "new-password")
 
 
 @router.post("/preferences")
@@ -159,6 +167,11 @@ async def confirmed(request: Request, visitor: Visitor, form: Form) -> Actor:
     if not meaning:
         raise RefusedError(422, N_("Say in a few words what the change is for: it stays on record."))
     account = visitor.account
+    if account.issuer is not None:
+        proven = visitor.visit.proven
+        if proven is None or desk.clock() - proven > PROVEN_FOR:
+            raise RefusedError(403, N_("Say at the login provider who you are, then send this again within 5 minutes."))
+        return visitor.actor(meaning)
     fault, status = await _refused(desk, account.name, visitor.address, form.raw("password"), account)
     if fault is not None:
         raise RefusedError(status, fault)
@@ -174,7 +187,7 @@ async def _refused(
         desk.measured.sign_ins.add(1, {"outcome": "slowed"})
         return _WAIT, 429
     desk.attempts.failed(name, address)
-    held = account.password if account is not None and account.active else None
+    held = account.password or None if account is not None and account.active else None
     right = await desk.passwords.right(password, held)
     void = account is not None and account.one_time_until is not None and desk.clock() >= account.one_time_until
     if not right or void:
@@ -189,20 +202,32 @@ async def _refused(
     return None, 200
 
 
-async def _let_in(request: Request, account: Account, form: Form, before: str | None, how: str) -> Response:
-    """Begin a session in the place of the one before, and go on."""
+async def let_in(
+    request: Request,
+    account: Account,
+    wish: str,
+    before: str | None,
+    how: str,
+    *,
+    proven: datetime | EllipsisType | None = ...,
+) -> Response:
+    """Begin a session in the place of the one before, and go on to `wish`.
+
+    `proven` is when the person said who it is: now, unless another has asked.
+    """
     desk: Desk = request.app.state.desk
     now, address = desk.clock(), address_of(request)
+    at = now if proven is ... else proven
     agent = request.headers.get("user-agent", "")
 
     def begun(connection: Connection) -> str:
         if before is not None:
             sessions.end(connection, before)
         note(connection, now, Actor(account.name, address), f"session.{how}", account.name)
-        return sessions.begin(connection, account, desk.rules, now, address, agent)
+        return sessions.begin(connection, account, desk.rules, now, address, agent, proven=at)
 
     value = await desk.access.change(begun)
     desk.measured.sign_ins.add(1, {"outcome": "right"})
-    answer = RedirectResponse(local_path(form.get("next")), 303)
+    answer = RedirectResponse(local_path(wish), 303)
     answer.set_cookie(desk.cookie, value, httponly=True, samesite="lax", secure=desk.secure, path="/")
     return answer
