@@ -12,6 +12,7 @@ from neverblink.console.guard import Guard
 from neverblink.console.pages import (
     administration,
     alarms,
+    model_changes,
     models,
     parts,
     programs,
@@ -51,6 +52,7 @@ def app_of(desk: Desk) -> FastAPI:
     app.include_router(alarms.router)
     app.include_router(quality.router)
     app.include_router(models.router)
+    app.include_router(model_changes.router)
     app.include_router(administration.router)
     app.include_router(programs.router)
     app.mount("/static", OwnFiles(), name="static")

@@ -119,6 +119,14 @@ ALARM_STAGES = {
     "unshelved": N_("off the shelf"),
 }
 
+MODEL_ASKED = {
+    "activate": N_("Let it score"),
+    "shadow": N_("Put it in shadow"),
+    "unshadow": N_("Take it out of shadow"),
+    "threshold": N_("Set the threshold"),
+    "promote": N_("Let the challenger score"),
+    "rollback": N_("Roll back"),
+}
 MODEL_CHANGES = {
     "model": N_("another model scores"),
     "promoted": N_("the challenger scores"),
@@ -132,5 +140,5 @@ WORDS = {
     "picture": PICTURES, "role": ROLES, "scope": SCOPES, "answer": ANSWERS, "action": ACTIONS,
     "waiting": WAITING, "job": JOBS, "run": RUNS, "stage": STAGES,
     "priority": PRIORITIES, "alarm_state": ALARM_STATES, "alarm_stage": ALARM_STAGES,
-    "model_change": MODEL_CHANGES,
+    "model_change": MODEL_CHANGES, "model_asked": MODEL_ASKED,
 }  # fmt: skip

@@ -104,7 +104,7 @@ def station_models(
     by, at = scored.get((target.line, target.station), (None, None))
     return StationModels(
         target,
-        _plants(stock, target.product) if slot is None else placed(slot, stock),
+        plants_placed(stock, target.product) if slot is None else placed(slot, stock),
         None if shadow is None else placed(shadow, stock),
         change,
         by,
@@ -117,7 +117,8 @@ def placed(slot: Slot, stock: Stock) -> Placed:
     return Placed(slot, stock.listed.of(slot.artifact.digest))
 
 
-def _plants(stock: Stock, product: str) -> Placed:
+def plants_placed(stock: Stock, product: str) -> Placed:
+    """Return what the plant file names for a product."""
     found = stock.plants.get(product)
     if isinstance(found, Slot):
         return Placed(found, stock.listed.of(found.artifact.digest), of_plant_file=True)

@@ -47,7 +47,7 @@ _REPORT = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """A station that the visitor may see."""
 
     target: Target
@@ -61,12 +61,12 @@ async def models(request: Request, visitor: Viewer) -> Response:
     desk: Desk = request.app.state.desk
     stock = await desk.stock.now()
     stations = _stations(desk, visitor, stock)
-    golden = {one.key: await _golden(desk, one.target.product, one.active, one.active.edited) for one in stations}
+    golden = {one.key: await golden_at(desk, one.target.product, one.active, one.active.edited) for one in stations}
     products = list(dict.fromkeys(one.target.product for one in stations))
     artifacts = seen_artifacts(desk.plant, stock, products, all_lines=visitor.lines is None)
     names = list(dict.fromkeys([*products, *(one.manifest.product for one in artifacts)]))
     values = {
-        **_known(desk, stock),
+        **known_now(desk, stock),
         "products": [
             (
                 name,
@@ -96,13 +96,13 @@ async def artifact(request: Request, visitor: Viewer, digest: Digest) -> Respons
     scores = await desk.stock.held_out(found)
     calibration = found.manifest.calibration
     values = {
-        **_known(desk, stock),
+        **known_now(desk, stock),
         "one": found,
         "manifest": found.manifest,
         "plot": None if scores is None else held_out_plot(scores, calibration.threshold),
         "scores": () if scores is None else scores,
         "uses": in_use(stations).get(found.digest),
-        "golden": await _golden(desk, found.manifest.product, Placed(None, found), None),
+        "golden": await golden_at(desk, found.manifest.product, Placed(None, found), None),
         "champion": stock.listed.of(found.manifest.retraining.champion) if found.manifest.retraining else None,
         "stations": [one for one in stations if one.target.product == found.manifest.product],
     }
@@ -133,20 +133,23 @@ async def report(request: Request, visitor: Viewer, artifact: Digest, report: Di
 async def station(request: Request, visitor: Viewer, line: Name, station: Name) -> Response:
     """Show a station's models: champion, challenger, and every change."""
     desk: Desk = request.app.state.desk
-    place = await _place(request, visitor, line, station)
+    place = await place_of(request, visitor, line, station)
     models = place.models
     changes, comparison, differ, away = await _kept(desk, models)
     values = {
-        **_known(desk, place.stock),
+        **known_now(desk, place.stock),
         "models": models,
-        "golden": await _golden(desk, place.target.product, models.active, models.active.edited),
+        "golden": await golden_at(desk, place.target.product, models.active, models.active.edited),
         "shadow_golden": None
         if (shadow := models.shadow) is None
-        else await _golden(desk, place.target.product, shadow, shadow.edited),
+        else await golden_at(desk, place.target.product, shadow, shadow.edited),
         "history": history(changes, desk.models.changes(models.key)),
         "comparison": comparison,
         "differ": differ,
         "away": away,
+        "may_change": visitor.holds(Role.ENGINEER, line),
+        "artifacts": [one for one in place.stock.listed.found if one.manifest.product == place.target.product],
+        "done": bool(request.query_params.get("done")),
     }
     return page(request, "models/station.html.jinja", visitor, **values)
 
@@ -162,11 +165,11 @@ async def threshold(
 ) -> Response:
     """Show what a threshold would make of the station's last parts."""
     desk: Desk = request.app.state.desk
-    place = await _place(request, visitor, line, station)
+    place = await place_of(request, visitor, line, station)
     models, active = place.models, place.models.active
     in_force = active.threshold
     if active.slot is None or in_force is None:
-        values = {**_known(desk, place.stock), "models": models, "preview": None}
+        values = {**known_now(desk, place.stock), "models": models, "preview": None}
         return page(request, "models/threshold.html.jinja", visitor, **values)
     chosen = in_force if threshold is None else _rounded(threshold, in_force, active.own)
     found, plot, preview = await _weighed(desk, models, chosen, last)
@@ -175,8 +178,9 @@ async def threshold(
     rules = rules_for(desk.plant.product(place.target.product))
     manifest = None if active.artifact is None else active.artifact.manifest
     values = {
-        **_known(desk, place.stock),
+        **known_now(desk, place.stock),
         "models": models,
+        "may_change": visitor.holds(Role.ENGINEER, line),
         "preview": preview,
         "before": None if chosen == in_force else (await _weighed(desk, models, in_force, last))[2],
         "found": found,
@@ -188,7 +192,7 @@ async def threshold(
         "reject_on": rules.policy.reject_on,
         "by_defects": manifest is not None and (manifest.unet is not None or manifest.classifier is not None),
         "normals": None if manifest is None else manifest.calibration.normals,
-        "golden": await _golden(desk, place.target.product, active, _edited(active, chosen)),
+        "golden": await golden_at(desk, place.target.product, active, _edited(active, chosen)),
     }
     return page(request, "models/threshold.html.jinja", visitor, **values)
 
@@ -221,14 +225,14 @@ async def _weighed(desk: Desk, models: StationModels, chosen: float, last: int) 
     )
 
 
-async def _place(request: Request, visitor: Visitor, line: str, station: str) -> _Place:
+async def place_of(request: Request, visitor: Visitor, line: str, station: str) -> Place:
     """Return a station that the visitor may see. Raises RefusedError."""
     desk: Desk = request.app.state.desk
     target = target_of(desk.plant, line, station)
     if target is None or not visitor.sees(line):
         raise RefusedError(404, N_("There is no such station among the lines that you may see."))
     stock = await desk.stock.now()
-    return _Place(target, stock, station_models(target, desk.models, stock, desk.live.feed.scored))
+    return Place(target, stock, station_models(target, desk.models, stock, desk.live.feed.scored))
 
 
 def _stations(desk: Desk, visitor: Visitor, stock: Stock) -> list[StationModels]:
@@ -239,12 +243,12 @@ def _stations(desk: Desk, visitor: Visitor, stock: Stock) -> list[StationModels]
     ]
 
 
-def _known(desk: Desk, stock: Stock) -> dict[str, Any]:
+def known_now(desk: Desk, stock: Stock) -> dict[str, Any]:
     """Return what every page of models says about what it knows."""
     return {"trouble": desk.models.trouble, "followed": desk.models.known, "stale_store": stock.stale}
 
 
-async def _golden(desk: Desk, product: str, placed: Placed, edited: float | None) -> Golden:
+async def golden_at(desk: Desk, product: str, placed: Placed, edited: float | None) -> Golden:
     """Return what the golden set says of a model, at a threshold that a person set, None: at its own."""
     digest = placed.digest or (placed.artifact.digest if placed.artifact is not None else None)
     if not desk.stock.gate.covers(product):
