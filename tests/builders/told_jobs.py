@@ -1,10 +1,12 @@
 """A job that does as its settings say, for tests of those who follow jobs."""
 
+import json
 import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from neverblink.console.runs.book import Run, Runs, Wish
 
@@ -13,6 +15,7 @@ _JOB = """
 import json, os, signal, sys, time
 settings = json.load(open(sys.argv[3]))
 job = sys.argv[1]
+results = json.load(open(os.path.join(os.path.dirname(__file__), "results.json")))
 def told(**line):
     print(json.dumps({"job": job, **line}), flush=True)
 def ended(*_):
@@ -33,13 +36,14 @@ if "error" in settings:
     told(kind="error", exit_code=2, error=settings["error"])
     sys.exit(2)
 code = settings.get("code", 0)
-told(kind="result", exit_code=code, result=settings.get("result", {"promise": "kept"}))
+told(kind="result", exit_code=code, result=settings.get("result", results.get(job, {"promise": "kept"})))
 sys.exit(code)
 """
 
 
-def told_runs(folder: Path, *, grace_s: float = 20.0) -> Runs:
-    """Return runs below a folder whose jobs do as they are told."""
+def told_runs(folder: Path, *, grace_s: float = 20.0, results: dict[str, Any] | None = None) -> Runs:
+    """Return runs below a folder whose jobs do as they are told, and come to `results` by the job's name."""
+    (folder / "results.json").write_text(json.dumps(results or {}))
     script = folder / "job.py"
     script.write_text(_JOB)
     return Runs(folder / "work", command=(sys.executable, str(script)), grace_s=grace_s)

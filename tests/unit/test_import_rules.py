@@ -62,7 +62,12 @@ EVERYTHING = {"demo", "cli", "__main__", "__init__"}
 # None knows torch: the image that is judged is decoded and measured by the code that scores it.
 DOORS = {
     "camera": {"neverblink.vision.quality", "neverblink.vision.decode"},
-    "console": {"neverblink.vision.artifact_manifest", "neverblink.vision.calibration"},
+    "console": {
+        "neverblink.vision.artifact_manifest",
+        "neverblink.vision.calibration",
+        "neverblink.vision.plain_name",
+        "neverblink.vision.region_of_interest",
+    },
     # An artifact is a folder of files that appears whole; the module knows the standard library and nothing else.
     "vision": {"neverblink.storage.whole_file"},
 }

@@ -14,6 +14,8 @@ from neverblink.console.pages import (
     alarms,
     model_changes,
     models,
+    onboarding,
+    onboarding_pictures,
     parts,
     programs,
     provider,
@@ -49,6 +51,8 @@ def app_of(desk: Desk) -> FastAPI:
     app.include_router(parts.router)
     app.include_router(reviews.router)
     app.include_router(runs.router)
+    app.include_router(onboarding.router)
+    app.include_router(onboarding_pictures.router)
     app.include_router(alarms.router)
     app.include_router(quality.router)
     app.include_router(models.router)

@@ -157,18 +157,21 @@ class FormGate:
 
     async def __call__(self, request: Request) -> Form:
         """Return the form. Raises RefusedError."""
-        desk: Desk = request.app.state.desk
         _from_here(request)
         form = Form(await _fields(request))
-        visit = await visit_now(request, by_hand=False)
-        if visit is not None:
-            expected = visit.csrf
-        else:
-            expected = strangers_mark(desk.secret, request.cookies.get(FORM_COOKIE, ""))
-        given = form.raw("csrf")
-        if not expected or not hmac.compare_digest(given.encode(), expected.encode()):
-            raise RefusedError(403, N_("This page was opened too long ago: load it again."))
+        await marked(request, form.raw("csrf"))
         return form
+
+
+async def marked(request: Request, given: str) -> None:
+    """Refuse what does not come from a page of ours, for this session: `given` is its mark. Raises RefusedError."""
+    desk: Desk = request.app.state.desk
+    _from_here(request)
+    visit = await visit_now(request, by_hand=False)
+    cookie = request.cookies.get(FORM_COOKIE, "")
+    expected = strangers_mark(desk.secret, cookie) if visit is None else visit.csrf
+    if not expected or not hmac.compare_digest(given.encode(), expected.encode()):
+        raise RefusedError(403, N_("This page was opened too long ago: load it again."))
 
 
 CheckedForm = Annotated[Form, Depends(FormGate())]

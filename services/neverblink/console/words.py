@@ -90,6 +90,19 @@ RUNS = {
     "stopped": N_("stopped"),
     "lost": N_("ended without a word"),
 }
+ODDNESS = {
+    "darker": N_("darker than the others"),
+    "brighter": N_("brighter than the others"),
+    "flatter": N_("less contrast than the others"),
+    "blurred": N_("more blurred than the others"),
+    "unlike": N_("shows something else"),
+    "size": N_("another size"),
+}
+GROUPS = {
+    "": N_("each on its own"),
+    "folder": N_("those of one folder"),
+    "minute": N_("those of one minute"),
+}
 STAGES = {
     "checking the pictures": N_("checking the pictures"),
     "extracting features": N_("looking at the pictures through the network"),
@@ -138,7 +151,7 @@ MODEL_CHANGES = {
 WORDS = {
     "decision": DECISIONS, "reason": REASONS, "outcome": OUTCOMES, "gate": GATE, "judgement": JUDGEMENTS,
     "picture": PICTURES, "role": ROLES, "scope": SCOPES, "answer": ANSWERS, "action": ACTIONS,
-    "waiting": WAITING, "job": JOBS, "run": RUNS, "stage": STAGES,
+    "waiting": WAITING, "job": JOBS, "run": RUNS, "stage": STAGES, "odd": ODDNESS, "group": GROUPS,
     "priority": PRIORITIES, "alarm_state": ALARM_STATES, "alarm_stage": ALARM_STAGES,
     "model_change": MODEL_CHANGES, "model_asked": MODEL_ASKED,
 }  # fmt: skip

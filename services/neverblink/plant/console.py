@@ -78,6 +78,21 @@ class LoginProvider(Section):
         return self
 
 
+class OnboardingSettings(Section):
+    """Where pictures of new products may come from, and how much room they may take."""
+
+    folders: tuple[Path, ...] = Field(
+        default=(),
+        max_length=100,
+        description="Folders of this machine below which engineers may take pictures from; none: they send them, or"
+        " take them from the line.",
+    )
+    upload_mib: int = Field(default=1024, ge=1, le=65_536, description="MiB of one picture or archive that is sent.")
+    disk_gib: float = Field(
+        default=20.0, gt=0, le=100_000, description="GiB that sent and taken pictures of all new products may take."
+    )
+
+
 class ConsoleSettings(Listening):
     """The pages of `neverblink console`, and its own database of accounts, sessions and audit."""
 
@@ -94,6 +109,7 @@ class ConsoleSettings(Listening):
         description="Folder for the jobs that pages start and for pictures of new products, on a disk of this machine."
         " Consoles of one machine that share it run one job at a time between them.",
     )
+    onboarding: OnboardingSettings = OnboardingSettings()
     languages: tuple[Language, ...] = Field(
         default=("en", "de"),
         min_length=1,

@@ -32,6 +32,7 @@ SECTIONS = (
     Section("/alarms", N_("Alarms"), Role.VIEWER),
     Section("/quality", N_("Quality"), Role.VIEWER),
     Section("/models", N_("Models"), Role.VIEWER),
+    Section("/onboarding", N_("New product"), Role.ENGINEER),
     Section("/accounts", N_("Accounts"), Role.ADMINISTRATOR),
     Section("/tokens", N_("Tokens"), Role.ADMINISTRATOR),
     Section("/audit", N_("Audit"), Role.ADMINISTRATOR),

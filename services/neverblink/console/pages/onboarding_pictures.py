@@ -1,0 +1,227 @@
+"""The pictures of a new product: where they come from, which are left out, and where on them is looked."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path as FilePath
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from sqlalchemy import Connection
+from starlette.responses import FileResponse, JSONResponse, Response
+
+from neverblink.console.access.audit import note
+from neverblink.console.access.roles import Role
+from neverblink.console.access.said import SaidError
+from neverblink.console.desk import Desk
+from neverblink.console.language import N_
+from neverblink.console.onboarding.products import NewProduct, OnboardingError
+from neverblink.console.onboarding.sources import Receiving, folder_below
+from neverblink.console.onboarding.steps import (
+    GALLERY,
+    GROUPS,
+    frames_wanted,
+    left_out,
+    look_wish,
+    progress_of,
+    region_of,
+)
+from neverblink.console.pages.onboarding import (
+    Engineer,
+    ProductId,
+    in_words,
+    known,
+    products_of,
+    refuse_while_running,
+    tried,
+)
+from neverblink.console.pages.runs import begun, run_of
+from neverblink.console.visitors import CheckedForm, Form, FormGate, Gate, RefusedError, Visitor, marked
+
+router = APIRouter(include_in_schema=False)
+Sending = Annotated[Visitor, Depends(Gate(Role.ENGINEER))]
+_PICTURE = re.compile(r"[a-z0-9-]{1,60}\.jpg")
+_MOST_HOURS = 24 * 31
+_MOST_FRAMES = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A body that is to come, from a page of ours."""
+
+    body: AsyncIterator[bytes]
+
+
+class UploadGate(FormGate):
+    """Takes a body of bytes from a page of ours, marked by a header; it is read when the page has been allowed to."""
+
+    async def __call__(self, request: Request) -> Upload:  # type: ignore[override]  # no fields: a body
+        """Return what is to come. Raises RefusedError."""
+        if request.headers.get("content-type", "").partition(";")[0] != "application/octet-stream":
+            raise RefusedError(415, N_("A picture or a ZIP archive is expected."))
+        await marked(request, request.headers.get("x-form-mark", ""))
+        return Upload(request.stream())
+
+
+@router.post("/onboarding/{name}/source")
+async def source(request: Request, visitor: Engineer, name: ProductId, form: CheckedForm) -> Response:
+    """Say where the pictures come from, and look them over."""
+    product = await known(request, visitor, name)
+
+    async def work() -> None:
+        await refuse_while_running(request, product)
+        group = form.get("group_by", 16)
+        if group not in GROUPS:
+            raise RefusedError(422, N_("Choose from the list."))
+        kind = form.get("kind", 8)
+        if kind == "folder":
+            values = _folder(request, form)
+            wanted = {}
+        elif kind in {"upload", "line"}:
+            values = {"source": kind, "folder": str(products_of(request).pictures(name).absolute())}
+            wanted = _frames(request, product, form) if kind == "line" else {}
+        else:
+            raise RefusedError(422, N_("Choose from the list."))
+        other = values["folder"] != product.folder
+        chosen = product.model_copy(update={**values, "group_by": group or None})
+        run = await begun(request, visitor, form, look_wish(chosen, **wanted))
+        again: dict[str, object] = {"left_out": (), "region": None} if other and product.folder is not None else {}
+        change: dict[str, object] = {**values, "group_by": group or None, "looked": run.id, **again}
+        await asyncio.to_thread(products_of(request).change, name, lambda _: change)
+
+    return await tried(request, visitor, product, work, "odd")
+
+
+@router.post("/onboarding/{name}/pictures")
+async def pictures(
+    request: Request,
+    visitor: Sending,
+    name: ProductId,
+    upload: Annotated[Upload, Depends(UploadGate())],
+    file: Annotated[str, Query(max_length=400)] = "",
+) -> Response:
+    """Keep a picture or an archive of them."""
+    desk: Desk = request.app.state.desk
+    product = await known(request, visitor, name)
+    place, settings = products_of(request), desk.plant.console.onboarding
+    try:
+        await refuse_while_running(request, product)
+        receiving = Receiving(
+            place.pictures(name), place.place, settings.upload_mib * 1024**2, int(settings.disk_gib * 1024**3)
+        )
+        received = await receiving.receive(file, upload.body)
+        folder = str(place.pictures(name).absolute())
+        await asyncio.to_thread(place.change, name, lambda _: {"source": "upload", "folder": folder})
+    except (SaidError, RefusedError) as error:
+        said, status = in_words(request, error)
+        return JSONResponse({"fault": said}, status)
+    return JSONResponse({"kept": received.kept, "passed_over": received.passed_over})
+
+
+@router.post("/onboarding/{name}/left-out")
+async def leave_out(request: Request, visitor: Engineer, name: ProductId, form: CheckedForm) -> Response:
+    """Say which of the pictures that were shown are left out."""
+    desk: Desk = request.app.state.desk
+    product = await known(request, visitor, name)
+
+    async def work() -> None:
+        found = await asyncio.to_thread(progress_of, product, desk.runs)
+        if form.get("of", 8) == "fit":
+            paths = [] if found.fitted is None else _below(product, [one.path for one in found.fitted.suspicious])
+        else:
+            paths = [card.seen.path for card in found.cards]
+        shown, chosen = _numbered(paths, form.get("shown", 4000).split()), _numbered(paths, form.all("out"))
+        if found.looked is None or form.get("looked", 64) != product.looked:
+            raise OnboardingError("the pictures were looked over anew: choose again")
+
+        def change(before: NewProduct) -> dict[str, object]:
+            return {"left_out": left_out(before.left_out, shown, chosen)}
+
+        after = await asyncio.to_thread(products_of(request).change, name, change)
+        await _noted(request, visitor, product, "onboarding.left-out", {"pictures": len(after.left_out)})
+
+    return await tried(request, visitor, product, work, "region")
+
+
+@router.post("/onboarding/{name}/region")
+async def region(request: Request, visitor: Engineer, name: ProductId, form: CheckedForm) -> Response:
+    """Say where on the pictures is looked."""
+    product = await known(request, visitor, name)
+
+    async def work() -> None:
+        drawn = region_of(form.get("region", 8000))
+        await asyncio.to_thread(products_of(request).change, name, lambda _: {"region": drawn})
+        shapes = 0 if drawn is None else len(drawn.inside) + len(drawn.outside)
+        await _noted(request, visitor, product, "onboarding.region", {"shapes": shapes})
+
+    return await tried(request, visitor, product, work, "fit")
+
+
+@router.get("/onboarding/{name}/picture")
+async def picture(
+    request: Request,
+    visitor: Engineer,
+    name: ProductId,
+    run: Annotated[str, Query(max_length=64)],
+    file: Annotated[str, Query(max_length=80)],
+) -> Response:
+    """Return a small picture that a job has made of one of the product's."""
+    product = await known(request, visitor, name)
+    if run not in {product.looked, *product.models} or not _PICTURE.fullmatch(file):
+        raise RefusedError(404, N_("There is no such picture."))
+    path = (await run_of(request, visitor, run)).folder / GALLERY / file
+    if not await asyncio.to_thread(path.is_file):
+        raise RefusedError(404, N_("There is no such picture."))
+    # Its name is its run's: it never changes.
+    return FileResponse(path, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
+
+
+def _folder(request: Request, form: Form) -> dict[str, str]:
+    desk: Desk = request.app.state.desk
+    found = folder_below(desk.plant.console.onboarding.folders, form.get("folder", 500))
+    return {"source": "folder", "folder": str(found)}
+
+
+def _frames(request: Request, product: NewProduct, form: Form) -> dict[str, object]:
+    """Return which frames of the line are wanted. Raises OnboardingError, RefusedError."""
+    desk: Desk = request.app.state.desk
+    station, hours, count = form.get("station", 140), form.get("hours", 6).replace(",", "."), form.get("count", 6)
+    offered = [f"{line.name}/{one.name}" for line, one in desk.plant.stations() if line.name == product.line]
+    if station not in offered or desk.plant_file is None:
+        raise RefusedError(422, N_("Choose a station of the line."))
+    span = 0.0
+    with suppress(ValueError):
+        span = float(hours)
+    if not 0 < span <= _MOST_HOURS or not count.isdigit() or not 2 <= int(count) <= _MOST_FRAMES:
+        raise OnboardingError(
+            "hours and number of pictures are numbers, of at most %(most)s pictures", most=_MOST_FRAMES
+        )
+    wanted = frames_wanted(station, desk.clock() - timedelta(hours=span), int(count), desk.plant_file)
+    return {**wanted, "product": product.product}
+
+
+async def _noted(
+    request: Request, visitor: Visitor, product: NewProduct, action: str, detail: dict[str, object]
+) -> None:
+    """Keep in the audit what a draft became: what holds of it is signed with the fit."""
+    desk: Desk = request.app.state.desk
+    now, actor = desk.clock(), visitor.actor()
+
+    def work(connection: Connection) -> None:
+        note(connection, now, actor, action, product.id, detail)
+
+    await desk.access.change(work)
+
+
+def _below(product: NewProduct, paths: list[str]) -> list[str]:
+    root = FilePath(product.folder or "/")
+    return [FilePath(path).relative_to(root).as_posix() for path in paths if FilePath(path).is_relative_to(root)]
+
+
+def _numbered(paths: list[str], numbers: object) -> list[str]:
+    """Return the paths that a form names by their numbers; what is none is passed over."""
+    found = [int(one) for one in numbers if str(one).isascii() and str(one).isdigit() and len(one) < 7]  # type: ignore[attr-defined]
+    return [paths[number] for number in dict.fromkeys(found) if number < len(paths)]

@@ -1,0 +1,281 @@
+"""A new product's steps: where pictures may come from, what is left out, where is looked, and which jobs follow."""
+
+import io
+import zipfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from console_desk import HOST, Browser, Console, plant_in
+from hypothesis import given
+from hypothesis import strategies as st
+from told_jobs import once, told_runs
+
+from neverblink.console.access.audit import entries
+from neverblink.console.access.roles import Role
+from neverblink.console.onboarding.products import NewProduct, NewProducts, OnboardingError
+from neverblink.console.onboarding.sources import Receiving, folder_below, plain_path
+from neverblink.console.onboarding.steps import left_out, region_of, region_text
+from neverblink.console.runs.book import Run
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"picture"
+LOOKED = {
+    "layout": "images alone",
+    "pictures": [
+        {"path": "000.png", "picture": "00000.jpg"},
+        {"path": "dark.png", "picture": "00001.jpg", "odd": ["darker"]},
+        {"path": "again.png", "picture": "00002.jpg", "copy_of": "000.png"},
+        *({"path": f"{number:03}.png", "picture": f"{number:05}.jpg"} for number in range(3, 62)),
+    ],
+    "unusable": [{"path": "broken.png", "reason": "corrupt-image", "why": "…"}],
+    "witnesses": 61, "width": 640, "height": 480, "sample": "sample.jpg",
+}  # fmt: skip
+ROW = {"of_threshold": 1.0, "in_force": True, "found": 30, "defective": 40, "recall": 0.75}
+FITTED = {
+    "artifact": "/models/pcb", "version": "1", "product": "pcb", "digest": "sha256:" + "a" * 64, "threshold": 20.0,
+    "promise": "at most 5 % of good parts are rejected", "images": 59,
+    "promises": {
+        "defects": "synthetic",
+        "rows": [
+            {**ROW, "promise": 0.05, "recall_interval": [0.6, 0.9]},
+            {**ROW, "promise": 0.1, "recall_interval": [0.6, 0.95], "in_force": False},
+        ],
+    },
+}  # fmt: skip
+
+
+def over(run: Run) -> bool:
+    return not run.running
+
+
+class Sitting:
+    """An engineer before the page of one new product."""
+
+    def __init__(self, console: Console, browser: Browser, name: str) -> None:
+        self.console, self.browser, self.name = console, browser, name
+
+    @property
+    def product(self) -> NewProduct:
+        found = NewProducts(self.console.plant.console.work).find(self.name)
+        assert found is not None
+        return found
+
+    async def step(self, step: str, **fields: object) -> int:
+        """Send a step's form, as the page that was seen last has it."""
+        await self.browser.get(f"/onboarding/{self.name}")
+        return (await self.browser.post(f"/onboarding/{self.name}/{step}", fields)).status_code
+
+    async def page(self, query: str = "") -> str:
+        return (await self.browser.get(f"/onboarding/{self.name}{query}")).text
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> Path:
+    (tmp_path / "allowed" / "pcb").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "allowed" / "link").symlink_to(tmp_path / "elsewhere")
+    return tmp_path / "allowed"
+
+
+@pytest.fixture
+async def sitting(quick_hashing: None, tmp_path: Path, roots: Path) -> AsyncIterator[Sitting]:
+    suspicious = {"path": str(roots / "pcb" / "005.png"), "score": 60.0, "picture": "suspect-000.jpg"}
+    runs = told_runs(tmp_path, results={"look-over": LOOKED, "fit": {**FITTED, "suspicious": [suspicious]}})
+    plant = plant_in(tmp_path, onboarding={"folders": [str(roots)], "upload_mib": 1})
+    async with Console(plant, runs=runs, plant_file=tmp_path / "plant.yaml") as console:
+        line = console.desk.lines[0]
+        console.account("ann", Role.ENGINEER, (line,))
+        ann = console.browser()
+        await ann.sign_in("ann")
+        await ann.get("/onboarding")
+        answer = await ann.post("/onboarding", {"product": plant.products[0].name, "line": line})
+        assert answer.status_code == 303
+        yield Sitting(console, ann, answer.headers["location"].rpartition("/")[2])
+
+
+async def looked(sitting: Sitting, roots: Path) -> Run:
+    assert await sitting.step("source", kind="folder", folder=str(roots / "pcb")) == 303
+    return once(sitting.console.desk.runs, sitting.product.looked or "", over)
+
+
+async def test_from_a_folder_to_a_model_and_another_promise(sitting: Sitting, roots: Path) -> None:
+    run = await looked(sitting, roots)
+    assert (run.asked.job, run.settings()["images"]) == ("look-over", str(roots / "pcb"))
+    page = await sitting.page()
+    assert "darker" in page
+    assert "copy of 000.png" in page
+    assert "003.png" not in page, "what is like the others is not in the way"
+    assert "61 of them count" in page
+    chosen = {"looked": sitting.product.looked, "shown": "1 2", "out": ["1"]}
+    assert await sitting.step("left-out", **chosen) == 303
+    assert sitting.product.left_out == ("dark.png",)
+    assert await sitting.step("region", region="in: 10,10 90,10 90,90\nout: 20,20 30,20 30,30") == 303
+    assert await sitting.step("fit", size="256", promise="5") == 303
+    fit = once(sitting.console.desk.runs, sitting.product.models[0], over)
+    settings = fit.settings()
+    assert settings["exclude"] == [str(roots / "pcb" / "dark.png")]
+    assert settings["region"]["inside"] == [[[0.1, 0.1], [0.9, 0.1], [0.9, 0.9]]]
+    assert (settings["false_reject"], settings["skip_unusable"], settings["size"]) == (0.05, True, 256)
+    page = await sitting.page()
+    assert "at most 5 % of good parts are rejected" in page
+    assert "3.00 of the threshold" in page
+    assert "make it anew" not in page
+    assert await sitting.step("left-out", looked=sitting.product.looked, of="fit", shown="0", out=["0"]) == 303
+    assert sitting.product.left_out == ("dark.png", "005.png")
+    assert "have changed since this model was made" in await sitting.page()
+    assert await sitting.step("threshold", row="0.1") == 303
+    again = once(sitting.console.desk.runs, sitting.product.models[1], over)
+    assert (again.asked.job, again.settings()["false_reject"], again.settings()["artifact"]) == (
+        "calibrate", 0.1, "/models/pcb",
+    )  # fmt: skip
+    assert again.settings()["out"] != settings["out"]
+
+
+async def test_nothing_is_offered_to_an_engineer_of_another_line(sitting: Sitting, roots: Path) -> None:
+    run = await looked(sitting, roots)
+    console = sitting.console
+    console.account("bob", Role.ENGINEER, ("line-9",))
+    bob = console.browser()
+    await bob.sign_in("bob")
+    assert sitting.name not in (await bob.get("/onboarding")).text
+    for path in ("", f"/picture?run={run.id}&file=00001.jpg"):
+        assert (await bob.http.get(f"/onboarding/{sitting.name}{path}")).status_code == 404
+    for step in ("source", "left-out", "region", "fit", "threshold", "golden", "activate", "remove"):
+        await bob.get("/onboarding")
+        assert (await bob.post(f"/onboarding/{sitting.name}/{step}", {"kind": "upload"})).status_code == 404, step
+    await bob.get("/onboarding")
+    answer = await bob.post("/onboarding", {"product": "pcb", "line": console.desk.lines[0]})
+    assert answer.status_code == 422
+
+
+async def test_pictures_of_a_run_are_shown_and_nothing_beside_them(sitting: Sitting, roots: Path) -> None:
+    run = await looked(sitting, roots)
+    (run.folder / "gallery").mkdir()
+    (run.folder / "gallery" / "00001.jpg").write_bytes(b"\xff\xd8\xff")
+    here = f"/onboarding/{sitting.name}/picture"
+    answer = await sitting.browser.http.get(f"{here}?run={run.id}&file=00001.jpg")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
+    for wrong in (
+        f"run={run.id}&file=../asked.json",
+        "run=20250101-000000-00000000&file=00001.jpg",
+        "run=..&file=a.jpg",
+    ):
+        assert (await sitting.browser.http.get(f"{here}?{wrong}")).status_code == 404
+
+
+async def send(sitting: Sitting, content: bytes, name: str, mark: str | None = None) -> tuple[int, dict[str, object]]:
+    page = await sitting.page()
+    own = page.split('data-mark="')[1].split('"')[0] if mark is None else mark
+    answer = await sitting.browser.http.post(
+        f"/onboarding/{sitting.name}/pictures", params={"file": name}, content=content,
+        headers={"content-type": "application/octet-stream", "x-form-mark": own, "origin": HOST},
+    )  # fmt: skip
+    return answer.status_code, answer.json() if "json" in answer.headers["content-type"] else {}
+
+
+async def test_an_upload_is_kept_within_its_bounds_and_what_is_no_picture_is_refused(sitting: Sitting) -> None:
+    assert (await send(sitting, PNG, "x.png", mark="wrong"))[0] == 403
+    assert await send(sitting, PNG, "lot 7/ä.png") == (200, {"kept": 1, "passed_over": 0})
+    assert await send(sitting, b"<html>", "x.png") == (
+        422, {"fault": "x.png is no picture: PNG, JPEG, BMP, TIFF, WebP or a ZIP of them"},
+    )  # fmt: skip
+    status, said = await send(sitting, PNG + b"x" * 2**20, "x.png")
+    assert (status, said["fault"]) == (422, "the upload is larger than 1 MiB: send it in parts")
+    kept = NewProducts(sitting.console.plant.console.work).pictures(sitting.name)
+    assert [path.relative_to(kept).as_posix() for path in kept.rglob("*.*")] == ["lot_7/picture.png"]
+    assert sitting.product.source == "upload"
+    assert [path.name for path in kept.parent.iterdir() if path.name.startswith(".upload")] == []
+
+
+async def test_steps_say_in_words_what_is_missing(sitting: Sitting, roots: Path) -> None:
+    assert await sitting.step("fit", size="256") == 422
+    assert "first say where the pictures come from" in sitting.browser.seen
+    assert await sitting.step("source", kind="folder", folder=str(roots.parent / "elsewhere")) == 422
+    assert "among those that pictures may be taken from" in sitting.browser.seen
+    assert await sitting.step("activate", station="line-1/top") == 422
+    assert await sitting.step("region", region="in: 1,1 2,2") == 422
+    assert await sitting.step("remove") == 303
+    assert (await sitting.browser.get(f"/onboarding/{sitting.name}")).status_code == 404
+    with sitting.console.access.reading() as connection:
+        told = [one.action for one in entries(connection) if one.subject == sitting.name]
+    assert told == ["onboarding.begin", "onboarding.remove"]
+
+
+def test_a_folder_lies_below_a_root_or_is_refused(roots: Path) -> None:
+    assert folder_below([roots], str(roots / "pcb")) == roots / "pcb"
+    assert folder_below([roots], "pcb") == roots / "pcb"
+    for wrong in ("..", "../elsewhere", "link", "/etc", "no", "pcb/../../elsewhere", "\x00"):
+        with pytest.raises(OnboardingError):
+            folder_below([roots], wrong)
+
+
+@given(st.text(max_size=300))
+def test_no_name_of_an_upload_leads_out_of_its_folder(name: str) -> None:
+    found = plain_path(f"{name}.png")
+    assert found is not None
+    assert not found.is_absolute()
+    assert not any(part.startswith(".") for part in found.parts)
+
+
+async def stream(content: bytes) -> AsyncIterator[bytes]:
+    yield content
+
+
+def archive(files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, content in files.items():
+            made.writestr(name, content)
+    return packed.getvalue()
+
+
+async def test_an_archive_keeps_its_folders_and_cannot_leave_its_own_or_fill_the_disk(tmp_path: Path) -> None:
+    pictures = tmp_path / "one" / "pictures"
+    pictures.mkdir(parents=True)
+    receiving = Receiving(pictures, tmp_path, 2**20, 2**20)
+    packed = archive(
+        {
+            "../../../evil.png": PNG,
+            "train/good/1.png": PNG,
+            "/abs/2.png": PNG + b"2",
+            "note.txt": b"x",
+            "fake.png": b"no",
+            "empty.png": b"",
+        }
+    )
+    done = await receiving.receive("all.zip", stream(packed))
+    assert (done.kept, done.passed_over) == (3, 3)
+    assert {path.relative_to(pictures).as_posix() for path in pictures.rglob("*.png")} == {
+        "evil.png", "train/good/1.png", "abs/2.png",
+    }  # fmt: skip
+    with pytest.raises(OnboardingError, match="no more room"):
+        await receiving.receive("bomb.zip", stream(archive({"bomb.png": PNG + bytes(8 * 2**20)})))
+    with pytest.raises(OnboardingError, match="damaged"):
+        await receiving.receive("cut.zip", stream(packed[:80]))
+    assert {path.name for path in pictures.parent.iterdir()} == {"pictures"}
+    again = await receiving.receive("1.png", stream(PNG + b"another"))
+    same = await receiving.receive("1.png", stream(PNG + b"a third"))
+    assert (again.kept, same.kept, len(list(pictures.glob("1*.png")))) == (1, 1, 2)
+
+
+SHARE = st.floats(0, 1).map(lambda value: round(value, 3))
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["in", "out"]), st.lists(st.tuples(SHARE, SHARE), min_size=3, max_size=5)), max_size=3
+    )
+)
+def test_a_region_that_is_taken_is_drawn_the_same_again(shapes: list[tuple[str, list[tuple[float, float]]]]) -> None:
+    text = "\n".join(f"{kind}: {' '.join(f'{x * 100:g},{y * 100:g}' for x, y in corners)}" for kind, corners in shapes)
+    try:
+        region = region_of(text)
+    except OnboardingError:
+        return
+    assert region_of(region_text(region)) == region
+
+
+def test_of_the_pictures_that_were_shown_the_chosen_are_left_out_and_others_stay_as_they_were() -> None:
+    assert left_out(("a", "b"), ("b", "c"), ("c",)) == ("a", "c")
+    with pytest.raises(OnboardingError, match="the most that can be left out"):
+        left_out((), (), tuple(map(str, range(1001))))
