@@ -333,3 +333,28 @@ def test_a_shift_began_where_the_plan_says(tmp_path: Path) -> None:
     began = plan.began(NOON)
     assert plan.shift_at(began) == plan.shift_at(NOON)
     assert plan.shift_at(began - timedelta(seconds=1)) != plan.shift_at(NOON)
+
+
+async def test_the_wall_shows_lines_by_hall_and_a_screen_on_the_wall_has_no_bar(tmp_path: Path) -> None:
+    plant = plant_in(tmp_path)
+    (first,) = plant.lines
+    lines = [first.model_copy(update={"name": f"line-{n}", "hall": f"hall {'AAB'[n]}"}) for n in range(3)]
+    async with Console(plant.model_copy(update={"lines": tuple(lines)})) as console:
+        console.account("vera")
+        console.account("screen", lines=("line-1", "line-2"), wall=True)
+        console.account("lin", lines=("line-0",))
+        browser = console.browser()
+        await browser.sign_in("vera")
+        whole = (await browser.get("/wall")).text
+        assert [whole.count(f'id="line-line-{n}"') for n in range(3)] == [1, 1, 1]
+        assert (
+            whole.index('<h2 class="hall">hall A') < whole.index("line-line-1") < whole.index('<h2 class="hall">hall B')
+        )
+        one = (await browser.get("/wall?hall=hall+B")).text
+        assert [one.count(f'id="line-line-{n}"') for n in range(3)] == [0, 0, 1]
+        assert 'class="wall full"' not in one
+        assert 'class="wall full"' in (await browser.get("/wall?hall=hall+B&full=1")).text
+        await browser.sign_in("screen")
+        assert 'class="wall full"' in (await browser.get("/wall")).text
+        await browser.sign_in("lin")
+        assert (await browser.get("/wall?hall=hall+B")).status_code == 404

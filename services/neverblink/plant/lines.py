@@ -211,6 +211,7 @@ class Line(Section):
     timing: Timing
     stations: tuple[Station, ...] = Field(min_length=1)
     plc: Plc | None = Field(default=None, description="Without a PLC, verdicts are published and not told.")
+    hall: Name | None = Field(default=None, description="Where it stands: the console's wall shows lines by hall.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -1,5 +1,6 @@
 """The wall: every line as it is now, followed live."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -17,6 +18,8 @@ router = APIRouter(include_in_schema=False)
 Viewer = Annotated[Visitor, Depends(Gate(Role.VIEWER))]
 Watching = Annotated[Visitor, Depends(Gate(Role.VIEWER, by_hand=False))]
 LineName = Annotated[str, Path(max_length=64)]
+HallName = Annotated[str, Query(max_length=64)]
+Full = Annotated[bool | None, Query()]
 
 
 def tiles_of(lines: int) -> int:
@@ -25,16 +28,21 @@ def tiles_of(lines: int) -> int:
 
 
 @router.get("/wall")
-async def wall(request: Request, visitor: Viewer) -> Response:
-    """Show all lines that the visitor may see."""
+async def wall(request: Request, visitor: Viewer, hall: HallName = "", full: Full = None) -> Response:
+    """Show all lines that the visitor may see, or those of one hall; `full` leaves out the bar above them."""
     desk: Desk = request.app.state.desk
-    return _shown(request, visitor, [line for line in desk.lines if visitor.sees(line)], None)
+    lines = [line for line in desk.plant.lines if visitor.sees(line.name)]
+    if hall and all(line.hall != hall for line in lines):
+        raise RefusedError(404, N_("There is no such hall among those of your lines."))
+    halls = list(dict.fromkeys(line.hall for line in lines if line.hall is not None))
+    wanted = [line.name for line in lines if not hall or line.hall == hall]
+    return _shown(request, visitor, wanted, None, halls=halls, hall=hall, full=full)
 
 
 @router.get("/wall/{line}")
-async def one_line(request: Request, visitor: Viewer, line: LineName) -> Response:
+async def one_line(request: Request, visitor: Viewer, line: LineName, full: Full = None) -> Response:
     """Show one line, larger."""
-    return _shown(request, visitor, [_seen(request, visitor, line)], line)
+    return _shown(request, visitor, [_seen(request, visitor, line)], line, full=full)
 
 
 @router.get("/live")
@@ -68,14 +76,31 @@ def _seen(request: Request, visitor: Visitor, line: str) -> str:
     return line
 
 
-def _shown(request: Request, visitor: Visitor, lines: list[str], one: str | None) -> Response:
+def _shown(
+    request: Request,
+    visitor: Visitor,
+    lines: list[str],
+    one: str | None,
+    *,
+    halls: Sequence[str] = (),
+    hall: str = "",
+    full: bool | None = None,
+) -> Response:
     desk: Desk = request.app.state.desk
     speaks = rendering(request)
     tiles = tiles_of(len(lines))
+    standing = {line.name: line.hall for line in desk.plant.lines}
+    pieces: dict[str | None, list[tuple[str, str]]] = {}
+    for name in lines:
+        pieces.setdefault(standing[name], []).append((name, desk.live.line(name, speaks, tiles)))
     values: dict[str, Any] = {
         "one": one,
+        "halls": halls,
+        "hall": hall,
+        # A screen on the wall has nobody before it who would choose another page.
+        "full": visitor.account.wall if full is None else full,
         "query": urlencode([("line", name) for name in lines]),
         "state": desk.live.state(speaks),
-        "pieces": [(name, desk.live.line(name, speaks, tiles)) for name in lines],
+        "groups": list(pieces.items()),
     }
     return page(request, "wall.html.jinja", visitor, **values)
