@@ -107,7 +107,7 @@ async def seeded_console(
     end = datetime.now(UTC)
     async with DevelopmentBroker() as broker:
         plant = await asyncio.to_thread(plant_in, folder, broker.bootstrap, console or {}, settings or {})
-        models, slots = await asyncio.to_thread(_models, plant, end)
+        models, slots = await asyncio.to_thread(make_models, plant, end)
         pool = await asyncio.to_thread(_Pool, plant)
         parts = parts_of(shape or Shape(), end, models, pool.boxes)
         events = [event for one in parts for event in one.events]
@@ -119,7 +119,7 @@ async def seeded_console(
         async with EventProducer(plant.kafka, source="/seeded", client_id="seeded") as producer:
             for one in [*slots, *reports[-len(STATIONS) * 4 :], *alarms(end), *lately]:
                 await producer.send(one)
-        access = await asyncio.to_thread(_accounts, plant, end)
+        access = await asyncio.to_thread(make_accounts, plant, end)
         try:
             async with listening(plant, access) as address:
                 yield Seeded(plant, parts, address)
@@ -184,7 +184,7 @@ def _line(name: str, product: str) -> dict[str, Any]:
 # Models
 
 
-def _models(plant: Plant, end: datetime) -> tuple[dict[str, list[Model]], list[ModelSlots]]:
+def make_models(plant: Plant, end: datetime) -> tuple[dict[str, list[Model]], list[ModelSlots]]:
     """Write the artifacts; ten hours before the end pcb-4 replaced pcb-3, and disc-4 is in shadow since four."""
     folder = plant.storage.artifacts
     made = {
@@ -325,7 +325,7 @@ def _around(box: BoundingBox) -> NDArray[np.bool_]:
     return mask
 
 
-def _accounts(plant: Plant, now: datetime) -> AccessDatabase:
+def make_accounts(plant: Plant, now: datetime) -> AccessDatabase:
     """Make one account of each role, with hashes that are quick to check."""
     access = AccessDatabase(plant.console.database)
     quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
