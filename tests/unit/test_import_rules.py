@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "http_serving": {"plant", "service_life"},
     "alarms": {"plant", "service_life", "telemetry"},
     "challenges": {"events", "kafka", "plant", "storage"},
+    "surroundings": {"plant", "plc", "service_life"},
     "simulation": {"events", "plant", "plc", "service_life"},
     "brokers": {"telemetry", "service_life"},
     **dict.fromkeys(SERVICES, OPEN_TO_SERVICES),
@@ -68,6 +69,8 @@ DOORS = {
         "neverblink.vision.plain_name",
         "neverblink.vision.region_of_interest",
     },
+    # What a model says of itself, and nothing of what it does.
+    "surroundings": {"neverblink.vision.artifact_manifest"},
     # An artifact is a folder of files that appears whole; the module knows the standard library and nothing else.
     "vision": {"neverblink.storage.whole_file"},
 }

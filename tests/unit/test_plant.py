@@ -68,15 +68,15 @@ MISTAKES = {
     ),
     "a wrong type": (
         ("speed_m_s: 1.0", "speed_m_s: fast"),
-        "plant.yaml:9:7: lines[0].timing.speed_m_s: input should be a valid number",
+        "plant.yaml:9:7: lines[0].timing.speed_m_s: must be a number (it is 'fast')",
     ),
     "a number out of bounds": (
         ("speed_m_s: 1.0", "speed_m_s: -1"),
-        "plant.yaml:9:7: lines[0].timing.speed_m_s: input should be greater than 0 (it is -1)",
+        "plant.yaml:9:7: lines[0].timing.speed_m_s: must be more than 0 (it is -1)",
     ),
     "a name that cannot be part of a key": (
         ("site: plant-1", "site: plant/1"),
-        "plant.yaml:1:1: site: string should match pattern",
+        "plant.yaml:1:1: site: must be a name: letters, digits, dot, underscore and hyphen",
     ),
     "a setting twice": (
         ("site: plant-1", "site: plant-1\nsite: plant-2"),
@@ -103,11 +103,11 @@ MISTAKES = {
     ),
     "an endpoint that is no OPC UA address": (
         ("opc.tcp://127.0.0.1:4840", "http://127.0.0.1:4840"),
-        "plant.yaml:11:7: lines[0].plc.endpoint: string should match pattern",
+        "plant.yaml:11:7: lines[0].plc.endpoint: must have another form: opc.tcp://host:port/path",
     ),
     "an unknown kind of source": (
         ("{kind: folder, path: pictures}", "{kind: telescope}"),
-        "plant.yaml:16:9: lines[0].stations[0].source",
+        "plant.yaml:16:18: lines[0].stations[0].source.kind: 'telescope' is no kind of it; there are folder",
     ),
     "no stations": (
         (
@@ -152,7 +152,7 @@ MISTAKES = {
     ),
     "a camera's password in its address": (
         ("{kind: folder, path: pictures}", "{kind: rtsp, url: 'rtsp://me:secret@192.0.2.1/x'}"),
-        "plant.yaml:16:30: lines[0].stations[0].source.url: string should match pattern",
+        "plant.yaml:16:30: lines[0].stations[0].source.url: must have another form: rtsp://host:port/path",
     ),
     "a camera's user without a password": (
         ("{kind: folder, path: pictures}", "{kind: rtsp, url: 'rtsp://192.0.2.1/x', username: me}"),

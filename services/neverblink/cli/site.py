@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neverblink.cli.application import DEFAULT_PLANT, PLANT, plant_app, read_plant, schemas_app, topics_app
+from neverblink.cli.application import (
+    DEFAULT_PLANT,
+    EXIT_BAD_RESULT,
+    PLANT,
+    plant_app,
+    read_plant,
+    schemas_app,
+    topics_app,
+)
+from neverblink.shown import visible
 
 if TYPE_CHECKING:
     from neverblink.plant import Plant
@@ -49,8 +58,15 @@ def _span(milliseconds: int) -> str:
 
 
 @plant_app.command("check")
-def plant_check(file: Annotated[Path, typer.Argument(help="The plant file.")] = DEFAULT_PLANT) -> None:
-    """Explain what is wrong with a plant file, or what it describes."""
+def plant_check(
+    file: Annotated[Path, typer.Argument(help="The plant file.")] = DEFAULT_PLANT,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask nobody on the network.")] = False,
+) -> None:
+    """Explain what is wrong with a plant file and with what it names, or what it describes.
+
+    Looks at passwords, certificates, keys, trust folders and models of this machine, and asks whether brokers, PLCs and
+    databases take a connection. Exit code 1: the file is right, and something around it is not.
+    """
     plant = read_plant(file)
     typer.echo(f"{file}: site {plant.site}, Kafka {plant.kafka.bootstrap}")
     for line in plant.lines:
@@ -63,6 +79,29 @@ def plant_check(file: Annotated[Path, typer.Argument(help="The plant file.")] = 
             typer.echo(f"    {station.name}: product {station.product}, {station.source.kind}, {station.trigger.kind}")
     for told in _reference_parts(plant):
         typer.echo(f"  {told}")
+    if not _surroundings_fit(plant, file, offline):
+        raise typer.Exit(EXIT_BAD_RESULT)
+
+
+def _surroundings_fit(plant: "Plant", file: Path, offline: bool) -> bool:
+    """Tell what is found outside of the file, each with the line that names it; return whether all is well."""
+    from datetime import UTC, datetime
+
+    from neverblink.plant.loading import placed
+    from neverblink.surroundings import ask, look
+
+    found = look(plant, datetime.now(UTC))
+    if not offline:
+        found += asyncio.run(ask(plant))
+    told = sorted(zip(placed(file, [one.at for one in found]), found, strict=True), key=lambda one: _order(one[0]))
+    for place, one in told:
+        typer.echo(f"{place}: {'' if one.wrong else 'note: '}{visible(one.sentence)}")
+    return not any(one.wrong for one in found)
+
+
+def _order(place: str) -> tuple[int, int]:
+    _, line, column = place.rsplit(":", 2)
+    return int(line), int(column)
 
 
 def _reference_parts(plant: "Plant") -> "Iterator[str]":

@@ -12,7 +12,7 @@ from neverblink.plant.section import Section, unique
 class ScheduledChallenges(Section):
     """Which reference parts must come to a line in each of its shifts."""
 
-    line: Name
+    line: Name = Field(description="Line that they are sent down.")
     references: tuple[Reference, ...] = Field(min_length=1, max_length=64, description="Ids of reference parts.")
     shifts: tuple[Label, ...] = Field(
         default=(), max_length=24, description="Names of shifts; none named: every shift."
@@ -27,7 +27,7 @@ class ScheduledChallenges(Section):
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
-        unique("reference of the schedule", list(self.references))
+        unique("reference of the schedule", list(self.references), "references")
         return self
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from neverblink.events.parts import AttributeName, Name
-from neverblink.plant.section import Section, named, unique
+from neverblink.plant.section import PlacedError, Section, named, unique
 from neverblink.plant.stations import Station
 
 
@@ -43,7 +43,9 @@ class Timing(Section):
 class OpcUaSecurity(Section):
     """How the PLC's server is trusted, and who we are to it."""
 
-    policy: Literal["Basic256Sha256", "Aes256Sha256RsaPss", "None"] = Field(default="Basic256Sha256")
+    policy: Literal["Basic256Sha256", "Aes256Sha256RsaPss", "None"] = Field(
+        default="Basic256Sha256", description="OPC UA security policy; both but None sign and encrypt."
+    )
     certificate: Path | None = Field(default=None, description="Our application certificate, DER or PEM.")
     key: Path | None = Field(default=None, description="Our private key, PEM.")
     plc_certificate: Path | None = Field(
@@ -156,11 +158,23 @@ class Plc(Section):
     identity: IdentityNodes | None = Field(
         default=None, description="Nodes that say what the part is: serial number, lot, order and more."
     )
-    security: OpcUaSecurity
-    heartbeat_ms: float = Field(default=200.0, ge=50, le=2000)
-    write_budget_min_ms: float = Field(default=20.0, ge=1, le=1000)
-    write_budget_max_ms: float = Field(default=150.0, ge=1, le=5000)
-    session_timeout_s: float = Field(default=30.0, ge=5, le=600)
+    security: OpcUaSecurity = Field(description="How the PLC's server is trusted, and who we are to it.")
+    heartbeat_ms: float = Field(default=200.0, ge=50, le=2000, description="How often BridgeHb counts on.")
+    write_budget_min_ms: float = Field(
+        default=20.0,
+        ge=1,
+        le=1000,
+        description="What a write is reckoned to take at least, however fast the last were.",
+    )
+    write_budget_max_ms: float = Field(
+        default=150.0,
+        ge=1,
+        le=5000,
+        description="What a write is reckoned to take at most, however slow the last were.",
+    )
+    session_timeout_s: float = Field(
+        default=30.0, ge=5, le=600, description="After so long without us the PLC's server ends our session by itself."
+    )
     session_folder: Path | None = Field(
         default=None,
         description="Folder that keeps the token of the open session, readable by us alone, so that a session that a"
@@ -207,22 +221,26 @@ class Plc(Section):
 class Line(Section):
     """A conveyor with its stations, its gate and its PLC."""
 
-    name: Name
-    timing: Timing
-    stations: tuple[Station, ...] = Field(min_length=1)
+    name: Name = Field(description="What people and records call the line; the key of its events.")
+    timing: Timing = Field(description="How long a part takes from trigger to gate.")
+    stations: tuple[Station, ...] = Field(min_length=1, description="The cameras of the line.")
     plc: Plc | None = Field(default=None, description="Without a PLC, verdicts are published and not told.")
     hall: Name | None = Field(default=None, description="Where it stands: the console's wall shows lines by hall.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        unique("station", [station.name for station in self.stations])
-        for station in self.stations:
+        unique("station", [station.name for station in self.stations], "stations", "name")
+        for number, station in enumerate(self.stations):
+            at = ("stations", number, "trigger")
             if station.trigger.kind == "plc" and self.plc is None:
-                raise ValueError(f"station {station.name} is triggered by the PLC, and the line has no plc section")
+                raise PlacedError(
+                    f"station {station.name} is triggered by the PLC, and the line has no plc section", *at
+                )
             if station.trigger.kind == "hardware" and self.plc is not None:
-                raise ValueError(
+                raise PlacedError(
                     f"station {station.name} is triggered by its camera, which does not know the PLC's part numbers, so"
-                    " no verdict could be told: wire the photo-eye to both and write trigger: {kind: plc}"
+                    " no verdict could be told: wire the photo-eye to both and write trigger: {kind: plc}",
+                    *at,
                 )
         return self
 

@@ -1,16 +1,17 @@
 """Reads a plant file: every fault with its place, or the plant with paths as seen from the file."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import yaml
 from pydantic import ValidationError
 
-from neverblink.plant.faults import repeated_keys
+from neverblink.plant.faults import place_of, repeated_keys
 from neverblink.plant.lines import Line
 from neverblink.plant.parsing import MAX_PLANT_BYTES, parse_section
 from neverblink.plant.products import Product
-from neverblink.plant.section import PlantError, Section
+from neverblink.plant.section import PlantError, Section, Step
 from neverblink.plant.whole import Plant, twins
 
 __all__ = ["MAX_PLANT_BYTES", "load_plant", "load_sound_lines", "parse_plant"]
@@ -27,6 +28,13 @@ def load_plant(path: Path) -> Plant:
     return _anchored(parse_plant(text, str(path)), path.parent.resolve())
 
 
+def placed(path: Path, steps: Iterable[Sequence[Step]]) -> list[str]:
+    """Return `file:line:column` of settings of a plant file that was read, or of the section where one would stand."""
+    root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    assert root is not None
+    return [f"{path}:{line}:{column}" for line, column in (place_of(root, at) for at in steps)]
+
+
 def load_sound_lines(path: Path) -> tuple[Plant, tuple[str, ...]]:
     """Read a plant file without its faulty lines; return the plant and the faults, for people.
 
@@ -41,7 +49,7 @@ def load_sound_lines(path: Path) -> tuple[Plant, tuple[str, ...]]:
         text = path.read_text(encoding="utf-8")
         root, values = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
         sound = [line for raw in values["lines"] if (line := _sound(raw)) is not None]
-        alike = dict(twins(sound))
+        alike = {name: fault for name, fault, _ in twins(sound)}
         left = [line for line in sound if line.name not in alike]
         if root is None or len(left) == len(values["lines"]) or any(repeated_keys(root)):
             raise refused

@@ -6,7 +6,7 @@ from typing import TypeVar
 import yaml
 from pydantic import ValidationError
 
-from neverblink.plant.faults import fault_of, repeated_keys
+from neverblink.plant.faults import fault_of, repeated_keys, told_once
 from neverblink.plant.section import PlantError, Section
 
 MAX_PLANT_BYTES = 4 * 1024 * 1024
@@ -51,8 +51,9 @@ def parse_section(text: str, name: str, kind: type[S], what: str, *, begin: str)
             section = kind.model_validate(values)
         except ValidationError as error:
             # A list whose only item is faulty is also reported as too short: the item's own fault says it.
-            causes = [dict(fault) for fault in error.errors() if fault["type"] != "too_short"]
-            faults = [fault_of(root, fault, kind, what) for fault in causes or map(dict, error.errors())]
+            every = list(told_once(map(dict, error.errors())))
+            causes = [fault for fault in every if fault["type"] != "too_short"]
+            faults = [fault_of(root, fault, kind, what) for fault in causes or every]
     if section is None:
         faults.sort(key=lambda fault: (fault.line, fault.column))
         raise PlantError("\n".join(f"{name}:{fault.line}:{fault.column}: {fault.sentence}" for fault in faults))

@@ -60,7 +60,7 @@ class DefectPolicy(Section):
 class Product(Section):
     """What is inspected, and the artifact that knows it."""
 
-    name: Name
+    name: Name = Field(description="What stations, records and people call the product.")
     artifact: Path = Field(description="Artifact folder; a relative one lies under storage.artifacts.")
     weights: Path | None = Field(default=None, description="Backbone weights file, when not the packaged ones.")
     min_area_px: int = Field(default=1, ge=1, description="Smaller regions are not listed as defects.")
@@ -75,7 +75,9 @@ class Product(Section):
         default="exact",
         description="approximate: for memory banks so large that the exact search is too slow; its recall is logged.",
     )
-    defects: DefectPolicy = DefectPolicy()
+    defects: DefectPolicy = Field(
+        default=DefectPolicy(), description="What known defects mean, once the model can name or outline them."
+    )
 
     @property
     def needs_scale(self) -> bool:

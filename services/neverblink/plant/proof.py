@@ -67,8 +67,14 @@ class AuditSettings(Section):
 class ProofSettings(Section):
     """What is judged again, by people or with parts whose answer is known."""
 
-    holdouts: HoldoutSettings = HoldoutSettings()
-    audit: AuditSettings = AuditSettings()
-    challenges: ChallengeSettings = ChallengeSettings()
-    alarms: AlarmSettings = AlarmSettings()
-    golden: GoldenSettings = GoldenSettings()
+    holdouts: HoldoutSettings = Field(
+        default=HoldoutSettings(), description="Parts that people judge whatever the verdict."
+    )
+    audit: AuditSettings = Field(default=AuditSettings(), description="Rejects that people judge.")
+    challenges: ChallengeSettings = Field(
+        default=ChallengeSettings(), description="Reference parts that are sent down the running line."
+    )
+    alarms: AlarmSettings = Field(default=AlarmSettings(), description="Who is told of alarms besides the topic.")
+    golden: GoldenSettings = Field(
+        default=GoldenSettings(), description="Pictures with known answers that a model judges before it scores."
+    )

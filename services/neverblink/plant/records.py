@@ -65,7 +65,7 @@ class EvidencePolicy(Section):
         le=180,
         description="Minutes before and after a drift alert of which every frame of its station is kept.",
     )
-    keep_days: KeepDays = KeepDays()
+    keep_days: KeepDays = Field(default=KeepDays(), description="How long pictures are kept, by what they show.")
     max_gib: float = Field(
         default=50.0,
         gt=0,
@@ -92,9 +92,9 @@ class RecordsSettings(Section):
     time_zone: str | None = Field(
         default=None, description="Of days and shifts, such as Europe/Berlin. None: that of drift."
     )
-    evidence: EvidencePolicy = EvidencePolicy()
-    api: LedgerApi = LedgerApi()
-    reviewing: Reviewing = Reviewing()
+    evidence: EvidencePolicy = Field(default=EvidencePolicy(), description="Which pictures are kept, and how long.")
+    api: LedgerApi = Field(default=LedgerApi(), description="The records for others, over REST.")
+    reviewing: Reviewing = Field(default=Reviewing(), description="Who judges parts, and how often.")
 
     @field_validator("time_zone")
     @classmethod
@@ -103,7 +103,7 @@ class RecordsSettings(Section):
 
     @model_validator(mode="after")
     def _shifts_differ(self) -> Self:
-        unique("shift", [shift.name for shift in self.shifts])
+        unique("shift", [shift.name for shift in self.shifts], "shifts", "name")
         begins = [shift.begins for shift in self.shifts]
         if len(set(begins)) < len(begins):
             raise ValueError("two shifts begin at the same time; each needs its own")

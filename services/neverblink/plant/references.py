@@ -50,12 +50,14 @@ class ReferencePart(Section):
 class References(Section):
     """All reference parts of a site, each once."""
 
-    references: tuple[ReferencePart, ...] = Field(default=(), max_length=1000)
+    references: tuple[ReferencePart, ...] = Field(
+        description="The reference parts, each with its answer.", default=(), max_length=1000
+    )
 
     @model_validator(mode="after")
     def _each_once(self) -> "References":
-        unique("reference part", [one.id for one in self.references])
-        unique("serial", [one.serial for one in self.references if one.serial is not None])
+        unique("reference part", [one.id for one in self.references], "references", "id")
+        unique("serial", [one.serial for one in self.references], "references", "serial")
         return self
 
     def get(self, name: str) -> ReferencePart | None:

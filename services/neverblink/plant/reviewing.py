@@ -57,7 +57,7 @@ class Reviewing(Section):
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
-        unique("reviewer", [reviewer.name for reviewer in self.reviewers])
+        unique("reviewer", [reviewer.name for reviewer in self.reviewers], "reviewers", "name")
         return self
 
     def second_wanted(self, product: str, decision: str, verdict: str) -> bool:

@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict
+from pydantic.fields import ComputedFieldInfo, FieldInfo
 
 from neverblink.errors import NeverblinkError
 
@@ -14,10 +15,37 @@ class PlantError(NeverblinkError, ValueError):
     """A plant file that cannot be used; the message names file, line and column, and what to do."""
 
 
+Step = str | int
+"""A setting's name, or the place of an item in a list."""
+
+_UNITS = {"ms": "ms", "s": "s", "m": "m", "h": "h", "min": "min", "px": "px", "mm2": "mm²", "mib": "MiB", "gib": "GiB"}
+
+
+class PlacedError(ValueError):
+    """A mistake and where it stands: steps from the section whose rule it breaks."""
+
+    def __init__(self, sentence: str, *at: Step) -> None:
+        super().__init__(sentence)
+        self.at = at
+
+
+def title_of(name: str, _: FieldInfo | ComputedFieldInfo) -> str:
+    """Return what forms and editors call a setting: `Distance to gate, m` for distance_to_gate_m."""
+    words, unit = name.removesuffix("_per_s").removesuffix("_m_s").split("_"), ""
+    if name.endswith("_per_s"):
+        unit = "1/s"
+    elif name.endswith("_m_s"):
+        unit = "m/s"
+    elif len(words) > 1 and words[-1] in _UNITS:
+        unit = _UNITS[words.pop()]
+    text = " ".join(words)
+    return f"{text[:1].upper()}{text[1:]}{', ' + unit if unit else ''}"
+
+
 class Section(BaseModel):
     """A part of the plant file. Unknown fields are errors: a misspelt setting must not be ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, field_title_generator=title_of)
 
 
 class Named(Protocol):
@@ -32,11 +60,16 @@ class Named(Protocol):
 N = TypeVar("N", bound=Named)
 
 
-def unique(what: str, names: Sequence[str]) -> None:
-    """Raise ValueError when two things have one name."""
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"two {what}s are named {name!r}; each needs its own")
+def unique(what: str, names: Sequence[str | None], at: Step | None = None, *field: Step) -> None:
+    """Raise PlacedError, for the second one, when two things have one name.
+
+    `at` is their list in the section, None where the section is the list; `field` is the name within each.
+    """
+    for number, name in enumerate(names):
+        if name is not None and name in names[:number]:
+            raise PlacedError(
+                f"two {what}s are named {name!r}; each needs its own", *(() if at is None else (at,)), number, *field
+            )
 
 
 def named(what: str, name: str, items: Iterable[N]) -> N:

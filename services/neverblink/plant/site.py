@@ -47,7 +47,9 @@ class Kafka(Section):
     replication: int = Field(
         default=-1, ge=-1, le=9, description="Copies of each partition; -1 takes the cluster's default."
     )
-    security: KafkaSecurity = KafkaSecurity()
+    security: KafkaSecurity = Field(
+        default=KafkaSecurity(), description="How to reach a cluster that does not trust its network."
+    )
 
 
 class Storage(Section):

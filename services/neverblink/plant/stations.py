@@ -6,25 +6,25 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from neverblink.events.parts import Name
-from neverblink.plant.section import Section
+from neverblink.plant.section import PlacedError, Section
 
 
 class FolderSource(Section):
     """Image files of a folder and its sub-folders, in name order or shuffled."""
 
-    kind: Literal["folder"]
+    kind: Literal["folder"] = Field(description="Image files of a folder.")
     path: Path = Field(description="Folder with PNG, JPEG, TIFF, WebP or BMP files.")
     shuffle: bool = Field(default=False, description="Draw the order from `seed` instead of the names.")
     loop: bool = Field(default=True, description="Start again after the last image.")
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, description="Another number is another order.")
 
 
 class SimulatedSource(Section):
     """Drawn parts with drawn defects, the same ones for the same seed."""
 
-    kind: Literal["simulated"]
+    kind: Literal["simulated"] = Field(description="Drawn parts.")
     drawing: str = Field(description="Which drawing: `pcb` or `disc`.")
-    seed: int = Field(default=1, ge=0)
+    seed: int = Field(default=1, ge=0, description="The same number draws the same parts.")
     defect_rate: float = Field(default=0.15, ge=0, le=1, description="Share of parts with a defect.")
     brightness: float = Field(default=1.0, gt=0, le=2, description="Light level; 1 is as fitted.")
     hidden_rate: float = Field(
@@ -53,7 +53,7 @@ class LiveSettings(Section):
 class VideoSource(LiveSettings):
     """A video file, as a camera that runs by itself or as one picture a part."""
 
-    kind: Literal["video"]
+    kind: Literal["video"] = Field(description="A video file.")
     path: Path = Field(description="A file that FFmpeg reads: MP4, AVI, MKV.")
     pace: Literal["own-rate", "per-part"] = Field(
         default="own-rate", description="own-rate: plays like a camera. per-part: every trigger takes the next picture."
@@ -64,7 +64,7 @@ class VideoSource(LiveSettings):
 class RtspSource(LiveSettings):
     """A network camera: RTSP over TCP with H.264, H.265, MPEG-4 or JPEG, or motion JPEG over HTTP."""
 
-    kind: Literal["rtsp"]
+    kind: Literal["rtsp"] = Field(description="A network camera.")
     url: str = Field(
         pattern=r"^(rtsps?|https?)://[^\s@]+$", description="rtsp://host:port/path, without user and password."
     )
@@ -88,7 +88,7 @@ class RtspSource(LiveSettings):
 class V4l2Source(LiveSettings):
     """A USB camera or a frame grabber of this Linux machine."""
 
-    kind: Literal["v4l2"]
+    kind: Literal["v4l2"] = Field(description="A camera of this machine.")
     device: Path = Field(default=Path("/dev/video0"), description="Device file; use one of /dev/v4l/by-id.")
     width: int | None = Field(
         default=None, ge=16, le=65535, description="Pixels to ask for; None: the camera's choice."
@@ -105,7 +105,7 @@ class V4l2Source(LiveSettings):
 class GenicamSource(LiveSettings):
     """An industrial camera (GigE Vision, USB3 Vision, CoaXPress) through its maker's GenTL producer."""
 
-    kind: Literal["genicam"]
+    kind: Literal["genicam"] = Field(description="An industrial camera by its maker's GenTL producer.")
     producer: Path = Field(description="The maker's GenTL producer, a .cti file, where its installer put it.")
     serial: str | None = Field(default=None, description="Serial number; None where the producer sees one camera only.")
     nodes: dict[str, bool | int | float | str] = Field(
@@ -118,7 +118,7 @@ class GenicamSource(LiveSettings):
 class GigeSource(LiveSettings):
     """A GigE Vision camera through Aravis, without a maker's producer."""
 
-    kind: Literal["gige"]
+    kind: Literal["gige"] = Field(description="A GigE Vision camera by Aravis.")
     camera: str | None = Field(
         default=None,
         description="Address such as 192.0.2.9, or the name that arv-tool-0.8 lists; None: the first that answers.",
@@ -151,7 +151,7 @@ class HardwareTrigger(Section):
     photo-eye to both, and let the PLC trigger the station.
     """
 
-    kind: Literal["hardware"]
+    kind: Literal["hardware"] = Field(description="The camera is fired from outside.")
     silent_after_s: float = Field(
         default=60.0, ge=1, le=86400, description="Without a picture for so long, a warning says so once."
     )
@@ -160,7 +160,7 @@ class HardwareTrigger(Section):
 class TimerTrigger(Section):
     """One part per tick. For demonstrations and bench work: a line needs a photo-eye or an encoder."""
 
-    kind: Literal["timer"]
+    kind: Literal["timer"] = Field(description="One part per tick.")
     rate_per_s: float = Field(default=1.0, gt=0, le=1000, description="Parts per second.")
     parts: int | None = Field(default=None, ge=1, description="Stop after so many.")
 
@@ -168,7 +168,7 @@ class TimerTrigger(Section):
 class PlcTrigger(Section):
     """The PLC triggers: a new value of LastTriggered is a new part, so part identity starts at the PLC."""
 
-    kind: Literal["plc"]
+    kind: Literal["plc"] = Field(description="The PLC counts the parts.")
     poll_ms: float = Field(default=20.0, ge=5, le=1000, description="Sampling interval asked of the PLC.")
 
 
@@ -193,7 +193,7 @@ class Payload(Section):
     format: Literal["png", "jpeg", "raw"] = Field(
         default="png", description="png loses nothing; jpeg is smaller; raw costs no time and three bytes a pixel."
     )
-    jpeg_quality: int = Field(default=95, ge=50, le=100)
+    jpeg_quality: int = Field(default=95, ge=50, le=100, description="Of jpeg: higher is larger and truer.")
     max_inline_bytes: int = Field(
         default=2 * 1024 * 1024,
         ge=1024,
@@ -205,15 +205,20 @@ class Payload(Section):
 class Station(Section):
     """One camera at one place of a line."""
 
-    name: Name
+    name: Name = Field(description="What people and records call the station.")
     product: Name = Field(description="Name of a product of this file.")
     source: Annotated[
         FolderSource | SimulatedSource | VideoSource | RtspSource | V4l2Source | GenicamSource | GigeSource,
-        Field(discriminator="kind"),
+        Field(discriminator="kind", description="Where its pictures come from."),
     ]
-    trigger: Annotated[TimerTrigger | PlcTrigger | HardwareTrigger, Field(discriminator="kind")]
-    quality: QualityLimits = QualityLimits()
-    payload: Payload = Payload()
+    trigger: Annotated[
+        TimerTrigger | PlcTrigger | HardwareTrigger,
+        Field(discriminator="kind", description="What says that a part is there."),
+    ]
+    quality: QualityLimits = Field(
+        default=QualityLimits(), description="What a picture must be to be worth scoring; learn it per station."
+    )
+    payload: Payload = Field(default=Payload(), description="How its pictures travel.")
     mm_per_px: float | None = Field(default=None, gt=0, description="Scale of the image, for areas in mm².")
     depth: int | None = Field(
         default=None,
@@ -228,13 +233,15 @@ class Station(Section):
     def _source_can_fire(self) -> Self:
         fires = isinstance(self.source, LiveSettings) and getattr(self.source, "pace", "") != "per-part"
         if self.trigger.kind == "hardware" and not fires:
-            raise ValueError(
+            raise PlacedError(
                 "trigger hardware needs a source that fires by itself (genicam, gige, v4l2, rtsp, or video with pace"
-                f" own-rate); {self.source.kind} shows a picture when it is asked"
+                f" own-rate); {self.source.kind} shows a picture when it is asked",
+                "trigger",
             )
         if self.trigger.kind == "hardware" and isinstance(self.source, GigeSource) and self.source.software_trigger:
-            raise ValueError(
+            raise PlacedError(
                 "trigger hardware and source.software_trigger contradict one another: a camera that is fired by its"
-                " photo-eye is not fired by the node; leave one of them out"
+                " photo-eye is not fired by the node; leave one of them out",
+                "trigger",
             )
         return self

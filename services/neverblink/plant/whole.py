@@ -13,7 +13,7 @@ from neverblink.plant.lines import Line
 from neverblink.plant.products import Product
 from neverblink.plant.proof import ProofSettings
 from neverblink.plant.records import RecordsSettings
-from neverblink.plant.section import Section, named, suggestion, unique
+from neverblink.plant.section import PlacedError, Section, Step, named, suggestion, unique
 from neverblink.plant.shifts import ShiftPlan
 from neverblink.plant.site import DriftSettings, Kafka, ScorerSettings, Storage
 from neverblink.plant.stations import Station
@@ -22,33 +22,40 @@ from neverblink.plant.stations import Station
 class Plant(Section):
     """Everything the services need to know about one site."""
 
-    site: Name
-    kafka: Kafka = Kafka()
-    storage: Storage = Storage()
-    scorer: ScorerSettings = ScorerSettings()
-    drift: DriftSettings = DriftSettings()
-    records: RecordsSettings = RecordsSettings()
-    proof: ProofSettings = ProofSettings()
-    console: ConsoleSettings = ConsoleSettings()
-    products: tuple[Product, ...] = Field(min_length=1)
-    lines: tuple[Line, ...] = Field(min_length=1)
+    site: Name = Field(description="What the plant is called: a part of every event's source.")
+    kafka: Kafka = Field(default=Kafka(), description="The cluster and how topics lie on it.")
+    storage: Storage = Field(default=Storage(), description="Where files live.")
+    scorer: ScorerSettings = Field(default=ScorerSettings(), description="Batching, and where the model runs.")
+    drift: DriftSettings = Field(
+        default=DriftSettings(), description="Windows, shifts and alerts of the drift service."
+    )
+    records: RecordsSettings = Field(
+        default=RecordsSettings(), description="What is kept of every part, and who may ask."
+    )
+    proof: ProofSettings = Field(default=ProofSettings(), description="What proves how well the plant inspects.")
+    console: ConsoleSettings = Field(default=ConsoleSettings(), description="The pages for people.")
+    products: tuple[Product, ...] = Field(min_length=1, description="What is inspected, and by which model.")
+    lines: tuple[Line, ...] = Field(min_length=1, description="The conveyors with their stations, gates and PLCs.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for _, fault in twins(self.lines):
-            raise ValueError(fault)
-        unique("product", [product.name for product in self.products])
+        for _, fault, at in twins(self.lines):
+            raise PlacedError(fault, "lines", *at)
+        unique("product", [product.name for product in self.products], "products", "name")
         known = {product.name for product in self.products}
-        for line, station in self.stations():
+        for at, line, station in _placed_stations(self.lines):
             if station.product not in known:
-                raise ValueError(
+                raise PlacedError(
                     f"station {line.name}/{station.name} inspects product {station.product!r}, which is not "
-                    f"in products{suggestion(station.product, known)}"
+                    f"in products{suggestion(station.product, known)}",
+                    *at,
+                    "product",
                 )
             if station.mm_per_px is None and self.product(station.product).needs_scale:
-                raise ValueError(
+                raise PlacedError(
                     f"product {station.product} has defect areas in mm², and station {line.name}/{station.name} has"
-                    " no mm_per_px"
+                    " no mm_per_px",
+                    *at,
                 )
         return self
 
@@ -57,15 +64,19 @@ class Plant(Section):
         reviewing, lines = self.records.reviewing, {line.name for line in self.lines}
         products = {product.name for product in self.products}
         for product in reviewing.second.keys() - products:
-            raise ValueError(
+            raise PlacedError(
                 f"records.reviewing.second names product {product!r}, which is not in products"
-                f"{suggestion(product, products)}"
+                f"{suggestion(product, products)}",
+                *("records", "reviewing", "second", product),
             )
-        for reviewer in reviewing.reviewers:
-            for line in set(reviewer.lines) - lines:
-                raise ValueError(
+        for number, reviewer in enumerate(reviewing.reviewers):
+            for place, line in enumerate(reviewer.lines):
+                if line in lines:
+                    continue
+                raise PlacedError(
                     f"reviewer {reviewer.name} judges parts of line {line!r}, which the plant does not have"
-                    f"{suggestion(line, lines)}"
+                    f"{suggestion(line, lines)}",
+                    *("records", "reviewing", "reviewers", number, "lines", place),
                 )
         return self
 
@@ -85,25 +96,33 @@ class Plant(Section):
         products = {product.name for product in self.products}
         named = {"holdouts": self.proof.holdouts.products, "audit": self.proof.audit.products}
         for section, product in ((name, one) for name, shares in named.items() for one in shares.keys() - products):
-            raise ValueError(
+            raise PlacedError(
                 f"proof.{section}.products names product {product!r}, which is not in products"
-                f"{suggestion(product, products)}"
+                f"{suggestion(product, products)}",
+                *("proof", section, "products", product),
             )
         for product in self.proof.golden.sets.keys() - products:
-            raise ValueError(
-                f"proof.golden.sets names product {product!r}, which is not in products{suggestion(product, products)}"
+            raise PlacedError(
+                f"proof.golden.sets names product {product!r}, which is not in products{suggestion(product, products)}",
+                *("proof", "golden", "sets", product),
             )
         lines, shifts = {line.name for line in self.lines}, set(self.shift_plan().names)
-        for one in self.proof.challenges.schedule:
+        for number, one in enumerate(self.proof.challenges.schedule):
+            at = ("proof", "challenges", "schedule", number)
             if one.line not in lines:
-                raise ValueError(
+                raise PlacedError(
                     f"proof.challenges.schedule names line {one.line!r}, which the plant does not have"
-                    f"{suggestion(one.line, lines)}"
+                    f"{suggestion(one.line, lines)}",
+                    *at,
+                    "line",
                 )
-            for shift in set(one.shifts) - shifts:
-                raise ValueError(
+            for place, shift in enumerate(one.shifts):
+                if shift in shifts:
+                    continue
+                raise PlacedError(
                     f"proof.challenges.schedule names shift {shift!r}; the plant's shifts are"
-                    f" {', '.join(sorted(shifts))}"
+                    f" {', '.join(sorted(shifts))}",
+                    *(*at, "shifts", place),
                 )
         return self
 
@@ -155,17 +174,31 @@ class Plant(Section):
         return self.storage.artifacts / product.artifact
 
 
-def twins(lines: Sequence[Line]) -> Iterator[tuple[str, str]]:
-    """Yield lines that cannot be told apart, by name, each with a sentence: same name, or nodes of the same PLC."""
-    for line in lines:
-        others = [other for other in lines if other is not line]
-        if any(other.name == line.name for other in others):
-            yield line.name, f"two lines are named {line.name!r}; each needs its own"
-        for other in others:
+Twin = tuple[str, str, tuple[Step, ...]]
+
+
+def twins(lines: Sequence[Line]) -> Iterator[Twin]:
+    """Yield lines that cannot be told apart, by name or because they write nodes of the same PLC.
+
+    Each with its name, a sentence, and where among the lines the later one says so.
+    """
+    for number, line in enumerate(lines):
+        others = [(place, other) for place, other in enumerate(lines) if place != number]
+        alike = [place for place, other in others if other.name == line.name]
+        if alike:
+            later = max(number, alike[0])
+            yield line.name, f"two lines are named {line.name!r}; each needs its own", (later, "name")
+        for place, other in others:
             if line.plc is None or other.plc is None or line.plc.place != other.plc.place:
                 continue
             slots = () if "method" in (line.plc.profile, other.plc.profile) else ("slot_node",)
             for field in ("node", *slots):
                 if getattr(line.plc, field) == getattr(other.plc, field):
                     same = f"lines {line.name} and {other.name} would write the same nodes of {line.plc.endpoint}"
-                    yield line.name, f"{same}: give each its own {field}"
+                    yield line.name, f"{same}: give each its own {field}", (max(number, place), "plc", field)
+
+
+def _placed_stations(lines: Sequence[Line]) -> Iterator[tuple[tuple[Step, ...], Line, Station]]:
+    for number, line in enumerate(lines):
+        for place, station in enumerate(line.stations):
+            yield ("lines", number, "stations", place), line, station
