@@ -109,7 +109,9 @@ class ConsoleSettings(Listening):
         description="Folder for the jobs that pages start and for pictures of new products, on a disk of this machine."
         " Consoles of one machine that share it run one job at a time between them.",
     )
-    onboarding: OnboardingSettings = OnboardingSettings()
+    onboarding: OnboardingSettings = Field(
+        default=OnboardingSettings(), description="Where pictures of new products may come from."
+    )
     languages: tuple[Language, ...] = Field(
         default=("en", "de"),
         min_length=1,
