@@ -18,11 +18,11 @@ WITHIN_MS = 60_000
 
 
 @asynccontextmanager
-async def listening(plant: Plant, access: AccessDatabase) -> AsyncIterator[str]:
-    """Run the console's service on a free port, and give its address."""
+async def listening(plant: Plant, access: AccessDatabase, file: Path | None = None) -> AsyncIterator[str]:
+    """Run the console's service on a free port, and give its address; jobs find the plant file at `file`."""
     settings = plant.console.model_copy(update={"port": free_port()})
     stop = asyncio.Event()
-    service = asyncio.create_task(serve(plant.model_copy(update={"console": settings}), access, stop))
+    service = asyncio.create_task(serve(plant.model_copy(update={"console": settings}), access, stop, file))
     try:
         yield f"http://127.0.0.1:{settings.port}"
     finally:
