@@ -18,6 +18,7 @@ from neverblink.console.access.accounts import change_account, make_account, set
 from neverblink.console.access.attempts import Attempts
 from neverblink.console.access.audit import Actor
 from neverblink.console.access.database import AccessDatabase
+from neverblink.console.access.pace import Pace
 from neverblink.console.access.passwords import Passwords, hashed
 from neverblink.console.access.roles import Role, Roles
 from neverblink.console.app import guarded
@@ -95,7 +96,7 @@ class Console:
         self.stop = asyncio.Event()
         measured, store = instruments(), plant.records.evidence.store
         made: dict[str, Any] = {
-            "plant": plant, "access": self.access, "passwords": self.passwords,
+            "pace": Pace(lambda: self.seconds), "plant": plant, "access": self.access, "passwords": self.passwords,
             "attempts": Attempts(lambda: self.seconds), "rules": rules_of(plant.console), "zone": UTC,
             "clock": lambda: self.now, "secret": b"s" * 32, "secure": False, "measured": measured,
             "ask": self.ask, "live": Live(self.feed, 2, lambda: self.now, measured), "stop": self.stop,

@@ -1,21 +1,19 @@
 """Who gets into the console, how long, and what every change must carry."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from console_desk import HOST, MORNING, PASSWORD, Console, plant_in
-from fastapi.routing import APIRoute
+from console_routes import at, gates, routes
 
 from neverblink.console.access import passwords
 from neverblink.console.access.accounts import make_first
 from neverblink.console.access.attempts import Attempts
 from neverblink.console.access.passwords import PasswordError, check, one_time
 from neverblink.console.access.roles import Role, RoleError, Roles
-from neverblink.console.app import app_of
 from neverblink.console.visitors import FormGate, Gate, TokenGate, local_path
 from neverblink.plant import ConsoleSettings
 
@@ -26,24 +24,13 @@ STRANGERS = {
 }  # fmt: skip
 """Routes for whoever comes."""
 
-OWN = {"/sign-out", "/unlock", "/lock"}
+OWN = {"/sign-out", "/unlock", "/lock", "/password"}
 """Routes that a change of one's own session needs."""
 
+STREAMS = {"/live", "/runs/{run}/live"}
+"""Answers without an end."""
 
-def routes(console: Console) -> Iterator[tuple[str, str, APIRoute]]:
-    for route in app_of(console.desk).routes:
-        if isinstance(route, APIRoute):
-            for method in sorted(route.methods - {"HEAD"}):
-                yield method, route.path, route
-
-
-def gates(route: APIRoute) -> list[Any]:
-    return [one.call for one in route.dependant.dependencies]
-
-
-def at(path: str) -> str:
-    """Return a path with something in each of its places."""
-    return re.sub(r"\{(\w+)(:\w+)?\}", "1", path)
+LACKS = "Your role does not allow that."
 
 
 def test_every_route_says_whom_it_lets_in_and_every_change_takes_a_checked_form(console: Console) -> None:
@@ -55,23 +42,68 @@ def test_every_route_says_whom_it_lets_in_and_every_change_takes_a_checked_form(
             assert any(isinstance(one, FormGate) for one in found), f"{method} {path} takes forms of other sites"
 
 
-async def test_each_route_lets_in_exactly_the_roles_that_it_names(console: Console) -> None:
-    browsers = {}
+async def check_roles(console: Console, tried: Callable[[Role, Role], bool]) -> None:
+    """Ask every route as a stranger and as those roles that are tried for the one that it needs."""
+    browsers, marks = {}, {}
     for role in Role:
         console.account(role.word, role)
         browsers[role] = console.browser()
         assert (await browsers[role].sign_in(role.word)).status_code == 303
+        found = re.search(r'name="csrf" value="([^"]+)"', (await browsers[role].get("/wall")).text)
+        assert found is not None
+        marks[role] = found.group(1)
+    stranger = console.browser().http
     for method, path, route in routes(console):
         needed = next((one.role for one in gates(route) if isinstance(one, Gate)), None)
-        if needed is None or path in OWN | {"/live"}:
+        if needed is None or path in OWN | STREAMS:
             continue
-        stranger = await console.browser().http.request(method, at(path))
-        assert stranger.status_code in {303, 403, 415}, path
+        assert (await stranger.request(method, at(path))).status_code in {303, 401, 403, 415}, path
         for role, browser in browsers.items():
-            call = browser.http.get(at(path)) if method == "GET" else browser.post(at(path))
-            status = (await call).status_code
-            refused = status == 403
-            assert refused is (role < needed), f"{method} {path} answers a {role.word} with {status}"
+            if not tried(role, needed):
+                continue
+            if method == "GET":
+                answer = await browser.http.get(at(path))
+            else:
+                answer = await browser.post(at(path), {"csrf": marks[role]})
+            refused = answer.status_code == 403 and LACKS in answer.text
+            assert refused is (role < needed), f"{method} {path} answers a {role.word} with {answer.status_code}"
+            assert answer.status_code != 500, f"{method} {path}"
+
+
+async def test_each_route_lets_in_the_role_that_it_names_and_not_the_one_below(console: Console) -> None:
+    """Who lacks the role is told just that, and nobody else is; what a route then asks for is another matter."""
+    await check_roles(console, lambda role, needed: role in {needed, needed - 1})
+
+
+@pytest.mark.plant
+async def test_so_does_each_route_with_each_role(console: Console) -> None:
+    await check_roles(console, lambda role, needed: True)
+
+
+async def test_a_line_that_one_may_not_see_is_on_no_page_and_answers_as_one_that_is_not_there(tmp_path: Path) -> None:
+    plant = plant_in(tmp_path)
+    own = plant.lines[0]
+    hidden = own.model_copy(update={"name": "line-z9"})
+    async with Console(plant.model_copy(update={"lines": (own, hidden)})) as console:
+        console.account("ann", Role.ENGINEER, (own.name,))
+        ann = console.browser()
+        await ann.sign_in("ann")
+        pages = [
+            path
+            for method, path, route in routes(console)
+            if method == "GET" and path not in STREAMS and any(isinstance(one, Gate) for one in gates(route))
+        ]
+        for path in pages:
+            if "{" not in path:
+                assert "line-z9" not in (await ann.http.get(path)).text, path
+            known, unknown = [
+                await ann.http.get(at(path, name), params={} if "{" in path else {"line": name})
+                for name in ("line-z9", "line-y8")
+            ]
+            assert known.status_code == unknown.status_code != 500, path
+            assert known.text.replace("line-z9", "line-y8") == unknown.text, path
+            if "{line}" in path:
+                assert known.status_code == 404, path
 
 
 async def test_without_its_sessions_own_mark_no_change_is_made(console: Console) -> None:

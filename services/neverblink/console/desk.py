@@ -1,6 +1,7 @@
 """What the console is made of, for whoever answers a request."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from neverblink.console.access.attempts import Attempts
 from neverblink.console.access.database import AccessDatabase
+from neverblink.console.access.pace import Pace
 from neverblink.console.access.passwords import Passwords
 from neverblink.console.access.sessions import SessionRules
 from neverblink.console.alarms.watching import AlarmBoard
@@ -58,6 +60,7 @@ class Desk:
     plant_file: Path | None = None
     given: Given = field(default_factory=Given)
     login: "Login | None" = None
+    pace: Pace = field(default_factory=lambda: Pace(time.monotonic))
     alarms: AlarmBoard = field(default_factory=AlarmBoard)
     topics: FollowedTopics | None = None
     histories: Histories = field(default_factory=Histories)

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -159,12 +160,19 @@ class FormGate:
         """Return the form. Raises RefusedError."""
         _from_here(request)
         form = Form(await _fields(request))
-        await marked(request, form.raw("csrf"))
+        visit = await marked(request, form.raw("csrf"))
+        desk: Desk = request.app.state.desk
+        wait = desk.pace.wait_s("" if visit is None else visit.account.key, address_of(request))
+        if wait > 0:
+            raise RefusedError(429, N_("Too many changes at once: wait a little and try again."), math.ceil(wait))
         return form
 
 
-async def marked(request: Request, given: str) -> None:
-    """Refuse what does not come from a page of ours, for this session: `given` is its mark. Raises RefusedError."""
+async def marked(request: Request, given: str) -> Visit | None:
+    """Refuse what does not come from a page of ours, for this session: `given` is its mark. Raises RefusedError.
+
+    Returns the session, None of a stranger.
+    """
     desk: Desk = request.app.state.desk
     _from_here(request)
     visit = await visit_now(request, by_hand=False)
@@ -172,6 +180,7 @@ async def marked(request: Request, given: str) -> None:
     expected = strangers_mark(desk.secret, cookie) if visit is None else visit.csrf
     if not expected or not hmac.compare_digest(given.encode(), expected.encode()):
         raise RefusedError(403, N_("This page was opened too long ago: load it again."))
+    return visit
 
 
 CheckedForm = Annotated[Form, Depends(FormGate())]
