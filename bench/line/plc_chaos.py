@@ -3,9 +3,10 @@
 Simulated PLCs as a process a line, each behind a network of its own; the bridge as a process that is started again when
 it ends; a broker; and this program in the place of cameras and scorer: it hears each trigger from the PLC and publishes
 a verdict, 5 % defects, 1 % after the deadline on purpose. Meanwhile PLCs are killed (and begin a new epoch), switched
-off and on, stopped, their networks reset and stalled while the program runs on, the bridge is killed, Kafka is away for
-5 s. Operators press reset when five fail-safe rejects in a row have stopped a line. Afterwards what every gate did is
-compared with the truth and with the outcomes on the topic.
+off and on, loaded anew, stopped, count anew in an epoch that was seen, have their clocks set wrong; their networks are
+reset and stalled while the program runs on, the bridge is killed, Kafka is away for 5 s. Operators press reset when
+five fail-safe rejects in a row have stopped a line. Afterwards what every gate did is compared with the truth, with the
+outcomes on the topic and with what a ledger makes of them.
 """
 
 import argparse
@@ -13,12 +14,17 @@ import asyncio
 import sys
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 # isort: split
-from rigs.plc_audit import CIRCUMSTANCES, Audit, audit
-from rigs.plc_faults import Fault, do_all, schedule
+from neverblink.ledger.writing import keep
+from neverblink.plc.contract import PROFILES
+from neverblink.records.database import Database
+from rigs.plc_audit import CIRCUMSTANCES, Audit, audit, false_escapes
+from rigs.plc_faults import IN_PROGRAM, OF_LINE, Fault, do_all, schedule
 from rigs.plc_floor import TIMING, Floor, RunningFloor, running
 
 SHOWN = 10
@@ -50,14 +56,19 @@ async def run(floor: RunningFloor, parts: int, faults: list[Fault]) -> list[floa
     return memory
 
 
-def tables(found: Audit, faults: list[Fault], lines: list[str], seconds: float, floor: RunningFloor) -> None:
+def tables(
+    found: Audit, faults: list[Fault], lines: list[str], seconds: float, floor: RunningFloor, escapes: int
+) -> None:
     """Print what happened."""
     print(f"\n{found.parts} parts, {found.defects} of them defects, {len(faults)} faults, {seconds:.0f} s\n")
     print("| must be 0 | |\n|---|---|")
     print(f"| missed defects passed | {len(found.missed_defects)} |")
     print(f"| wrong parts rejected | {len(found.wrong_rejects)} |")
     print(f"| parts without an outcome event | {len(found.without_outcome)} |")
-    print(f"| incidents reported by the bridge | {found.incidents} |")
+    print(f"| false escapes in the ledger | {escapes} |")
+    print(f"\n{found.incidents} incidents reported by the bridge; {found.not_served} parts of refused counts;", end=" ")
+    print(f"{found.silent} passed in silence, {found.silent_defects} of them defects;", end=" ")
+    print(f"{found.told_not_good} told as not good")
     print("\n| gate | parts |\n|---|---|")
     for action, number in found.actions.most_common():
         print(f"| {action} | {number} |")
@@ -86,35 +97,53 @@ def tables(found: Audit, faults: list[Fault], lines: list[str], seconds: float, 
     print(f"\nthe bridge was started {floor.bridge.restarts + 1} times")
 
 
+def escapes_in_a_ledger(folder: Path, truth: list[dict[str, Any]], floor: RunningFloor) -> int:
+    """Keep all events as the ledger does, and return how many parts it says were let by that were not."""
+    database = Database(f"sqlite:///{folder / 'ledger.db'}", create=True)
+    try:
+        keep(database, [*floor.verdicts, *floor.actuations], datetime.now(UTC))
+        return false_escapes(truth, floor.scanned, database)
+    finally:
+        database.close()
+
+
 async def main() -> None:
     """Run, audit, print; exit 1 when something is that must not be."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", type=int, default=5200)
-    parser.add_argument("--faults", type=int, default=100)
-    parser.add_argument("--lines", type=int, default=4)
+    parser.add_argument("--parts", type=int, help="default: 1500, with --full 5200")
+    parser.add_argument("--faults", type=int, help="default: 40, with --full 100")
+    parser.add_argument("--full", action="store_true", help="as long as for a release: about five minutes")
+    parser.add_argument("--profile", choices=tuple(PROFILES), default="verdict-table")
+    parser.add_argument("--lines", type=int, default=2)
     parser.add_argument("--rate", type=float, default=10.0, help="parts per second of each line")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--security", choices=("None", "Basic256Sha256"), default="None")
     parser.add_argument("--kafka", choices=("development", "local"), default="development")
     parser.add_argument("--keep", type=Path, help="folder for logs and truth files, which are deleted otherwise")
     chosen = parser.parse_args()
+    parts, number = chosen.parts or (5200 if chosen.full else 1500), chosen.faults or (100 if chosen.full else 40)
     wanted = Floor(
-        lines=chosen.lines, rate=chosen.rate, seed=chosen.seed, security=chosen.security, kafka=chosen.kafka
+        lines=chosen.lines, rate=chosen.rate, seed=chosen.seed, security=chosen.security, kafka=chosen.kafka,
+        profile=chosen.profile,
     )  # fmt: skip
-    faults = schedule(wanted.names, chosen.faults, RUNS_LONGER * chosen.parts / wanted.lines / wanted.rate, chosen.seed)
+    seconds = RUNS_LONGER * parts / wanted.lines / wanted.rate
+    faults = schedule(wanted.names, number, seconds, chosen.seed, (*OF_LINE, *IN_PROGRAM))
     with TemporaryDirectory(prefix="plc-chaos-") as temporary:
         folder = chosen.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         async with running(wanted, folder) as floor:
             began = time.monotonic()
-            memory = await run(floor, chosen.parts, faults)
+            memory = await run(floor, parts, faults)
             seconds = time.monotonic() - began
-        found = audit(floor.truth(), floor.scanned, floor.actuations, faults, TIMING.budget_s)
-    tables(found, faults, wanted.names, seconds, floor)
+            truth = floor.truth()
+        silent = PROFILES[chosen.profile].silence_passes
+        found = audit(truth, floor.scanned, floor.actuations, faults, TIMING.budget_s, silence_passes=silent)
+        escapes = escapes_in_a_ledger(folder, truth, floor)
+    tables(found, faults, wanted.names, seconds, floor, escapes)
     print(f"its memory: {max(memory):.0f} MiB at most")
     for sentence in found.faults[:SHOWN]:
         print(f"- {sentence}")
-    if found.faults:
+    if found.faults or escapes:
         sys.exit(1)
 
 

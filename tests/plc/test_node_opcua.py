@@ -16,6 +16,7 @@ import pytest
 from neverblink.bridge.instruments import instruments
 from neverblink.bridge.line_session import LineSession
 from neverblink.bridge.line_status import LinkState
+from neverblink.bridge.plc_browse import browse_lines
 from neverblink.bridge.profiles import profile_of
 from neverblink.bridge.scheduler import Answer, Order
 from neverblink.events import Outcome
@@ -468,3 +469,20 @@ async def test_a_bridge_outlives_a_download_and_refuses_a_count_that_begins_anew
         assert "the PLC is at part 1 of epoch 1, and part 5 of epoch 1 was seen before" in session.sentence
         await server.obey(set={"Epoch": 2, "LastTriggered": 1})
         await until(lambda: session.state is LinkState.READY, 20)
+
+
+async def test_a_foreign_server_is_looked_through_and_what_is_proposed_fits(tmp_path: Path) -> None:
+    async with served(tmp_path) as server:
+        plc = server.plc(server.secure(), namespace_uri="urn:not:known", node="s=Nowhere.{name}")
+        station = Station(
+            name="top",
+            product="pcb",
+            source=SimulatedSource(kind="simulated", drawing="pcb"),
+            trigger=TriggerSettings(kind="plc"),
+        )
+        (found,) = await browse_lines([Line(name="line-1", timing=TIMING, plc=plc, stations=(station,))])
+    assert found.fits, found.said
+    said = [one.strip() for one in found.said]
+    assert "namespace_uri: urn:neverblink:plc" in said
+    assert "node: s=VisionReject.{name}" in said
+    assert "slot_node: s=VisionReject.{name}[{index}]" in said

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from neverblink.events import Actuation, Decision, Outcome
+from neverblink.plc.contract import Code
+from neverblink.records.database import Database
+from neverblink.records.questions.ledger_figures import gate_agreement
 from rigs.plc_faults import Fault
 from rigs.plc_floor import Part, Scanned, part_of
 
@@ -27,7 +30,11 @@ class Tally:
 
 @dataclass
 class Audit:
-    """What was found. The lists hold a sentence for each thing that must not be."""
+    """What was found. The lists hold a sentence for each thing that must not be.
+
+    `silent` parts passed because nobody had spoken of them, as profiles B and C have it, and `told_not_good` are those
+    that the bridge told as unsure there for want of a verdict. `not_served` came in a count that was refused.
+    """
 
     parts: int = 0
     defects: int = 0
@@ -38,6 +45,10 @@ class Audit:
     told_again: int = 0
     told_otherwise: int = 0
     incidents: int = 0
+    silent: int = 0
+    silent_defects: int = 0
+    told_not_good: int = 0
+    not_served: int = 0
     missed_defects: list[str] = field(default_factory=list)
     wrong_rejects: list[str] = field(default_factory=list)
     without_outcome: list[str] = field(default_factory=list)
@@ -64,11 +75,14 @@ def audit(
     actuations: Iterable[Actuation],
     faults: Sequence[Fault],
     budget_s: float,
+    *,
+    silence_passes: bool = False,
 ) -> Audit:
     """Compare what the gates did with what was true, and with what the bridge reported."""
     found = Audit()
     told = _outcomes(actuations, found)
-    gated = {(row["line"], row["epoch"], row["number"]): row for row in truth}
+    gated = {(row["line"], row["epoch"], row["number"]): row for row in truth if not row.get("again")}
+    _not_served([row for row in truth if row.get("again")], found, silence_passes=silence_passes)
     newest: dict[tuple[str, int], int] = defaultdict(int)
     for line, epoch, number in {*scanned, *told}:
         newest[line, epoch] = max(newest[line, epoch], number)
@@ -83,9 +97,14 @@ def audit(
         found.defects += seen is not None and seen.defective
         late = seen is not None and seen.takes_s > budget_s
         found.late_on_purpose += late
-        if action == "passed" and (seen is None or seen.decision is not Decision.PASS):
+        silent = silence_passes and action == "passed" and row is not None and row["code"] == Code.PENDING
+        found.silent += silent
+        found.silent_defects += silent and seen is not None and seen.defective
+        if action == "passed" and not silent and (seen is None or seen.decision is not Decision.PASS):
             found.missed_defects.append(f"{part}: the gate passed it, and the scorer said {seen and seen.decision}")
-        if action == "rejected" and seen is not None and seen.decision is Decision.PASS:
+        told_not_good = silence_passes and row is not None and row["code"] == Code.UNSURE
+        found.told_not_good += told_not_good
+        if action == "rejected" and not told_not_good and seen is not None and seen.decision is Decision.PASS:
             found.wrong_rejects.append(f"{part}: rejected by the word {row and row['word']:#010x}, and it was passed")
         if outcome is not None:
             found.outcomes[outcome] += 1
@@ -99,6 +118,26 @@ def audit(
             tally.fail_safe += action in UNSAFE
             tally.not_confirmed += outcome is not Outcome.CONFIRMED
     return found
+
+
+def _not_served(rows: Sequence[Mapping[str, Any]], found: Audit, *, silence_passes: bool) -> None:
+    """Take the parts of a count that began anew in an epoch that was seen: none of them may pass by a word."""
+    found.not_served = len(rows)
+    for row in rows:
+        if row["action"] != "passed":
+            continue
+        if silence_passes and row["code"] == Code.PENDING:
+            found.silent += 1
+        else:
+            found.missed_defects.append(f"{row['line']}, {row['epoch']}, {row['number']}: passed in a refused count")
+
+
+def false_escapes(truth: Sequence[Mapping[str, Any]], scanned: Mapping[Part, Scanned], database: Database) -> int:
+    """Return how many parts the ledger says were let by beyond those that were."""
+    seen = [scanned.get((row["line"], row["epoch"], row["number"])) for row in truth if row["action"] == "passed"]
+    let_by = sum(1 for one in seen if one is not None and one.decision is not Decision.PASS)
+    with database.session() as session:
+        return max(0, sum(one.escaped for one in gate_agreement(session)) - let_by)
 
 
 def _outcomes(actuations: Iterable[Actuation], found: Audit) -> dict[Part, Outcome]:

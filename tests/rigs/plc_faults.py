@@ -4,7 +4,7 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,17 +12,22 @@ from rigs.plc_floor import RunningFloor
 from rigs.plc_process import READY
 
 OfLine = Literal["PLC killed", "PLC switched off and on", "PLC stopped", "network reset", "network stalled"]
+InProgram = Literal["epoch not grown", "program loaded", "clock set wrong"]
 OfAll = Literal["bridge killed", "Kafka away"]
-Kind = OfLine | OfAll
+Kind = OfLine | InProgram | OfAll
 OF_LINE: tuple[OfLine, ...] = (
     "PLC killed", "network stalled", "PLC stopped", "PLC switched off and on", "network reset"
 )  # fmt: skip
+IN_PROGRAM: tuple[InProgram, ...] = ("epoch not grown", "program loaded", "clock set wrong")
 LASTS_S: dict[Kind, tuple[float, float]] = {
     "PLC killed": (0.2, 1.5),
     "PLC switched off and on": (0.0, 0.0),
     "PLC stopped": (0.2, 3.0),
     "network reset": (0.2, 2.0),
     "network stalled": (0.2, 3.0),
+    "epoch not grown": (1.0, 3.0),
+    "program loaded": (0.3, 2.0),
+    "clock set wrong": (1.0, 4.0),
     "bridge killed": (0.0, 0.0),
     "Kafka away": (5.0, 5.0),
 }
@@ -42,20 +47,22 @@ class Fault:
     ended: float = 0.0
 
 
-def schedule(lines: list[str], faults: int, seconds: float, seed: int) -> list[Fault]:
-    """Return so many faults of all kinds, each line's and those of all spread over the time."""
+def schedule(
+    lines: list[str], faults: int, seconds: float, seed: int, kinds: Sequence[OfLine | InProgram] = OF_LINE
+) -> list[Fault]:
+    """Return so many faults of all kinds, each line's (of `kinds`) and those of all spread over the time."""
     drawn = random.Random(seed)
     killed, away = max(1, round(faults * 0.08)), max(1, round(faults * 0.03))
     of_all: list[Kind] = ["bridge killed" if number < killed else "Kafka away" for number in range(killed + away)]
-    of_line: list[Kind] = [OF_LINE[number % len(OF_LINE)] for number in range(max(0, faults - killed - away))]
+    of_line: list[Kind] = [kinds[number % len(kinds)] for number in range(max(0, faults - killed - away))]
     drawn.shuffle(of_all)
     drawn.shuffle(of_line)
     found: list[Fault] = []
     shares: list[tuple[str | None, list[Kind]]] = [(None, of_all)]
     shares += [(line, of_line[number :: len(lines)]) for number, line in enumerate(lines)]
-    for line, kinds in shares:
-        stretch = seconds / (len(kinds) + 0.5)
-        for number, kind in enumerate(kinds):
+    for line, share in shares:
+        stretch = seconds / (len(share) + 0.5)
+        for number, kind in enumerate(share):
             # The first stretch begins calm, so that every line is known to run.
             at = stretch * (number + 0.5 + drawn.uniform(0, 0.4))
             found.append(Fault(kind, line, at, drawn.uniform(*LASTS_S[kind])))
@@ -98,6 +105,20 @@ async def _do(floor: RunningFloor, fault: Fault) -> None:
             plc.send(signal.SIGSTOP)
             await asyncio.sleep(fault.lasts_s)
             plc.send(signal.SIGCONT)
+        case "epoch not grown":
+            await plc.tell("forget")
+            await asyncio.sleep(fault.lasts_s)
+            await plc.tell("epoch")
+            await asyncio.sleep(0.5)
+        case "program loaded":
+            await plc.tell(f"download {fault.lasts_s:.2f}")
+            await asyncio.sleep(fault.lasts_s + 0.5)
+        case "clock set wrong":
+            # Behind or ahead, by an amount that differs with the fault.
+            wrong_s = (fault.lasts_s - 2.5) * 0.6
+            await plc.tell(f"clock {wrong_s:.2f}")
+            await asyncio.sleep(fault.lasts_s)
+            await plc.tell("clock 0")
         case "network reset":
             network.reset()
             await asyncio.sleep(fault.lasts_s)

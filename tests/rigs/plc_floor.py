@@ -20,6 +20,7 @@ from neverblink.events import Actuation, ArtifactRef, Decision, Reason, Times, T
 from neverblink.events.identity import frame_id, verdict_id
 from neverblink.kafka import EventConsumer, EventProducer, KafkaError, ensure_topics
 from neverblink.plant import Line, Plant, Timing, load_plant
+from neverblink.plc.contract import ProfileName
 from neverblink.plc.trigger import PlcTrigger, triggers
 from rigs import plc_process
 from rigs.application_certificates import certificate
@@ -50,6 +51,7 @@ class Floor:
     stop_after: int = 5
     timing: Timing = TIMING
     payload: str = "png"
+    profile: ProfileName = "verdict-table"
 
     @property
     def names(self) -> list[str]:
@@ -93,6 +95,7 @@ class RunningFloor:
     networks: dict[str, CuttableNetwork] = field(default_factory=dict)
     scanned: dict[Part, Scanned] = field(default_factory=dict)
     actuations: list[Actuation] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
     listening: dict[str, asyncio.Event] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -122,7 +125,8 @@ class RunningFloor:
     def owed(self) -> set[Part]:
         """Return the parts that somebody saw and that have no outcome yet."""
         told = {part_of(event) for event in self.actuations if event.stage == "told"}
-        return ({*self.scanned} | {(row["line"], row["epoch"], row["number"]) for row in self.truth()}) - told
+        gated = [row for row in self.truth() if not row.get("again")]
+        return ({*self.scanned} | {(row["line"], row["epoch"], row["number"]) for row in gated}) - told
 
     def truth(self) -> list[dict[str, Any]]:
         """Return what the gates did, by the PLCs' own account."""
@@ -172,6 +176,7 @@ class RunningFloor:
         now = datetime.now(UTC)
         told = verdict(line, trigger, scanned.decision, now)
         scanned.sent = now.timestamp()
+        self.verdicts.append(told)
         while True:
             try:
                 await producer.send(told)
@@ -225,7 +230,7 @@ async def running(floor: Floor, folder: Path) -> AsyncIterator[RunningFloor]:
         for name in floor.names:
             command = plc_process.arguments(
                 name, floor.timing, ports[name], folder, rate=floor.rate, stop_after=floor.stop_after,
-                identity=None if identities is None else identities["plc"],
+                identity=None if identities is None else identities["plc"], profile=floor.profile,
                 slots=max(64, 1 << (int(4 * floor.rate * floor.timing.lead_s) - 1).bit_length()),
             )  # fmt: skip
             found.plcs[name] = await stack.enter_async_context(SupervisedProcess(name, command, folder))
@@ -295,7 +300,12 @@ def plant_file(
             {
                 "name": name,
                 "timing": floor.timing.model_dump(),
-                "plc": {"endpoint": f"opc.tcp://127.0.0.1:{port}/neverblink", "security": security},
+                "plc": {
+                    "endpoint": f"opc.tcp://127.0.0.1:{port}/neverblink",
+                    "security": security,
+                    "profile": floor.profile,
+                    "accept_silent_pass": floor.profile != "verdict-table",
+                },
                 "stations": [station],
             }
             for name, port in ports.items()

@@ -1,7 +1,9 @@
 """One simulated PLC as a process: retains its epoch over a kill, has an operator, takes orders on standard input.
 
 `run` lets the operator start the conveyor, and start it again after each stop; `restart` switches the PLC off and on;
-`finish` stops the conveyor for good. Each start counts the epoch up, as a PLC's start does.
+`finish` stops the conveyor for good. Each start counts the epoch up, as a PLC's start does, but for `forget`: then it
+counts anew in an epoch that was seen, until `epoch` lets somebody set it. `download S` takes the program's nodes away
+for so long, `clock S` sets the PLC's clock wrong by so much.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import orjson
 
 from neverblink import telemetry
 from neverblink.plant import Timing
+from neverblink.plc.contract import PROFILES
 from neverblink.simulation.plc.line import SimulatedLine
 from neverblink.simulation.plc.simulator import PlcSimulator
 
@@ -27,12 +30,13 @@ READY = "the PLC listens"
 
 def arguments(
     name: str, timing: Timing, port: int, folder: Path, *, rate: float, stop_after: int = 5, slots: int = 0,
-    identity: tuple[Path, Path] | None = None, run: bool = False,
+    identity: tuple[Path, Path] | None = None, run: bool = False, profile: str = "verdict-table",
 ) -> list[str]:  # fmt: skip
     """Return the arguments for Python to run this process."""
     found = [
         str(Path(__file__)), "--name", name, "--timing", timing.model_dump_json(), "--port", str(port),
         "--folder", str(folder), "--rate", str(rate), "--stop-after", str(stop_after), "--slots", str(slots),
+        "--profile", profile,
     ]  # fmt: skip
     if identity is not None:
         found += ["--certificate", str(identity[0]), "--key", str(identity[1])]
@@ -53,12 +57,16 @@ class Plc:
         truth = os.open(truth_file(folder, line.name), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self.simulator = PlcSimulator(
             SimulatedLine(**{**{name: getattr(line, name) for name in line.__slots__}, "epoch": epoch}),
-            truth=lambda entry: os.write(truth, orjson.dumps(entry) + b"\n"),
+            truth=lambda entry: os.write(truth, orjson.dumps(entry | {"again": self._again}) + b"\n"),
         )
+        self._again = False
         self._wanted = run
+        self._needs_permit = PROFILES[line.profile].silence_passes
 
-    async def obey(self, word: str) -> None:
+    async def obey(self, order: str) -> None:
         """Do what the floor asks for."""
+        word, _, number = order.partition(" ")
+        amount = float(number or 0)
         if word == "run":
             self._wanted = True
         elif word == "finish":
@@ -67,6 +75,18 @@ class Plc:
         elif word == "restart":
             self._count_epoch()
             await self.simulator.restart()
+        elif word == "forget":
+            await self.simulator.restart(forgets=True)
+            self._again = True
+        elif word == "epoch":
+            await self.simulator.put("Epoch", self._count_epoch() - 1)
+            await self.simulator.new_epoch()
+            self._again = False
+        elif word == "download":
+            self._count_epoch()
+            await self.simulator.download(amount)
+        elif word == "clock":
+            self.simulator.clock_s = amount
 
     async def operate(self) -> None:
         """Press start whenever the conveyor stands, half a second after one sees it: it also resets a stop."""
@@ -74,7 +94,8 @@ class Plc:
             await asyncio.sleep(0.1)
             if self._wanted and not self.simulator.value("Conveyor.Run"):
                 await asyncio.sleep(OPERATOR_S)
-                if self._wanted:
+                # Where silence passes, a line may run only with the bridge's permit.
+                if self._wanted and (self.simulator.value("Permit") or not self._needs_permit):
                     await self.simulator.put("Conveyor.Run", True)
 
     def _count_epoch(self) -> int:
@@ -95,6 +116,7 @@ async def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--slots", type=int, required=True)
     parser.add_argument("--certificate", type=Path)
     parser.add_argument("--key", type=Path)
+    parser.add_argument("--profile", default="verdict-table")
     parser.add_argument("--run", action="store_true")
     chosen = parser.parse_args(argv)
     telemetry.setup("plc", "chaos")
@@ -103,7 +125,7 @@ async def main(argv: Sequence[str] | None = None) -> None:
     )
     line = SimulatedLine(
         chosen.name, chosen.timing, rate_per_s=chosen.rate, running=False, port=chosen.port, watchdog_ms=600.0,
-        stop_after_fail_safe=chosen.stop_after, slots=chosen.slots, **changes,
+        stop_after_fail_safe=chosen.stop_after, slots=chosen.slots, profile=chosen.profile, **changes,
     )  # fmt: skip
     plc, stop = Plc(line, chosen.folder, run=chosen.run), asyncio.Event()
     loop = asyncio.get_running_loop()

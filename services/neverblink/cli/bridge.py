@@ -70,6 +70,32 @@ def bridge_check(
         raise typer.Exit(1)
 
 
+@bridge_app.command("browse")
+def bridge_browse(
+    plant: PLANT = DEFAULT_PLANT,
+    line: Annotated[
+        list[str] | None, typer.Option(help="Line whose PLC is looked through; may be given again. Default: all.")
+    ] = None,
+) -> None:
+    """Look for the contract's nodes in live PLCs, and propose node and slot_node for the plant file.
+
+    `neverblink bridge browse --plant plant.yaml --line line-1`
+
+    Endpoint and security must be right already; namespace and node ids need not. Nothing is written.
+    """
+    described = read_plant(plant)
+    from neverblink.bridge.plc_browse import browse_lines
+    from neverblink.bridge.service import lines_with_plc
+
+    found = asyncio.run(browse_lines(lines_with_plc(described, line)))
+    for one in found:
+        typer.echo(one.endpoint)
+        for sentence in one.said:
+            typer.echo(f"  {sentence}")
+    if not all(one.fits for one in found):
+        raise typer.Exit(1)
+
+
 @bridge_app.command("nodes")
 def bridge_nodes(
     plant: Annotated[

@@ -11,9 +11,11 @@ from asyncua.client.client import Client
 from asyncua.common.subscription import OverflowPolicy
 
 from neverblink.plant import Plc
+from neverblink.plc.browsing import walk
 from neverblink.plc.contract import PROFILES, DataType, Method, Profile, element_of, node
 from neverblink.plc.errors import ContractError, PlcUnreachableError, words
 from neverblink.plc.node_changes import NodeChanges
+from neverblink.plc.proposals import SeenNode
 
 WATCHDOG_S = 0.5  # a half-open connection is found within twice this
 READ_CHUNK = 100  # attributes in one Read: PLCs bound MaxNodesPerRead, and big reads take seconds on small ones
@@ -211,6 +213,10 @@ class PlcConnection:
         except ua.UaError:
             return ()  # a method without arguments may leave the property out
         return tuple((str(argument.Name), _type_name(argument)) for argument in arguments or ())
+
+    async def walk(self) -> list[SeenNode]:
+        """Return the nodes of programs that the server shows. Raises PlcUnreachableError."""
+        return await walk(self._client)
 
     async def subscribe(self, names: Sequence[str], every_ms: float) -> NodeChanges:
         """Return a subscription to nodes, sampled and told so often. Raises PlcUnreachableError."""

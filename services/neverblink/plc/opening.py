@@ -45,8 +45,10 @@ logging.getLogger("asyncua").setLevel(logging.CRITICAL + 1)
 
 
 @contextlib.asynccontextmanager
-async def connect(plc: Plc, name: str) -> AsyncIterator[PlcConnection]:
+async def connect(plc: Plc, name: str, *, any_namespace: bool = False) -> AsyncIterator[PlcConnection]:
     """Open a session for `name` (`bridge line-1`) and close it at the end.
+
+    With `any_namespace` it need not have the plant file's: whoever looks for the right one cannot know it.
 
     Raises PlcUnreachableError, PlcRefusedError or PlcFullError, with a sentence for the person at the line.
     """
@@ -60,7 +62,8 @@ async def connect(plc: Plc, name: str) -> AsyncIterator[PlcConnection]:
         connection: PlcConnection | None = None
         try:
             heed_cancellation()
-            connection = PlcConnection(client, plc, await _namespace(client, plc))
+            namespace = 0 if any_namespace else await _namespace(client, plc)
+            connection = PlcConnection(client, plc, namespace)
             connection.expiries = expiries
             client.connection_lost_callback = connection.on_lost
             yield connection

@@ -16,7 +16,8 @@ class SimulatedLine:
 
     `retained` is the file in which it remembers its epoch while it is off; without it, it begins with `epoch` again.
     `client_certificate` is the only one let in; without it, any. `stop_without_bridge` is about the profiles in which
-    silence passes. `challenges` are the reference parts among the parts, by number.
+    silence passes. `reset_after_s` is after how long somebody releases a stop that the bridge permits; None: nobody.
+    `challenges` are the reference parts among the parts, by number.
     """
 
     name: str
@@ -48,6 +49,7 @@ class SimulatedLine:
     key: Path | None = None
     client_certificate: Path | None = None
     stop_without_bridge: bool = True
+    reset_after_s: float | None = None
     refuse_timestamps: bool = True
     types: dict[str, str] = field(default_factory=dict)
     read_only: frozenset[str] = frozenset()

@@ -79,6 +79,9 @@ class PlcSimulator:
         self._memory = PlcMemory(line, program)
         self._mute_until = 0.0
         self._was_alive = False
+        self._permitted_at: float | None = None
+        self.clock_s = 0.0
+        """How far the PLC's own clock is ahead of ours."""
         self._reset_memory(line.epoch)
 
     @property
@@ -168,6 +171,18 @@ class PlcSimulator:
         await self._memory.serve(self._conveyor_nodes())
         self._conveyor.resume(self._clock())
 
+    async def download(self, seconds: float) -> None:
+        """Load the program anew: for so long its nodes are away, then it begins a new epoch. Sessions live on."""
+        epoch, conveyor = int(self._memory.read("Epoch")), self._conveyor_nodes()
+        await self._memory.unload()
+        for part in self._belt:
+            self._record(part, 0, "lane-clear", None, self._clock())
+        self._reset_memory((epoch + 1) % (1 << 16))
+        await asyncio.sleep(seconds)
+        self._watch = HeartbeatWatch(self.line.watchdog_ms / 1000)
+        await self._memory.load(conveyor)
+        self._conveyor.resume(self._clock())
+
     async def drop_connections(self) -> None:
         """Reset every connection, as a pulled cable or a killed server does."""
         for client in self._memory.clients():
@@ -255,7 +270,7 @@ class PlcSimulator:
             await self._memory.put(slot_name(number % self.slots), 0)
             await self._memory.put(lane_name(number % self.slots), 0)
         await self._memory.put_identity(int(self._memory.read("Epoch")), number)
-        await self._memory.put("LastTriggered", number, at=datetime.fromtimestamp(wall, UTC))
+        await self._memory.put("LastTriggered", number, at=datetime.fromtimestamp(wall + self.clock_s, UTC))
         if not self._conveyor.running:
             await self._memory.put("Conveyor.Run", False)
 
@@ -328,11 +343,21 @@ class PlcSimulator:
         self._was_alive = alive
         ready = self._memory.read("BridgeState") in (BridgeState.READY, BridgeState.DEGRADED)
         await self._memory.put("Permit", alive and ready)
+        await self._reset_after_a_stop(alive and ready, now)
         moving = self._conveyor.running or bool(self._belt)
         state = LineState.RUNNING if alive else LineState.FAIL_SAFE
         if self._memory.read("StopRequest"):
             state = LineState.HALTED
         await self._memory.put("LineState", state if moving or state is LineState.HALTED else LineState.STOPPED)
+
+    async def _reset_after_a_stop(self, permitted: bool, now: float) -> None:
+        """Be the operator, where there is one: release a stop so long after the bridge permits it."""
+        if not (permitted and self._memory.read("StopRequest")):
+            self._permitted_at = None
+            return
+        self._permitted_at = now if self._permitted_at is None else self._permitted_at
+        if self.line.reset_after_s is not None and now - self._permitted_at >= self.line.reset_after_s:
+            await self._memory.put("Conveyor.Run", True)
 
     async def _obey_conveyor_nodes(self, now: float) -> None:
         # Twice the parts in flight must fit into the slots, or a part would lose its word to a newer one.
