@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -91,6 +91,7 @@ class Cell:
     judge: Judge
     delay_s: float = 0.05
     holdout: Callable[[PlcTrigger], bool] = lambda trigger: False
+    camera_behind_s: float = 0.0
     events: list[Actuation] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
     decided: dict[tuple[int, int], Decision] = field(default_factory=dict)
@@ -119,6 +120,8 @@ class Cell:
             if decision is None:
                 continue
             self.decided[trigger.epoch, trigger.number] = decision
+            # What the camera's host says of time is by its own clock.
+            trigger = replace(trigger, at=trigger.at - timedelta(seconds=self.camera_behind_s))
             for station in self.line.stations:
                 given = verdict(self.line, trigger, decision, station.name, holdout=self.holdout(trigger))
                 loop.call_later(self.delay_s, self.session.take, given, {})
@@ -160,9 +163,10 @@ async def cell(
     delay_s: float = 0.05,
     stations: tuple[str, ...] = ("top",),
     holdout: Callable[[PlcTrigger], bool] = lambda trigger: False,
+    camera_behind_s: float = 0.0,
 ) -> AsyncIterator[Cell]:
     async with PlcSimulator(simulated_line) as simulator:
-        made = Cell(simulator, line_of(simulator, stations), judge, delay_s, holdout)
+        made = Cell(simulator, line_of(simulator, stations), judge, delay_s, holdout, camera_behind_s)
         tasks = [asyncio.create_task(made.session.run(made.stop)), asyncio.create_task(made.scan())]
         try:
             async with asyncio.timeout(5):

@@ -274,3 +274,18 @@ async def test_the_truth_log_holds_one_line_per_part(tmp_path: Path) -> None:
         assert entry["gate_at"] - entry["triggered"] == pytest.approx(TIMING.lead_s)
         planned = began + entry["number"] / 20
         assert entry["triggered"] == pytest.approx(planned, abs=0.02)
+
+
+@pytest.mark.parametrize("behind_s", [0.6, -0.6])
+async def test_the_clock_of_a_cameras_host_costs_its_parts_nothing_and_is_told(
+    behind_s: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with cell(simulated(rate_per_s=5.0), delay_s=0.2, camera_behind_s=behind_s) as made:
+        await made.simulator.run_conveyor(8)
+        await made.idle()
+        assert set(made.truth().values()) == {"passed"}
+        assert set(made.told().values()) == {Outcome.CONFIRMED}
+        waited = [event.trigger_to_told_ms for event in made.events if event.stage == "told"]
+        assert all(one is not None and 0 < one < 800 for one in waited)
+    way = "behind" if behind_s > 0 else "ahead of"
+    assert f"s {way} ours: its parts' deadlines count by our clock" in caplog.text

@@ -25,7 +25,7 @@ LASTS_S: dict[Kind, tuple[float, float]] = {
     "PLC stopped": (0.2, 3.0),
     "network reset": (0.2, 2.0),
     "network stalled": (0.2, 3.0),
-    "epoch not grown": (1.0, 3.0),
+    "epoch not grown": (4.0, 7.0),
     "program loaded": (0.3, 2.0),
     "clock set wrong": (1.0, 4.0),
     "bridge killed": (0.0, 0.0),

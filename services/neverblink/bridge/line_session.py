@@ -24,8 +24,9 @@ from neverblink.bridge.profile import Look, Profile
 from neverblink.bridge.profiles import profile_of
 from neverblink.bridge.scheduler import Order, Scheduler, Write
 from neverblink.bridge.telling import Report, Telling
+from neverblink.bridge.trigger_clock import TriggerClock
 from neverblink.bridge.write_budget import WriteBudget
-from neverblink.events import Actuation, Decision, Hold, Outcome, Verdict
+from neverblink.events import Actuation, Decision, Hold, Outcome, Tracking, Verdict
 from neverblink.events.hold import BYPASS, HELD, RELEASED
 from neverblink.plant import Line
 from neverblink.plc.connection import PlcConnection
@@ -91,6 +92,7 @@ class LineSession:
         self._expiries: Mapping[str, datetime] = {}
         self._status = LineStatus(line.name, self._plc.endpoint, instruments, clock)
         self._plc_watch = PlcWatch(line.name, instruments)
+        self._camera_clocks: dict[str, TriggerClock] = {}
         self._hold = LineHold(line.name)
         self._hold_told = self._hold.state
         self._tell_hold = tell_hold
@@ -137,7 +139,10 @@ class LineSession:
         if self._plc_watch.refuses(verdict.times.captured.timestamp()):
             self._idle.count(Effect.REFUSED_COUNT, verdict)
             return
-        effect, decision = self._tracking.add(verdict, self._deadline(verdict), trace)
+        offset_s = self._offset_s(verdict, verdict.tracking)
+        captured = verdict.times.captured.timestamp() + offset_s
+        deadline = self._deadline(verdict.deadline.timestamp() + offset_s, captured)
+        effect, decision = self._tracking.add(verdict, deadline, trace, captured)
         self._idle.count(effect, verdict)
         if decision is not None:
             self._order(decision)
@@ -159,13 +164,26 @@ class LineSession:
             self._log.log(WARNING if held or state == BYPASS else INFO, self._hold.sentence, extra=self._fields)
             self._instruments.held.set(_HOLDS.index(state), self._about)
 
-    def _deadline(self, verdict: Verdict) -> float:
+    def _offset_s(self, verdict: Verdict, tracking: Tracking) -> float:
+        """Return by how much the clock of the verdict's camera is behind ours, and let people know of it."""
+        clock = self._camera_clocks.setdefault(verdict.station, TriggerClock())
+        seen = self._tracking.seen(tracking.epoch, tracking.number)
+        if seen is not None:
+            clock.part(verdict.times.captured.timestamp(), *seen)
+            if (news := clock.news()) is not None:
+                self._log.warning(
+                    f"the clock of the host of {self.line.name}/{verdict.station} {news}",
+                    extra={"fields": {**self._about, "station": verdict.station, "offset_s": round(clock.seconds, 3)}},
+                )
+        return clock.seconds
+
+    def _deadline(self, stated: float, captured: float) -> float:
         """Return when the PLC must have the word: earlier than the frame says when the line runs faster."""
         timing = self.line.timing
-        deadline = min(verdict.deadline.timestamp(), self._clock() + timing.lead_s)
+        deadline = min(stated, self._clock() + timing.lead_s)
         if self._look is None or not 0 < self._look.lead_s < timing.lead_s:
             return deadline
-        return min(deadline, verdict.times.captured.timestamp() + self._budget_at(self._look))
+        return min(deadline, captured + self._budget_at(self._look))
 
     def _budget_at(self, look: Look) -> float:
         """Return the seconds from trigger to deadline at the line's present speed, if that is faster than planned."""
@@ -368,7 +386,8 @@ class LineSession:
             # Told after its true deadline, such a part has passed: its trigger may be as old as the last look.
             at = view.asked_at if before is None else before.view.asked_at
             budget_s = self._budget_at(look) if before is not None else min(self._budget_at(look), UNSEEN_TRIGGER_S)
-        return self._tracking.triggered(view.epoch, view.last_triggered, at, view.slots, budget_s=budget_s)
+        seen = None if before is None else (before.view.asked_at, self._clock())
+        return self._tracking.triggered(view.epoch, view.last_triggered, at, view.slots, budget_s=budget_s, seen=seen)
 
     def _is_behind(self, epoch: int) -> bool:
         """Return whether parts of another epoch are open although the PLC has been in this one before."""

@@ -71,6 +71,7 @@ class _Closed:
 class _Open:
     triggered: float
     deadline: float
+    seen: tuple[float, float] | None = None
     stated: bool = False
     part: str | None = None
     trace: Mapping[str, str] = field(default_factory=dict)
@@ -95,10 +96,20 @@ class PartTracking:
         """Return how many parts wait for a decision."""
         return len(self._open)
 
-    def triggered(self, epoch: int, last: int, at: float, at_most: int, *, budget_s: float | None = None) -> int:
+    def triggered(
+        self,
+        epoch: int,
+        last: int,
+        at: float,
+        at_most: int,
+        *,
+        budget_s: float | None = None,
+        seen: tuple[float, float] | None = None,
+    ) -> int:
         """Open the parts that the PLC has triggered since the last call, at most so many.
 
-        The first call is the baseline. `budget_s` is the time from `at` to their deadline, where it is not the line's.
+        The first call is the baseline. `budget_s` is the time from `at` to their deadline, where it is not the line's;
+        `seen` between which instants they were triggered, where that is known.
         Returns how many were too many to open.
         """
         if self._epoch is None or not self._stations:
@@ -114,18 +125,28 @@ class PartTracking:
         for back in range(min(new, at_most) - 1, -1, -1):
             key = epoch, (last - back) % NUMBERS
             if key not in self._open and key not in self._closed:
-                self._open[key] = _Open(at, at + (self._budget_s if budget_s is None else budget_s))
+                self._open[key] = _Open(at, at + (self._budget_s if budget_s is None else budget_s), seen)
         return max(0, new - at_most)
 
-    def add(self, verdict: Verdict, deadline: float, trace: Mapping[str, str]) -> tuple[Effect, PartDecision | None]:
-        """Take a station's verdict on a tracked part; `deadline` is when the PLC must have the word."""
+    def seen(self, epoch: int, number: int) -> tuple[float, float] | None:
+        """Return between which instants an open part was triggered, None where that is not known."""
+        part = self._open.get((epoch, number))
+        return None if part is None else part.seen
+
+    def add(
+        self, verdict: Verdict, deadline: float, trace: Mapping[str, str], captured: float | None = None
+    ) -> tuple[Effect, PartDecision | None]:
+        """Take a station's verdict on a tracked part; `deadline` is when the PLC must have the word.
+
+        `captured` is when its picture was taken by our clock, where that is not the verdict's own instant.
+        """
         assert verdict.tracking is not None
         key = verdict.tracking.epoch, verdict.tracking.number
         if verdict.station not in self._stations:
             return Effect.FOREIGN_STATION, None
         if (closed := self._closed.get(key)) is not None:
             return _after_the_end(closed, verdict), None
-        captured = verdict.times.captured.timestamp()
+        captured = verdict.times.captured.timestamp() if captured is None else captured
         part = self._open.setdefault(key, _Open(captured, deadline))
         if (said := part.spoke.get(verdict.station)) is not None:
             return (Effect.DUPLICATE if said == verdict.id else Effect.SPOKEN_TWICE), None

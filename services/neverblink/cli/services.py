@@ -240,6 +240,10 @@ def plc_sim(
         bool, typer.Option("--standing", help="Wait for Conveyor.Run before the conveyor starts.")
     ] = False,
     truth: Annotated[Path | None, typer.Option(help="Write one line of JSON per part at a gate.")] = None,
+    reset_after: Annotated[
+        float | None,
+        typer.Option(min=0, help="Release a stop so many seconds after the bridge permits it. Default: nobody does."),
+    ] = None,
     certificates: Annotated[
         Path,
         typer.Option(
@@ -255,7 +259,14 @@ def plc_sim(
 
     telemetry.setup("plc-sim", description.site)
     lines = simulated_lines(
-        description, line, rate_per_s=rate, parts=parts, running=not standing, certificates=certificates, remember=True
+        description,
+        line,
+        rate_per_s=rate,
+        parts=parts,
+        running=not standing,
+        certificates=certificates,
+        remember=True,
+        reset_after_s=reset_after,
     )
 
     async def work(stop: asyncio.Event) -> None:

@@ -35,11 +35,13 @@ def simulated_lines(
     seed: int = 1,
     certificates: Path = Path("simulated-plcs"),
     remember: bool = False,
+    reset_after_s: float | None = None,
 ) -> list[SimulatedLine]:
     """Return the plant's lines that have a PLC, simulated at the endpoints that the plant file gives.
 
     Secure lines get a certificate and key of their own in `certificates`, made when they are not there. Those that
-    `remember` begin with the epoch after that of their last run, which they keep in the same folder. Raises PlantError.
+    `remember` begin with the epoch after that of their last run, which they keep in the same folder. `reset_after_s`
+    is after how long somebody releases a stop that the bridge permits; None: nobody. Raises PlantError.
     """
     wanted = [plant.line(name) for name in names] if names else list(plant.lines)
     found = [
@@ -49,6 +51,7 @@ def simulated_lines(
     ]
     if not found:
         raise PlantError("no line of this plant file has a plc section, so there is no PLC to simulate")
+    found = [replace(line, reset_after_s=reset_after_s) for line in found]
     ports = [line.port for line in found]
     if remember:
         files = [certificates / f"{line.name}.epoch" for line in found]
