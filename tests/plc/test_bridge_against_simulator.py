@@ -289,3 +289,14 @@ async def test_the_clock_of_a_cameras_host_costs_its_parts_nothing_and_is_told(
         assert all(one is not None and 0 < one < 800 for one in waited)
     way = "behind" if behind_s > 0 else "ahead of"
     assert f"s {way} ours: its parts' deadlines count by our clock" in caplog.text
+
+
+async def test_a_program_that_is_loaded_anew_is_served_again_in_its_new_epoch() -> None:
+    async with cell(simulated(rate_per_s=10.0)) as made:
+        await made.simulator.run_conveyor()
+        await until(lambda: len(made.truth()) >= 3, 10)
+        await made.simulator.download(0.3)
+        after = [entry for entry in made.simulator.gated if entry["epoch"] == 2]
+        await until(lambda: any(e["epoch"] == 2 and e["action"] == "passed" for e in made.simulator.gated), 15)
+        assert after == []
+        assert made.no_defect_passed()

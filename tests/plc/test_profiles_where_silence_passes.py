@@ -133,3 +133,27 @@ async def test_a_line_is_refused_while_its_mailbox_is_missing(caplog: pytest.Log
         stop.set()
         await task
     assert "node s=VisionReject.AckWord (AckWord) does not exist" in caplog.text
+
+
+async def test_a_simulated_line_that_stood_without_its_bridge_is_released_once_the_bridge_permits_it() -> None:
+    there = simulated(profile="mailbox", running=True, watchdog_ms=300.0, reset_after_s=0.2)
+    async with PlcSimulator(there) as simulator:
+        await simulator.put("BridgeState", BridgeState.READY)
+        beating = asyncio.Event()
+        beating.set()
+
+        async def beat() -> None:
+            while True:
+                await beating.wait()
+                await simulator.put("BridgeHb", simulator.value("BridgeHb") + 1)
+                await asyncio.sleep(0.02)
+
+        task = asyncio.create_task(beat())
+        try:
+            await until(lambda: bool(simulator.value("Permit")), 5)
+            beating.clear()
+            await until(lambda: bool(simulator.value("StopRequest")), 5)
+            beating.set()
+            await until(lambda: not simulator.value("StopRequest") and bool(simulator.value("Conveyor.Run")), 5)
+        finally:
+            task.cancel()
