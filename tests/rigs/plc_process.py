@@ -76,7 +76,7 @@ class Plc:
             self._count_epoch()
             await self.simulator.restart()
         elif word == "forget":
-            await self.simulator.restart(forgets=True)
+            await self.simulator.new_epoch(grown=False)
             self._again = True
         elif word == "epoch":
             await self.simulator.put("Epoch", self._count_epoch() - 1)

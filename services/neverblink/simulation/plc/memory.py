@@ -63,7 +63,6 @@ class PlcMemory:
         self._profile = PROFILES[line.profile]
         self._port = line.port
         self._server: Any = None
-        self._folder: Any = None
         self._namespace = 0
         self._ids: dict[str, Any] = {}
         self._values: dict[str, Any] = {}
@@ -77,7 +76,7 @@ class PlcMemory:
     @property
     def is_served(self) -> bool:
         """Return whether a server shows it."""
-        return self._server is not None and self._folder is not None
+        return self._server is not None and not (self.strict is not None and self.strict.absent)
 
     def reset(self, epoch: int) -> None:
         """Set the PLC's own nodes to what they are when an epoch begins; `show` tells a running server."""
@@ -162,21 +161,23 @@ class PlcMemory:
 
     async def stop_serving(self) -> None:
         """Reset every connection and end the server; the values stay."""
-        server, self._server, self._folder = self._server, None, None
+        server, self._server = self._server, None
         if server is not None and server.bserver is not None:
             for client in list(server.bserver.clients):
                 if client.transport is not None:
                     client.transport.abort()
             await server.stop()
 
-    async def unload(self) -> None:
+    def unload(self) -> None:
         """Take the program's nodes away, as a download does; sessions and connections live on."""
-        folder, self._folder, self._ids = self._folder, None, {}
-        await self._server.delete_nodes([folder], recursive=True)
+        assert self.strict is not None
+        self.strict.absent = True
 
-    async def load(self, conveyor: Mapping[str, bool | float]) -> None:
-        """Show the program's nodes again after `unload`."""
-        await self._make_nodes(self._server, conveyor)
+    async def load(self) -> None:
+        """Show the program's nodes again, as `reset` has set them."""
+        assert self.strict is not None
+        self.strict.absent = False
+        await self.show()
 
     async def _make_nodes(self, server: Server, conveyor: Mapping[str, bool | float]) -> None:
         self._ids = {}
@@ -207,7 +208,6 @@ class PlcMemory:
         mails = self.strict.verdicts if self._profile.count else set()
         self.strict.on_write = self._wake_for({*mails, *(self._ids[name] for name in _CONVEYOR)})
         server.iserver.attribute_service = self.strict
-        self._folder = folder
 
     def _wake_for(self, ids: set[Any]) -> Callable[[Any], None]:
         def on_write(node_id: Any) -> None:

@@ -30,9 +30,20 @@ class StrictAttributes(AttributeService):
         super().__init__(space)
         self._refuse_timestamps = refuse_timestamps
         self.verdicts: set[Any] = set()
+        self.absent = False
+        """Whether the program's nodes are away, as while it is being loaded."""
         self.failing = 0
         self.failing_status: int = ua.StatusCodes.BadOutOfService
         self.on_write: Callable[[Any], None] = lambda node_id: None
+
+    def read(self, params: Any) -> list[Any]:
+        """Read for a client; while a program is being loaded its nodes do not exist."""
+        found = list(super().read(params))
+        unknown = ua.StatusCode(ua.StatusCodes.BadNodeIdUnknown)
+        return [
+            ua.DataValue(StatusCode=unknown) if self.absent and wanted.NodeId.NamespaceIndex else value
+            for wanted, value in zip(params.NodesToRead, found, strict=True)
+        ]
 
     async def write(self, params: Any, user: User = _ADMIN) -> list[Any]:
         """Write for a client under the rules; the server's own writes (its status, its clock) go through."""
@@ -55,6 +66,8 @@ class StrictAttributes(AttributeService):
 
     def _refusal(self, item: Any) -> int | None:
         codes = ua.StatusCodes
+        if self.absent:
+            return int(codes.BadNodeIdUnknown)
         present = self._aspace.read_attribute_value(item.NodeId, ua.AttributeIds.Value)
         if present.Value is None or present.Value.Value is None:
             return int(codes.BadNodeIdUnknown)

@@ -150,11 +150,14 @@ class PlcSimulator:
 
     # Faults, for tests and demonstrations.
 
-    async def new_epoch(self) -> None:
-        """Clear the lane: every part on the belt is taken off as a reject, counting begins anew."""
+    async def new_epoch(self, *, grown: bool = True) -> None:
+        """Clear the lane: every part on the belt is taken off as a reject, counting begins anew.
+
+        Not `grown` it is the epoch that was, as in a program that forgets to count it up.
+        """
         for part in self._belt:
             self._record(part, 0, "lane-clear", None, self._clock())
-        self._reset_memory((int(self._memory.read("Epoch")) + 1) % (1 << 16))
+        self._reset_memory((int(self._memory.read("Epoch")) + grown) % (1 << 16))
         await self._memory.show()
 
     async def restart(self, *, forgets: bool = False) -> None:
@@ -173,14 +176,14 @@ class PlcSimulator:
 
     async def download(self, seconds: float) -> None:
         """Load the program anew: for so long its nodes are away, then it begins a new epoch. Sessions live on."""
-        epoch, conveyor = int(self._memory.read("Epoch")), self._conveyor_nodes()
-        await self._memory.unload()
+        epoch = int(self._memory.read("Epoch"))
+        self._memory.unload()
         for part in self._belt:
             self._record(part, 0, "lane-clear", None, self._clock())
         self._reset_memory((epoch + 1) % (1 << 16))
         await asyncio.sleep(seconds)
         self._watch = HeartbeatWatch(self.line.watchdog_ms / 1000)
-        await self._memory.load(conveyor)
+        await self._memory.load()
         self._conveyor.resume(self._clock())
 
     async def drop_connections(self) -> None:
