@@ -30,8 +30,11 @@ APART = 6.0
 _FEWEST = 20
 """Among fewer pictures nothing can be said to differ from the others."""
 
-_LEAST = 0.02
-"""A spread below this share of the median, or of full scale, is one that nobody sees."""
+_LEAST = 0.01
+"""Of brightness and contrast, as shares of full scale: a smaller spread is one that nobody sees."""
+
+_LEAST_SHARP = 0.2
+"""Of sharpness, on its logarithm."""
 
 _LEAST_GREY = 2.0
 """Grey levels, root mean square over a thumbnail, that parts of one product differ by all the same."""
@@ -101,7 +104,7 @@ def oddities(qualities: Sequence[ImageQuality], thumbnails: npt.NDArray[np.float
     light = _away(np.array([one.brightness for one in qualities]), least=_LEAST)
     contrast = _away(np.array([one.contrast for one in qualities]), least=_LEAST)
     # Blur divides sharpness, so its logarithm is what deviates.
-    sharp = _away(np.log(np.array([one.sharpness for one in qualities]) + 1e-6), least=_LEAST * 10)
+    sharp = _away(np.log(np.array([one.sharpness for one in qualities]) + 1e-6), least=_LEAST_SHARP)
     middle = np.median(thumbnails, axis=0)
     distance = np.sqrt(((thumbnails - middle) ** 2).mean(axis=1))
     unlike = _away(distance, least=_LEAST_GREY)
