@@ -1,7 +1,6 @@
 """Alarms as people meet them: found, shown, acknowledged, shelved, counted; nobody sees another line's."""
 
 import re
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -63,8 +62,8 @@ def console(console: Console) -> Console:
     return console
 
 
-def watch_of(console: Console, tell: Callable[[Happened], None] = lambda _: None) -> AlarmWatch:
-    return AlarmWatch(console.desk.alarms, console.access, console.feed, console.ask, lambda: console.now, tell)
+def watch_of(console: Console) -> AlarmWatch:
+    return AlarmWatch(console.desk.alarms, console.access, console.feed, console.ask, lambda: console.now)
 
 
 async def someone(console: Console, name: str, role: Role, *lines: str) -> Browser:
@@ -137,7 +136,8 @@ async def test_what_has_called_again_since_it_was_seen_is_not_acknowledged(conso
 async def test_a_shelved_alarm_calls_nobody_until_its_end_and_then_anew(console: Console) -> None:
     kept(console, told("raised"))
     happened: list[Happened] = []
-    watch = watch_of(console, happened.append)
+    console.desk.alarms.tell = happened.append
+    watch = watch_of(console)
     await watch.look()
     ann = await someone(console, "ann", Role.OPERATOR)
     [number] = numbers((await ann.get("/alarms")).text)
@@ -152,7 +152,9 @@ async def test_a_shelved_alarm_calls_nobody_until_its_end_and_then_anew(console:
     kept(console, told("raised", NOON + timedelta(seconds=20), alarm="b"))
     await watch.look()
     assert [one.state for one in console.desk.alarms.standing] == [State.SHELVED]
-    assert [one.step.calls for one in happened] == [True, False]
+    assert [(one.step.stage, one.step.calls) for one in happened] == [
+        (Stage.RAISED, True), (Stage.SHELVED, False), (Stage.RAISED, False),
+    ]  # fmt: skip
     console.later(minutes=31)
     await watch.look()
     assert [one.state for one in console.desk.alarms.standing] == [State.UNACKNOWLEDGED]

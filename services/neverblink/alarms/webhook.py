@@ -1,30 +1,20 @@
-"""Posts alerts to a plant's own address, without ever making the service wait.
+"""Posts alerts to a plant's own address, without ever making the service wait. The topic has them all."""
 
-One thread sends, because Python's own HTTP client blocks. What waits is bounded: when the receiver is away for longer,
-the newest alerts are dropped, counted and logged. The topic has them all.
-"""
-
-import asyncio
-import contextlib
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
 import orjson
 from opentelemetry.metrics import Counter
 
-from neverblink import __version__, telemetry
+from neverblink import __version__
+from neverblink.alarms.outbox import Outbox, Way
 from neverblink.errors import NeverblinkError
 from neverblink.plant import WebhookSettings
-from neverblink.service_life import Duty, keeping, time_limit
-from neverblink.service_life.back_off import BackOff
 
 _FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 30.0
-_STOP_S = 2.0
 
 
 class WebhookError(NeverblinkError, RuntimeError):
@@ -56,60 +46,31 @@ class Webhook:
         first_pause_s: float = _FIRST_PAUSE_S,
     ) -> None:
         self._settings = settings
-        self._service = service
-        self._sent = sent
-        self._dropped = dropped
-        self._first_pause_s = first_pause_s
         self._headers = {"Content-Type": "application/json", "User-Agent": f"neverblink/{__version__}"}
         if settings.header_file is not None:
             self._headers[settings.header] = _first_line(settings, setting)
-        self._waiting: asyncio.Queue[bytes] = asyncio.Queue(settings.queue)  # full: the newest is dropped
         self._opener = urllib.request.build_opener(_NoRedirect)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{service}-webhook")
-        self._log = telemetry.logger(service)
-        self._working = contextlib.AsyncExitStack()
-        self.dropped = 0
+        lost = f"an alert was not posted to the webhook at {settings.url.host}"
+        way = Way(service, "the webhook", lost, settings.attempts, settings.queue, first_pause_s, sent, dropped)
+        self._outbox: Outbox[bytes] = Outbox(way, self._attempt)
 
     async def __aenter__(self) -> Self:
-        await self._working.enter_async_context(keeping(self._service, Duty("the webhook", self._send_all)))
+        await self._outbox.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with time_limit(_STOP_S):
-                await self._waiting.join()
-        await self._working.aclose()
-        for _ in range(self._waiting.qsize()):
-            self._drop("the service stopped")
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        await self._outbox.__aexit__(kind, error, trace)
+
+    @property
+    def dropped(self) -> int:
+        """Return how many nobody took."""
+        return self._outbox.dropped
 
     def post(self, alert: Mapping[str, Any]) -> None:
         """Queue an alert as JSON; never waits."""
-        try:
-            self._waiting.put_nowait(orjson.dumps(dict(alert)))
-        except asyncio.QueueFull:
-            self._drop(f"{self._settings.queue} others wait")
-
-    async def _send_all(self) -> None:
-        while True:
-            body = await self._waiting.get()
-            try:
-                await self._send(body)
-            finally:
-                self._waiting.task_done()
-
-    async def _send(self, body: bytes) -> None:
-        back_off = BackOff(self._first_pause_s, _LONGEST_PAUSE_S)
-        for attempt in range(1, self._settings.attempts + 1):
-            fault = await asyncio.get_running_loop().run_in_executor(self._thread, self._attempt, body)
-            if fault is None:
-                self._sent.add(1)
-                return
-            if attempt < self._settings.attempts:
-                await asyncio.sleep(back_off.next())
-        self._drop(f"{fault} in {self._settings.attempts} attempts")
+        self._outbox.put(orjson.dumps(dict(alert)))
 
     def _attempt(self, body: bytes) -> str | None:
         """Return what went wrong, None when the receiver took it. Runs in the thread."""
@@ -124,11 +85,6 @@ class Webhook:
                 return f"it answered with status {error.code}"
         except (OSError, ValueError) as error:  # the message of some of these has the address in it
             return f"it could not be reached ({type(error).__name__})"
-
-    def _drop(self, why: str) -> None:
-        self.dropped += 1
-        self._dropped.add(1)
-        self._log.error(f"an alert was not posted to the webhook at {self._settings.url.host}: {why}")
 
 
 def _first_line(settings: WebhookSettings, setting: str) -> str:

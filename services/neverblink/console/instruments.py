@@ -31,3 +31,34 @@ def instruments() -> Instruments:
             "neverblink.console.viewers", unit="{page}", description="Pages that follow the line live."
         ),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmInstruments:
+    """What alarms do, and whether those who do not look at a page were told."""
+
+    alarms: Counter
+    webhook_sent: Counter
+    webhook_dropped: Counter
+    mail_sent: Counter
+    mail_dropped: Counter
+
+
+def alarm_instruments() -> AlarmInstruments:
+    """Make the instruments on this process's meter."""
+    meter = telemetry.meter("console")
+    return AlarmInstruments(
+        alarms=meter.create_counter("neverblink.console.alarms", unit="{step}", description="Steps of alarms."),
+        webhook_sent=meter.create_counter(
+            "neverblink.console.webhook.sent", unit="{step}", description="Steps of alarms that the webhook accepted."
+        ),
+        webhook_dropped=meter.create_counter(
+            "neverblink.console.webhook.dropped", unit="{step}", description="Steps of alarms that were not posted."
+        ),
+        mail_sent=meter.create_counter(
+            "neverblink.console.mail.sent", unit="{mail}", description="Mails that the server accepted."
+        ),
+        mail_dropped=meter.create_counter(
+            "neverblink.console.mail.dropped", unit="{mail}", description="Mails that were not sent."
+        ),
+    )

@@ -15,10 +15,11 @@ from neverblink.console.access.attempts import Attempts
 from neverblink.console.access.database import AccessDatabase
 from neverblink.console.access.passwords import ONE_TIME_HOURS, Passwords, one_time
 from neverblink.console.access.sessions import SessionRules
+from neverblink.console.alarms.telling import telling
 from neverblink.console.alarms.watching import AlarmWatch
 from neverblink.console.app import guarded
 from neverblink.console.desk import Desk
-from neverblink.console.instruments import instruments
+from neverblink.console.instruments import alarm_instruments, instruments
 from neverblink.console.line.feed import Feed, LateRecords
 from neverblink.console.line.live import Live
 from neverblink.console.models.followed import FollowedModels
@@ -66,7 +67,7 @@ async def serve(plant: Plant, access: AccessDatabase, stop: asyncio.Event, file:
         telemetry.logger("console").info(f"the console listens at {server.address}")
         feed, topics = desk.live.feed, desk.topics
         assert topics is not None
-        watch = AlarmWatch(desk.alarms, access, feed, ask, desk.clock, lambda _: None)
+        watch = AlarmWatch(desk.alarms, access, feed, ask, desk.clock)
         standing = Standing("console", address=server.address)
 
         def parts() -> Parts:
@@ -83,8 +84,12 @@ async def serve(plant: Plant, access: AccessDatabase, stop: asyncio.Event, file:
             Duty("standing", partial(keep_standing, standing, parts, stop)),
         ]
         try:
-            async with keeping("console", Duty("holds", feed.holds.follow)):
-                await supervise("console", duties, stop)
+            async with (
+                keeping("console", Duty("holds", feed.holds.follow)),
+                telling(plant, desk.zone, alarm_instruments()) as teller,
+            ):
+                desk.alarms.tell = teller.tell
+                await supervise("console", [*duties, Duty("telling", partial(teller.run, stop))], stop)
         finally:
             server.close()
             desk.stock.close()

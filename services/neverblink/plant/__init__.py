@@ -6,6 +6,7 @@ from neverblink.plant.golden import GoldenSettings
 from neverblink.plant.lines import IdentityNodes, Line, OpcUaSecurity, Plc, Timing
 from neverblink.plant.listening import Listening
 from neverblink.plant.loading import MAX_PLANT_BYTES, load_plant, load_sound_lines, parse_plant
+from neverblink.plant.mail import MailRecipient, MailSettings
 from neverblink.plant.products import DefectPolicy, DefectRule, DefectType, Product, Taxonomy
 from neverblink.plant.proof import HoldoutSettings, ProofSettings
 from neverblink.plant.records import EvidencePolicy, KeepDays, LedgerApi, RecordsSettings
@@ -56,6 +57,8 @@ __all__ = [
     "Listening",
     "LiveSettings",
     "LoginProvider",
+    "MailRecipient",
+    "MailSettings",
     "OpcUaSecurity",
     "Payload",
     "Plant",

@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from neverblink.plant.listening import Listening, on_loopback
+from neverblink.plant.mail import MailSettings
 from neverblink.plant.section import Section, unique
+from neverblink.plant.site import WebhookSettings
 
 Language = Literal["en", "de"]
 RoleWord = Literal["viewer", "operator", "reviewer", "engineer", "administrator"]
@@ -141,6 +143,12 @@ class ConsoleSettings(Listening):
     )
     oidc: LoginProvider | None = Field(
         default=None, description="Where people sign in besides: an OpenID provider; none unless it is described."
+    )
+    webhook: WebhookSettings | None = Field(
+        default=None, description="Where every step of an alarm is posted as JSON; None: nowhere."
+    )
+    mail: MailSettings | None = Field(
+        default=None, description="Who is told by mail of alarms that call; None: nobody."
     )
     viewers: int = Field(
         default=40, ge=1, le=1000, description="Pages that may follow the line live at once; more are told so."

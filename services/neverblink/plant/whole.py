@@ -92,6 +92,16 @@ class Plant(Section):
         return self
 
     @model_validator(mode="after")
+    def _mail_is_known(self) -> Self:
+        lines = {line.name for line in self.lines}
+        for recipient in self.console.mail.to if self.console.mail is not None else ():
+            for line in set(recipient.lines) - lines:
+                raise ValueError(
+                    f"console.mail.to names line {line!r}, which the plant does not have{suggestion(line, lines)}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _proof_is_known(self) -> Self:
         products = {product.name for product in self.products}
         named = {"holdouts": self.proof.holdouts.products, "audit": self.proof.audit.products}

@@ -1,7 +1,7 @@
 """Looks again and again at what stands, keeps it, and knows it for every page: a count costs no question."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -39,14 +39,19 @@ def _nothing(_: datetime) -> Collection[Condition] | None:
     return None
 
 
+def _quiet(_: Happened) -> None:
+    return None
+
+
 @dataclass(slots=True)
 class AlarmBoard:
-    """What stands, for whoever shows a page. `looked` is when that was last true."""
+    """What stands, for whoever shows a page. `looked` is when that was last true; `tell` is told each step once."""
 
     standing: tuple[Listed, ...] = ()
     looked: datetime | None = None
     records: Watch = field(default_factory=Watch)
     own: Watch = field(default_factory=Watch)
+    tell: Tell = _quiet
 
     def of(self, sees: Callable[[str], bool]) -> list[Listed]:
         """Return what stands on lines that may be seen and of the whole plant: what calls first, the worst first."""
@@ -64,7 +69,7 @@ class AlarmBoard:
 
 
 class AlarmWatch:
-    """The one who looks. `tell` is given everything that happens, once."""
+    """The one who looks."""
 
     def __init__(
         self,
@@ -73,7 +78,6 @@ class AlarmWatch:
         feed: Feed,
         ask: Asking,
         clock: Callable[[], datetime],
-        tell: Tell,
         services: Services = _nothing,
     ) -> None:
         self._board = board
@@ -81,7 +85,6 @@ class AlarmWatch:
         self._feed = feed
         self._ask = ask
         self._clock = clock
-        self._tell = tell
         self._services = services
         self._lines = LinesAmiss()
         self._since: datetime | None = None
@@ -113,7 +116,7 @@ class AlarmWatch:
         self._board.own.worked()
         self._board.looked = now
         for one in happened:
-            self._tell(one)
+            self._board.tell(one)
 
     async def _gathered(self, now: datetime) -> tuple[list[Condition], set[Origin]]:
         conditions: list[Condition] = []
@@ -153,8 +156,10 @@ class AlarmWatch:
         return found
 
 
-def told_by(board: AlarmBoard, changed: Iterable[Listed]) -> None:
+def told_by(board: AlarmBoard, happened: Sequence[Happened]) -> None:
     """Let the board know at once what somebody has just done."""
-    new = {one.number: one for one in changed}
+    new = {one.listed.number: one.listed for one in happened}
     after = [new.pop(one.number, one) for one in board.standing]
     board.standing = tuple(one for one in after if one.state is not State.NORMAL)
+    for one in happened:
+        board.tell(one)

@@ -202,7 +202,7 @@ async def _tried(request: Request, work: Callable[[], Awaitable[list[Happened]]]
         return error.in_words(said), 422
     except RefusedError as error:
         return said(str(error)), error.status
-    told_by(desk.alarms, [one.listed for one in happened])
+    told_by(desk.alarms, happened)
     return None, 200
 
 
