@@ -42,7 +42,7 @@ class AlarmTeller:
     def tell(self, happened: Happened) -> None:
         """Take one step of an alarm."""
         listed, step = happened.listed, happened.step
-        self._measured.alarms.add(1, {"kind": listed.kind, "stage": step.stage, "priority": listed.priority.word})
+        self._measured.alarms.add(1, {"kind": listed.kind, "stage": step.stage, "severity": listed.priority.word})
         if self._webhook is not None:
             self._webhook.post(as_posted(self._plant.site, happened))
         if self._mail is not None and step.calls and len(self._gathered) < _MOST_GATHERED:
