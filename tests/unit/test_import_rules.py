@@ -46,8 +46,8 @@ MAY_IMPORT["camera"] = OPEN_TO_SERVICES | {"simulation", "storage"}
 MAY_IMPORT["drift"] = OPEN_TO_SERVICES | {"alarms"}
 MAY_IMPORT["ledger"] = OPEN_TO_SERVICES | {"alarms", "http_serving", "records", "storage"}
 MAY_IMPORT["console"] = (OPEN_TO_SERVICES - {"plc"}) | {
-    "alarms", "confidence", "decisions", "http_serving", "job_life", "model_registry", "records", "reports", "reviewing",
-    "storage",
+    "alarms", "confidence", "decisions", "http_serving", "job_life", "model_registry", "records", "reports",
+    "reviewing", "storage",
 }  # fmt: skip
 MAY_IMPORT["scorer"] = OPEN_TO_SERVICES | JUDGING
 MAY_IMPORT["qualification"] = {"events", "plant", "job_life", "reports"} | JUDGING
