@@ -270,6 +270,7 @@ def test_calls_are_counted_by_the_hour_in_ten_minutes_and_by_who_calls_most() ->
     assert worst[0].chattered == 2, "six calls in each of two minutes"
     assert performance.by_priority(calls)[Priority.LOW] == 2
     assert rate_of([], NOON - timedelta(minutes=5), NOON).per_hour is None
+    assert rate_of([Call(1, NOON, Priority.LOW)], NOON, NOON).calls == 1, "what calls at the first look counts"
 
 
 async def test_the_page_of_how_they_do_says_since_when_they_are_watched(console: Console) -> None:

@@ -67,7 +67,7 @@ class Offender:
 
 def rate_of(calls: Sequence[Call], since: datetime, now: datetime) -> Rate:
     """Return how often somebody was called from `since` until now, by periods of ten minutes that end now."""
-    of_period = [call for call in calls if since < call.at <= now]
+    of_period = [call for call in calls if since <= call.at <= now]
     periods = max(1, -(-(now - since) // TEN_MINUTES))
     counts = Counter((now - call.at) // TEN_MINUTES for call in of_period)
     return Rate(
