@@ -305,6 +305,11 @@ def _report(
         contrast=spread(0.17, 0.004), sharpness=spread(180, 6), saturation=spread(0.002, 0.0004),
         inference_ms=spread(78, 7), rejected_by_reason={"defect": 2, "anomaly": 1}, alerts=(alert,) if told else (),
         state=DriftState.WATCH if fallen > 0.025 else DriftState.STEADY,
+        expected={
+            "pass-ratio": 0.55, "brightness": 0.452, "contrast": 0.17, "sharpness": 180.0, "saturation": 0.002,
+            "inference": 78.0,
+        },
+        levels={"pass-ratio": 20 * fallen, "brightness": 40 * fallen, "contrast": 0.1, "sharpness": 0.2},
     )  # fmt: skip
 
 

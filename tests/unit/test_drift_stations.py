@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -156,3 +157,17 @@ def test_a_crash_after_any_write_leaves_the_same_counts_and_tells_the_same_alert
     for report in worker.reports:
         first.setdefault(report.id, report)
     assert list(first.values()) == calm.reports
+
+
+def test_a_report_says_what_is_normal_and_how_far_it_is_from_it_once_that_was_learnt() -> None:
+    def passing(number: int) -> Verdict:
+        return verdict(number * 200.0, ratio=0.5 + 0.01 * (number % 7))
+
+    plain, wide = (Worker(limit_factor=factor).feed([passing(n) for n in range(480)]) for factor in (1.0, 2.0))
+    early = [one for one in plain.reports if one.closed < START + timedelta(hours=20)]
+    assert early
+    assert not any(one.expected or one.levels for one in early), "while it is learnt nothing is said"
+    last = plain.reports[-1]
+    assert last.expected["pass-ratio"] == pytest.approx(0.53, abs=0.01)
+    assert 0 <= last.levels["pass-ratio"] < 1
+    assert wide.reports[-1].levels["pass-ratio"] == pytest.approx(last.levels["pass-ratio"] / 2)

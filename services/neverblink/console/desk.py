@@ -19,6 +19,7 @@ from neverblink.console.line.live import Live
 from neverblink.console.models.followed import FollowedModels
 from neverblink.console.models.histories import Histories
 from neverblink.console.models.stock import ModelStock
+from neverblink.console.quality.exports import Exports
 from neverblink.console.reviews.followed import FollowedTopics
 from neverblink.console.reviews.given import Given
 from neverblink.console.runs.book import Runs
@@ -61,6 +62,7 @@ class Desk:
     given: Given = field(default_factory=Given)
     login: "Login | None" = None
     pace: Pace = field(default_factory=lambda: Pace(time.monotonic))
+    exports: Exports = field(default_factory=Exports)
     alarms: AlarmBoard = field(default_factory=AlarmBoard)
     topics: FollowedTopics | None = None
     histories: Histories = field(default_factory=Histories)

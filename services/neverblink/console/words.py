@@ -68,6 +68,8 @@ WAITING = {
     "look": N_("others to be looked at"),
 }
 PICTURES = {"frame": N_("picture"), "overlay": N_("anomaly map"), "thumbnail": N_("small picture")}
+DRIFT = {"learning": N_("learning"), "steady": N_("steady"), "watch": N_("to be watched"), "act": N_("act now")}
+GRADES = {"acceptable": N_("acceptable"), "marginal": N_("marginal"), "unacceptable": N_("unacceptable")}
 ROLES = {
     "viewer": N_("viewer"),
     "operator": N_("operator"),
@@ -149,6 +151,7 @@ MODEL_CHANGES = {
 }
 
 WORDS = {
+    "drift": DRIFT, "grade": GRADES,
     "decision": DECISIONS, "reason": REASONS, "outcome": OUTCOMES, "gate": GATE, "judgement": JUDGEMENTS,
     "picture": PICTURES, "role": ROLES, "scope": SCOPES, "answer": ANSWERS, "action": ACTIONS,
     "waiting": WAITING, "job": JOBS, "run": RUNS, "stage": STAGES, "odd": ODDNESS, "group": GROUPS,

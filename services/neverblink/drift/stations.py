@@ -197,7 +197,9 @@ class Stations:
             station.past_changed |= watch.history.newest_past != before
             station.watch_changed = True
             alerts = self._alerts(station, window, observations)
-            reports.append(report(station.key, window, self._said(station), tuple(alerts)))
+            expected = {signal.value: one.expected for signal, one in watch.latest.items()}
+            levels = {signal.value: one.level / self._limit_factor for signal, one in watch.latest.items()}
+            reports.append(report(station.key, window, self._said(station), tuple(alerts), expected, levels))
         return reports
 
     def _alerts(self, station: _Station, window: Window, observations: list[Observation]) -> list[DriftAlert]:

@@ -354,7 +354,14 @@ def event_time(verdict: Verdict, record_time: datetime) -> float:
     return max(0.0, min(verdict.times.captured, record_time).timestamp())
 
 
-def report(key: StationKey, window: Window, state: DriftState, alerts: tuple[DriftAlert, ...] = ()) -> DriftReport:
+def report(
+    key: StationKey,
+    window: Window,
+    state: DriftState,
+    alerts: tuple[DriftAlert, ...] = (),
+    expected: dict[str, float] | None = None,
+    levels: dict[str, float] | None = None,
+) -> DriftReport:
     """Return the report of a closed window. The same window of a station always has the same id."""
     opened, end = _instant(window.opened), _instant(window.closed)
     signals: dict[str, Any] = {name: window.moments(name).distribution() for name in SIGNALS}
@@ -373,6 +380,8 @@ def report(key: StationKey, window: Window, state: DriftState, alerts: tuple[Dri
         challenge_unscored=window.challenges.unscored,
         alerts=alerts,
         state=state,
+        expected=expected or {},
+        levels=levels or {},
     )
 
 

@@ -87,6 +87,14 @@ class DriftReport(Event):
         default=(), description="What was raised, escalated or cleared by this window."
     )
     state: DriftState = DriftState.LEARNING
+    expected: dict[str, float] = Field(
+        default_factory=dict,
+        description="What each signal of passing parts is here normally, in its own unit; empty while it is learnt.",
+    )
+    levels: dict[str, float] = Field(
+        default_factory=dict,
+        description="How far each signal's average is from it, in alert limits: at 1 and above an alert is near.",
+    )
 
     @property
     def key(self) -> str:

@@ -289,6 +289,8 @@ def _drift_report() -> DriftReport:
         rejected_by_reason={"anomaly": 2},
         alerts=(_alert(opened),),
         state=DriftState.WATCH,
+        expected={"pass-ratio": 0.551, "brightness": 0.447, "contrast": 0.171},
+        levels={"pass-ratio": 0.2, "brightness": 1.3, "contrast": 0.4},
     )
 
 

@@ -114,6 +114,10 @@ class ConsoleSettings(Listening):
     onboarding: OnboardingSettings = Field(
         default=OnboardingSettings(), description="Where pictures of new products may come from."
     )
+    studies: Path | None = Field(
+        default=None,
+        description="Folder of agreement studies (`neverblink msa`): engineers may read their reports in the console.",
+    )
     languages: tuple[Language, ...] = Field(
         default=("en", "de"),
         min_length=1,

@@ -26,8 +26,9 @@ PAGE_ROWS = 5000
 PARQUET_ROWS = 100_000
 """Rows of one Parquet file: a folder of them is one table to every reader of Parquet."""
 
-_NAMES = tuple(field.name for field in fields(Part))
+COLUMNS = tuple(field.name for field in fields(Part))
 _MARK = ".cursor"
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class ExportError(NeverblinkError, OSError):
@@ -165,7 +166,7 @@ class _TextFile:
         self._size = size
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if size == 0:
-            self._append(f"{','.join(_NAMES)}\r\n".encode() if self._kind == "csv" else b"[")
+            self._append(f"{','.join(COLUMNS)}\r\n".encode() if self._kind == "csv" else b"[")
             self._begun = False
         else:
             self._begun = True
@@ -176,9 +177,7 @@ class _TextFile:
 
     def write(self, rows: Sequence[Part]) -> int:
         if self._kind == "csv":
-            text = io.StringIO()
-            csv.writer(text).writerows([_cell(value) for value in _values(row)] for row in rows)
-            self._append(text.getvalue().encode())
+            self._append(csv_rows(rows))
         else:
             lines = b",\n".join(orjson.dumps(row, option=orjson.OPT_UTC_Z) for row in rows)
             self._append((b",\n" if self._begun else b"\n") + lines)
@@ -211,11 +210,9 @@ class _ParquetFolder:
                 file.unlink()
 
     def write(self, rows: Sequence[Part]) -> int:
-        import pyarrow as pa
         from pyarrow import parquet
 
-        columns = {name: [_plain(getattr(row, name)) for row in rows] for name in _NAMES}
-        table = pa.table(columns, schema=_schema(pa))
+        table = part_table(rows)
         with whole_file(self._path / f"part-{self._files:05d}.parquet") as partial:
             parquet.write_table(table, partial, compression="zstd")
         self._files += 1
@@ -226,7 +223,26 @@ class _ParquetFolder:
             self.write(())
 
 
-def _schema(pyarrow: Any) -> Any:
+def csv_rows(rows: Sequence[Part], columns: Sequence[str] = COLUMNS, *, for_a_spreadsheet: bool = False) -> bytes:
+    """Return parts as lines of CSV, without a header; instants are RFC 3339.
+
+    `for_a_spreadsheet` puts an apostrophe before text that a spreadsheet would take for a formula.
+    """
+    plain = _careful if for_a_spreadsheet else _cell
+    text = io.StringIO()
+    csv.writer(text).writerows([plain(getattr(row, name)) for name in columns] for row in rows)
+    return text.getvalue().encode()
+
+
+def part_table(rows: Sequence[Part], columns: Sequence[str] = COLUMNS) -> Any:
+    """Return parts as a table of pyarrow, which is loaded for it."""
+    import pyarrow as pa
+
+    values = {name: [_plain(getattr(row, name)) for row in rows] for name in columns}
+    return pa.table(values, schema=_schema(pa, columns))
+
+
+def _schema(pyarrow: Any, columns: Sequence[str]) -> Any:
     kinds: list[tuple[type, Any]] = [
         (bool, pyarrow.bool_()),
         (int, pyarrow.int64()),
@@ -235,13 +251,11 @@ def _schema(pyarrow: Any) -> Any:
     ]
     found = []
     for field in fields(Part):
+        if field.name not in columns:
+            continue
         kind = next((made for known, made in kinds if field.type in {known, known | None}), pyarrow.string())
         found.append(pyarrow.field(field.name, kind))
     return pyarrow.schema(found)
-
-
-def _values(part: Part) -> tuple[Any, ...]:
-    return tuple(getattr(part, name) for name in _NAMES)
 
 
 def _plain(value: Any) -> Any:
@@ -256,3 +270,8 @@ def _cell(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     return _plain(value)
+
+
+def _careful(value: Any) -> Any:
+    found = _cell(value)
+    return f"'{found}" if isinstance(value, str) and found.startswith(_FORMULAS) else found

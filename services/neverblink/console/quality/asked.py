@@ -80,7 +80,7 @@ def asked_of(words: Words, lines: Sequence[str], shifts: Sequence[str], zone: tz
     if words.shift and words.shift not in shifts:
         raise FiguresError("the plant has no shift %(name)s", name=words.shift[:70])
     line = None if words.line == ALL else words.line or next(iter(lines), None)
-    first, last = _day(words.first), _day(words.last)
+    first, last = day_of(words.first), day_of(words.last)
     rest = (words.product or None, words.lot or None, words.shift or None)
     if words.lot and first is None and last is None:
         return Asked(line, *rest, None, None, None, None, None)
@@ -97,7 +97,8 @@ def asked_of(words: Words, lines: Sequence[str], shifts: Sequence[str], zone: tz
     return Asked(line, *rest, None, begin, end, since, until)
 
 
-def _day(text: str) -> date | None:
+def day_of(text: str) -> date | None:
+    """Return a day as an address writes it, None of no text. Raises FiguresError."""
     if not text:
         return None
     try:
