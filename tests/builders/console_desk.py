@@ -23,6 +23,7 @@ from neverblink.console.access.passwords import Passwords, hashed
 from neverblink.console.access.roles import Role, Roles
 from neverblink.console.app import guarded
 from neverblink.console.desk import Desk
+from neverblink.console.health.services import Services
 from neverblink.console.instruments import instruments
 from neverblink.console.line.feed import Feed, LateRecords
 from neverblink.console.line.live import Live
@@ -100,6 +101,7 @@ class Console:
             "attempts": Attempts(lambda: self.seconds), "rules": rules_of(plant.console), "zone": UTC,
             "clock": lambda: self.now, "secret": b"s" * 32, "secure": False, "measured": measured,
             "ask": self.ask, "live": Live(self.feed, 2, lambda: self.now, measured), "stop": self.stop,
+            "services": Services(lambda: self.now),
             "store": None if store is None else EvidenceStore(store),
             "runs": Runs(plant.console.work),
             "models": FollowedModels(plant), "stock": ModelStock(plant),

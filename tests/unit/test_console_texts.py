@@ -30,7 +30,7 @@ TEMPLATES = sorted((ROOM / "templates").rglob("*.jinja"))
 SPOKEN = {"title", "aria-label", "placeholder", "alt", "aria-description"}
 PLACE = re.compile(r"%\((\w+)\)[sd]")
 # The program's own name, and what is written alike in every language.
-ALIKE = {"neverblink", "ms", "mm²", "px"}
+ALIKE = {"neverblink", "ms", "mm²", "px", "GiB"}
 
 
 def said() -> dict[str, str]:

@@ -57,6 +57,8 @@ class Readiness:
         self._told: frozenset[tuple[str, str]] | None = None
         self._told_at = 0.0
         self._kafka_since: float | None = None
+        self.missing: Mapping[str, str] = {}
+        """Why each line that is not served is not, as of the last update."""
 
     def update(self, lines: Mapping[str, LineStanding], now: float, kafka: str | None = None) -> Standing | None:
         """Take the lines as they are at `now`, seconds of a steady clock; return the standing if it is to be told.
@@ -83,6 +85,7 @@ class Readiness:
                 missing[name] = f"{link}: {line.sentence}" if line.sentence else str(link)
             else:
                 settled = False
+        self.missing = missing
         if self._told is None and not settled:
             return None  # at the start, the first word is about all lines
         told = frozenset((name, str(self._link.get(name, name))) for name in missing)

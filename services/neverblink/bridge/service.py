@@ -20,6 +20,7 @@ from neverblink.bridge.succession import Inheritance, inheritance
 from neverblink.events import Actuation, DeadLetter, EventError, Hold, Verdict
 from neverblink.kafka import DeadLetters, EventConsumer, EventProducer, KafkaError, Record, ensure_topics
 from neverblink.kafka.followed_topic import FollowedTopic
+from neverblink.kafka.service_reports import ServiceReports
 from neverblink.plant import Line, Plant, PlantError
 from neverblink.service_life import Duty, keeping, ready, supervise, unready, wait_or_stop
 from neverblink.service_life.standing import in_words
@@ -71,15 +72,21 @@ async def serve(plant: Plant, lines: Sequence[Line], stop: asyncio.Event, left_o
         await verdicts.seek_to_time(min(share.since for share in shares.values()))
         desk = _Desk(sessions, shares, DeadLetters(producer, "bridge"), outbox)
 
+        readiness = Readiness(left_out)
+
         def kafka_trouble() -> str | None:
             return in_words([verdicts.trouble, *producer.troubles])
 
         duties = [
             *(Duty(f"line {name}", partial(_serve_line, session, holds, stop)) for name, session in sessions.items()),
             Duty("reading verdicts", partial(_read_verdicts, verdicts, desk, stop)),
-            Duty("the standing", partial(_tell_standing, sessions, left_out, measured, kafka_trouble, stop)),
+            Duty("the standing", partial(_tell_standing, sessions, readiness, measured, kafka_trouble, stop)),
         ]
-        async with keeping("bridge", Duty("holds", holds.follow)):
+        names = [line.name for line in lines]
+        reports = ServiceReports(
+            plant, "bridge", instance=",".join(names), lines=names, amiss=lambda: readiness.missing
+        )
+        async with reports, keeping("bridge", Duty("holds", holds.follow)):
             await supervise("bridge", duties, stop)
 
 
@@ -142,13 +149,12 @@ async def _read_verdicts(verdicts: EventConsumer, desk: _Desk, stop: asyncio.Eve
 
 async def _tell_standing(
     sessions: Mapping[str, LineSession],
-    left_out: Sequence[str],
+    readiness: Readiness,
     measured: Instruments,
     kafka_trouble: Callable[[], str | None],
     stop: asyncio.Event,
 ) -> None:
     """Say when all lines are served and told of verdicts, and name those that are not for as long as that is so."""
-    readiness = Readiness(left_out)
     while not await wait_or_stop(stop, STANDING_EVERY_S):
         lines = {name: LineStanding(session.state, session.sentence) for name, session in sessions.items()}
         for state, number in readiness.count(lines).items():

@@ -23,6 +23,7 @@ from neverblink.camera.picture import SourceError
 from neverblink.camera.service import CameraNode
 from neverblink.camera.sources import open_source, ordered_images
 from neverblink.kafka import EventProducer, ensure_topics
+from neverblink.kafka.service_reports import ServiceReports
 from neverblink.plant import HardwareTrigger, Line, Plant, PlantError, Station, Storage
 from neverblink.service_life import Duty, keeping, run_service, supervise
 from neverblink.service_life.standing import Parts, Standing, in_words, keep_standing
@@ -108,7 +109,14 @@ async def run(plant: Plant, names: Sequence[str] = ()) -> None:
 
             # Beside the stations, not among them: these may finish, and then the node has.
             telling = Duty("the standing", partial(keep_standing, standing, parts, stop), may_finish=True)
-            async with keeping("camera", telling):
+            reports = ServiceReports(
+                plant,
+                "camera",
+                instance=",".join(names),
+                lines=sorted({line.name for line, _ in stations}),
+                amiss=lambda: standing.amiss,
+            )
+            async with reports, keeping("camera", telling):
                 await supervise("camera", duties, stop)
 
     await run_service("camera", main)

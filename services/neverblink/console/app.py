@@ -12,6 +12,7 @@ from neverblink.console.guard import Guard
 from neverblink.console.pages import (
     administration,
     alarms,
+    health,
     model_changes,
     models,
     onboarding,
@@ -54,6 +55,7 @@ def app_of(desk: Desk) -> FastAPI:
     app.include_router(onboarding.router)
     app.include_router(onboarding_pictures.router)
     app.include_router(alarms.router)
+    app.include_router(health.router)
     app.include_router(quality.router)
     app.include_router(models.router)
     app.include_router(model_changes.router)

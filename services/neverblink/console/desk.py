@@ -14,6 +14,7 @@ from neverblink.console.access.pace import Pace
 from neverblink.console.access.passwords import Passwords
 from neverblink.console.access.sessions import SessionRules
 from neverblink.console.alarms.watching import AlarmBoard
+from neverblink.console.health.services import Services
 from neverblink.console.instruments import Instruments
 from neverblink.console.line.live import Live
 from neverblink.console.models.followed import FollowedModels
@@ -64,6 +65,7 @@ class Desk:
     pace: Pace = field(default_factory=lambda: Pace(time.monotonic))
     exports: Exports = field(default_factory=Exports)
     alarms: AlarmBoard = field(default_factory=AlarmBoard)
+    services: Services = field(default_factory=Services)
     topics: FollowedTopics | None = None
     histories: Histories = field(default_factory=Histories)
 

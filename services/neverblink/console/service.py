@@ -26,8 +26,10 @@ from neverblink.console.models.followed import FollowedModels
 from neverblink.console.models.stock import ModelStock
 from neverblink.console.reviews.followed import FollowedTopics
 from neverblink.console.runs.book import Runs
+from neverblink.events import ServiceReport
 from neverblink.http_serving.asking import Asking
 from neverblink.http_serving.server import HttpServer
+from neverblink.kafka.followed_topic import FollowedTopic
 from neverblink.plant import ConsoleSettings, Plant
 from neverblink.plant.listening import on_loopback
 from neverblink.records.evidence_store import EvidenceStore
@@ -67,7 +69,11 @@ async def serve(plant: Plant, access: AccessDatabase, stop: asyncio.Event, file:
         telemetry.logger("console").info(f"the console listens at {server.address}")
         feed, topics = desk.live.feed, desk.topics
         assert topics is not None
-        watch = AlarmWatch(desk.alarms, access, feed, ask, desk.clock)
+        watch = AlarmWatch(desk.alarms, access, feed, ask, desk.clock, desk.services.conditions)
+        reports = FollowedTopic(
+            plant.kafka, ServiceReport, "word of the plant's services", desk.services.take,
+            client_id="console-services", service="console",
+        )  # fmt: skip
         standing = Standing("console", address=server.address)
 
         def parts() -> Parts:
@@ -85,7 +91,7 @@ async def serve(plant: Plant, access: AccessDatabase, stop: asyncio.Event, file:
         ]
         try:
             async with (
-                keeping("console", Duty("holds", feed.holds.follow)),
+                keeping("console", Duty("holds", feed.holds.follow), Duty("services", reports.follow)),
                 telling(plant, desk.zone, alarm_instruments()) as teller,
             ):
                 desk.alarms.tell = teller.tell

@@ -117,6 +117,12 @@ STAGES = {
 }
 SCOPES = {"wall": N_("the wall"), "parts": N_("parts"), "audit": N_("the audit")}
 PRIORITIES = {"urgent": N_("urgent"), "high": N_("high"), "medium": N_("medium"), "low": N_("low")}
+SERVICE_STATES = {
+    "works": N_("works"),
+    "partly": N_("works in part"),
+    "silent": N_("silent"),
+    "stopped": N_("stopped"),
+}
 ALARM_STATES = {
     "normal": N_("nothing to do"),
     "unacknowledged": N_("not acknowledged"),
@@ -155,6 +161,6 @@ WORDS = {
     "decision": DECISIONS, "reason": REASONS, "outcome": OUTCOMES, "gate": GATE, "judgement": JUDGEMENTS,
     "picture": PICTURES, "role": ROLES, "scope": SCOPES, "answer": ANSWERS, "action": ACTIONS,
     "waiting": WAITING, "job": JOBS, "run": RUNS, "stage": STAGES, "odd": ODDNESS, "group": GROUPS,
-    "priority": PRIORITIES, "alarm_state": ALARM_STATES, "alarm_stage": ALARM_STAGES,
+    "priority": PRIORITIES, "alarm_state": ALARM_STATES, "service_state": SERVICE_STATES, "alarm_stage": ALARM_STAGES,
     "model_change": MODEL_CHANGES, "model_asked": MODEL_ASKED,
 }  # fmt: skip

@@ -13,6 +13,7 @@ from neverblink.drift.changelog import layout
 from neverblink.drift.errors import DriftError
 from neverblink.drift.instruments import Instruments, instruments
 from neverblink.kafka import DeadLetters, EventProducer, ensure_topics
+from neverblink.kafka.service_reports import ServiceReports
 from neverblink.kafka.trouble import Watch
 from neverblink.plant import Plant
 from neverblink.plant.references import ReferenceFile
@@ -67,7 +68,8 @@ async def serve(plant: Plant, data_dir: Path | None, stop: asyncio.Event) -> Non
             await drift.app.start()
             if await _recovered(drift, stop):
                 standing = Standing("drift", partitions=found.partitions, store=str(data_dir or "memory"))
-                await _watch(drift, producer, standing, stop)
+                async with ServiceReports(plant, "drift", amiss=lambda: standing.amiss):
+                    await _watch(drift, producer, standing, stop)
         finally:
             await _stop(drift)
 

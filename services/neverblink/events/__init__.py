@@ -27,6 +27,7 @@ from neverblink.events.parts import (
 )
 from neverblink.events.replay import Replay
 from neverblink.events.review import Judgement, Review
+from neverblink.events.service_report import ServiceReport
 from neverblink.events.topics import TOPICS, Topic
 from neverblink.events.verdict import ShadowVerdict, Verdict
 
@@ -89,6 +90,7 @@ __all__ = [
     "Reason",
     "Replay",
     "Review",
+    "ServiceReport",
     "ShadowVerdict",
     "Slot",
     "Times",

@@ -42,6 +42,7 @@ from neverblink.events.parts import (
 )
 from neverblink.events.replay import Replay
 from neverblink.events.review import Judgement, Review
+from neverblink.events.service_report import Amiss, CertificateEnd, DiskSpace, ServiceReport
 from neverblink.events.verdict import ShadowVerdict, Verdict
 
 TRACE = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
@@ -88,6 +89,7 @@ def examples() -> tuple[Event, ...]:
         _alarm(),
         _hold(),
         _replay(),
+        _service_report(),
         _dead_letter(),
     )
 
@@ -412,6 +414,25 @@ def _replay() -> Replay:
         by="r.lindqvist",
         why="the ledger reads them since its update",
         at=at,
+    )
+
+
+def _service_report() -> ServiceReport:
+    at = _CAPTURED + timedelta(hours=4)
+    return ServiceReport(
+        id=derived_id("service-report", "bridge", "cell-3", "line-1", at.isoformat()),
+        service="bridge",
+        host="cell-3",
+        instance="line-1",
+        lines=("line-1",),
+        version="0.9.0",
+        started=_CAPTURED,
+        at=at,
+        every_s=10.0,
+        state="partly",
+        amiss=(Amiss(part="line-1", why="refused: the PLC does not trust our certificate"),),
+        disks=(DiskSpace(folder="/var/lib/neverblink", free_bytes=41_204_908_032, total_bytes=107_374_182_400),),
+        certificates=(CertificateEnd(what="line-1 to its PLC", ends=_CAPTURED + timedelta(days=30)),),
     )
 
 

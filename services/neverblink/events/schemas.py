@@ -31,6 +31,7 @@ from neverblink.events.hold import Hold
 from neverblink.events.model_slots import ModelSlots
 from neverblink.events.replay import Replay
 from neverblink.events.review import Review
+from neverblink.events.service_report import ServiceReport
 from neverblink.events.topics import TOPICS, Topic
 from neverblink.events.verdict import ShadowVerdict, Verdict
 
@@ -40,7 +41,7 @@ DEFAULT_PARTITIONS = 48
 
 _EVENTS: tuple[type[Event], ...] = (
     Frame, Verdict, ShadowVerdict, Evidence, Actuation, Review, Claim, DriftReport, ModelSlots, Context, ContextChange,
-    Challenge, Alarm, Hold, Replay, DeadLetter,
+    Challenge, Alarm, Hold, Replay, ServiceReport, DeadLetter,
 )  # fmt: skip
 _KAFKA_BINDING = "0.5.0"
 _SUFFIXES = {"image/png": "png", "image/jpeg": "jpg"}

@@ -116,6 +116,10 @@ _ALL = (
         ("dead-letters command",), ("people",),
     ),
     Topic(
+        "services", "service/host/instance", "How each process does, and what will run out there.", FOREVER,
+        ("any service",), ("console",), compacted=True,
+    ),
+    Topic(
         "dead-letters", "the original key", "Poison records, with where and why.", 4 * WEEK_MS,
         ("any service",), ("people",), max_message_bytes=8 * MIB, compression=None,
     ),

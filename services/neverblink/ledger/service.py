@@ -20,6 +20,7 @@ from neverblink.kafka import (
     Record,
     ensure_topics,
 )
+from neverblink.kafka.service_reports import ServiceReports
 from neverblink.ledger.challenges.watch import watching_challenges
 from neverblink.ledger.evidence_service import keeping_evidence
 from neverblink.ledger.instruments import Instruments, instruments
@@ -273,7 +274,10 @@ async def serve(plant: Plant, stop: asyncio.Event) -> None:
                 *challenges.duties(),
             ]
             try:
-                await supervise("ledger", duties, stop)
+                async with ServiceReports(
+                    plant, "ledger", amiss=lambda: standing.amiss, behind_s=lambda: ledger.lag.seconds
+                ):
+                    await supervise("ledger", duties, stop)
             finally:
                 ledger.close()
     finally:

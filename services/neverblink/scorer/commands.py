@@ -9,6 +9,7 @@ from functools import partial
 from neverblink import telemetry
 from neverblink.events import ModelSlots
 from neverblink.kafka import EventConsumer, EventProducer, LatestEvents, ensure_topics
+from neverblink.kafka.service_reports import ServiceReports
 from neverblink.plant import Plant
 from neverblink.scorer.instruments import Instruments, instruments, observe_models
 from neverblink.scorer.models import Models
@@ -71,7 +72,8 @@ async def run(plant: Plant, instance: str | None = None) -> None:
                     Duty("scoring", partial(scorer.run, stop), again=False),
                     Duty("the standing", partial(keep_standing, standing, parts, stop)),
                 ]
-                await supervise("scorer", duties, stop, grace_s=_GRACE_S)
+                async with ServiceReports(plant, "scorer", instance=name, amiss=lambda: standing.amiss):
+                    await supervise("scorer", duties, stop, grace_s=_GRACE_S)
 
     await run_service("scorer", main)
 

@@ -55,6 +55,8 @@ class Standing:
         self._ready, self._unready = tell_ready, tell_unready
         self._fields = fields
         self._amiss_since: dict[str, float] = {}
+        self.amiss: Mapping[str, str] = {}
+        """What is amiss for longer than the patience, and why."""
         self._told: frozenset[str] | None = None
         self._told_at = 0.0
 
@@ -69,6 +71,7 @@ class Standing:
         amiss = {part: why for part, why in parts.items() if why is not None}
         patience_s = START_PATIENCE_S if self._told is None else PATIENCE_S
         lasting = frozenset(part for part in amiss if now - self._amiss_since[part] >= patience_s)
+        self.amiss = {part: why for part, why in amiss.items() if part in lasting}
         if amiss and not lasting and self._told is None:
             return  # at the start the first word is about all parts
         if lasting == self._told and (not lasting or now - self._told_at < REMIND_S):

@@ -110,6 +110,46 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 N_("Look at the scorer under Health, and at the reason on the newest such part."),
             ),
         ),
+        "service-silent": Kind(
+            N_("service silent"),
+            N_("What it does is not done: without camera, scorer or bridge every part of their lines is rejected."),
+            Priority.HIGH,
+            Words(
+                N_("Nothing is heard of %(service)s on %(host)s."),
+                N_("It has ended without saying so, its host is down, or it cannot reach Kafka."),
+                N_("Look at the service and its log on that host, and start it."),
+            ),
+        ),
+        "service-amiss": Kind(
+            N_("service works in part"),
+            N_("What it leaves out is not done."),
+            Priority.HIGH,
+            Words(
+                N_("%(service)s on %(host)s does a part of its work only: not %(parts)s."),
+                N_("What it needs is away or refuses it; Health has its own words."),
+                N_("Read its own words under Health, and mend what they name."),
+            ),
+        ),
+        "disk-full": Kind(
+            N_("disk nearly full"),
+            N_("Pictures are no longer kept, then records, and at last the service stops."),
+            Priority.MEDIUM,
+            Words(
+                N_("The disk of %(folder)s on %(host)s has %(percent)s %% left."),
+                N_("More is kept than the disk was made for, or something else fills it."),
+                N_("See what fills it; delete nothing of ours by hand, but shorten what the plant file keeps."),
+            ),
+        ),
+        "certificate-ends": Kind(
+            N_("certificate ends"),
+            N_("After that day the connection is refused, and what needs it stands still."),
+            Priority.LOW,
+            Words(
+                N_("The certificate %(what)s on %(host)s is valid until %(day)s."),
+                N_("Certificates end; nobody has made the next one yet."),
+                N_("Make a new one before that day, and let the other side trust it."),
+            ),
+        ),
         "kafka-away": Kind(
             N_("Kafka away"),
             N_("The console sees no parts. Lines whose own services see the same reject every part."),

@@ -87,6 +87,15 @@ class Amiss:
     escaped: int
 
 
+@dataclass(frozen=True, slots=True)
+class Spare:
+    """Seconds that were left before the deadline of the last parts: of the middle one and of the worst."""
+
+    typical_s: float
+    least_s: float
+    of: int
+
+
 @dataclass(slots=True)
 class _Noted:
     """Instants of one kind of thing within AMISS_OVER."""
@@ -120,6 +129,8 @@ class LineBoard:
         self._escaped = _Noted()
         self._score_ms: deque[float] = deque(maxlen=50)
         self._slack_ms: deque[float] = deque(maxlen=50)
+        self._left_s: deque[float] = deque(maxlen=50)
+        self._told_left_s: deque[float] = deque(maxlen=50)
         self._holds: dict[str, Hold] = {}
         self.version = 0
 
@@ -133,6 +144,8 @@ class LineBoard:
             self._parts.note(tile.captured)
         self._product = verdict.product
         self._scored.note(verdict.occurred)
+        if verdict.times.emitted is not None:
+            self._left_s.append((verdict.deadline - verdict.times.emitted).total_seconds())
         if verdict.decision is Decision.UNSCORED:
             kind = self._no_picture if verdict.reason in _OF_THE_CAMERA else self._no_score
             kind.note(verdict.times.captured)
@@ -154,6 +167,8 @@ class LineBoard:
         tile = self._tile(actuation.tracking, name, actuation.at, label)
         if actuation.outcome is not None and tile.told is None:
             self._told.note(actuation.at)
+            if actuation.deadline is not None and actuation.code != HELD_CODE:
+                self._told_left_s.append((actuation.deadline - actuation.at).total_seconds())
             if actuation.outcome is not Outcome.CONFIRMED and actuation.code != HELD_CODE:
                 self._not_told.note(actuation.at)
             elif actuation.slack_ms is not None:
@@ -189,6 +204,10 @@ class LineBoard:
             chips=self._chips(now),
             holds=tuple(self._holds.values()),
         )
+
+    def spare(self) -> tuple[Spare | None, Spare | None]:
+        """Return what was left when parts were decided, and when the PLC was told; None where that is not known."""
+        return _spare(self._left_s), _spare(self._told_left_s)
 
     def amiss(self) -> Amiss:
         """Return what is amiss now."""
@@ -249,6 +268,11 @@ def _counts_more(verdict: Verdict, tile: Tile) -> bool:
         return True
     own, known = _WORST.index(verdict.decision), _WORST.index(tile.decision)
     return own < known or (own == known and (tile.reason is None or tile.verdict is None))
+
+
+def _spare(left_s: deque[float]) -> Spare | None:
+    middle = _middle(left_s)
+    return None if middle is None else Spare(middle, min(left_s), len(left_s))
 
 
 def _middle(values: deque[float]) -> float | None:

@@ -30,6 +30,7 @@ SECTIONS = (
     Section("/wall", N_("Wall"), Role.VIEWER),
     Section("/review", N_("Review"), Role.REVIEWER),
     Section("/alarms", N_("Alarms"), Role.VIEWER),
+    Section("/health", N_("Health"), Role.VIEWER),
     Section("/quality", N_("Quality"), Role.VIEWER),
     Section("/models", N_("Models"), Role.VIEWER),
     Section("/onboarding", N_("New product"), Role.ENGINEER),

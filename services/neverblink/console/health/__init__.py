@@ -1,0 +1,1 @@
+"""How the plant does: its services, and what waits for whom."""
