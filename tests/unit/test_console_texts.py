@@ -112,7 +112,8 @@ def translations() -> Iterator[str]:
 
 
 def test_few_sentences_are_the_same_in_another_language() -> None:
-    assert len(list(translations())) < 12
+    alike = list(translations())
+    assert len(alike) < len(said()) / 50, alike
 
 
 @pytest.mark.parametrize(

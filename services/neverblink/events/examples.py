@@ -51,8 +51,7 @@ _CAPTURED = datetime(2026, 3, 2, 6, 14, 9, 250000, tzinfo=UTC)
 _DEADLINE = _CAPTURED + timedelta(milliseconds=1730)
 _FRAME = "019cad5d-4232-7c4b-9a50-5d1f0e2b7a31"
 _VERDICT = verdict_id(_FRAME)
-_PART = "3-48211"
-_TRACKING = Tracking(epoch=3, number=48211)
+_PART, _TRACKING = "3-48211", Tracking(epoch=3, number=48211)
 
 
 def _digest(text: str) -> str:
@@ -418,9 +417,9 @@ def _replay() -> Replay:
 
 
 def _service_report() -> ServiceReport:
-    at = _CAPTURED + timedelta(hours=4)
+    at, about = _CAPTURED + timedelta(hours=4), ("bridge", "cell-3", "line-1")
     return ServiceReport(
-        id=derived_id("service-report", "bridge", "cell-3", "line-1", at.isoformat()),
+        id=derived_id("service-report", *about, at.isoformat()),
         service="bridge",
         host="cell-3",
         instance="line-1",
