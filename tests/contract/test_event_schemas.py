@@ -32,6 +32,10 @@ def headers_of(event: Event) -> dict[str, str]:
     return {name: raw.decode() for name, raw in encode(event, source="/plant-1/test").headers}
 
 
+def test_every_topic_has_a_kind_and_every_kind_a_topic() -> None:
+    assert {kind.TOPIC for kind in EVENTS} == TOPICS.keys()
+
+
 def test_the_checked_in_schemas_are_what_the_events_say() -> None:
     expected = documents()
     found = {str(path.relative_to(SCHEMAS)): path.read_bytes() for path in SCHEMAS.rglob("*") if path.is_file()}

@@ -28,6 +28,9 @@ from rigs.served_console import chromium, signed_in
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images" / "console"
 MOST_BYTES = 150_000
+OF_PHOTOGRAPHS = 400_000
+"""Bytes of a page with large photographs: fewer colours than 256 would take its thin marks away."""
+
 _COLOURS = (256, 128, 96, 64, 48, 32)
 _SETTLED_MS = 700
 
@@ -60,6 +63,7 @@ class Shot:
     account: str = "admin"
     steps: Callable[[Any], Awaitable[None]] | None = None
     whole: bool = False
+    most: int = MOST_BYTES
 
 
 async def kept(browser: Any, address: str, shots: Sequence[Shot], folder: Path = FOLDER) -> list[Path]:
@@ -91,12 +95,12 @@ async def _kept(page: Any, address: str, shot: Shot, variant: Variant, folder: P
         await shot.steps(page)
     await page.wait_for_timeout(_SETTLED_MS)  # for fonts and pictures to be drawn; nothing depends on it
     seen = await page.screenshot(full_page=shot.whole)
-    return await asyncio.to_thread(_written, folder / f"{shot.name}-{variant.name}.png", seen)
+    return await asyncio.to_thread(_written, folder / f"{shot.name}-{variant.name}.png", seen, shot.most)
 
 
-def _written(file: Path, png: bytes) -> Path:
+def _written(file: Path, png: bytes, most: int) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(small(png))
+    file.write_bytes(small(png, most))
     return file
 
 
@@ -119,10 +123,14 @@ def small(png: bytes, most: int = MOST_BYTES) -> bytes:
 
 
 def _palette(image: Image.Image, colours: int) -> list[int]:
-    """Return red, green and blue of half as many colours that are seen most, and of as many means of all."""
+    """Return red, green and blue of half as many colours that are seen most, and of as many means of all.
+
+    A colour that is far from grey counts for more: a page has few of them, and they say what needs somebody.
+    """
     seen = np.asarray(image, np.uint8).reshape(-1, 3)
     found, counts = np.unique(seen, axis=0, return_counts=True)
-    own = found[np.argsort(-counts)[: colours // 2]].ravel()
+    colourful = np.ptp(found.astype(np.int16), axis=1) / 255
+    own = found[np.argsort(-counts * (1 + 20 * colourful**2))[: colours // 2]].ravel()
     means = image.quantize(colours - len(own) // 3, Image.Quantize.MEDIANCUT).getpalette() or []
     return [*map(int, own), *means][: 3 * colours]
 
@@ -138,10 +146,11 @@ def placed(place: str, seeded: Seeded) -> str:
     return place.format(reject=verdict(reject), good=verdict(good))
 
 
-async def _made(pages: Sequence[str], account: str, hours: float, folder: Path) -> None:
+async def _made(pages: Sequence[str], account: str, hours: float, folder: Path, most: int) -> None:
     with tempfile.TemporaryDirectory(prefix="console-pictures-") as place:
         async with seeded_console(Path(place), Shape(hours=hours)) as seeded, chromium() as browser:
-            shots = [Shot(name, placed(where, seeded), account) for name, where in (one.split("=", 1) for one in pages)]
+            named = (one.split("=", 1) for one in pages)
+            shots = [Shot(name, placed(where, seeded), account, most=most) for name, where in named]
             for file in await kept(browser, seeded.address, shots, folder):
                 sys.stdout.write(f"{file}\n")
 
@@ -152,5 +161,7 @@ if __name__ == "__main__":
     reader.add_argument("--account", default="admin")
     reader.add_argument("--hours", type=float, default=26.0)
     reader.add_argument("--out", type=Path, default=FOLDER)
+    reader.add_argument("--photographs", action="store_true", help="for pages with large photographs: more bytes")
     asked = reader.parse_args()
-    asyncio.run(_made(asked.pages, asked.account, asked.hours, asked.out))
+    most = OF_PHOTOGRAPHS if asked.photographs else MOST_BYTES
+    asyncio.run(_made(asked.pages, asked.account, asked.hours, asked.out, most))

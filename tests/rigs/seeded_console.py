@@ -56,6 +56,7 @@ from rigs.seeded_day import (
     alarms,
     drift_reports,
     parts_of,
+    service_reports,
 )
 from rigs.served_console import listening
 
@@ -117,7 +118,7 @@ async def seeded_console(
         await ensure_topics(plant.kafka)
         lately = [one for one in events if one.occurred > end - _ON_THE_WALL]
         async with EventProducer(plant.kafka, source="/seeded", client_id="seeded") as producer:
-            for one in [*slots, *reports[-len(STATIONS) * 4 :], *alarms(end), *lately]:
+            for one in [*slots, *reports[-len(STATIONS) * 4 :], *alarms(end), *service_reports(end), *lately]:
                 await producer.send(one)
         access = await asyncio.to_thread(make_accounts, plant, end)
         try:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+from neverblink import __version__
 from neverblink.events import (
     Actuation,
     Alarm,
@@ -33,6 +34,7 @@ from neverblink.events import (
 from neverblink.events.alarm import CLEARED, RAISED
 from neverblink.events.drift import AlertStage, Distribution, DriftState
 from neverblink.events.identity import actuation_id, alarm_id, alarm_stage_id, derived_id, verdict_id
+from neverblink.events.service_report import Amiss, CertificateEnd, DiskSpace, ServiceReport
 
 PRODUCTS = {"line-1": "pcb", "line-2": "disc"}
 STATIONS = {"line-1": ("top", "side"), "line-2": ("top",)}
@@ -321,6 +323,33 @@ def alarms(end: datetime) -> list[Alarm]:
         _alarm(long_ago, CLEARED, long_ago + timedelta(minutes=22), "bridge-07"),
         _alarm(lately, RAISED, lately, "scratch-02"),
     ]
+
+
+def service_reports(end: datetime) -> list[ServiceReport]:
+    """Return how the services of the plant do: one of line-2's bridges cannot reach its PLC, a disk fills up."""
+    cameras = [_service(end, "camera", f"cell-{line[-1]}", line, free=0.41) for line in PRODUCTS]
+    away = Amiss(part="line-2", why="the PLC takes no connection: is it switched on, and the endpoint right?")
+    month = CertificateEnd(what="line-1 to its PLC", ends=end + timedelta(days=26))
+    return [
+        *cameras,
+        _service(end, "scorer", "vision-1", "gpu-0", behind_s=0.1, free=0.55),
+        _service(end, "bridge", "cell-1", "line-1", behind_s=0.0, certificates=(month,), free=0.62),
+        _service(end, "bridge", "cell-2", "line-2", behind_s=0.0, state="partly", amiss=(away,), free=0.62),
+        _service(end, "drift", "plant-1", "drift", behind_s=1.2, free=0.07),
+        _service(end, "ledger", "plant-1", "ledger", behind_s=0.4, free=0.07),
+    ]
+
+
+def _service(end: datetime, service: str, host: str, instance: str, *, free: float, **more: Any) -> ServiceReport:
+    whole = 512_000_000_000
+    disk = DiskSpace(folder="/var/lib/neverblink", free_bytes=int(whole * free), total_bytes=whole)
+    settings: dict[str, Any] = {"state": "works", "every_s": 600.0, "version": __version__, "disks": (disk,), **more}
+    if instance in PRODUCTS:
+        settings["lines"] = (instance,)
+    return ServiceReport(
+        id=derived_id("service-report", service, host, instance, end.isoformat()),
+        service=service, host=host, instance=instance, started=end - timedelta(days=3), at=end, **settings,
+    )  # fmt: skip
 
 
 def _alarm(came: datetime, stage: str, at: datetime, reference: str) -> Alarm:

@@ -11,6 +11,7 @@ from neverblink.events.envelope import Envelope, Event, EventError, Message, dec
 from neverblink.events.evidence import Evidence
 from neverblink.events.frame import Frame
 from neverblink.events.hold import Hold
+from neverblink.events.kinds import EVENTS
 from neverblink.events.model_slots import ModelSlots, PreviousSlots, QualificationRef, Slot
 from neverblink.events.parts import (
     CALIBRATED_SHARES,
@@ -30,25 +31,6 @@ from neverblink.events.review import Judgement, Review
 from neverblink.events.service_report import ServiceReport
 from neverblink.events.topics import TOPICS, Topic
 from neverblink.events.verdict import ShadowVerdict, Verdict
-
-EVENTS: tuple[type[Event], ...] = (
-    Frame,
-    Verdict,
-    ShadowVerdict,
-    Evidence,
-    Actuation,
-    Review,
-    Claim,
-    DriftReport,
-    ModelSlots,
-    Context,
-    ContextChange,
-    Challenge,
-    Alarm,
-    Hold,
-    Replay,
-    DeadLetter,
-)
 
 __all__ = [
     "CALIBRATED_SHARES",

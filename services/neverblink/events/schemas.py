@@ -7,13 +7,6 @@ import orjson
 import yaml
 from pydantic.json_schema import models_json_schema
 
-from neverblink.events.actuation import Actuation
-from neverblink.events.alarm import Alarm
-from neverblink.events.challenge import Challenge
-from neverblink.events.claim import Claim
-from neverblink.events.context import Context, ContextChange
-from neverblink.events.dead_letter import DeadLetter
-from neverblink.events.drift import DriftReport
 from neverblink.events.envelope import (
     CONTENT_TYPE,
     JSON,
@@ -24,25 +17,14 @@ from neverblink.events.envelope import (
     Event,
     encode,
 )
-from neverblink.events.evidence import Evidence
 from neverblink.events.examples import TRACE, examples
-from neverblink.events.frame import Frame
-from neverblink.events.hold import Hold
-from neverblink.events.model_slots import ModelSlots
-from neverblink.events.replay import Replay
-from neverblink.events.review import Review
-from neverblink.events.service_report import ServiceReport
+from neverblink.events.kinds import EVENTS
 from neverblink.events.topics import TOPICS, Topic
-from neverblink.events.verdict import ShadowVerdict, Verdict
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DEFAULT_PREFIX = "neverblink"
 DEFAULT_PARTITIONS = 48
 
-_EVENTS: tuple[type[Event], ...] = (
-    Frame, Verdict, ShadowVerdict, Evidence, Actuation, Review, Claim, DriftReport, ModelSlots, Context, ContextChange,
-    Challenge, Alarm, Hold, Replay, ServiceReport, DeadLetter,
-)  # fmt: skip
 _KAFKA_BINDING = "0.5.0"
 _SUFFIXES = {"image/png": "png", "image/jpeg": "jpg"}
 
@@ -67,7 +49,7 @@ def export(folder: Path, *, prefix: str = DEFAULT_PREFIX, partitions: int = DEFA
 def documents(*, prefix: str = DEFAULT_PREFIX, partitions: int = DEFAULT_PARTITIONS) -> dict[str, bytes]:
     """Return every document by its path in the `schemas` folder."""
     found: dict[str, bytes] = {}
-    for kind in _EVENTS:
+    for kind in EVENTS:
         found[f"{file_name(kind)}.headers.json"] = _json(header_schema(kind))
         if not issubclass(kind, BinaryEvent):
             found[f"{file_name(kind)}.json"] = _json(value_schema(kind))
@@ -129,7 +111,7 @@ def header_schema(kind: type[Event]) -> Schema:
 
 def asyncapi(prefix: str, partitions: int) -> Schema:
     """Return the AsyncAPI 3.0 document: every topic with its key, retention, message and readers."""
-    by_topic = {kind.TOPIC: kind for kind in _EVENTS}
+    by_topic = {kind.TOPIC: kind for kind in EVENTS}
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -154,7 +136,7 @@ def asyncapi(prefix: str, partitions: int) -> Schema:
             for name, topic in TOPICS.items()
             for action, parties in (("send", topic.writers), ("receive", topic.readers))
         },
-        "components": {"messages": {kind.__name__: _message(kind) for kind in _EVENTS}},
+        "components": {"messages": {kind.__name__: _message(kind) for kind in EVENTS}},
     }
 
 
