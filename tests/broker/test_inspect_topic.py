@@ -31,6 +31,12 @@ from rigs.scored_line import ScoredLine, png, sent, striped
 KEPT_BACK = {"seconds"}
 
 
+@pytest.fixture(params=["development", pytest.param("apache", marks=pytest.mark.plant)])
+def broker(request: pytest.FixtureRequest) -> Any:
+    """Both brokers; Apache Kafka where there is time for it."""
+    return request.getfixturevalue(request.param)
+
+
 @pytest.fixture
 def plant(line: ScoredLine, tmp_path: Path) -> Path:
     """The plant file, with an object store."""

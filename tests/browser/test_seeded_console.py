@@ -1,4 +1,4 @@
-"""A part's page over some hours of a plant, in a browser: by keyboard and with two fingers, nothing from elsewhere."""
+"""Pages over some hours of a plant, in a browser: accessible, by keyboard and fingers, nothing from elsewhere."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,7 +9,7 @@ import pytest
 
 from rigs.seeded_console import PASSWORD, Seeded, seeded_console
 from rigs.seeded_day import Shape
-from rigs.served_console import chromium, signed_in
+from rigs.served_console import chromium, serious_faults, signed_in
 
 pytestmark = pytest.mark.plant
 
@@ -51,6 +51,18 @@ async def watching(folder: Path, name: str) -> AsyncIterator[tuple[Seeded, Watch
         yield seeded, Watched(page, seeded.address)
 
 
+async def test_every_page_of_the_bar_is_accessible_and_fetches_nothing_from_elsewhere(tmp_path: Path) -> None:
+    async with watching(tmp_path, "admin") as (seeded, seen):
+        await seen.go("/wall")
+        bar = await seen.page.eval_on_selector_all(".bar nav a", "all => all.map(one => one.getAttribute('href'))")
+        reject = seeded.part_where(lambda one: one.found is not None)
+        for place in [*bar, "/wall?full=1", f"/verdicts/{reject.verdicts[0].id}"]:
+            await seen.go(place)
+            assert await serious_faults(seen.page) == [], place
+        assert seen.elsewhere == []
+        assert seen.problems == []
+
+
 async def test_a_part_is_looked_at_by_keyboard_and_with_two_fingers(tmp_path: Path) -> None:
     async with watching(tmp_path, "vera") as (seeded, seen):
         reject = seeded.part_where(lambda one: one.found is not None)
@@ -77,5 +89,18 @@ async def test_a_part_is_looked_at_by_keyboard_and_with_two_fingers(tmp_path: Pa
         await seen.tab_to(".good-one a")
         await seen.page.keyboard.press("Enter")
         await seen.page.wait_for_selector(".verdict-head .decision:has-text('good')")
-        assert seen.elsewhere == []
         assert seen.problems == []
+
+
+async def test_the_wall_fills_the_screen_and_leads_to_a_part_by_keyboard(tmp_path: Path) -> None:
+    async with watching(tmp_path, "vera") as (_, seen):
+        await seen.go("/wall")
+        await seen.tab_to(".wall-views a:last-child")
+        await seen.page.keyboard.press("Enter")
+        await seen.page.wait_for_selector("body.full")
+        assert await seen.page.locator(".bar").is_hidden()
+        await seen.tab_to(".tile a")
+        await seen.page.keyboard.press("Enter")
+        await seen.page.wait_for_url("**/parts/*")
+        await seen.tab_to(".back a")
+        assert seen.elsewhere == []

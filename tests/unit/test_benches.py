@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import orjson
+import pytest
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = sorted(
@@ -31,6 +32,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.plant
 def test_every_benchmark_shows_its_help() -> None:
     path = [str(ROOT / "services"), str(ROOT / "tests"), str(ROOT)]
     asked = subprocess.run(
