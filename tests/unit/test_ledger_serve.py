@@ -190,7 +190,8 @@ def _until(happened: Callable[[], bool], otherwise: str) -> None:
 @pytest.mark.plant
 @pytest.mark.timeout(600)
 def test_requests_that_a_generator_makes_of_the_document_find_no_fault(tmp_path: Path) -> None:
-    found = shutil.which("schemathesis")
+    beside = Path(sys.executable).parent  # the environment's programs need not be on the path
+    found = shutil.which("schemathesis", path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}")
     if found is None:
         pytest.skip("schemathesis is not installed")
     plant = plant_in(tmp_path)
