@@ -6,7 +6,7 @@ browser's memory, the console's processor time with and without viewers. `pages`
 ledger of `rigs.many_parts`, the console's clock at that ledger's end.
 
     python -m bench.line.console live --seconds 60
-    python -m bench.line.console pages --ledger sqlite:////tmp/five-million.db
+    python -m bench.line.console pages --ledger sqlite:////var/tmp/many-parts.db
 """
 
 import argparse
