@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 from console_desk import Console, plant_in, quick_hashes
-from served_console import chromium, serious_faults
 
 from neverblink.brokers.apache import free_port
 from neverblink.console.access.audit import entries
 from neverblink.console.service import serve
 from neverblink.plant import Plant
 from rigs.real_parts import without
+from rigs.served_console import chromium, serious_faults
 
 pytestmark = pytest.mark.plant
 WITHIN_MS = 30_000

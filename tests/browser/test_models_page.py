@@ -10,7 +10,6 @@ import pytest
 import yaml
 from console_desk import PASSWORD, Console, quick_hashes
 from golden_parts import add_striped, keep, report_of, slot_of
-from served_console import chromium, listening, serious_faults, signed_in
 
 from neverblink.brokers.development import DevelopmentBroker
 from neverblink.console.access.roles import Role
@@ -21,6 +20,7 @@ from neverblink.model_registry import registry
 from neverblink.plant import Plant, load_plant
 from neverblink.records.database import Database
 from rigs.scored_line import fit_striped, refit_striped
+from rigs.served_console import chromium, listening, serious_faults, signed_in
 
 pytestmark = pytest.mark.plant
 

@@ -9,7 +9,6 @@ import pytest
 from console_desk import PASSWORD, Console, quick_hashes
 from review_page import console_of, keep_pictures
 from review_plant import plant_file, reviewed_plant, scored, until
-from served_console import chromium, listening, serious_faults, signed_in
 from sqlalchemy import select
 
 from neverblink.brokers.development import DevelopmentBroker
@@ -19,6 +18,7 @@ from neverblink.kafka import LatestEvents
 from neverblink.plant import Plant
 from neverblink.records.part_tables import PartRow
 from neverblink.records.reading import ReadOnlyRecords
+from rigs.served_console import chromium, listening, serious_faults, signed_in
 
 pytestmark = pytest.mark.plant
 

@@ -13,10 +13,10 @@ from console_routes import routes
 from fastapi.openapi.utils import get_openapi
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from served_console import listening
 
 from neverblink.console.access.roles import Role
 from neverblink.records.database import Database
+from rigs.served_console import listening
 
 pytestmark = pytest.mark.plant
 

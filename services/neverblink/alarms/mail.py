@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
-from types import TracebackType
-from typing import Self
 
 from opentelemetry.metrics import Counter
 
 from neverblink.alarms.outbox import Outbox, Way
 from neverblink.errors import NeverblinkError
 from neverblink.plant import MailSettings
+from neverblink.plant.secret_line import first_line
 from neverblink.shown import visible
 
 _FIRST_PAUSE_S = 2.0
@@ -34,7 +33,7 @@ class Letter:
     language: str
 
 
-class Mail:
+class Mail(Outbox[EmailMessage]):
     """Sends letters in their order. The password appears in no log.
 
     `service` says whose letters they are, `setting` where the plant file has it, `sent` and `dropped` count.
@@ -55,29 +54,16 @@ class Mail:
         self._password = _password(settings, setting)
         self._trust = _trust(settings, setting)
         lost = f"a mail about alarms was not taken by {settings.host}"
-        way = Way(service, "the mail", lost, settings.attempts, settings.queue, first_pause_s, sent, dropped)
-        self._outbox: Outbox[EmailMessage] = Outbox(way, self._attempt)
-
-    async def __aenter__(self) -> Self:
-        await self._outbox.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._outbox.__aexit__(kind, error, trace)
-
-    @property
-    def dropped(self) -> int:
-        """Return how many letters nobody took."""
-        return self._outbox.dropped
+        super().__init__(
+            Way(service, "the mail", lost, settings.attempts, settings.queue, first_pause_s, sent, dropped)
+        )
 
     def post(self, letter: Letter) -> None:
         """Queue a letter; never waits."""
-        self._outbox.put(_message(letter, self._settings.sender))
+        self.put(_message(letter, self._settings.sender))
 
-    def _attempt(self, message: EmailMessage) -> str | None:
-        """Return what went wrong, None when the server took it. Runs in the thread."""
+    def attempt(self, message: EmailMessage) -> str | None:
+        """Give it to the server, in the thread."""
         settings = self._settings
         try:
             with self._connected() as server:
@@ -117,7 +103,7 @@ def _password(settings: MailSettings, setting: str) -> str:
     if settings.password_file is None:
         return ""
     try:
-        return settings.password_file.read_text().splitlines()[0].strip()
+        return first_line(settings.password_file)
     except (OSError, UnicodeDecodeError, IndexError) as error:
         raise MailError(
             f"{setting}.password_file {settings.password_file} has no readable first line; write the password of"

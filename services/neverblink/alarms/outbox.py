@@ -6,7 +6,7 @@ dropped, counted and logged.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -38,12 +38,11 @@ class Way:
     dropped: Counter
 
 
-class Outbox(Generic[Item]):
-    """Keeps the order. `attempt` runs in the thread and returns what went wrong, None when the receiver took it."""
+class Outbox(ABC, Generic[Item]):
+    """Keeps the order; `dropped` counts what nobody took."""
 
-    def __init__(self, way: Way, attempt: Callable[[Item], str | None]) -> None:
+    def __init__(self, way: Way) -> None:
         self._way = way
-        self._attempt = attempt
         self._waiting: asyncio.Queue[Item] = asyncio.Queue(way.queue)  # full: the newest is dropped
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{way.service}-{way.name.split()[-1]}")
         self._log = telemetry.logger(way.service)
@@ -65,6 +64,10 @@ class Outbox(Generic[Item]):
             self._drop("the service stopped")
         self._thread.shutdown(wait=False, cancel_futures=True)
 
+    @abstractmethod
+    def attempt(self, item: Item) -> str | None:
+        """Hand it over and return what went wrong, None when the receiver took it. Runs in the thread."""
+
     def put(self, item: Item) -> None:
         """Queue something; never waits."""
         try:
@@ -84,7 +87,7 @@ class Outbox(Generic[Item]):
         back_off = BackOff(self._way.first_pause_s, _LONGEST_PAUSE_S)
         fault: str | None = None
         for attempt in range(1, self._way.attempts + 1):
-            fault = await asyncio.get_running_loop().run_in_executor(self._thread, self._attempt, item)
+            fault = await asyncio.get_running_loop().run_in_executor(self._thread, self.attempt, item)
             if fault is None:
                 self._way.sent.add(1)
                 return

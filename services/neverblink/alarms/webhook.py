@@ -3,8 +3,7 @@
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import orjson
 from opentelemetry.metrics import Counter
@@ -13,6 +12,7 @@ from neverblink import __version__
 from neverblink.alarms.outbox import Outbox, Way
 from neverblink.errors import NeverblinkError
 from neverblink.plant import WebhookSettings
+from neverblink.plant.secret_line import first_line
 
 _FIRST_PAUSE_S = 0.5
 
@@ -28,7 +28,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-class Webhook:
+class Webhook(Outbox[bytes]):
     """Sends alerts in their order. Its address and header appear in no log: both may be secret, so only the host does.
 
     `service` says whose alerts they are, `setting` where the plant file has it, `sent` and `dropped` count.
@@ -51,29 +51,16 @@ class Webhook:
             self._headers[settings.header] = _first_line(settings, setting)
         self._opener = urllib.request.build_opener(_NoRedirect)
         lost = f"an alert was not posted to the webhook at {settings.url.host}"
-        way = Way(service, "the webhook", lost, settings.attempts, settings.queue, first_pause_s, sent, dropped)
-        self._outbox: Outbox[bytes] = Outbox(way, self._attempt)
-
-    async def __aenter__(self) -> Self:
-        await self._outbox.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._outbox.__aexit__(kind, error, trace)
-
-    @property
-    def dropped(self) -> int:
-        """Return how many nobody took."""
-        return self._outbox.dropped
+        super().__init__(
+            Way(service, "the webhook", lost, settings.attempts, settings.queue, first_pause_s, sent, dropped)
+        )
 
     def post(self, alert: Mapping[str, Any]) -> None:
         """Queue an alert as JSON; never waits."""
-        self._outbox.put(orjson.dumps(dict(alert)))
+        self.put(orjson.dumps(dict(alert)))
 
-    def _attempt(self, body: bytes) -> str | None:
-        """Return what went wrong, None when the receiver took it. Runs in the thread."""
+    def attempt(self, body: bytes) -> str | None:
+        """Post it, in the thread."""
         request = urllib.request.Request(  # noqa: S310 - the plant file allows http and https alone
             str(self._settings.url), data=body, headers=self._headers, method="POST"
         )
@@ -91,7 +78,7 @@ def _first_line(settings: WebhookSettings, setting: str) -> str:
     file = settings.header_file
     assert file is not None
     try:
-        value = file.read_text().splitlines()[0].strip()
+        value = first_line(file)
     except (OSError, UnicodeDecodeError, IndexError) as error:
         raise WebhookError(
             f"{setting}.header_file {file} has no readable first line; write the value of {settings.header} there"

@@ -14,6 +14,7 @@ from asyncua.crypto import security_policies
 from asyncua.crypto.uacrypto import CertProperties
 
 from neverblink.plant import Plc
+from neverblink.plant.secret_line import first_line
 from neverblink.plc.certificates import (
     WARN_BEFORE,
     CertificateError,
@@ -120,7 +121,7 @@ def _warn_before_expiry(plc: Plc, ours: Identity, now: datetime) -> None:
 
 def _first_line(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8").splitlines()[0].strip()
+        return first_line(path)
     except (OSError, IndexError, UnicodeDecodeError) as error:
         raise PlcRefusedError(f"the password file {path} has no readable first line") from error
 

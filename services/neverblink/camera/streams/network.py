@@ -13,6 +13,7 @@ from neverblink.camera.streams.rtsp.camera import RtspCamera
 from neverblink.camera.streams.wire import Wire, WireError
 from neverblink.events import Reason
 from neverblink.plant import RtspSource
+from neverblink.plant.secret_line import first_line
 from neverblink.shown import without_secrets
 from neverblink.vision.decode import ImageError, decode
 
@@ -149,7 +150,7 @@ def _credentials(settings: RtspSource) -> Credentials | None:
     if settings.username is None or settings.password_file is None:
         return None
     try:
-        password = settings.password_file.read_text(encoding="utf-8").splitlines()[0].strip()
+        password = first_line(settings.password_file)
     except (OSError, IndexError) as error:
         raise SourceError(
             Reason.NO_IMAGE, f"the camera's password file {settings.password_file} cannot be read or is empty"

@@ -14,7 +14,7 @@ from neverblink.console.access.roles import ALL_LINES, Role, RoleError, Roles, S
 from neverblink.console.access.said import SaidError
 from neverblink.console.access.tokens import TokenError
 from neverblink.console.desk import Desk
-from neverblink.console.pages.showing import page, rendering
+from neverblink.console.pages.showing import in_words, page
 from neverblink.console.pages.signing import confirmed
 from neverblink.console.visitors import CheckedForm, Form, Gate, RefusedError, Visitor
 
@@ -177,13 +177,10 @@ def _roles(desk: Desk, form: Form) -> Roles:
 
 async def _tried(request: Request, work: Callable[[], Any]) -> tuple[Any | None, str | None, int]:
     """Return what a change gives, or why it was refused, in words, with a status."""
-    said = rendering(request).gettext
     try:
         return await work(), None, 200
-    except SaidError as error:
-        return None, error.in_words(said), 422
-    except RefusedError as error:
-        return None, said(str(error)), error.status
+    except (SaidError, RefusedError) as error:
+        return None, *in_words(request, error)
 
 
 async def _accounts(

@@ -17,7 +17,7 @@ from neverblink.console.alarms.watching import CALLING, told_by
 from neverblink.console.alarms.words import said_of
 from neverblink.console.desk import Desk
 from neverblink.console.language import N_
-from neverblink.console.pages.showing import page, rendering
+from neverblink.console.pages.showing import in_words, page, rendering
 from neverblink.console.pages.signing import confirmed
 from neverblink.console.visitors import CheckedForm, Form, Gate, RefusedError, Visitor
 
@@ -195,13 +195,10 @@ async def _allowed(request: Request, visitor: Visitor, number: int) -> Listed:
 async def _tried(request: Request, work: Callable[[], Awaitable[list[Happened]]]) -> tuple[str | None, int]:
     """Do a change, let every page know of it, and return why it was refused, with a status."""
     desk: Desk = request.app.state.desk
-    said = rendering(request).gettext
     try:
         happened = await work()
-    except SaidError as error:
-        return error.in_words(said), 422
-    except RefusedError as error:
-        return said(str(error)), error.status
+    except (SaidError, RefusedError) as error:
+        return in_words(request, error)
     told_by(desk.alarms, happened)
     return None, 200
 

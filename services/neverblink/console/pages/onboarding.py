@@ -30,7 +30,7 @@ from neverblink.console.onboarding.steps import (
 )
 from neverblink.console.onboarding.told import Model
 from neverblink.console.pages.runs import begun
-from neverblink.console.pages.showing import page, rendering
+from neverblink.console.pages.showing import in_words, page
 from neverblink.console.pages.signing import confirmed
 from neverblink.console.runs.book import Wish
 from neverblink.console.visitors import CheckedForm, Form, Gate, RefusedError, Visitor
@@ -196,12 +196,6 @@ async def tried(request: Request, visitor: Visitor, product: NewProduct, work: S
     except (SaidError, RefusedError) as error:
         return await shown(request, visitor, product, *in_words(request, error))
     return RedirectResponse(f"/onboarding/{product.id}#{place}", 303)
-
-
-def in_words(request: Request, error: SaidError | RefusedError) -> tuple[str, int]:
-    """Return a refusal in the visitor's language, with its status."""
-    said = rendering(request).gettext
-    return (error.in_words(said), 422) if isinstance(error, SaidError) else (said(str(error)), error.status)
 
 
 async def shown(

@@ -32,13 +32,13 @@ from neverblink.console.onboarding.steps import (
 from neverblink.console.pages.onboarding import (
     Engineer,
     ProductId,
-    in_words,
     known,
     products_of,
     refuse_while_running,
     tried,
 )
 from neverblink.console.pages.runs import begun, run_of
+from neverblink.console.pages.showing import in_words
 from neverblink.console.visitors import CheckedForm, Form, FormGate, Gate, RefusedError, Visitor, marked
 
 router = APIRouter(include_in_schema=False)

@@ -12,7 +12,7 @@ from neverblink.console.access.audit import note
 from neverblink.console.access.roles import Role
 from neverblink.console.desk import Desk
 from neverblink.console.language import N_
-from neverblink.console.pages.showing import page, rendering
+from neverblink.console.pages.showing import in_words, page, rendering
 from neverblink.console.pages.signing import confirmed
 from neverblink.console.runs.book import Run, RunError, Wish
 from neverblink.console.visitors import CheckedForm, Form, Gate, RefusedError, Visitor
@@ -47,7 +47,7 @@ async def begun(request: Request, visitor: Visitor, form: Form, wish: Wish) -> R
 
 def may_run(visitor: Visitor, lines: tuple[str, ...]) -> bool:
     """Say whether a visitor is an engineer of all these lines."""
-    return all((visitor.account.roles.on(line) or Role.VIEWER) >= Role.ENGINEER for line in lines)
+    return all(visitor.holds(Role.ENGINEER, line) for line in lines)
 
 
 async def run_of(request: Request, visitor: Visitor, name: str) -> Run:
@@ -95,10 +95,8 @@ async def cancel(request: Request, visitor: Engineer, name: RunName, form: Check
         actor, now = await confirmed(request, visitor, form), desk.clock()
         await desk.access.change(lambda c: note(c, now, actor, "run.cancel", run.id, {"job": run.asked.job}))
         await asyncio.to_thread(desk.runs.cancel, run)
-    except RunError as error:
-        return await _shown(request, visitor, run, error.in_words(rendering(request).gettext), 422)
-    except RefusedError as error:
-        return await _shown(request, visitor, run, rendering(request).gettext(str(error)), error.status)
+    except (RunError, RefusedError) as error:
+        return await _shown(request, visitor, run, *in_words(request, error))
     return RedirectResponse(f"/runs/{run.id}", 303)
 
 

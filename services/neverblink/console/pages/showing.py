@@ -8,10 +8,11 @@ from fastapi import Request
 from starlette.responses import HTMLResponse, Response
 
 from neverblink.console.access.roles import Role
+from neverblink.console.access.said import SaidError
 from neverblink.console.desk import Desk
 from neverblink.console.language import COOKIE, N_, chosen, name_of
 from neverblink.console.rendering import Rendering
-from neverblink.console.visitors import FORM_COOKIE, Visitor, strangers_mark
+from neverblink.console.visitors import FORM_COOKIE, RefusedError, Visitor, strangers_mark
 
 THEME_COOKIE = "neverblink_theme"
 THEMES = ("auto", "light", "dark")
@@ -45,6 +46,12 @@ def rendering(request: Request) -> Rendering:
     desk: Desk = request.app.state.desk
     accepted = request.headers.get("accept-language")
     return Rendering(chosen(desk.plant.console.languages, request.cookies.get(COOKIE), accepted), desk.zone)
+
+
+def in_words(request: Request, error: SaidError | RefusedError) -> tuple[str, int]:
+    """Return a refusal in the language of whoever asks, with its status."""
+    said = rendering(request).gettext
+    return (error.in_words(said), 422) if isinstance(error, SaidError) else (said(str(error)), error.status)
 
 
 def page(request: Request, template: str, visitor: Visitor | None, *, status: int = 200, **values: Any) -> Response:

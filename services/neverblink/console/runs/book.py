@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -137,18 +138,11 @@ class Runs:
 
     def newest(self, most: int = KEPT) -> list[Run]:
         """Return the runs, the newest first."""
-        found = []
-        for name in self._names():
-            run = _read(self.folder / name)
-            if run is not None:
-                found.append(run)
-            if len(found) == most:
-                break
-        return found
+        return list(islice(self._each(), most))
 
     def running(self) -> Run | None:
         """Return the run that lives."""
-        return next((run for run in self.newest() if run.running), None)
+        return next((run for run in islice(self._each(), KEPT) if run.running), None)
 
     def cancel(self, run: Run) -> None:
         """Ask a run to end: it does within seconds, and is ended where it does not. Raises RunError."""
@@ -218,6 +212,10 @@ class Runs:
                 raise RunError("another job is just beginning or ending on this machine: try again in a moment")
             time.sleep(_LOOK_S)
         return host
+
+    def _each(self) -> Iterator[Run]:
+        """Yield the runs that can be read, the newest first, each when it is asked for."""
+        return (run for name in self._names() if (run := _read(self.folder / name)) is not None)
 
     def _names(self) -> list[str]:
         try:

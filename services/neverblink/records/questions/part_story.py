@@ -107,6 +107,10 @@ class ReviewOf:
     round: str | None
 
 
+PHOTOGRAPHS = ("image/jpeg", "image/png", "image/webp")
+"""Kinds of pictures that every browser shows."""
+
+
 @dataclass(frozen=True, slots=True)
 class PictureOf:
     """A picture in the evidence store, by its digest; `deleted` says since when it is no longer there."""

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from neverblink.events import Decision, Judgement
 from neverblink.records.part_tables import EvidenceFileRow
+from neverblink.records.questions.part_story import PHOTOGRAPHS
 from neverblink.records.tables import VerdictRow
 
 MOST: Final = 300
@@ -19,7 +20,6 @@ _LOOKED_AT: Final = 3000
 
 _PICTURES: Final = 2000
 _BACK: Final = timedelta(days=14)
-_SHOWN = ("image/jpeg", "image/png", "image/webp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def good_example(session: Session, line: str, station: str, product: str, at: da
             near.c.station == station,
             near.c.product == product,
             near.c.kind == "frame",
-            near.c.content_type.in_(_SHOWN),
+            near.c.content_type.in_(PHOTOGRAPHS),
             VerdictRow.decision == Decision.PASS,
             VerdictRow.unsure.is_(False),
             VerdictRow.challenge.is_(False),

@@ -14,6 +14,7 @@ from urllib.parse import urlparse
 import orjson
 
 from neverblink.plant import Line, OpcUaSecurity, Plant, PlantError
+from neverblink.plant.secret_line import first_line
 from neverblink.plc.certificates import SIMULATED_PLC, CertificateError, as_der, make_identity, read_certificate
 from neverblink.simulation.plc.line import SimulatedLine
 from neverblink.simulation.plc.retained import next_epoch
@@ -94,7 +95,7 @@ def _simulated(
         watchdog_ms=max(3 * plc.heartbeat_ms, min(2000.0, line.timing.lead_s * 500)),
         seed=seed,
         username=plc.security.username,
-        password=password.read_text(encoding="utf-8").splitlines()[0].strip() if password else None,
+        password=first_line(password) if password else None,
     )
 
 

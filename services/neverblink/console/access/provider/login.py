@@ -17,6 +17,7 @@ from neverblink.console.access.provider.id_tokens import Proof, ProviderError, p
 from neverblink.console.access.provider.pending import Pending
 from neverblink.plant import LoginProvider
 from neverblink.plant.listening import on_loopback
+from neverblink.plant.secret_line import first_line
 from neverblink.service_life import time_limit
 
 _ANSWER_S: Final = 10.0
@@ -223,12 +224,14 @@ def _secret_in(file: Path | None) -> str | None:
     if file is None:
         return None
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        secret = first_line(file)
+    except IndexError:
+        secret = ""
     except (OSError, UnicodeDecodeError) as error:
         raise ProviderError(f"console.oidc.secret_file {file} cannot be read: {error}") from error
-    if not lines or not lines[0].strip():
+    if not secret:
         raise ProviderError(f"console.oidc.secret_file {file} is empty: its first line is the client's secret")
-    return lines[0].strip()
+    return secret
 
 
 def _trust_in(file: Path | None) -> ssl.SSLContext | bool:

@@ -9,13 +9,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from neverblink.records.part_tables import EvidenceFileRow
+from neverblink.records.questions.part_story import PHOTOGRAPHS
 from neverblink.records.tables import VerdictRow
 
 MOST: Final = 50_000
 """Verdicts of a line that one answer looks at."""
 
 _PICTURES = ("thumbnail", "frame")
-_SHOWN = ("image/jpeg", "image/png", "image/webp")
 
 
 class ScoredPart(NamedTuple):
@@ -109,7 +109,7 @@ def parts_to_look_at(session: Session, verdicts: Sequence[str]) -> tuple[PartToL
         file.verdict_id.in_(verdicts),
         file.deleted.is_(None),
         file.kind.in_(_PICTURES),
-        file.content_type.in_(_SHOWN),
+        file.content_type.in_(PHOTOGRAPHS),
     )
     for verdict, digest in _smallest(session.execute(kept)):
         if verdict in found:
