@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -14,6 +14,7 @@ from xdist.scheduler import LoadScopeScheduling
 from rigs.postgresql import PostgresqlServer
 from rigs.real_parts import postgresql_server
 from rigs.registered_telemetry import RegisteredMeters, take_faults
+from rigs.steadiness import only_where_the_machine_ran
 
 # The same examples on every run, and no clock decides: a test says the same twice. `python -m bench.properties` looks
 # for new ones, and what it finds becomes an @example.
@@ -24,6 +25,7 @@ settings.load_profile(os.environ.get("NEVERBLINK_PROPERTIES", "same"))
 metrics.set_meter_provider(RegisteredMeters())
 
 _SERVERS = {"broker": "kafka", "plc": "plc", "chaos": "kafka"}
+_IN_REAL_TIME = {"broker", "browser", "chaos", "plc"}
 
 
 class _ByServer(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
@@ -43,6 +45,15 @@ class _ByServer(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Share tests among the workers of `make test`; marks of groups are lost on the way to them since pytest 9.2."""
     return _ByServer(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Watch the machine under tests whose lines run in real time."""
+    if item.path.parent.name not in _IN_REAL_TIME:
+        return (yield)
+    with only_where_the_machine_ran():
+        return (yield)
 
 
 @pytest.fixture(scope="session")
