@@ -12,7 +12,7 @@ STOOD_S = 0.25
 
 
 class MachineStoodError(Exception):
-    """A test in real time failed while nothing ran for longer than its line's slack; it is run again (pyproject.toml)."""
+    """A test in real time failed while nothing ran for longer than its line has slack; it is run again."""
 
 
 @dataclass
