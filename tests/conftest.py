@@ -1,5 +1,6 @@
 """How tests are shared among workers, how properties are tried, what all measure, and the servers they share."""
 
+import gc
 import logging
 import os
 from collections.abc import Generator, Iterator
@@ -45,6 +46,12 @@ class _ByServer(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Share tests among the workers of `make test`; marks of groups are lost on the way to them since pytest 9.2."""
     return _ByServer(config, log)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Keep what thousands of tests and their imports hold from the collector, which stops the process to walk it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,6 +1,7 @@
 """The ready file: there while a service takes work, gone before and after."""
 
 import asyncio
+import gc
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,15 @@ async def test_a_ready_file_that_cannot_be_written_stops_nothing(
 
     await run_service("test", main)
     assert done
+
+
+async def test_the_collector_does_not_walk_again_what_was_there_before_the_work_began() -> None:
+    libraries: dict[str, list[int]] = {"imported": []}
+    walked: list[bool] = []
+
+    async def main(stop: asyncio.Event) -> None:
+        walked.append(any(one is libraries for one in gc.get_objects()))
+
+    assert any(one is libraries for one in gc.get_objects())
+    await run_service("bridge", main)
+    assert walked == [False]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -48,6 +49,7 @@ async def run_service(service: str, main: Callable[[asyncio.Event], Awaitable[No
     stands still in it: a thread that blocks, a collector that never answers.
     """
     _keep_others_out()
+    _keep_what_was_imported()
     if (file := _ready_file()) is not None:
         file.unlink(missing_ok=True)  # a killed predecessor's
     stop, told, left = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -85,6 +87,13 @@ async def run_service(service: str, main: Callable[[asyncio.Event], Awaitable[No
         work.result()
     if told.is_set():
         last_resort.leave(service)
+
+
+def _keep_what_was_imported() -> None:
+    # The collector of cycles walks all objects there are, tens of thousands of an OPC UA library among them, and stops
+    # the loop meanwhile. What is there before the work begins stays for good: nobody need walk it again.
+    gc.collect()
+    gc.freeze()
 
 
 def _keep_others_out() -> None:
