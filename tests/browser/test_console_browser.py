@@ -1,18 +1,14 @@
 """The console as people use it: Debian's Chromium on a line whose camera, scorer, bridge and ledger run."""
 
-import asyncio
-import contextlib
 import os
-import re
 import shutil
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from neverblink.brokers.apache import free_port
+from rigs.console_process import ConsoleProcess, console_process
 from rigs.demo_line import DemoLine, demo_line
 from rigs.real_parts import without
 
@@ -29,50 +25,6 @@ PICTURES = os.environ.get("NEVERBLINK_SCREENSHOTS")
 """A folder: the pages are kept there as pictures, for people to look at."""
 
 
-class ConsoleProcess:
-    """`neverblink console` on a plant file, to be ended and begun again."""
-
-    def __init__(self, plant: Path, address: str) -> None:
-        self.plant = plant
-        self.address = address
-        self.said: list[str] = []
-        self._process: asyncio.subprocess.Process | None = None
-        self._reading: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        command = (sys.executable, "-m", "neverblink", "console", "--plant", str(self.plant))
-        pipe = asyncio.subprocess.PIPE
-        self._process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=asyncio.subprocess.STDOUT)
-        listening = asyncio.Event()
-        self._reading = asyncio.create_task(self._read(listening))
-        async with asyncio.timeout(WAIT_MS / 1000):
-            await listening.wait()
-
-    async def _read(self, listening: asyncio.Event) -> None:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
-            self.said.append(line.decode())
-            if "listens at" in self.said[-1]:
-                listening.set()
-
-    async def kill(self) -> None:
-        """End it as a power cut does."""
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            await self._process.wait()
-        if self._reading is not None:
-            await self._reading
-
-    @property
-    def one_time(self) -> str:
-        """Return the password that the first start printed."""
-        found = re.search(r"one-time password (\S+) within", "".join(self.said))
-        assert found is not None, self.said
-        return found.group(1)
-
-
 @pytest.fixture
 async def line(tmp_path: Path) -> AsyncIterator[DemoLine]:
     async with demo_line(tmp_path) as found:
@@ -81,13 +33,8 @@ async def line(tmp_path: Path) -> AsyncIterator[DemoLine]:
 
 @pytest.fixture
 async def console(line: DemoLine, tmp_path: Path) -> AsyncIterator[ConsoleProcess]:
-    port = free_port()
-    plant = tmp_path / "plant.yaml"
-    plant.write_text(f"{plant.read_text()}console: {{port: {port}}}\n")
-    found = ConsoleProcess(plant, f"http://127.0.0.1:{port}")
-    await found.start()
-    yield found
-    await found.kill()
+    async with console_process(tmp_path / "plant.yaml") as found:
+        yield found
 
 
 class Seen:

@@ -235,6 +235,9 @@ def test_figures_state_the_sample_of_each_share(kept: Kept) -> None:
     assert (found.escapes.count, found.escapes.sample) == (
         sum(one.judgement is Judgement.DEFECT for one in passes), len(passes),
     )  # fmt: skip
+    good = [one for one in mine if one.decision is Decision.PASS and one.judgement is not Judgement.DEFECT]
+    good += [one for one in rejects if one.judgement is Judgement.NORMAL]
+    assert (found.good_after_review.count, found.good_after_review.sample) == (len(good), len(mine))
     assert found.reviewed.count == sum(one.judgement is not None for one in mine)
     lost = sum(one.decision is Decision.PASS and one.gate != "passed" for one in mine)
     assert (found.gate_lost.count, found.gate_lost.sample) == (lost, len(mine))

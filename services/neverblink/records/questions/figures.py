@@ -45,6 +45,11 @@ class Figures:
     false_rejects: Share
     escapes: Share
 
+    @property
+    def good_after_review(self) -> Share:
+        """Return the yield with what people said: rejects found normal are good, passed parts found defective not."""
+        return _share(self.passed.count + self.false_rejects.count - self.escapes.count, self.parts)
+
 
 _NAMES = (
     "parts", "passed", "rejected", "unscored", "late", "unsure", "told_confirmed", "told_late", "told_unknown",
