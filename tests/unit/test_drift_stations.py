@@ -12,6 +12,7 @@ from neverblink.demo.drift.scenarios import calibrated
 from neverblink.drift.history import Calendar
 from neverblink.drift.stations import ARTIFACTS_KEPT, PAST, WATCH, Stations
 from neverblink.drift.statistics import StationKey, StationState, Windowing
+from neverblink.drift.verdict_memory import IDS
 from neverblink.events import AlertStage, ArtifactRef, Decision, DriftReport, DriftState, Times, Verdict
 
 START = datetime(2026, 3, 2, 6, tzinfo=UTC)
@@ -84,6 +85,50 @@ def test_an_unscored_part_belongs_to_the_artifact_that_scores_now() -> None:
     assert len(states) == 2
 
 
+def test_a_second_verdict_about_a_frame_counts_nothing_whatever_model_it_names() -> None:
+    worker = Worker().feed([verdict(1), verdict(2, model="b"), verdict(3, model="b")])
+    before = dict(worker.table)
+    again = [verdict(1), verdict(1, model="b"), verdict(2), verdict(3, Decision.UNSCORED), verdict(3, model="c")]
+    for offset, item in enumerate(again, start=3):
+        taken = worker.stations.take(item, (0, offset), item.times.captured.timestamp())
+        assert (taken.is_new, taken.is_second, taken.changes, taken.reports) == (False, True, {}, [])
+    worker.start()
+    worker.feed(again, first=3)
+    assert worker.table == before
+
+
+def test_a_stale_verdict_leaves_the_model_in_force() -> None:
+    worker = Worker().feed(
+        [verdict(1), verdict(30, model="b"), verdict(30), verdict(20), verdict(40, Decision.UNSCORED)]
+    )
+    states = {StationKey.from_bytes(raw).artifact[7]: state for raw, state in worker.stations}
+    assert states["a"].windows[0].passed == 2, "the first answer for its frame counts, whatever model gave it"
+    assert states["b"].windows[0].unscored == {"late": 1}
+    worker.start()
+    worker.take(verdict(41, Decision.UNSCORED), 5)
+    states = {StationKey.from_bytes(raw).artifact[7]: state for raw, state in worker.stations}
+    assert states["b"].windows[0].unscored == {"late": 2}, "after a restart too"
+
+
+def test_state_of_a_version_that_remembered_no_ids_goes_on_and_remembers_from_then_on() -> None:
+    worker = Worker().feed([verdict(1), verdict(2)])
+    for raw in [raw for raw in worker.table if raw.startswith(IDS)]:
+        del worker.table[raw]
+    worker.start()
+    worker.feed([verdict(1), verdict(2), verdict(3), verdict(2, model="b"), verdict(3)])
+    ((_, state),) = worker.stations
+    assert state.windows[0].passed == 3
+
+
+def test_the_verdicts_of_a_topic_that_was_made_anew_are_counted_and_those_that_were_counted_are_not() -> None:
+    worker = Worker().feed([verdict(at) for at in range(1, 9)])
+    worker.start()
+    assert worker.stations.forget_marks(0, 2)
+    worker.feed([verdict(8), verdict(9)])
+    ((_, state),) = worker.stations
+    assert (state.windows[0].passed, state.marks) == (9, {0: 1})
+
+
 def test_an_alert_says_so_in_the_reports_state_until_it_is_cleared() -> None:
     worker = Worker().feed([verdict(1), missed(2), verdict(80)])
     (report,) = worker.reports
@@ -131,12 +176,15 @@ def test_wider_limits_do_not_excuse_a_known_defect_that_passes() -> None:
 @given(
     crashes=st.lists(st.tuples(st.integers(0, 149), st.integers(0, 4), st.integers(1, 20)), max_size=4),
     misses=st.sets(st.integers(0, 149), max_size=3),
+    seconds=st.sets(st.integers(3, 149), max_size=9),
 )
 def test_a_crash_after_any_write_leaves_the_same_counts_and_tells_the_same_alerts(
-    crashes: list[tuple[int, int, int]], misses: set[int]
+    crashes: list[tuple[int, int, int]], misses: set[int], seconds: set[int]
 ) -> None:
     told = [calibrated(seed) for seed in range(3)]  # as when the threshold is edited twice
     stream = [(missed if n in misses else verdict)(7.0 * n, calibrated=told[n // 50]) for n in range(150)]
+    for at in seconds:  # another scorer answers for a frame that had its verdict
+        stream[at] = stream[at - 3].model_copy(update={"artifact": artifact("b")})
     calm = Worker().feed(stream)
     worker = Worker()
     by_offset = {offset: (writes, back) for offset, writes, back in crashes}
@@ -153,6 +201,8 @@ def test_a_crash_after_any_write_leaves_the_same_counts_and_tells_the_same_alert
             assert StationState.from_bytes(worker.table[key]).marks == StationState.from_bytes(calm.table[key]).marks
             assert worker.table[raw] == calm.table[raw]
             assert worker.table.get(PAST + key) == calm.table.get(PAST + key)
+    pages = [{raw: page for raw, page in one.table.items() if raw.startswith(IDS)} for one in (worker, calm)]
+    assert pages[0] == pages[1]
     first: dict[str, DriftReport] = {}
     for report in worker.reports:
         first.setdefault(report.id, report)

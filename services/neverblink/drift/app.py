@@ -234,18 +234,19 @@ class DriftApp:
         if verdict.challenge and verdict.reference is not None and self._known_good(verdict.reference):
             verdict = as_of_a_defect(verdict)
         taken = self._stations.take(verdict, (record.partition, record.offset), event_time(verdict, record.time))
-        if not taken.is_new:
-            return None
+        if taken.is_second:
+            self._measured.duplicates.add(1, {"line": verdict.line})
         await self._report(taken.reports)
         for raw, value in taken.changes.items():
             if value is not None:
                 self._table[raw] = value
             elif raw in self._table:
                 del self._table[raw]
-        self._heard[taken.state] = self._clock()
-        self._measured.verdicts.add(1, {"line": verdict.line})
-        self._measured.late.add(taken.late, {"line": verdict.line})
-        change: FutureMessage | None = self._table.newest
+        if taken.is_new:
+            self._heard[taken.state] = self._clock()
+            self._measured.verdicts.add(1, {"line": verdict.line})
+            self._measured.late.add(taken.late, {"line": verdict.line})
+        change: FutureMessage | None = self._table.newest if taken.changes else None
         return change
 
     def _forget_another_topic(self, partition: int) -> None:

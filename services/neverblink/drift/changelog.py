@@ -6,6 +6,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from neverblink.drift.errors import DriftError
 from neverblink.drift.stations import ALERTS, PAST, WATCH
+from neverblink.drift.verdict_memory import IDS
 from neverblink.events import TOPICS
 from neverblink.kafka.connection import connection_settings, explained
 from neverblink.kafka.following_client import CLIENT_FAULTS
@@ -32,7 +33,10 @@ def app_id(kafka: Kafka) -> str:
 
 
 def is_table_key(key: object) -> bool:
-    """Say whether a record's key can be one of ours: LINE/STATION/PRODUCT/ARTIFACT, or alerts:LINE/STATION."""
+    """Say whether a record's key can be one of ours.
+
+    They are LINE/STATION/PRODUCT/ARTIFACT, alerts:LINE/STATION and ids:LINE/STATION/PARTITION.PAGE.
+    """
     if not isinstance(key, bytes) or len(key) > _LONGEST_KEY:
         return False
     try:
@@ -41,6 +45,8 @@ def is_table_key(key: object) -> bool:
         return False
     if key.startswith(ALERTS):
         return key.count(b"/") == 1
+    if key.startswith(IDS):
+        return key.count(b"/") == 2
     return key.removeprefix(WATCH).removeprefix(PAST).count(b"/") == 3
 
 

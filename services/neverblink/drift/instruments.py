@@ -15,6 +15,7 @@ class Instruments:
 
     verdicts: Counter
     late: Counter
+    duplicates: Counter
     skipped: Counter
     alerts: Counter
     webhook_sent: Counter
@@ -27,6 +28,9 @@ def instruments() -> Instruments:
     return Instruments(
         verdicts=meter.create_counter("neverblink.drift.verdicts", unit="{verdict}", description="Counted."),
         late=meter.create_counter("neverblink.drift.late", unit="{verdict}", description="Window closed."),
+        duplicates=meter.create_counter(
+            "neverblink.drift.duplicates", unit="{verdict}", description="About a frame that had its verdict."
+        ),
         skipped=meter.create_counter("neverblink.drift.skipped", unit="{record}", description="Never arrived."),
         alerts=meter.create_counter(
             "neverblink.drift.alerts", unit="{alert}", description="Raised, escalated and cleared."

@@ -6,11 +6,13 @@ What is kept of a state lies under three keys, because it changes at three paces
 - `watch:` and its key, with every window: what is normal, charts, the running hour, shift and week (`StationWatch`);
 - `past:` and its key, with every shift: the shifts and weeks that are over (`packed_span`).
 
-`alerts:LINE/STATION` is the `AlertBook` of a station, over all its products and artifacts.
+`alerts:LINE/STATION` is the `AlertBook` of a station, over all its products and artifacts; `ids:LINE/STATION/…` are
+the pages of its `VerdictMemory`.
 
 A process may die between any two of these writes. Each of them knows by itself what it has taken: the state by its
-marks, the watch by the end of its last window, the book by the moment of each signal. So they are written in the order
-alerts, past, watch, state, and whatever comes again changes only what had not been written.
+marks, the watch by the end of its last window, the book by the moment of each signal, the memory by its offset. So they
+are written in the order alerts, past, watch, state, ids, and whatever comes again changes only what had not been
+written.
 """
 
 import contextlib
@@ -33,6 +35,7 @@ from neverblink.drift.statistics import (
     Windowing,
     report,
 )
+from neverblink.drift.verdict_memory import IDS, MemoryKey, VerdictMemory
 from neverblink.events import DriftAlert, DriftReport, DriftState, Verdict
 
 ARTIFACTS_KEPT = 4
@@ -49,12 +52,16 @@ Read = Callable[[bytes], bytes | None]
 
 @dataclass(slots=True)
 class Taken:
-    """What a verdict leads to; `state` is the key of what counts it, `changes` go in this order: None deletes."""
+    """What a verdict leads to; `state` is the key of what counts it, `changes` go in this order: None deletes.
+
+    One that `is_second` is about a frame that had its verdict.
+    """
 
     state: bytes
     reports: list[DriftReport] = field(default_factory=list)
     changes: dict[bytes, bytes | None] = field(default_factory=dict)
     is_new: bool = False
+    is_second: bool = False
     late: int = 0
 
 
@@ -84,7 +91,8 @@ class Stations:
         self._books: dict[tuple[str, str], AlertBook] = {}
         self._books_changed: set[tuple[str, str]] = set()
         self._unwritten: dict[int, set[bytes]] = {}
-        # Per line, station and product, the state whose verdict came last: its artifact is the one that scores now.
+        self._memories: dict[MemoryKey, VerdictMemory] = {}
+        # Per line, station and product, the state of the part that was captured last: its artifact scores now.
         self._current: dict[tuple[str, str, str], bytes] = {}
 
     def load(self, kept: Iterable[bytes], owned: set[int]) -> list[tuple[bytes, str]]:
@@ -94,8 +102,12 @@ class Stations:
         """
         self.clear()
         damaged: list[tuple[bytes, str]] = []
+        pages: dict[MemoryKey, dict[bytes, bytes]] = {}
         for raw in kept:
-            if raw.startswith((ALERTS, PAST, WATCH)):
+            if raw.startswith(IDS):
+                with _begun_anew():
+                    pages.setdefault(MemoryKey.from_page(raw), {})[raw] = self._read(raw) or b""
+            if raw.startswith((ALERTS, PAST, WATCH, IDS)):
                 continue
             try:
                 state = StationState.from_bytes(self._read(raw))
@@ -107,10 +119,16 @@ class Stations:
                 self._hold(raw, key, state)
         for raw, station in self._held.items():
             self._note_current(raw, station)
+        for remembered, found in pages.items():
+            if remembered.partition in owned:
+                self._memories[remembered] = VerdictMemory.from_pages(found, damaged)
         return damaged
 
     def forget_marks(self, partition: int, end: int) -> bool:
         """Drop every mark of a partition that lies beyond its end; say whether there was one."""
+        for key, memory in self._memories.items():
+            if key.partition == partition:
+                memory.forget_offsets(end)
         forgotten = [raw for raw, station in self._held.items() if station.state.forget_mark(partition, end)]
         return bool(forgotten)
 
@@ -120,6 +138,7 @@ class Stations:
         self._books.clear()
         self._books_changed.clear()
         self._unwritten.clear()
+        self._memories.clear()
         self._current.clear()
 
     def __iter__(self) -> Iterator[tuple[bytes, StationState]]:
@@ -138,20 +157,31 @@ class Stations:
         return key.to_bytes()
 
     def take(self, verdict: Verdict, place: tuple[int, int], moment: float) -> Taken:
-        """Count a verdict at `place` (partition, offset); one that was counted before changes nothing."""
+        """Count a verdict at `place` (partition, offset).
+
+        One that was counted before changes nothing, and neither does a second one about a frame, whatever it says: the
+        first in the partition stands.
+        """
         raw = self.place_of(verdict)
+        remembered = MemoryKey.of(verdict, place[0])
+        memory = self._memories.setdefault(remembered, VerdictMemory())
+        if place[1] <= memory.until:
+            return Taken(raw)
+        if memory.has_seen(verdict.id):
+            return Taken(raw, is_second=True)
+        memory.remember(verdict.id, place[1])
         station = self._held.get(raw)
         forgotten: dict[bytes, bytes | None] = {}
         if station is None:
             forgotten = self._outdated(StationKey.from_bytes(raw))
             station = self._hold(raw, StationKey.from_bytes(raw), self._state(raw))
         if station.state.has_taken(*place):
-            return Taken(raw)
+            return Taken(raw, changes={**forgotten, **memory.unwritten(remembered)})
         late = station.state.late
         closed = station.state.take(verdict, place, moment, self._windowing)
         self._note_current(raw, station)
         reports = self._watched(station, closed)
-        changes = forgotten | self._changes(place[0], raw)
+        changes = forgotten | self._changes(place[0], raw) | memory.unwritten(remembered)
         return Taken(raw, reports, changes, is_new=True, late=station.state.late - late)
 
     def close_quiet(self, raw: bytes, silent_s: float) -> list[DriftReport]:
@@ -180,9 +210,18 @@ class Stations:
         return station
 
     def _note_current(self, raw: bytes, station: _Station) -> None:
+        """Take the artifact for the one that scores now, unless another has scored a part that was captured later.
+
+        A scorer that has not heard of an activation may still answer first for a frame: its verdict counts, and turns
+        nothing back.
+        """
         place = station.key[:3]
         current = self._held.get(self._current.get(place, b""))
-        if current is None or current.key.artifact == NO_ARTIFACT or _newest(station) >= _newest(current):
+        if current is None or current.key.artifact == NO_ARTIFACT:
+            takes_over = True
+        else:
+            takes_over = station.key.artifact != NO_ARTIFACT and _newest(station) >= _newest(current)
+        if takes_over:
             self._current[place] = raw
 
     def _watched(self, station: _Station, closed: list[Window]) -> list[DriftReport]:
@@ -282,8 +321,8 @@ def _begun_anew() -> Iterator[None]:
         return
 
 
-def _newest(station: _Station) -> int:
-    return max(station.state.marks.values(), default=-1)
+def _newest(station: _Station) -> tuple[float, int]:
+    return station.state.clock, max(station.state.marks.values(), default=-1)
 
 
 def _book_key(place: tuple[str, str]) -> bytes:
