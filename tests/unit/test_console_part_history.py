@@ -14,7 +14,7 @@ from neverblink.console.line.history import history_of
 from neverblink.events import Actuation, Decision, Outcome, Tracking, Verdict
 from neverblink.ledger.writing import keep
 from neverblink.records.database import Database
-from neverblink.records.questions.score_history import ScoreOf
+from neverblink.records.questions.parts_before import ScoreOf
 
 MINUTE = timedelta(minutes=1)
 

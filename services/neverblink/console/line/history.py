@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from neverblink.records.questions.score_history import ScoreOf
+from neverblink.records.questions.parts_before import ScoreOf
 
 FEWEST: Final = 10
 """Fewer scores before a part say nothing about it."""

@@ -28,7 +28,7 @@ from neverblink.records.questions.part_story import (
     picture_of,
     story_of,
 )
-from neverblink.records.questions.score_history import GoodExample, ScoreOf, good_example, scores_before
+from neverblink.records.questions.parts_before import GoodExample, ScoreOf, good_example, scores_before
 from neverblink.records.review_state import ReviewFacts, ReviewState, standing_of
 
 router = APIRouter(include_in_schema=False)

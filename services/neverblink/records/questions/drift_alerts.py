@@ -30,8 +30,13 @@ class KnownAlert:
     next_step: str
 
 
-def drift_alerts(session: Session, lines: Collection[str], *, cleared_since: datetime) -> list[KnownAlert]:
-    """Return these lines' alerts that are open or have ended since then, the newest first, MOST_ALERTS at most."""
+def drift_alerts(
+    session: Session, lines: Collection[str], *, cleared_since: datetime | None = None, limit: int = MOST_ALERTS
+) -> list[KnownAlert]:
+    """Return these lines' open alerts, and those that have ended since an instant, the newest first.
+
+    So many stages of them are looked at; of None no ended one.
+    """
     ended = aliased(DriftAlertRow)
     end = select(ended.at).where(ended.id == DriftAlertRow.id, ended.stage == _CLEARED).scalar_subquery()
     query = (
@@ -39,10 +44,10 @@ def drift_alerts(session: Session, lines: Collection[str], *, cleared_since: dat
         .where(
             DriftAlertRow.line.in_(sorted(lines)),
             DriftAlertRow.stage != _CLEARED,
-            end.is_(None) | (end >= cleared_since),
+            end.is_(None) if cleared_since is None else end.is_(None) | (end >= cleared_since),
         )
         .order_by(DriftAlertRow.at.desc())
-        .limit(MOST_ALERTS)
+        .limit(limit)
     )
     found: dict[str, KnownAlert] = {}
     for row, cleared in session.execute(query):

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from neverblink.records.part_tables import RollupRow
 from neverblink.records.questions.alarms import alarms
+from neverblink.records.questions.drift_alerts import drift_alerts
 from neverblink.records.questions.rollup_filter import RollupFilter
-from neverblink.records.tables import DriftAlertRow
 
 MOST_OPEN = 200
 """Open alarms and alerts that one answer holds of each kind, the newest."""
@@ -62,19 +62,8 @@ def open_troubles(session: Session, lines: Collection[str]) -> tuple[OpenTrouble
         for one in alarms(session, lines, limit=MOST_OPEN)  # open ones come first
         if one.is_open
     ]
-    ended = aliased(DriftAlertRow)
-    alerts = (
-        select(DriftAlertRow)
-        .where(
-            DriftAlertRow.line.in_(sorted(lines)),
-            DriftAlertRow.stage != "cleared",
-            ~select(ended.id).where(ended.id == DriftAlertRow.id, ended.stage == "cleared").exists(),
-        )
-        .order_by(DriftAlertRow.at.desc())
-        .limit(MOST_OPEN)
-    )
-    newest: dict[str, OpenTrouble] = {}  # an alert that was escalated has several stages
-    for row in session.scalars(alerts):
-        told = OpenTrouble(row.line, row.station, "drift", row.severity, row.since, row.change, row.next_step)
-        newest.setdefault(row.id, told)
-    return tuple(sorted([*found, *newest.values()], key=lambda one: (one.severity != "act", -one.since.timestamp())))
+    found += [
+        OpenTrouble(one.line, one.station, "drift", one.severity, one.since, one.change, one.next_step)
+        for one in drift_alerts(session, lines, limit=MOST_OPEN)
+    ]
+    return tuple(sorted(found, key=lambda one: (one.severity != "act", -one.since.timestamp())))
