@@ -250,15 +250,8 @@ def _conclude(
     console.print(f"median of each stage: {shown}", style="dim")
     console.print(f"plant file, models, logs and ledger are in {folder}", style="dim")
     console.print(f"  neverblink ledger stats --plant {folder / 'plant.yaml'}", style="dim")
-    agree = sum(outcome.agree for outcome in outcomes)
-    parts = sum(outcome.parts for outcome in outcomes)
-    missing = sum(outcome.without_verdict for outcome in outcomes)
-    incidents = sum(state.incidents for state in board.lines.values())
-    good = parts > 0 and agree == parts and not missing and not incidents
-    style = "bold green" if good else "bold red"
-    console.print(
-        f"gate decisions equal to the verdicts: {agree} of {parts}; parts without verdict: {missing}",
-        style=style,
-    )
+    ending = summary.ending_of(outcomes, sum(state.incidents for state in board.lines.values()))
+    for sentence in ending.sentences:
+        console.print(sentence, style="bold green" if ending.good else "bold red")
     sys.stdout.flush()
-    return 0 if good else 1
+    return 0 if ending.good else 1

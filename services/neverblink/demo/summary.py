@@ -1,6 +1,7 @@
 """The end of a demonstration: gate against verdict, verdict against truth."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -13,19 +14,31 @@ from sklearn.metrics import roc_auc_score
 
 from neverblink.demo.board import LineState, quantile
 from neverblink.demo.stream import Stream
-from neverblink.events import Decision, Verdict
+from neverblink.events import Decision, GateAction, Verdict
+from neverblink.plc.contract import Code
 
-_PASSED = "passed"
+_PASSED = GateAction.PASSED.value
+_FAIL_SAFE = (GateAction.FAIL_SAFE.value, GateAction.STALE.value)
+
+MOST_FAIL_SAFE = 0.05
+"""So large a share of the parts may be rejected by the PLC itself: a machine that is busy is late now and then."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """One line's parts, as the simulated PLC's own log tells them, joined with verdicts and truth."""
+    """One line's parts, as the simulated PLC's own log tells them, joined with verdicts and truth.
+
+    Where gate and verdict differ: `let_by` passed what was rejected, not scored, or has no verdict; `fail_safe` counts
+    by reason the good parts that the PLC rejected by itself, `lost` those that it rejected though it was told to pass.
+    """
 
     title: str
     parts: int = 0
     agree: int = 0
     without_verdict: int = 0
+    let_by: int = 0
+    lost: int = 0
+    fail_safe: Counter[str] = field(default_factory=Counter)
     confusion: Counter[tuple[bool, bool]] = field(default_factory=Counter)
     missed: Counter[str] = field(default_factory=Counter)
     defects: Counter[str] = field(default_factory=Counter)
@@ -40,6 +53,40 @@ class Outcome:
     def false_reject(self) -> float | None:
         """Share of good parts that the gate rejected."""
         return _share(self.confusion[False, True], self.confusion[False, False])
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What all lines come to, in sentences, and whether a plant may work so."""
+
+    sentences: tuple[str, ...]
+    good: bool
+
+
+def ending_of(outcomes: Sequence[Outcome], incidents: int) -> Ending:
+    """Return how the demonstration ended; `incidents` is how often the bridge saw a gate pass what was not to pass.
+
+    A fail-safe part is thrown away though it was good: safe, and no fault below MOST_FAIL_SAFE of all parts.
+    """
+    parts, agree, missing, let_by, lost = (
+        sum(getattr(one, name) for one in outcomes) for name in ("parts", "agree", "without_verdict", "let_by", "lost")
+    )
+    reasons = sum((one.fail_safe for one in outcomes), Counter[str]())
+    most = MOST_FAIL_SAFE * parts
+    sentences = [f"gate decisions equal to the verdicts: {agree} of {parts}; parts without verdict: {missing}"]
+    if let_by or incidents:
+        sentences.append(f"passed by a gate although they were not to pass: {max(let_by, incidents)}")
+    if lost:
+        sentences.append(f"rejected by a gate although it was told to pass them: {lost}")
+    if reasons:
+        why = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
+        allowed = "at most" if reasons.total() <= most else "more than the"
+        sentences.append(
+            f"fail-safe, good parts that the PLC rejected by itself: {reasons.total()} of {parts} ({why});"
+            f" {allowed} {MOST_FAIL_SAFE:.0%} that a busy machine may cost"
+        )
+    good = parts > 0 and not (missing or let_by or lost or incidents) and reasons.total() <= most
+    return Ending(tuple(sentences), good)
 
 
 def gate_entries(path: Path) -> list[dict[str, object]]:
@@ -66,14 +113,28 @@ def outcome_of(stream: Stream, entries: list[dict[str, object]], state: LineStat
             outcome.missed[defect] += passed
         if verdict is None:
             outcome.without_verdict += 1
+            outcome.let_by += passed
             continue
-        outcome.agree += passed == (verdict.decision is Decision.PASS)
+        told = verdict.decision is Decision.PASS
+        outcome.agree += passed == told
+        outcome.let_by += passed and not told
+        if told and entry["action"] in _FAIL_SAFE:
+            outcome.fail_safe[_reason(entry)] += 1
+        elif told and not passed:
+            outcome.lost += 1
         if verdict.ratio is not None:
             scores.append(verdict.ratio)
             truths.append(defect is not None)
     if 0 < sum(truths) < len(truths):
         outcome.auroc = float(roc_auc_score(truths, scores))
     return outcome
+
+
+def _reason(entry: dict[str, object]) -> str:
+    """Return why a PLC rejected a part by itself."""
+    if entry["action"] == GateAction.STALE.value:
+        return "word of another part"
+    return "no word in time" if entry["code"] == Code.PENDING else "no sign of life from the bridge"
 
 
 def show(console: Console, outcomes: list[Outcome]) -> None:
