@@ -198,6 +198,8 @@ def _parts(say: _Dialect, crowd: Crowd) -> dict[str, str]:
         "gate_at": say.at(f"{ms} + 2000"),
         "incident": "FALSE",
         "judgement": judged,
+        "partly_judged": f"({judged}) IS NOT NULL AND {drawn} >= 35 AND {line} < 2"
+        f" AND ({drawn} <= 44 OR {looked} BETWEEN 990 AND 994)",
         "reviewed_at": f"CASE WHEN ({judged}) IS NOT NULL THEN {say.at(f'{ms} + 3600000')} END",
         "changed": say.at(f"{ms} + 2500"),
         "revision": "k + 1",
@@ -245,6 +247,7 @@ def _verdicts(say: _Dialect) -> dict[str, str]:
         "deadline": "p.gate_at",
         "recorded": "p.changed",
         "part_id": "p.id",
+        "judgement": f"CASE WHEN {worst} THEN p.judgement END",
         "evidence": say.no_list,
         "frame_partition": "p.id % 48",
         "frame_offset": "p.number",

@@ -189,7 +189,7 @@ def make_models(plant: Plant, end: datetime) -> tuple[dict[str, list[Model]], li
     """Write the artifacts; ten hours before the end pcb-4 replaced pcb-3, and disc-4 is in shadow since four."""
     folder = plant.storage.artifacts
     made = {
-        f"{product}-{version}": _artifact(folder, product, version, end - timedelta(days=40 - 9 * version))
+        f"{product}-{version}": make_artifact(folder, product, version, end - timedelta(days=40 - 9 * version))
         for product in PRODUCTS.values()
         for version in (3, 4)
     }
@@ -215,7 +215,7 @@ def _slot(artifact: Artifact) -> Slot:
     return Slot(artifact=reference, location=f"{manifest.name}-{manifest.version}")
 
 
-def _artifact(folder: Path, product: str, version: int, created: datetime) -> Artifact:
+def make_artifact(folder: Path, product: str, version: int, created: datetime) -> Artifact:
     """Write `PRODUCT-VERSION`: a few vectors, and held-out scores as a fit leaves them."""
     random = np.random.default_rng(version)
     scores = (random.lognormal(0.3 + version / 20, 0.14, _NORMALS)).astype(np.float32)

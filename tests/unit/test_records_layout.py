@@ -12,16 +12,18 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, MetaData, create_engine, insert, text
+from sqlalchemy import Engine, MetaData, create_engine, insert, select, text
 from ten_days import MONDAY, counted, shift_at, simulated_days, true_counts
 from typer.testing import CliRunner
 
 from neverblink.cli import app
 from neverblink.events import Event, Review, Verdict
 from neverblink.ledger.recount import build_some, recount, without_part
+from neverblink.ledger.writing import keep
 from neverblink.plant import EXAMPLE
 from neverblink.records.columns import Table
 from neverblink.records.database import Database, LedgerError
+from neverblink.records.part_tables import PartRow
 from neverblink.records.parts import PartRules
 from neverblink.records.questions import ledger_figures
 from neverblink.records.tables import defect_rows, row_of
@@ -176,17 +178,37 @@ def test_what_an_older_layout_has_no_way_from_is_refused_in_a_sentence(tmp_path:
         Database(url, create=True)
 
 
-def test_a_ledger_of_layout_4_gets_the_table_of_holds(tmp_path: Path) -> None:
+_BACK_TO_4 = """
+    DROP TABLE holds;
+    DROP INDEX reviews_second_looks;
+    DROP INDEX parts_line_judged;
+    DROP INDEX parts_line_audited;
+    DROP INDEX parts_line_holdout;
+    DROP INDEX parts_line_challenge;
+    ALTER TABLE parts DROP COLUMN partly_judged;
+    CREATE INDEX parts_line_holdout ON parts (line, triggered, id) WHERE holdout;
+    CREATE INDEX parts_line_challenge ON parts (line, triggered, id) WHERE challenge;
+    UPDATE ledger_version SET version = 4;
+    UPDATE alembic_version SET version_num = '0002';
+"""
+
+
+def test_a_ledger_of_layout_4_gets_holds_and_which_parts_people_judged_in_part(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    Database(url, create=True).close()
+    database = Database(url, create=True)
+    for part in simulated_days(7, days=3, parts_a_day=16, named=False):
+        keep(database, part.events, MONDAY, PartRules(shift_at))
+    with database.session() as session:
+        said = dict(session.execute(select(PartRow.id, PartRow.partly_judged)).all())
+    database.close()
+    assert set(said.values()) == {True, False}
     with sqlite3.connect(tmp_path / "ledger.db") as connection:
-        connection.executescript(
-            "DROP TABLE holds; UPDATE ledger_version SET version = 4; UPDATE alembic_version SET version_num = '0002';"
-        )
+        connection.executescript(_BACK_TO_4)
     told: list[str] = []
     database = Database(url, create=True, tell=told.append)
     with database.session() as session:
         assert compare_metadata(MigrationContext.configure(session.connection()), Table.metadata) == []
+        assert dict(session.execute(select(PartRow.id, PartRow.partly_judged)).all()) == said
     database.close()
     assert len(told) == 1
     assert "layout 5" in told[0]

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, PrimaryKeyConstraint, String, text, true
+from sqlalchemy import Index, PrimaryKeyConstraint, String, false, text, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from neverblink.records.columns import ROW_NUMBER, IdentityColumns, Table, TraceColumn
@@ -14,18 +14,27 @@ CHALLENGE = "challenge"
 """A question that finds few parts says it in these words: then an index of those alone is read."""
 
 
-def _of_the_few(name: str, which: str, *columns: str) -> Index:
-    """Return an index of the few parts that are so, in the order of time."""
-    return Index(name, *columns, "triggered", "id", sqlite_where=text(which), postgresql_where=text(which))
+JUDGED = "judgement IS NOT NULL"
+AUDITED = "audit_share IS NOT NULL"
+
+
+def _of_the_few(name: str, which: str, *columns: str, read: tuple[str, ...] = ()) -> Index:
+    """Return an index of the few parts that are so, in the order of time; `read` is answered from the index alone."""
+    return Index(name, *columns, "triggered", "id", *read, sqlite_where=text(which), postgresql_where=text(which))
+
+
+_NARROWED = ("product", "lot", "shift")
+_WEIGHED = ("decision", "challenge", "unsure", "holdout", "holdout_share", "audited", "audit_share")
+"""What proof asks of a part. Months of a line have tens of thousands that people judged: none of their rows is read."""
 
 
 class PartRow(IdentityColumns, TraceColumn, Table):
     """One part: everything that its stations, the PLC, its gate and people said of it, as known now.
 
     `opened` and `closed` are the ends of the time that its events cover: events of the same name that lie apart
-    are another part. `decision` is null while no verdict is known, `product` too. Read newest first by
-    (triggered, id), or along the ledger's work by `revision`: whoever changes a part gives it the next one, see
-    `records.revisions`.
+    are another part. `decision` is null while no verdict is known, `product` too. `partly_judged`: people judged it,
+    but not yet each verdict of it that waits for them. Read newest first by (triggered, id), or along the ledger's
+    work by `revision`: whoever changes a part gives it the next one, see `records.revisions`.
     """
 
     __tablename__ = "parts"
@@ -35,14 +44,18 @@ class PartRow(IdentityColumns, TraceColumn, Table):
         Index("parts_product_triggered", "product", "triggered", "id"),
         _of_the_few("parts_decision_triggered", NOT_PASSED, "decision"),
         _of_the_few("parts_line_decision", NOT_PASSED, "line", "decision"),
-        _of_the_few("parts_line_holdout", HOLDOUT, "line"),
-        _of_the_few("parts_line_challenge", CHALLENGE, "line"),
+        _of_the_few("parts_line_holdout", HOLDOUT, "line", read=(*_WEIGHED, *_NARROWED)),
+        _of_the_few(
+            "parts_line_challenge", CHALLENGE, "line", read=("challenge", "reference", "decision", "unsure", *_NARROWED)
+        ),
+        _of_the_few("parts_line_judged", JUDGED, "line", read=("judgement", "partly_judged", *_WEIGHED, *_NARROWED)),
+        _of_the_few("parts_line_audited", AUDITED, "line", read=(*_WEIGHED, *_NARROWED)),
         _of_the_few("parts_product_decision", NOT_PASSED, "product", "decision"),
         _of_the_few("parts_reason_triggered", "reason IS NOT NULL", "reason"),
         Index("parts_lot_triggered", "lot", "triggered"),
         Index("parts_order_triggered", "order_no", "triggered"),
         Index("parts_carrier_triggered", "carrier", "triggered"),
-        _of_the_few("parts_judgement_triggered", "judgement IS NOT NULL", "judgement"),
+        _of_the_few("parts_judgement_triggered", JUDGED, "judgement"),
         Index("parts_revision", "revision"),
         Index("parts_serial", "serial"),
         Index("parts_tracking", "line", "epoch", "number"),
@@ -83,6 +96,7 @@ class PartRow(IdentityColumns, TraceColumn, Table):
     gate_at: Mapped[datetime | None]
     incident: Mapped[bool]
     judgement: Mapped[str | None] = mapped_column(String(16))
+    partly_judged: Mapped[bool] = mapped_column(server_default=false())
     reviewed_at: Mapped[datetime | None]
     changed: Mapped[datetime]
     revision: Mapped[int] = mapped_column(server_default="0")

@@ -318,13 +318,30 @@ def _acted(told: ActuationFacts | None, gate: ActuationFacts | None) -> Row:
 
 def _reviewed(events: PartEvents) -> Row:
     judgement = judged_together(one.judgement for one in events.verdicts)
+    waits = any(one.judgement is None for one in awaiting(events.verdicts))
     answers = [
         review.at
         for verdict in events.verdicts
         for review in events.reviews.get(verdict.id, ())
         if review.counted and not review.withdrawn
     ]
-    return {"judgement": judgement, "reviewed_at": max(answers) if judgement is not None and answers else None}
+    return {
+        "judgement": judgement,
+        "partly_judged": judgement is not None and waits,
+        "reviewed_at": max(answers) if judgement is not None and answers else None,
+    }
+
+
+def awaiting(verdicts: Sequence[VerdictFacts]) -> list[VerdictFacts]:
+    """Return which verdicts of a part people are asked to judge.
+
+    Of a reject those of the rejecting stations, of a holdout that passed all of them, of another pass those that were
+    unsure.
+    """
+    rejecting = [one for one in verdicts if one.decision == Decision.REJECT]
+    if rejecting or any(one.decision != Decision.PASS for one in verdicts):
+        return rejecting
+    return list(verdicts) if any(one.holdout for one in verdicts) else [one for one in verdicts if one.unsure]
 
 
 _NAMES = ("order_no", "lot", "serial", "recipe", "carrier", "attributes", "trace_id")

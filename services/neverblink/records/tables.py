@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, String, false, true
+from sqlalchemy import Index, String, false, text, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from neverblink.events import (
@@ -173,6 +173,9 @@ class ActuationRow(IdentityColumns, TraceColumn, Table):
     recorded: Mapped[datetime]
 
 
+SECOND_LOOK = "round = 'second'"
+
+
 class ReviewRow(IdentityColumns, TraceColumn, Table):
     """A person's word on a verdict; which count, says `records.review_state`.
 
@@ -183,6 +186,7 @@ class ReviewRow(IdentityColumns, TraceColumn, Table):
     __table_args__ = (
         Index("reviews_verdict_at", "verdict", "at"),
         Index("reviews_reviewer_at", "reviewer", "at"),
+        Index("reviews_second_looks", "at", sqlite_where=text(SECOND_LOOK), postgresql_where=text(SECOND_LOOK)),
     )
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)

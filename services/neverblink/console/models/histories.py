@@ -8,8 +8,11 @@ from typing import Final
 from neverblink.http_serving.asking import Asking
 from neverblink.records.questions.models.score_history import ScoreHistory, score_history
 
-LENGTHS: Final = (1000, 10_000, 50_000)
+LENGTHS: Final = (1000, 5000, 10_000, 50_000)
 """How many of the last parts may be asked for."""
+
+USUAL: Final = 5000
+"""As many as a page has at hand in a tenth of a second."""
 
 _KEPT_S: Final = 20.0
 _MOST: Final = 4

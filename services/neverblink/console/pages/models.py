@@ -12,7 +12,7 @@ from neverblink.console.access.roles import Role
 from neverblink.console.desk import Desk
 from neverblink.console.language import N_
 from neverblink.console.models.golden import Golden, golden_of
-from neverblink.console.models.histories import LENGTHS
+from neverblink.console.models.histories import LENGTHS, USUAL
 from neverblink.console.models.history import history
 from neverblink.console.models.plots import held_out_plot, parts_plot
 from neverblink.console.models.stations import (
@@ -161,7 +161,7 @@ async def threshold(
     line: Name,
     station: Name,
     threshold: Threshold = None,
-    last: Annotated[int, Query(ge=1, le=LENGTHS[-1])] = LENGTHS[1],
+    last: Annotated[int, Query(ge=1, le=LENGTHS[-1])] = USUAL,
 ) -> Response:
     """Show what a threshold would make of the station's last parts."""
     desk: Desk = request.app.state.desk

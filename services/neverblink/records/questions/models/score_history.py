@@ -74,12 +74,14 @@ def score_history(
     names = (*ScoredPart._fields[1:], "artifact_digest", "challenge")
     columns = (row.id, *(getattr(row, name) for name in names))
     looked = (
-        select(row.station, *columns)
+        select(row.station, row.captured, *columns)
         .where(row.line == line)
         .order_by(row.captured.desc())
         .limit(min(last * max(stations, 1), MOST))
+        .subquery()
     )
-    rows = [found[1:] for found in session.execute(looked) if found[0] == station]
+    own = select(*(looked.c[column.key] for column in columns)).where(looked.c.station == station)
+    rows = session.execute(own.order_by(looked.c.captured.desc())).all()
     parts: list[ScoredPart] = []
     unscored = references = by_others = 0
     for *values, digest, challenge in rows:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import func, literal, select
 from sqlalchemy.orm import Session, aliased
 
 from neverblink.confidence.intervals import share_interval
@@ -109,7 +109,7 @@ def _second_looks(session: Session, wanted: RollupFilter) -> Counted:
         select(func.count(), same)
         .select_from(second)
         .join(first, (first.verdict == second.verdict) & (first.reviewer != second.reviewer))
-        .where(first.round == FIRST, second.round == SECOND)
+        .where(first.round == FIRST, second.round == literal(SECOND, literal_execute=True))  # so its index is read
     )
     for one in (first, second):
         query = query.where(one.counted.is_(True), one.withdrawn.is_(False))

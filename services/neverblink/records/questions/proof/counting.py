@@ -2,20 +2,17 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select, text
+from sqlalchemy import ColumnElement, func, select, text
 from sqlalchemy.orm import Session
 
 from neverblink.events import Decision, Judgement
-from neverblink.records.part_tables import CHALLENGE, HOLDOUT, NOT_PASSED, PartRow, RollupRow
+from neverblink.records.part_tables import AUDITED, CHALLENGE, HOLDOUT, JUDGED, PartRow, RollupRow
 from neverblink.records.questions.proof.samples import Drawn, Reference, Sample, Stratum
 from neverblink.records.questions.rollup_filter import RollupFilter
-from neverblink.records.review_state import DISPUTED
-from neverblink.records.tables import VerdictRow
-
-_JUDGEMENTS = (Judgement.NORMAL.value, Judgement.DEFECT.value, Judgement.INCONCLUSIVE.value, DISPUTED)
 
 
 class _Kind(NamedTuple):
@@ -52,6 +49,9 @@ class Span(NamedTuple):
 def sample_of(session: Session, wanted: RollupFilter) -> Sample:
     """Return the counts of the parts that fit; as counts are kept by the hour, of whole hours."""
     span = wanted.in_hours()
+    if span.lines is None:  # indexes of few parts begin with the line
+        lines = session.scalars(select(RollupRow.line).where(*wanted.of_parts().conditions(RollupRow)).distinct())
+        span = replace(span, lines=tuple(lines))
     references = _references(session, span)
     totals = _totals(session, span, references)
     found = _found(session, span)
@@ -135,21 +135,11 @@ def _references(session: Session, span: RollupFilter) -> tuple[Reference, ...]:
 
 
 def _found(session: Session, span: RollupFilter) -> dict[_Kind, Counter[str]]:
-    """Return what people found, by kind of part. A part is answered when all its verdicts that wait have an answer.
-
-    One station's defect is enough. Of a reject the rejecting stations' verdicts wait, of a holdout that passed all of
-    them, of another pass those that were unsure.
-    """
-    rejecting = VerdictRow.decision == Decision.REJECT
-    open_still = exists().where(
-        VerdictRow.part_id == PartRow.id,
-        VerdictRow.judgement.is_(None),
-        or_(rejecting, and_(PartRow.decision == Decision.PASS, or_(PartRow.holdout, VerdictRow.unsure))),
-    )
+    """Return what people found, by kind of part: answered once all its verdicts that wait are, or one is a defect."""
     query = (
-        select(*_KIND, PartRow.judgement, open_still, func.count())
-        .where(PartRow.judgement.in_(_JUDGEMENTS), PartRow.challenge.is_(False), *_fits(span, looked_up=False))
-        .group_by(*_KIND, PartRow.judgement, open_still)
+        select(*_KIND, PartRow.judgement, PartRow.partly_judged, func.count())
+        .where(text(f"parts.{JUDGED}"), PartRow.challenge.is_(False), *_fits(span))
+        .group_by(*_KIND, PartRow.judgement, PartRow.partly_judged)
     )
     found: defaultdict[_Kind, Counter[str]] = defaultdict(Counter)
     for row in session.execute(query):
@@ -174,18 +164,21 @@ def _drawn(session: Session, span: RollupFilter) -> _Drawn:
 
 
 def _all_rejects(session: Session, span: RollupFilter, rejected: int) -> Counter[float]:
-    """Return how many rejects were drawn with each share; where all are judged, the counts by the hour say it."""
+    """Return how many rejects were drawn with each share; those of products whose rejects are all judged with 1."""
     columns = (PartRow.holdout, PartRow.holdout_share, PartRow.audited, PartRow.audit_share)
-    some_only = (text(f"parts.{NOT_PASSED}"), PartRow.decision == Decision.REJECT, PartRow.challenge.is_(False))
-    audited = select(PartRow.id).where(*some_only, PartRow.audit_share.is_not(None), *_fits(span)).limit(1)
-    if session.scalar(audited) is None:
-        return Counter({1.0: rejected})
-    query = select(*columns, func.count()).where(*some_only, *_fits(span)).group_by(*columns)
+    query = (
+        select(*columns, func.count())
+        .where(text(f"parts.{AUDITED}"), PartRow.decision == Decision.REJECT, PartRow.challenge.is_(False))
+        .where(*_fits(span))
+        .group_by(*columns)
+    )
     found: Counter[float] = Counter()
     for holdout, holdout_share, is_audited, audit_share, count in session.execute(query):
+        rejected -= int(count)
         if is_audited or holdout:
             kind = _Kind(Decision.REJECT, False, holdout, holdout_share, is_audited, audit_share)
             found[kind.judged_share] += int(count)
+    found[1.0] += rejected
     return found
 
 
@@ -202,16 +195,15 @@ def _groups(found: "dict[float, Counter[str]] | defaultdict[float, Counter[str]]
     )
 
 
-def _fits(span: RollupFilter, *, looked_up: bool = True) -> list[ColumnElement[bool]]:
-    """Return what a part must fulfil; its product, lot and, unless `looked_up`, line in words that no index serves."""
+def _fits(span: RollupFilter) -> list[ColumnElement[bool]]:
+    """Return what a part must fulfil; its product and lot in words that no index serves, so that the line's is read."""
     found: list[ColumnElement[bool]] = []
     named: list[tuple[Any, str | None]] = [(PartRow.product, span.product), (PartRow.lot, span.lot)]
     found += [column.op("||")("") == value for column, value in named if value is not None]
     if span.shift is not None:
         found.append(PartRow.shift == span.shift)
     if span.lines is not None:
-        line = PartRow.line if looked_up else PartRow.line.op("||")("")
-        found.append(line == span.lines[0] if len(span.lines) == 1 else line.in_(span.lines))
+        found.append(PartRow.line == span.lines[0] if len(span.lines) == 1 else PartRow.line.in_(span.lines))
     if span.since is not None:
         found.append(PartRow.triggered >= span.since)
     if span.until is not None:
