@@ -87,6 +87,7 @@ class Seeded:
     plant: Plant
     parts: Sequence[SeededPart]
     address: str
+    broker: DevelopmentBroker
 
     def part_where(self, true: Callable[[SeededPart], bool]) -> SeededPart:
         """Return the newest part of which something holds."""
@@ -122,8 +123,8 @@ async def seeded_console(
                 await producer.send(one)
         access = await asyncio.to_thread(make_accounts, plant, end)
         try:
-            async with listening(plant, access) as address:
-                yield Seeded(plant, parts, address)
+            async with listening(plant, access, folder / "plant.yaml") as address:
+                yield Seeded(plant, parts, address, broker)
         finally:
             access.close()
 

@@ -19,6 +19,7 @@ from console_desk import plant_in
 from pydantic import ValidationError
 
 from neverblink.alarms.mail import Letter, Mail, MailError
+from neverblink.brokers.apache import free_port
 from neverblink.console.alarms.book import Happened, Listed
 from neverblink.console.alarms.state import Alarm, Priority, Stage, Step
 from neverblink.console.alarms.telling import AlarmTeller, as_posted, is_for, letter_of
@@ -70,13 +71,13 @@ class Server(Controller):
 
 
 @contextmanager
-def mail_server(postbox: Postbox, tls: SSLContext | None = None) -> Iterator[int]:
+def mail_server(postbox: Postbox, tls: SSLContext | None = None, port: int = 0) -> Iterator[int]:
     def right(*given: Any) -> AuthResult:
         login = given[-1]
         return AuthResult(success=(login.login, login.password) == (b"plant", PASSWORD.encode()))
 
     secured = {} if tls is None else {"tls_context": tls, "require_starttls": True, "authenticator": right}
-    controller = Server(postbox, hostname="127.0.0.1", port=0, **secured)
+    controller = Server(postbox, hostname="127.0.0.1", port=port, **secured)
     controller.start()
     try:
         yield controller.port
@@ -139,6 +140,22 @@ async def test_a_server_that_another_authority_signed_gets_neither_letter_nor_pa
     assert (postbox.letters, mail.dropped) == ([], 1)
     assert "was not taken by localhost: its certificate or TLS is not what was expected" in caplog.text
     assert PASSWORD not in caplog.text
+
+
+async def test_a_letter_that_a_server_which_is_away_never_took_is_told_as_lost_and_the_next_one_arrives(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    port, postbox = free_port(), Postbox()
+    with caplog.at_level(logging.ERROR):
+        async with mail_of(settings(port, attempts=2)) as mail:
+            mail.post(Letter("ann@plant.example", "lost", "t", "en"))
+            await until(lambda: mail.dropped == 1)
+            assert "was not taken by localhost: it could not be given the mail" in caplog.text
+            assert "in 2 attempts" in caplog.text
+            with mail_server(postbox, port=port):
+                mail.post(Letter("ann@plant.example", "arrives", "t", "en"))
+                await until(lambda: bool(postbox.letters))
+    assert ([one["Subject"] for one in postbox.letters], mail.dropped) == (["arrives"], 1)
 
 
 async def test_what_calls_within_a_while_is_one_letter_to_each_whom_it_is_for(tmp_path: Path) -> None:

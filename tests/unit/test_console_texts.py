@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from enum import Enum
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ import pytest
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
+from neverblink.console.access.roles import Role
 from neverblink.console.language import chosen, speech
+from neverblink.console.words import WORDS
+from neverblink.events import Decision, GateAction, Judgement, Outcome, Reason
 
 ROOM = Path(__file__).resolve().parents[2] / "services/neverblink/console"
 LANGUAGES = ("de",)
@@ -30,6 +34,9 @@ TEMPLATES = sorted((ROOM / "templates").rglob("*.jinja"))
 SPOKEN = {"title", "aria-label", "placeholder", "alt", "aria-description"}
 PLACE = re.compile(r"%\((\w+)\)[sd]")
 # The program's own name, and what is written alike in every language.
+OF_COMMANDS = {"learning", "scoring", "scoring labelled images", "measuring what is normal"}
+"""Stages of `update`, and of a threshold chosen by labelled images: no page starts these."""
+
 ALIKE = {"neverblink", "ms", "mm²", "px", "GiB"}
 
 
@@ -114,6 +121,35 @@ def translations() -> Iterator[str]:
 def test_few_sentences_are_the_same_in_another_language() -> None:
     alike = list(translations())
     assert len(alike) < len(said()) / 50, alike
+
+
+@pytest.mark.parametrize(
+    ("kind", "closed"),
+    [
+        ("decision", Decision),
+        ("reason", Reason),
+        ("outcome", Outcome),
+        ("gate", GateAction),
+        ("judgement", Judgement),
+        ("role", Role),
+    ],
+)
+def test_every_word_that_events_and_roles_may_have_is_said_in_the_page_s_language(
+    kind: str, closed: type[Enum]
+) -> None:
+    words = {one.value if isinstance(one.value, str) else one.name.lower() for one in closed}
+    assert words - WORDS[kind].keys() == set()
+
+
+def test_every_stage_that_a_page_s_job_tells_is_said_in_its_language() -> None:
+    told = {
+        stage
+        for room in ("trainer/fitting", "trainer/collecting", "qualification", "trainer/promises")
+        for path in (ROOM.parent / room).rglob("*.py")
+        for stage in re.findall(r'(?:progress\(|stage: str = )"([^"]+)"', path.read_text())
+    }
+    assert "calibrating" in told
+    assert told - WORDS["stage"].keys() - OF_COMMANDS == set()
 
 
 @pytest.mark.parametrize(

@@ -23,13 +23,15 @@ class ReviewError(NeverblinkError, ValueError):
     """A claim or an answer that cannot be made; the message says which, why, and what to do.
 
     `kind` is `held` where another reviewer has the verdict, `raced` where somebody was faster, `refused` where answers
-    of this reviewer would not count, `nothing` where there is no answer to take back; empty for all else. A page has
-    sentences of its own for them.
+    of this reviewer would not count, `nothing` where there is no answer to take back, `unheld` where there is no part
+    to put back, `absent` where the records do not know the part; empty for all else. `why` says of answers that would
+    not count: `unlisted`, `over` or `elsewhere`. A page has sentences of its own for them.
     """
 
-    def __init__(self, sentence: str, kind: str = "") -> None:
+    def __init__(self, sentence: str, kind: str = "", why: str = "") -> None:
         super().__init__(sentence)
         self.kind = kind
+        self.why = why
 
 
 @dataclass(frozen=True, slots=True)

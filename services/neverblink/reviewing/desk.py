@@ -28,7 +28,7 @@ from neverblink.records.slices import slices
 from neverblink.reviewing.answers import Answer, ReviewError
 from neverblink.reviewing.asking import Asks, asking, said_about
 from neverblink.reviewing.recent import Recent, claim_facts, review_facts
-from neverblink.reviewing.rights import raise_all, refusal
+from neverblink.reviewing.rights import raise_all, refused
 from neverblink.reviewing.told import Answered, Seen, Taken
 from neverblink.reviewing.topics import OpenTopics, Topics, TopicsForAnAct
 
@@ -122,7 +122,7 @@ class Desk:
             news = await topics.recent([judged.key], self._clock())
             held = news.held(self._clock()).get(judged.verdict)
             if held is None or held.reviewer != self._reviewer:
-                raise ReviewError(f"{self._reviewer} does not hold {named}: there is nothing to put back")
+                raise ReviewError(f"{self._reviewer} does not hold {named}: there is nothing to put back", "unheld")
             await topics.send(self._claim(judged, self._clock(), released=True))
             return judged
 
@@ -197,9 +197,10 @@ class Desk:
 
     def _refused(self, line: str) -> ReviewError | None:
         if self._granted is not None and line not in self._granted:
-            return ReviewError(f"the account of {self._reviewer} does not judge parts of {line}", "refused")
-        fault = refusal(self._rules, self._reviewer, line, self._clock())
-        return None if fault is None else ReviewError(fault, "refused")
+            return ReviewError(
+                f"the account of {self._reviewer} does not judge parts of {line}", "refused", "elsewhere"
+            )
+        return refused(self._rules, self._reviewer, line, self._clock())
 
     def _may(self, line: str) -> None:
         fault = self._refused(line)
@@ -230,7 +231,7 @@ class Desk:
             return listed
         found = tuple(line for line in self._granted if not listed or line in listed)
         if not found:
-            raise ReviewError(f"there is no line on which {self._reviewer} judges parts", "refused")
+            raise ReviewError(f"there is no line on which {self._reviewer} judges parts", "refused", "elsewhere")
         return found
 
     def _filter(self, where: Where) -> QueueFilter:
@@ -395,7 +396,8 @@ class Desk:
             where = f" at {station}" if station is not None else ""
             raise ReviewError(
                 f"the ledger has no verdict, serial number or part {named[:128]!r}{where}: is it written as"
-                " `neverblink ledger parts` shows it, and has the ledger caught up?"
+                " `neverblink ledger parts` shows it, and has the ledger caught up?",
+                "absent",
             )
         if len(found) > 1:
             places = ", ".join(sorted({f"{one.key} ({one.verdict})" for one in found})[:4])

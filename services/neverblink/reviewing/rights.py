@@ -7,19 +7,23 @@ from neverblink.plant import Reviewing
 from neverblink.reviewing.answers import ReviewError
 
 
-def refusal(rules: Reviewing, reviewer: str, line: str, now: datetime) -> str | None:
+def refused(rules: Reviewing, reviewer: str, line: str, now: datetime) -> ReviewError | None:
     """Return why a reviewer's answers about a line's parts would not count, None when they do."""
     if rules.counts(reviewer, line, now):
         return None
     known = rules.reviewer(reviewer)
     if known is None:
-        return (
+        return ReviewError(
             f"{reviewer} is not among records.reviewing.reviewers of the plant file, whose answers alone count: name"
-            " yourself with --by as the list does, or have yourself put on it"
+            " yourself with --by as the list does, or have yourself put on it",
+            "refused",
+            "unlisted",
         )
     if known.until is not None and known.until <= now:
-        return f"answers of {reviewer} no longer count since {known.until:%Y-%m-%d %H:%M %Z}"
-    return f"{reviewer} judges parts of {', '.join(known.lines)} alone, and not of {line}"
+        sentence = f"answers of {reviewer} no longer count since {known.until:%Y-%m-%d %H:%M %Z}"
+        return ReviewError(sentence, "refused", "over")
+    sentence = f"{reviewer} judges parts of {', '.join(known.lines)} alone, and not of {line}"
+    return ReviewError(sentence, "refused", "elsewhere")
 
 
 def raise_all(faults: Sequence[ReviewError]) -> None:

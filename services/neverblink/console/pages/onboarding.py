@@ -208,6 +208,7 @@ async def shown(
     first = _number(request.query_params.get("from"))
     cards = found.cards[first : first + PER_PAGE] if everything else found.odd[:PER_PAGE]
     plant, settings = desk.plant, desk.plant.console
+    known_artifacts = (await desk.stock.now()).listed.found if found.model is not None else ()
     values: dict[str, Any] = {
         "product": product,
         "found": found,
@@ -216,6 +217,7 @@ async def shown(
         "everything": everything,
         "first": first,
         "per_page": PER_PAGE,
+        "calibrations": {one.digest: one.manifest.calibration for one in known_artifacts},
         "run": found.running,
         "folders": await asyncio.to_thread(folders_in, settings.onboarding.folders),
         "groups": GROUPS,

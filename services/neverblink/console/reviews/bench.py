@@ -31,6 +31,13 @@ _KINDS = {
     "raced": N_("Somebody else was faster: take another part."),
     "refused": N_("Answers of yours about parts of this line do not count."),
     "nothing": N_("There is no answer of yours that could be taken back."),
+    "unheld": N_("You do not have this part any more: there is nothing to leave to somebody else."),
+    "absent": N_("The records do not know this part (yet): take another one."),
+}
+_WHY = {
+    "unlisted": N_("You are not among the reviewers of the plant file (records.reviewing): have yourself put on it."),
+    "over": N_("Your time as a reviewer in the plant file (records.reviewing) is over."),
+    "elsewhere": N_("You judge parts of other lines."),
 }
 _KAFKA = N_("Kafka is away or does not acknowledge: nothing is taken and no answer counts as given. Try again.")
 _RECORDS = N_("The records cannot be read now: no answer was sent. Try again.")
@@ -79,8 +86,8 @@ async def in_words(gettext: Callable[[str], str]) -> AsyncIterator[None]:
     except SaidError as error:
         raise RefusalError(422, gettext(_OTHER), error.in_words(gettext)) from error
     except ReviewError as error:
-        # What the sentence does not say, the reason says: in English, as the plant file's checks do.
-        detail = "" if error.kind in {"held", "raced", "nothing"} else str(error)
+        # What is said of no kind, the reason says: in English, as the plant file's checks do.
+        detail = gettext(_WHY[error.why]) if error.why in _WHY else "" if error.kind in _KINDS else str(error)
         raise RefusalError(409, gettext(_KINDS.get(error.kind, _OTHER)), detail) from error
     except (KafkaError, TimeoutError) as error:
         telemetry.logger("console").warning(f"a reviewer waits for Kafka: {error or 'no word within the time'}")

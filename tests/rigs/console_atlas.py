@@ -1,0 +1,213 @@
+"""Pictures of every page of the console, in all variants, over one seeded plant: what the documents show.
+
+    PYTHONPATH=services:tests python -m rigs.console_atlas [NAME …] [--out FOLDER]
+
+A new product is really made, by a job, so that its pages have something to show; at the end the broker is stopped
+and the records are taken away, and what pages say then is kept too.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from neverblink.simulation.parts import Simulation
+from rigs.console_pictures import FOLDER, OF_PHOTOGRAPHS, Shot, kept, placed
+from rigs.seeded_console import PASSWORD, Seeded, seeded_console
+from rigs.seeded_day import TYPES
+from rigs.served_console import chromium, signed_in
+
+_JOB_MS = 600_000
+"""A fit loads PyTorch, on a machine that may have other things to do."""
+_GOOD, _BAD = 64, 6
+
+
+def _to(selector: str) -> Callable[[Any], Awaitable[None]]:
+    """Return the step that follows a link."""
+
+    async def steps(page: Any) -> None:
+        await page.locator(selector).first.click()
+        await page.wait_for_load_state("load")
+
+    return steps
+
+
+def _at(selector: str) -> Callable[[Any], Awaitable[None]]:
+    """Return the step that scrolls until something is at the top."""
+
+    async def steps(page: Any) -> None:
+        await page.eval_on_selector(selector, "one => one.scrollIntoView()")
+
+    return steps
+
+
+async def _taken(page: Any) -> None:
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector("#bench[data-ready]")
+
+
+async def _new_product(page: Any) -> None:
+    await page.locator("main td a").first.click()
+    await page.wait_for_load_state("load")
+
+
+def _product_at(part: str) -> Callable[[Any], Awaitable[None]]:
+    async def steps(page: Any) -> None:
+        await _new_product(page)
+        await _at(part)(page)
+
+    return steps
+
+
+async def _report(page: Any) -> None:
+    await page.locator("main tbody a").nth(2).click()
+    await page.wait_for_load_state("load")
+
+
+CALM = (
+    Shot("sign-in", "/sign-in", account=""),
+    Shot("wall", "/wall"),
+    Shot("wall-full", "/wall?full=1"),
+    Shot("wall-line", "/wall/line-1"),
+    Shot("part", "/verdicts/{reject}", most=OF_PHOTOGRAPHS),
+    Shot("review-begin", "/review", account="rita"),
+    Shot("review", "/review", account="rita", steps=_taken, most=OF_PHOTOGRAPHS),
+    Shot("review-keys", "/review/keys", account="rita"),
+    Shot("alarms", "/alarms"),
+    Shot("alarm", "/alarms", steps=_to(".alarm h2 a, .alarm a")),
+    Shot("performance", "/alarms/performance"),
+    Shot("health", "/health"),
+    Shot("quality", "/quality"),
+    Shot("quality-drift", "/quality/drift"),
+    Shot("quality-reports", "/quality/reports"),
+    Shot("quality-report", "/quality/reports", steps=_report),
+    Shot("quality-agreement", "/quality/agreement"),
+    Shot("models", "/models"),
+    Shot("station", "/models/at/line-2/top"),
+    Shot("artifact", "/models", steps=_to("a[href^='/models/artifacts/']")),
+    Shot("threshold", "/models/at/line-1/top/threshold"),
+    Shot("change", "/models/at/line-2/top", steps=_to("a[href$='what=promote']")),
+    Shot("accounts", "/accounts"),
+    Shot("account", "/accounts", steps=_to("main td a")),
+    Shot("tokens", "/tokens"),
+    Shot("audit", "/audit"),
+    Shot("new-products", "/onboarding", account="erin"),
+    Shot("new-product", "/onboarding", account="erin", steps=_new_product),
+    Shot("new-product-odd", "/onboarding", account="erin", steps=_product_at("#odd")),
+    Shot("new-product-region", "/onboarding", account="erin", steps=_product_at("#region")),
+    Shot("new-product-model", "/onboarding", account="erin", steps=_product_at("#fit")),
+    Shot("new-product-promise", "/onboarding", account="erin", steps=_product_at("#promise")),
+    Shot("jobs", "/runs", account="erin"),
+    Shot("job", "/runs", account="erin", steps=_to("main td a")),
+    Shot("not-there", "/parts/999999999"),
+)
+KAFKA_AWAY = (
+    Shot("wall-kafka-away", "/wall"),
+    Shot("health-kafka-away", "/health"),
+    Shot("review-kafka-away", "/review", account="rita"),
+    Shot("alarms-kafka-away", "/alarms"),
+    Shot("models-kafka-away", "/models"),
+)
+ALL_AWAY = (
+    Shot("wall-away", "/wall"),
+    Shot("part-away", "/verdicts/{reject}"),
+    Shot("quality-away", "/quality"),
+    Shot("health-away", "/health"),
+    Shot("alarms-away", "/alarms"),
+)
+_OF_PRODUCTS = ("new-product", "job")
+
+
+def _pictures(folder: Path) -> Path:
+    """Write good discs, a dark one and a copy among them, and defective ones."""
+    drawing = Simulation(product="disc")
+    for number in range(_GOOD):
+        _write(folder / "train" / "good" / f"{number:03}.png", drawing.good(number).image)
+    _write(folder / "train" / "good" / "dark.png", drawing.good(3).image // 2)
+    _write(folder / "train" / "good" / "copy.png", drawing.good(5).image)
+    for number in range(_BAD):
+        _write(folder / "test" / "good" / f"{number:03}.png", drawing.good(900 + number).image)
+        for kind, _, _ in TYPES["disc"]:
+            bad = drawing.defective(kind, number)
+            _write(folder / "test" / kind / f"{number:03}.png", bad.image)
+            _write(folder / "ground_truth" / kind / f"{number:03}_mask.png", bad.mask.astype("uint8") * 255)
+    return folder
+
+
+def _write(file: Path, image: Any) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(file), image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+
+
+async def _made_product(browser: Any, seeded: Seeded, folder: Path) -> None:
+    """Make a new product in one sitting, but for letting it score."""
+    page = await signed_in(browser, seeded.address, "erin", PASSWORD)
+    await page.goto(f"{seeded.address}/onboarding")
+    await page.fill("[name=product]", "disc")
+    await page.select_option("[name=line]", "line-2")
+    await page.click("text=Begin >> nth=-1")
+    await page.fill("[name=folder]", str(folder))
+    await page.click("button:text-is('Look them over')")
+    await page.wait_for_selector("#odd", timeout=_JOB_MS)
+    await page.focus(".onb-drawing")
+    for key in ("i", "ArrowLeft", "ArrowUp", "n", "ArrowRight"):
+        await page.keyboard.press(key)
+    await page.click("button:text-is('Keep this region')")
+    await page.wait_for_selector("#region .onb-number.done")
+    await page.select_option("#fit [name=size]", "128")
+    await page.click("#fit button:text-is('Make the model')")
+    await page.wait_for_selector("#activate", timeout=_JOB_MS)
+    await page.context.close()
+
+
+@asynccontextmanager
+async def _plant(folder: Path, *, with_product: bool) -> AsyncIterator[tuple[Any, Seeded]]:
+    pictures = await asyncio.to_thread(_pictures, folder / "pictures" / "discs")
+    console = {"work": f"{folder}/work", "onboarding": {"folders": [str(folder / "pictures")]}}
+    async with seeded_console(folder, console=console) as seeded, chromium() as browser:
+        if with_product:
+            await _made_product(browser, seeded, pictures)
+        yield browser, seeded
+
+
+async def _written(names: Sequence[str], out: Path) -> None:
+    def chosen(shots: Sequence[Shot]) -> list[Shot]:
+        return [one for one in shots if not names or one.name in names]
+
+    async def shown(shots: Sequence[Shot]) -> None:
+        ready = [_in_place(one, seeded) for one in chosen(shots)]
+        for file in await kept(browser, seeded.address, ready, out):
+            sys.stdout.write(f"{file}\n")
+            sys.stdout.flush()
+
+    wants_product = any(one.name.startswith(_OF_PRODUCTS) for one in chosen(CALM))
+    with tempfile.TemporaryDirectory(prefix="console-atlas-") as place:
+        async with _plant(Path(place), with_product=wants_product) as (browser, seeded):
+            await shown(CALM)
+            if chosen(KAFKA_AWAY) or chosen(ALL_AWAY):
+                await seeded.broker.stop()
+                await asyncio.sleep(12)  # until the console has called it an outage
+            await shown(KAFKA_AWAY)
+            if chosen(ALL_AWAY):
+                ledger = Path(place) / "ledger.db"
+                await asyncio.to_thread(ledger.rename, ledger.with_suffix(".gone"))
+                await asyncio.to_thread(ledger.mkdir)
+            await shown(ALL_AWAY)
+
+
+def _in_place(shot: Shot, seeded: Seeded) -> Shot:
+    return Shot(shot.name, placed(shot.place, seeded), shot.account, shot.steps, shot.whole, shot.most)
+
+
+if __name__ == "__main__":
+    reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    reader.add_argument("names", nargs="*", metavar="NAME", help="which pages; none: all of them")
+    reader.add_argument("--out", type=Path, default=FOLDER)
+    asked = reader.parse_args()
+    asyncio.run(_written(asked.names, asked.out))
