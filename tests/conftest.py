@@ -1,6 +1,5 @@
 """How tests are shared among workers, how properties are tried, what all measure, and the servers they share."""
 
-import gc
 import logging
 import os
 from collections.abc import Generator, Iterator
@@ -12,10 +11,11 @@ from hypothesis import HealthCheck, settings
 from opentelemetry import metrics
 from xdist.scheduler import LoadScopeScheduling
 
+from neverblink.service_life import keep_for_good
 from rigs.postgresql import PostgresqlServer
 from rigs.real_parts import postgresql_server
 from rigs.registered_telemetry import RegisteredMeters, take_faults
-from rigs.steadiness import only_where_the_machine_ran
+from rigs.steadiness import no_full_collection, only_where_the_machine_ran
 
 # The same examples on every run, and no clock decides: a test says the same twice. `python -m bench.properties` looks
 # for new ones, and what it finds becomes an @example.
@@ -50,16 +50,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Keep what thousands of tests and their imports hold from the collector, which stops the process to walk it."""
-    gc.collect()
-    gc.freeze()
+    keep_for_good()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    """Watch the machine under tests whose lines run in real time."""
+    """Let nothing stop the process under tests whose lines run in real time, and watch whether the machine does."""
     if item.path.parent.name not in _IN_REAL_TIME:
         return (yield)
-    with only_where_the_machine_ran():
+    with no_full_collection(), only_where_the_machine_ran():
         return (yield)
 
 

@@ -254,7 +254,7 @@ def plc_sim(
 ) -> None:
     """Simulate the plant's PLCs at their endpoints: conveyor, profile, gate, watchdog, users and certificates."""
     description = read_plant(plant)
-    from neverblink.service_life import ready, run_service
+    from neverblink.service_life import keep_for_good, ready, run_service
     from neverblink.simulation.plc.simulated_plcs import run, simulated_lines
 
     telemetry.setup("plc-sim", description.site)
@@ -269,7 +269,11 @@ def plc_sim(
         reset_after_s=reset_after,
     )
 
+    def serving(endpoints: list[str]) -> None:
+        keep_for_good()
+        ready("plc-sim", lines=endpoints)
+
     async def work(stop: asyncio.Event) -> None:
-        await run(lines, stop, truth=truth, ready=lambda found: ready("plc-sim", lines=[s.endpoint for s in found]))
+        await run(lines, stop, truth=truth, ready=lambda found: serving([simulator.endpoint for simulator in found]))
 
     asyncio.run(run_service("plc-sim", work))

@@ -1,5 +1,6 @@
 """How a service starts, says that it is ready, begins again and stops."""
 
+from neverblink.service_life.collector import building, keep_for_good
 from neverblink.service_life.running import (
     READY,
     READY_FILE,
@@ -26,8 +27,10 @@ __all__ = [
     "UNREADY",
     "Duty",
     "DutyEndedError",
+    "building",
     "end_all",
     "given_time",
+    "keep_for_good",
     "keeping",
     "kept",
     "nobody_asked",

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from neverblink import telemetry
 from neverblink.service_life import last_resort
+from neverblink.service_life.collector import keep_for_good
 from neverblink.service_life.supervisor import Duty, DutyEndedError, awaited, keeping
 from neverblink.service_life.waiting import end_all
 
@@ -49,7 +49,7 @@ async def run_service(service: str, main: Callable[[asyncio.Event], Awaitable[No
     stands still in it: a thread that blocks, a collector that never answers.
     """
     _keep_others_out()
-    _keep_what_was_imported()
+    keep_for_good()  # what was imported
     if (file := _ready_file()) is not None:
         file.unlink(missing_ok=True)  # a killed predecessor's
     stop, told, left = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -87,13 +87,6 @@ async def run_service(service: str, main: Callable[[asyncio.Event], Awaitable[No
         work.result()
     if told.is_set():
         last_resort.leave(service)
-
-
-def _keep_what_was_imported() -> None:
-    # The collector of cycles walks all objects there are, tens of thousands of an OPC UA library among them, and stops
-    # the loop meanwhile. What is there before the work begins stays for good: nobody need walk it again.
-    gc.collect()
-    gc.freeze()
 
 
 def _keep_others_out() -> None:

@@ -22,6 +22,7 @@ from neverblink.plc.contract import (
     node,
 )
 from neverblink.plc.word import encode_gate
+from neverblink.service_life import building
 from neverblink.simulation.plc.gate import BeltPart
 from neverblink.simulation.plc.line import SimulatedLine
 from neverblink.simulation.plc.part_names import names_of
@@ -133,7 +134,8 @@ class PlcMemory:
         users = Users(self.line.username, self.line.password, signed=self.line.certificate is not None)
         server = Server(user_manager=users)  # type: ignore[arg-type]
         server.disable_clock()
-        await server.init()
+        with building():
+            await server.init()
         server.set_endpoint(self.endpoint)
         server.set_server_name(f"neverblink simulated PLC {self.line.name}")
         server.set_security_policy(
