@@ -21,6 +21,7 @@ from neverblink.console.access.roles import Role
 from neverblink.console.runs.book import Runs
 from neverblink.model_registry.registry import history_of
 from neverblink.plant import ConsoleSettings, Plant, load_plant
+from rigs.by_keyboard import faults_by_keyboard, watch
 from rigs.served_console import chromium, listening, serious_faults, signed_in
 
 pytestmark = pytest.mark.plant
@@ -105,15 +106,18 @@ async def test_from_a_folder_to_a_model_that_scores_with_a_job_stopped_and_one_t
             console.account("erin", Role.ENGINEER)
             async with listening(plant, console.access) as address:
                 page = await signed_in(browser, address, "erin", PASSWORD)
+                await watch(page)
                 await page.goto(f"{address}/onboarding")
                 await weeded_out(page, plates)
                 assert await serious_faults(page) == []
+                assert await faults_by_keyboard(page) == {}
                 (holds / "hold-256").touch()
                 await fit(page, 256)
                 await page.click("text=Follow it, or stop it")
                 await page.click("text=Stop the job")
                 await page.wait_for_selector(".run-status.stopped")
                 assert await serious_faults(page) == []
+                assert await faults_by_keyboard(page) == {}
                 await page.click(".back a")
                 assert "stopped" in await page.inner_text("#fit [role=alert]")
                 (holds / "hold-128").touch()

@@ -18,6 +18,7 @@ from neverblink.kafka import LatestEvents
 from neverblink.plant import Plant
 from neverblink.records.part_tables import PartRow
 from neverblink.records.reading import ReadOnlyRecords
+from rigs.by_keyboard import faults_by_keyboard, watch
 from rigs.served_console import chromium, listening, serious_faults, signed_in
 
 pytestmark = pytest.mark.plant
@@ -165,12 +166,22 @@ async def test_a_stray_key_answers_no_part_unseen_and_a_lost_console_is_told(tmp
         assert await page.locator("#review-away").is_hidden()
 
 
-async def test_axe_core_finds_nothing_serious_on_any_state_of_the_page(tmp_path: Path) -> None:
+async def test_each_state_of_the_page_is_accessible_and_used_by_keyboard(tmp_path: Path) -> None:
     async with reviewing(tmp_path, [scored(1), scored(2)]) as (_, browser, address):
         page = await at_review(browser, address)
         assert await serious_faults(page) == []
+        await watch(page)
+        await page.reload()
         await page.keyboard.press("Enter")
         await ready(page, "line-1-SN-1")
+        assert await faults_by_keyboard(page) == {}
+        await page.focus(".review-rows button:has-text('SN-2')")
+        assert "SN-2" in await page.evaluate(
+            """() => new Promise(done => {
+              document.body.addEventListener("htmx:afterSettle", () => done(document.activeElement.innerText));
+              htmx.trigger(document.body, "reviewed");
+            })"""
+        ), "whoever chooses from the queue stays there when it is read anew"
         await page.keyboard.press("Numpad7")
         assert await serious_faults(page) == []
         await page.goto(f"{address}/review/keys")

@@ -38,7 +38,7 @@ from neverblink.records.evidence_store import EvidenceStore
 from neverblink.records.part_rules import rules_of
 from neverblink.records.part_tables import EvidenceFileRow
 from neverblink.simulation.parts import Simulation
-from neverblink.vision.artifact import Artifact, save_artifact
+from neverblink.vision.artifact import Artifact, read_manifest, save_artifact
 from neverblink.vision.artifact_manifest import Description, Provenance
 from neverblink.vision.backbone_spec import BackboneSpec
 from neverblink.vision.calibration import calibrate
@@ -57,6 +57,7 @@ from rigs.seeded_day import (
     drift_reports,
     parts_of,
     service_reports,
+    shadow_verdicts,
 )
 from rigs.served_console import listening
 
@@ -113,8 +114,9 @@ async def seeded_console(
         pool = await asyncio.to_thread(_Pool, plant)
         parts = parts_of(shape or Shape(), end, models, pool.boxes)
         events = [event for one in parts for event in one.events]
+        shadows = shadow_verdicts(parts, await asyncio.to_thread(_challenger, plant, slots), "line-2", "top")
         reports = drift_reports(end, int((shape or Shape()).hours), models)
-        await asyncio.to_thread(_keep, plant, [*events, *slots, *reports, *alarms(end)], end)
+        await asyncio.to_thread(_keep, plant, [*events, *shadows, *slots, *reports, *alarms(end)], end)
         await asyncio.to_thread(_keep_pictures, plant, pool, parts, end)
         await ensure_topics(plant.kafka)
         lately = [one for one in events if one.occurred > end - _ON_THE_WALL]
@@ -206,6 +208,14 @@ def make_models(plant: Plant, end: datetime) -> tuple[dict[str, list[Model]], li
     return models, slots
 
 
+def _challenger(plant: Plant, slots: Sequence[ModelSlots]) -> Model:
+    """Return the one model that is in shadow."""
+    (change,) = (one for one in slots if one.shadow is not None)
+    assert change.shadow is not None
+    manifest, _ = read_manifest(plant.storage.artifacts / change.shadow.location)
+    return Model(change.shadow.artifact, manifest.calibration.threshold, change.at)
+
+
 def _model(artifact: Artifact, since: datetime) -> Model:
     return Model(_slot(artifact).artifact, artifact.manifest.calibration.threshold, since)
 
@@ -233,7 +243,10 @@ def make_artifact(folder: Path, product: str, version: int, created: datetime) -
         dimension=8,
         vectors=64,
         calibration=calibrate(scores, scores * 1.4, unsure=0.03),
-        provenance=Provenance(images=("sha256:" + "0" * 64,), coreset_ratio=0.01, projection=128, seed=0, folds=5),
+        provenance=Provenance(
+            images=tuple(f"sha256:{one:064}" for one in range(_NORMALS)), coreset_ratio=0.01, projection=128, seed=0,
+            folds=5,
+        ),
     )  # fmt: skip
     bank = random.random((64, 8)).astype(np.float32)
     return save_artifact(

@@ -27,13 +27,21 @@ from neverblink.events import (
     Outcome,
     Quality,
     Review,
+    ShadowVerdict,
     Times,
     Tracking,
     Verdict,
 )
 from neverblink.events.alarm import CLEARED, RAISED
 from neverblink.events.drift import AlertStage, Distribution, DriftState
-from neverblink.events.identity import actuation_id, alarm_id, alarm_stage_id, derived_id, verdict_id
+from neverblink.events.identity import (
+    actuation_id,
+    alarm_id,
+    alarm_stage_id,
+    derived_id,
+    shadow_verdict_id,
+    verdict_id,
+)
 from neverblink.events.service_report import Amiss, CertificateEnd, DiskSpace, ServiceReport
 
 PRODUCTS = {"line-1": "pcb", "line-2": "disc"}
@@ -195,6 +203,34 @@ def _verdict(
         unsure=decision is Decision.PASS and ratio > 0.8, holdout=0.3 < drawn < 0.33, holdout_share=0.03,
         identity=_identity(line, number),
     )  # fmt: skip
+
+
+def shadow_verdicts(parts: Sequence[SeededPart], challenger: Model, line: str, station: str) -> list[ShadowVerdict]:
+    """Return what a model in shadow says of a station's parts: mostly the same, and of a few good rejects otherwise."""
+    draw = random.Random(4)
+    found = []
+    for part in parts:
+        for one in part.verdicts:
+            if (one.line, one.station) != (line, station) or one.times.captured < challenger.since:
+                continue
+            # It lets more good parts pass, and is less sure of some defects.
+            nearer = (
+                1.0 if part.found else 0.9 if one.decision is Decision.REJECT else draw.choice((1.0,) * 150 + (2.1,))
+            )
+            ratio = None if one.ratio is None else one.ratio * nearer * draw.gauss(0.98, 0.06)
+            decision = Decision.UNSCORED if ratio is None else Decision.REJECT if ratio > 1 else Decision.PASS
+            reason = {Decision.PASS: None, Decision.REJECT: "anomaly", Decision.UNSCORED: one.reason}[decision]
+            said = one.model_dump(include={
+                "frame_id", "line", "station", "product", "part", "seq", "tracking", "quality", "times", "deadline",
+                "identity",
+            })  # fmt: skip
+            said |= {"id": shadow_verdict_id(one.frame_id, challenger.artifact.digest, "shadow-model")}
+            said |= {"cause": "shadow-model", "decision": decision, "reason": reason, "ratio": ratio}
+            if ratio is not None:
+                said |= {"score": ratio * challenger.threshold, "threshold": challenger.threshold}
+                said |= {"artifact": challenger.artifact}
+            found.append(ShadowVerdict.model_validate(said))
+    return found
 
 
 def _identity(line: str, number: int) -> Identity:

@@ -205,6 +205,8 @@ def test_a_station_s_changes_are_told_in_order_whoever_knows_of_them(
         (third.id, ("threshold",)), (second.id, ("promoted",)), (first.id, ("shadow",)),
     ]  # fmt: skip
     assert told[0].was is not None
+    (over, _) = history((), [first, shadowed(first, TOP, None, stamp(2))])
+    assert over.kinds == ("unshadow",)
 
 
 def test_a_model_in_shadow_is_compared_on_the_very_same_frames(

@@ -152,7 +152,8 @@ MODEL_CHANGES = {
     "model": N_("another model scores"),
     "promoted": N_("the challenger scores"),
     "threshold": N_("another threshold"),
-    "shadow": N_("another challenger, or none"),
+    "shadow": N_("another challenger"),
+    "unshadow": N_("no challenger any longer"),
     "same": N_("nothing that scores"),
 }
 

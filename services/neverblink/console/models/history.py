@@ -8,7 +8,7 @@ from typing import Literal
 from neverblink.events import ModelSlots, Slot
 from neverblink.records.questions.models.changes import KeptChange
 
-Kind = Literal["model", "threshold", "shadow", "promoted", "same"]
+Kind = Literal["model", "threshold", "shadow", "unshadow", "promoted", "same"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def _kinds(before: KeptChange | None, now: KeptChange) -> tuple[Kind, ...]:
     elif _threshold(was_active) != _threshold(now.active):
         found.append("threshold")
     if _digest(was_shadow) != _digest(now.shadow) and "promoted" not in found:
-        found.append("shadow")
+        found.append("unshadow" if now.shadow is None else "shadow")
     return tuple(found) or ("same",)
 
 
