@@ -1,5 +1,6 @@
 """State that another version has written ends the drift service; no verdict is blamed for it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,11 @@ from drift_line import plant, verdict
 pytest.importorskip("faust", reason="Faust is not installed: pip install neverblink[drift]")
 
 from neverblink.drift.alert_sink import AlertSink
-from neverblink.drift.app import DriftApp, Store
+from neverblink.drift.app import DriftApp
 from neverblink.drift.changelog import Layout
 from neverblink.drift.commands import _raise_if_crashed
 from neverblink.drift.errors import LayoutError
+from neverblink.drift.faust_app import Store
 from neverblink.drift.instruments import instruments
 from neverblink.events import encode
 
@@ -45,10 +47,18 @@ class Read:
 
 
 @dataclass
+class Channel:
+    """Where nothing waits behind the event in hand."""
+
+    queue: asyncio.Queue[Read] = field(default_factory=asyncio.Queue)
+
+
+@dataclass
 class Stream:
     """A stream that has these events."""
 
     read: list[Read]
+    channel: Channel = field(default_factory=Channel)
 
     def noack(self) -> "Stream":
         return self

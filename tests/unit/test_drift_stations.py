@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from neverblink.demo.drift.scenarios import calibrated
 from neverblink.drift.history import Calendar
-from neverblink.drift.stations import ARTIFACTS_KEPT, PAST, WATCH, Stations
+from neverblink.drift.stations import ALERTS, ARTIFACTS_KEPT, PAST, WATCH, Stations
 from neverblink.drift.statistics import StationKey, StationState, Windowing
 from neverblink.drift.verdict_memory import IDS
 from neverblink.events import AlertStage, ArtifactRef, Decision, DriftReport, DriftState, Times, Verdict
@@ -50,12 +50,33 @@ class Worker:
     def take(self, verdict: Verdict, offset: int, *, writes: int | None = None) -> list[DriftReport]:
         taken = self.stations.take(verdict, (0, offset), verdict.times.captured.timestamp())
         self.reports += taken.reports
-        for key, value in list(taken.changes.items())[:writes]:
+        self.write(taken.changes, writes=writes)
+        return taken.reports
+
+    def take_batch(self, stream: list[Verdict], offsets: range, *, writes: int | None = None) -> None:
+        """As the service does: one write for all, but alone what belongs to another state than is current."""
+        reports: list[DriftReport] = []
+        for offset in offsets:
+            turns = self.stations.turns(stream[offset])
+            if turns:
+                self.keep(reports)
+            taken = self.stations.count(stream[offset], (0, offset), stream[offset].times.captured.timestamp())
+            reports += taken.reports
+            if turns:
+                self.keep(reports)
+        self.keep(reports, writes=writes)
+
+    def keep(self, reports: list[DriftReport], *, writes: int | None = None) -> None:
+        self.reports += reports
+        reports.clear()
+        self.write(self.stations.changes(0), writes=writes)
+
+    def write(self, changes: dict[bytes, bytes | None], *, writes: int | None = None) -> None:
+        for key, value in list(changes.items())[:writes]:
             if value is None:
                 self.table.pop(key, None)
             else:
                 self.table[key] = value
-        return taken.reports
 
     def feed(self, verdicts: list[Verdict], first: int = 0) -> "Worker":
         for offset, item in enumerate(verdicts, start=first):
@@ -207,6 +228,51 @@ def test_a_crash_after_any_write_leaves_the_same_counts_and_tells_the_same_alert
     for report in worker.reports:
         first.setdefault(report.id, report)
     assert list(first.values()) == calm.reports
+
+
+def mixed_stream() -> list[Verdict]:
+    """Two models in turn, with parts unscored, challenges that pass, stale answers and second ones."""
+    found = [
+        verdict(5.0 * n, *([Decision.UNSCORED] if n % 5 == 0 else []), model="ab"[n // 40 % 2], challenge=n % 37 == 1)
+        for n in range(120)
+    ]
+    for at in (47, 63, 90):  # the old model answers first for a frame of a moment ago
+        found[at] = verdict(5.0 * at - 12, model="ab"[at // 40 % 2 - 1], id=f"stale-{at}")
+    for at in (20, 55, 85, 110):
+        found[at] = found[at - 7].model_copy(update={"artifact": artifact("c"), "id": found[at - 7].id})
+    return found
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=4, max_size=12),
+    crashes=st.dictionaries(st.integers(0, 11), st.tuples(st.integers(0, 6), st.integers(0, 20)), max_size=4),
+)
+def test_batches_and_a_crash_within_any_leave_what_verdicts_written_one_by_one_leave(
+    sizes: list[int], crashes: dict[int, tuple[int, int]]
+) -> None:
+    stream = mixed_stream()
+    calm, worker = Worker().feed(stream), Worker()
+    begins = 0
+    while begins < len(stream):
+        number = begins % len(sizes)
+        ends = min(begins + sizes[number], len(stream))
+        writes, back = crashes.pop(number, (None, 0))
+        worker.take_batch(stream, range(begins, ends), writes=writes)
+        if writes is not None:
+            worker.start()
+            ends = max(0, begins - back)  # what was committed lags behind what was kept
+        begins = ends
+    books = [raw for raw in calm.table if raw.startswith(ALERTS)]
+    assert {raw for raw in worker.table if raw.startswith(ALERTS)} == set(books)
+    assert {raw: value for raw, value in worker.table.items() if raw not in books} == {
+        raw: value for raw, value in calm.table.items() if raw not in books
+    }
+    first: dict[str, DriftReport] = {}
+    for report in worker.reports:
+        first.setdefault(report.id, report)
+    assert list(first.values()) == calm.reports
+    assert any(report.alerts for report in calm.reports)
 
 
 def test_a_report_says_what_is_normal_and_how_far_it_is_from_it_once_that_was_learnt() -> None:

@@ -1,92 +1,48 @@
 """The Faust app: verdicts in, one table of station states, reports of closed windows with their alerts out."""
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cached_property, partial
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import faust
 from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
-from faust.types import TP, EventT, FutureMessage
-from mode.utils.queues import FlowControlEvent
+from faust.types import TP, EventT
 
 from neverblink import telemetry
 from neverblink.drift.alert_sink import AlertSink
-from neverblink.drift.changelog import TABLE, Layout, app_id, is_table_key
+from neverblink.drift.batch import Batch
+from neverblink.drift.changelog import TABLE, Layout, app_id
 from neverblink.drift.errors import DriftError
+from neverblink.drift.faust_app import Store, faust_app
 from neverblink.drift.history import Calendar
 from neverblink.drift.instruments import Instruments, observe_states
 from neverblink.drift.moments import unmeasurable
+from neverblink.drift.station_table import is_current
 from neverblink.drift.stations import Stations
 from neverblink.drift.statistics import Windowing, as_of_a_defect, event_time
 from neverblink.events import TOPICS, DriftReport, EventError, Verdict
 from neverblink.kafka import DeadLetters, EventProducer, KafkaError, Record
-from neverblink.kafka.connection import connection_settings, explained, topics_of
+from neverblink.kafka.connection import explained, topics_of
 from neverblink.kafka.following_client import CLIENT_FAULTS
 from neverblink.kafka.record import record_headers, record_key, record_time
 from neverblink.plant import DriftSettings, Kafka
+from neverblink.service_life import time_limit, wait_or_stop
 
-
-@dataclass(frozen=True, slots=True)
-class Store:
-    """Faust's folder, and whether the table lies in it or in memory."""
-
-    folder: Path
-    on_disk: bool
-
-
-class _FlowControl(FlowControlEvent):
-    """Empties the streams' queues at a rebalance only.
-
-    Faust also empties them when a recovery ends. By then they hold verdicts, which would be counted by nobody.
-    """
-
-    def clear(self) -> None:
-        if not self.is_active():
-            super().clear()
-
-
-class _App(faust.App):
-    @cached_property
-    def flow_control(self) -> FlowControlEvent:
-        return _FlowControl(loop=self.loop)
-
-
-class _StationTable(faust.Table[bytes, bytes]):
-    """A plain table that hands out the promise of its newest changelog record."""
-
-    newest: FutureMessage | None = None
-
-    def send_changelog(
-        self,
-        partition: int | None,
-        key: Any,
-        value: Any,
-        key_serializer: Any = None,
-        value_serializer: Any = None,
-    ) -> FutureMessage:
-        self.newest = super().send_changelog(partition, key, value, key_serializer, value_serializer)
-        return self.newest
-
-    def apply_changelog_batch(self, batch: Iterable[EventT[Any]]) -> None:
-        """Take what the changelog says, but for records under a key that nobody here writes: anybody may have."""
-        super().apply_changelog_batch([event for event in batch if is_table_key(event.key)])
+_LOOK_S = 0.1
+_HAND_OVER_S = 3.0
 
 
 class DriftApp:
     """Counts verdicts into the table and reports windows as they close.
 
-    A report is sent before the table is changed: a crash between the two sends it once more with the same
-    id. A verdict is acknowledged once its change is in the table's changelog: Faust by itself commits the
-    offset without waiting for that, and a killed worker's last verdicts would be counted by nobody. Faust's
-    windowed tables are not used, because their windows are lost or kept for ever after a restart
-    (faust-streaming issues 193 and 385).
+    Verdicts are counted in batches. What a batch has closed is reported before the table is changed: a crash between
+    the two reports it once more with the same ids. Then its states are written, once each, and then its verdicts are
+    acknowledged: Faust by itself commits the offset without waiting for the changelog, and a killed worker's last
+    verdicts would be counted by nobody. Faust's windowed tables are not used, because their windows are lost or kept
+    for ever after a restart (faust-streaming issues 193 and 385).
     """
 
     def __init__(
@@ -122,8 +78,9 @@ class DriftApp:
         """Why nothing may be counted: the state is another program's. Offsets stay, until that one runs again."""
         self._stale = True
         self._changing = asyncio.Lock()
+        self._batch = Batch(clock())
         self._topic = TOPICS["verdicts"].full_name(kafka.topic_prefix)
-        self.app = _faust_app(kafka, layout, store)
+        self.app = faust_app(kafka, layout, store, self._topic)
         self._table: Any = self.app.Table(TABLE, key_type=bytes, value_type=bytes, partitions=layout.partitions)
         self._stations = Stations(
             Windowing(settings.window_s, settings.allowed_lateness_s),
@@ -171,45 +128,69 @@ class DriftApp:
         if not self.is_recovered:
             return
         async with self._changing:
+            await self._keep()
             self._load_if_stale()
+            caught_up: dict[int, bool] = {}
             for raw, state in self._stations:
-                if state.windows and await self._is_caught_up(state.marks):
+                if state.windows and await self._is_caught_up(state.marks, caught_up):
                     await self._report(self._stations.close_quiet(raw, self._clock() - self._heard[raw]))
+
+    async def keep_in_time(self, stop: asyncio.Event) -> None:
+        """Keep what was counted as soon as nothing more comes, or when it has waited for `LONGEST_S`."""
+        while not await wait_or_stop(stop, _LOOK_S):
+            if self._batch.is_due(self._clock()):
+                await self.keep_now()
+
+    async def keep_now(self) -> None:
+        """Report and write what was counted, and acknowledge its verdicts."""
+        async with self._changing:
+            await self._keep()
 
     async def _count_verdicts(self, stream: Any) -> None:
         async for event in stream.noack().events():
-            if self.refused is not None:
-                continue
             async with self._changing:
-                try:
-                    change = await self._count(event)
-                except DriftError as error:
-                    self.refused = error
-                    continue
-            if change is None:
-                event.ack()
-            else:
-                change.add_done_callback(partial(self._changed, event))
+                await self._count_or_refuse(event)
+                for more in self._waiting(stream.channel.queue):
+                    await self._count_or_refuse(more)
+                if self._batch.is_full:
+                    await self._keep()
 
-    def _changed(self, event: EventT[Any], change: FutureMessage) -> None:
-        if change.cancelled():
+    def _waiting(self, queue: Any) -> Iterator[EventT[Any]]:
+        """Yield the events that wait behind the one in hand: a turn of the loop for each would cost much."""
+        while not queue.empty():
+            event: EventT[Any] = queue.get_nowait()
+            if not is_current(event) or not self.app.flow_control.is_active():
+                continue  # as Faust's stream has it
+            if not event.message.tracked:
+                event.message.tracked = True
+                self.app.consumer._unacked_messages.add(event.message)
+            yield event
+
+    async def _count_or_refuse(self, event: EventT[Any]) -> None:
+        if self.refused is not None or self.fault is not None:
             return
-        self.fault = self.fault or change.exception()
-        if self.fault is None:
-            event.ack()
+        try:
+            await self._count(event)
+        except DriftError as error:
+            self.refused = error
 
-    async def _count(self, event: EventT[Any]) -> FutureMessage | None:
-        """Count one record; returns the promise that the table's change is kept, None when nothing changed."""
+    async def _count(self, event: EventT[Any]) -> None:
+        """Count one record; what it changes is kept with the batch."""
         record = _record(event)
-        change = None
         expected = self._processed.get(record.partition, record.offset - 1) + 1
         if record.offset > expected:
             self._measured.skipped.add(record.offset - expected)
             sentence = f"records {expected} to {record.offset - 1} of partition {record.partition} never arrived"
             self._recurring.tell("skipped", sentence, level=logging.ERROR)
+        turns = False
         try:
             verdict, _ = record.read(Verdict)
-            change = await self._take(verdict, record)
+            if why := unmeasurable(verdict):
+                raise EventError(why)
+            self._load_if_stale()
+            if turns := self._stations.turns(verdict):
+                await self._keep()
+            self._take(verdict, record)
         except EventError as error:
             await self._set_aside(record, str(error))
         except DriftError:
@@ -223,31 +204,45 @@ class DriftApp:
             )
             await self._set_aside(record, f"it could not be counted: {error!r}")
         self._processed[record.partition] = record.offset
-        return change
+        self._batch.read(event, len(record.value))
+        if turns:
+            await self._keep()
 
-    async def _take(self, verdict: Verdict, record: Record) -> FutureMessage | None:
-        """Count a verdict. Raises EventError for one whose numbers no instrument measures."""
-        if why := unmeasurable(verdict):
-            raise EventError(why)
-        self._load_if_stale()
+    def _take(self, verdict: Verdict, record: Record) -> None:
         self._forget_another_topic(record.partition)
         if verdict.challenge and verdict.reference is not None and self._known_good(verdict.reference):
             verdict = as_of_a_defect(verdict)
-        taken = self._stations.take(verdict, (record.partition, record.offset), event_time(verdict, record.time))
-        if taken.is_second:
-            self._measured.duplicates.add(1, {"line": verdict.line})
-        await self._report(taken.reports)
-        for raw, value in taken.changes.items():
-            if value is not None:
-                self._table[raw] = value
-            elif raw in self._table:
-                del self._table[raw]
+        taken = self._stations.count(verdict, (record.partition, record.offset), event_time(verdict, record.time))
         if taken.is_new:
             self._heard[taken.state] = self._clock()
-            self._measured.verdicts.add(1, {"line": verdict.line})
-            self._measured.late.add(taken.late, {"line": verdict.line})
-        change: FutureMessage | None = self._table.newest if taken.changes else None
-        return change
+        self._batch.took(verdict, taken)
+
+    async def _keep(self) -> None:
+        """Report what the batch has closed, write what it has changed, and acknowledge its verdicts, in this order."""
+        if not self._batch.count or self.fault is not None:
+            return
+        batch, self._batch = self._batch, Batch(self._clock())
+        await self._report(batch.reports)
+        try:
+            await asyncio.gather(*(self._keep_partition(events) for events in batch.events.values()))
+        except Exception as error:  # noqa: BLE001 - the service ends with it, and its next start counts these again
+            self.fault = error
+            return
+        for counter, counts in (
+            (self._measured.verdicts, batch.verdicts),
+            (self._measured.late, batch.late),
+            (self._measured.duplicates, batch.duplicates),
+        ):
+            for line, count in counts.items():
+                counter.add(count, {"line": line})
+
+    async def _keep_partition(self, events: list[EventT[Any]]) -> None:
+        newest = events[-1]
+        if changes := self._stations.changes(newest.message.partition):
+            await self._table.keep(changes, newest)
+        if is_current(newest):
+            for event in events:
+                event.ack()
 
     def _forget_another_topic(self, partition: int) -> None:
         """Take no mark for true that lies beyond the partition's end: it is of a topic that is no more."""
@@ -261,6 +256,15 @@ class DriftApp:
             )
 
     async def _report(self, reports: list[DriftReport]) -> None:
+        """Send reports, those of a line one after the other, and tell their alerts."""
+        by_line: dict[str, list[DriftReport]] = {}
+        for report in reports:
+            by_line.setdefault(report.line, []).append(report)
+        await asyncio.gather(*map(self._send, by_line.values()))
+        for report in reports:
+            self._alerts.tell(report)
+
+    async def _send(self, reports: list[DriftReport]) -> None:
         for report in reports:
             try:
                 await self._producer.send(report)
@@ -268,7 +272,6 @@ class DriftApp:
                 # Faust would take an exception here as done with the verdict, uncounted.
                 sentence = f"a drift report of {report.line}/{report.station} is lost: {error}"
                 self._recurring.tell("lost report", sentence, level=logging.ERROR)
-            self._alerts.tell(report)
 
     async def _set_aside(self, record: Record, why: str) -> None:
         try:
@@ -277,18 +280,23 @@ class DriftApp:
             sentence = f"a record that is no verdict could not be set aside either: {error}"
             self._recurring.tell("not set aside", sentence, level=logging.ERROR)
 
-    async def _is_caught_up(self, partitions: Iterable[int]) -> bool:
+    async def _is_caught_up(self, partitions: Iterable[int], known: dict[int, bool]) -> bool:
         """Say whether everything that the broker has of a state's partitions has been counted."""
         for partition in partitions:
-            place = TP(self._topic, partition)
-            if place not in self.app.consumer.assignment():
-                return False
-            end = self.app.consumer.highwater(place)
-            done = self._processed.get(partition)
-            reached = done + 1 if done is not None else await self.app.consumer.position(place)
-            if end is None or reached is None or reached < end:
+            if partition not in known:
+                known[partition] = await self._has_reached_the_end(partition)
+            if not known[partition]:
                 return False
         return True
+
+    async def _has_reached_the_end(self, partition: int) -> bool:
+        place = TP(self._topic, partition)
+        if place not in self.app.consumer.assignment():
+            return False
+        end = self.app.consumer.highwater(place)
+        done = self._processed.get(partition)
+        reached = done + 1 if done is not None else await self.app.consumer.position(place)
+        return end is not None and reached is not None and reached >= end
 
     def _load_if_stale(self) -> None:
         """Take the states of this worker's partitions from the recovered table."""
@@ -301,63 +309,26 @@ class DriftApp:
         self._stale = False
 
     async def _partitions_moved(self, *_: object, **__: object) -> None:
+        # What was counted is kept while the partitions are ours; what is not is counted by whoever has them next.
+        with contextlib.suppress(TimeoutError):
+            async with time_limit(_HAND_OVER_S):
+                await self.keep_now()
+        self._batch = Batch(self._clock())
         self._stale = True
         self._stations.clear()
         self._heard.clear()
         self._processed.clear()
 
 
-def _faust_app(kafka: Kafka, layout: Layout, store: Store) -> Any:
-    return _App(
-        app_id(kafka),
-        broker=[f"kafka://{address}" for address in kafka.bootstrap.split(",")],
-        broker_credentials=_credentials(kafka),
-        broker_client_id="neverblink-drift",
-        broker_session_timeout=10.0,
-        broker_heartbeat_interval=2.0,
-        # What is not committed at a crash is read again; the marks make that harmless, and this makes it short.
-        broker_commit_interval=0.1,
-        consumer_auto_offset_reset="earliest",
-        processing_guarantee="at_least_once",
-        store="rocksdb://" if store.on_disk else "memory://",
-        datadir=str(store.folder),
-        topic_partitions=layout.partitions,
-        topic_replication_factor=layout.copies,
-        topic_disable_leader=True,
-        # A verdict may have 1 MiB: what is in hand at once must fit into memory.
-        broker_max_poll_records=100,
-        stream_buffer_maxsize=128,
-        stream_wait_empty=False,
-        stream_recovery_delay=0.0,
-        autodiscover=False,
-        web_enabled=False,
-        worker_redirect_stdouts=False,
-        Table=_StationTable,
-    )
-
-
-def _credentials(kafka: Kafka) -> Any:
-    """Return the plant file's Kafka security as Faust wants it, None for PLAINTEXT."""
-    settings = connection_settings(kafka, "neverblink-drift")
-    context = settings.get("ssl_context")
-    if kafka.security.protocol.startswith("SASL"):
-        return faust.SASLCredentials(
-            username=settings["sasl_plain_username"],
-            password=settings["sasl_plain_password"],
-            mechanism=settings["sasl_mechanism"],
-            ssl_context=context,
-        )
-    return faust.SSLCredentials(context) if context is not None else None
-
-
 def _record(event: EventT[Any]) -> Record:
     message = event.message
+    stamp = message.timestamp or 0.0
     return Record(
         topic="verdicts",
         partition=message.partition,
         offset=message.offset,
         # A producer's clock that runs ahead must not close windows of parts that are still to come.
-        time=min(record_time((message.timestamp or 0) * 1000), datetime.now(UTC)),
+        time=record_time(1000 * min(stamp, time.time())),
         key=record_key(event.key),
         value=event.value or b"",
         headers=record_headers(message.headers),

@@ -8,20 +8,22 @@ from pathlib import Path
 from neverblink import telemetry
 from neverblink.alarms.webhook import Webhook, WebhookError
 from neverblink.drift.alert_sink import AlertSink
-from neverblink.drift.app import DriftApp, Store
+from neverblink.drift.app import DriftApp
 from neverblink.drift.changelog import layout
 from neverblink.drift.errors import DriftError
+from neverblink.drift.faust_app import Store
 from neverblink.drift.instruments import Instruments, instruments
 from neverblink.kafka import DeadLetters, EventProducer, ensure_topics
 from neverblink.kafka.service_reports import ServiceReports
 from neverblink.kafka.trouble import Watch
 from neverblink.plant import Plant
 from neverblink.plant.references import ReferenceFile
-from neverblink.service_life import end_all, given_time, run_service, wait_or_stop
+from neverblink.service_life import Duty, end_all, given_time, keeping, run_service, wait_or_stop
 from neverblink.service_life.standing import Standing, in_words
 
 _TICK_S = 0.5
 _STOP_S = 6.0
+_KEEP_S = 2.0
 _RECOVERY_TIMEOUT_S = 120.0
 
 
@@ -68,7 +70,8 @@ async def serve(plant: Plant, data_dir: Path | None, stop: asyncio.Event) -> Non
             await drift.app.start()
             if await _recovered(drift, stop):
                 standing = Standing("drift", partitions=found.partitions, store=str(data_dir or "memory"))
-                async with ServiceReports(plant, "drift", amiss=lambda: standing.amiss):
+                keeping_it = Duty("keeping what was counted", lambda: drift.keep_in_time(stop))
+                async with ServiceReports(plant, "drift", amiss=lambda: standing.amiss), keeping("drift", keeping_it):
                     await _watch(drift, producer, standing, stop)
         finally:
             await _stop(drift)
@@ -109,6 +112,7 @@ async def _watch(drift: DriftApp, producer: EventProducer, standing: Standing, s
 
 async def _stop(drift: DriftApp) -> None:
     """Stop the stream processor; with its brokers away it waits for them, and is left: its state is in Kafka."""
+    await given_time(drift.keep_now(), seconds=_KEEP_S, name="keeping what was counted")
     ended = await given_time(drift.app.stop(), seconds=_STOP_S, name="the stream processor's end", cancelled_s=2.0)
     if not ended:
         telemetry.logger("drift").warning(

@@ -44,8 +44,10 @@ class Moments:
         away = value - self.mean
         self.mean += away / self.count
         self.m2 += away * (value - self.mean)
-        self.minimum = min(self.minimum, value)
-        self.maximum = max(self.maximum, value)
+        if value < self.minimum:
+            self.minimum = value
+        if value > self.maximum:
+            self.maximum = value
 
     def merge(self, other: "Moments") -> None:
         """Take all of another's values; the other stays as it is."""

@@ -90,10 +90,14 @@ class Stations:
         self._held: dict[bytes, _Station] = {}
         self._books: dict[tuple[str, str], AlertBook] = {}
         self._books_changed: set[tuple[str, str]] = set()
-        self._unwritten: dict[int, set[bytes]] = {}
         self._memories: dict[MemoryKey, VerdictMemory] = {}
+        # What is to be written, by partition: states, memories, and states that are no more.
+        self._unwritten: dict[int, dict[bytes, None]] = {}
+        self._unwritten_ids: dict[int, dict[MemoryKey, None]] = {}
+        self._forgotten: dict[int, dict[bytes, None]] = {}
         # Per line, station and product, the state of the part that was captured last: its artifact scores now.
         self._current: dict[tuple[str, str, str], bytes] = {}
+        self._siblings: dict[tuple[str, str, str], list[bytes]] = {}
 
     def load(self, kept: Iterable[bytes], owned: set[int]) -> list[tuple[bytes, str]]:
         """Take the states of these partitions from what is kept; return the keys of what cannot be read, and why.
@@ -137,9 +141,12 @@ class Stations:
         self._held.clear()
         self._books.clear()
         self._books_changed.clear()
-        self._unwritten.clear()
         self._memories.clear()
+        self._unwritten.clear()
+        self._unwritten_ids.clear()
+        self._forgotten.clear()
         self._current.clear()
+        self._siblings.clear()
 
     def __iter__(self) -> Iterator[tuple[bytes, StationState]]:
         """Iterate over keys and states, as they are now."""
@@ -156,33 +163,55 @@ class Stations:
             return self._current.get(key[:3], key.to_bytes())
         return key.to_bytes()
 
+    def turns(self, verdict: Verdict) -> bool:
+        """Say whether it belongs to another state than the product's verdicts at its station do now.
+
+        Such a verdict is written alone: what has no artifact belongs to the state that is current, and after a crash
+        that must be read from the states as it was.
+        """
+        current = self._current.get((verdict.line, verdict.station, verdict.product))
+        artifact = verdict.artifact
+        return current is not None and artifact is not None and artifact.digest != self._held[current].key.artifact
+
     def take(self, verdict: Verdict, place: tuple[int, int], moment: float) -> Taken:
-        """Count a verdict at `place` (partition, offset).
+        """Count a verdict and return with it what is to be written for its partition."""
+        taken = self.count(verdict, place, moment)
+        taken.changes = self.changes(place[0])
+        return taken
+
+    def count(self, verdict: Verdict, place: tuple[int, int], moment: float) -> Taken:
+        """Count a verdict at `place` (partition, offset); `changes` of the partition are to be written afterwards.
 
         One that was counted before changes nothing, and neither does a second one about a frame, whatever it says: the
         first in the partition stands.
         """
+        partition, offset = place
         raw = self.place_of(verdict)
-        remembered = MemoryKey.of(verdict, place[0])
-        memory = self._memories.setdefault(remembered, VerdictMemory())
-        if place[1] <= memory.until:
+        remembered = MemoryKey.of(verdict, partition)
+        memory = self._memories.get(remembered)
+        if memory is None:
+            memory = self._memories[remembered] = VerdictMemory()
+        if offset <= memory.until:
             return Taken(raw)
         if memory.has_seen(verdict.id):
             return Taken(raw, is_second=True)
-        memory.remember(verdict.id, place[1])
         station = self._held.get(raw)
-        forgotten: dict[bytes, bytes | None] = {}
         if station is None:
-            forgotten = self._outdated(StationKey.from_bytes(raw))
-            station = self._hold(raw, StationKey.from_bytes(raw), self._state(raw))
-        if station.state.has_taken(*place):
-            return Taken(raw, changes={**forgotten, **memory.unwritten(remembered)})
-        late = station.state.late
-        closed = station.state.take(verdict, place, moment, self._windowing)
-        self._note_current(raw, station)
-        reports = self._watched(station, closed)
-        changes = forgotten | self._changes(place[0], raw) | memory.unwritten(remembered)
-        return Taken(raw, reports, changes, is_new=True, late=station.state.late - late)
+            key = StationKey.from_bytes(raw)
+            self._forgotten.setdefault(partition, {}).update(dict.fromkeys(self._outdated(key)))
+            station = self._hold(raw, key, self._state(raw))
+        taken = Taken(raw)
+        if not station.state.has_taken(*place):
+            late = station.state.late
+            closed = station.state.take(verdict, place, moment, self._windowing)
+            self._unwritten.setdefault(partition, {})[raw] = None
+            self._note_current(raw, station)
+            reports = self._watched(station, closed) if closed else []
+            taken = Taken(raw, reports, is_new=True, late=station.state.late - late)
+        # A verdict that could not be counted is not remembered: it may be sent again once the program is mended.
+        memory.remember(verdict.id, offset)
+        self._unwritten_ids.setdefault(partition, {})[remembered] = None
+        return taken
 
     def close_quiet(self, raw: bytes, silent_s: float) -> list[DriftReport]:
         """Report the windows of a state that has been silent for so long; it is written with the next verdict."""
@@ -207,6 +236,7 @@ class Stations:
 
     def _hold(self, raw: bytes, key: StationKey, state: StationState) -> _Station:
         station = self._held[raw] = _Station(key, state)
+        self._siblings.setdefault(key[:3], []).append(raw)
         return station
 
     def _note_current(self, raw: bytes, station: _Station) -> None:
@@ -228,7 +258,7 @@ class Stations:
         reports = []
         if closed:
             for partition in station.state.marks:
-                self._unwritten.setdefault(partition, set()).add(station.key.to_bytes())
+                self._unwritten.setdefault(partition, {})[station.key.to_bytes()] = None
         for window in closed:
             watch = self._watch(station)
             before = watch.history.newest_past
@@ -285,13 +315,14 @@ class Stations:
             self._books[place] = book
         return book
 
-    def _changes(self, partition: int, counted: bytes) -> dict[bytes, bytes | None]:
-        """Return what has changed of a partition's states; others can be written with an event of theirs alone."""
-        mine = {raw: self._held[raw] for raw in (*self._unwritten.pop(partition, ()), counted) if raw in self._held}
-        changes: dict[bytes, bytes | None] = {}
-        for place in {held.key[:2] for held in mine.values()} & self._books_changed:
-            changes[_book_key(place)] = _kept(self._books[place].to_json())
-            self._books_changed.discard(place)
+    def changes(self, partition: int) -> dict[bytes, bytes | None]:
+        """Return what is to be written for a partition since the last call, in this order: None deletes."""
+        changes: dict[bytes, bytes | None] = dict(self._forgotten.pop(partition, {}))
+        mine = {raw: self._held[raw] for raw in self._unwritten.pop(partition, ()) if raw in self._held}
+        if self._books_changed:
+            for place in {held.key[:2] for held in mine.values()} & self._books_changed:
+                changes[_book_key(place)] = _kept(self._books[place].to_json())
+                self._books_changed.discard(place)
         for raw, held in mine.items():
             if held.watch is not None and held.watch_changed:
                 if held.past_changed:
@@ -299,16 +330,19 @@ class Stations:
                 changes[WATCH + raw] = _kept(held.watch.to_json())
                 held.past_changed = held.watch_changed = False
             changes[raw] = held.state.to_bytes()
+        for key in self._unwritten_ids.pop(partition, ()):
+            changes |= self._memories[key].unwritten(key)
         return changes
 
-    def _outdated(self, key: StationKey) -> dict[bytes, bytes | None]:
+    def _outdated(self, key: StationKey) -> list[bytes]:
         """Forget a product's oldest artifacts before one more comes, and return what is to be deleted."""
-        siblings = [(raw, held) for raw, held in self._held.items() if held.key[:3] == key[:3]]
-        siblings.sort(key=lambda item: _newest(item[1]))
-        deleted: dict[bytes, bytes | None] = {}
-        for raw, _ in siblings[: max(0, len(siblings) - ARTIFACTS_KEPT + 1)]:
+        siblings = self._siblings.get(key[:3], [])
+        siblings.sort(key=lambda raw: _newest(self._held[raw]))
+        deleted: list[bytes] = []
+        while len(siblings) >= ARTIFACTS_KEPT:
+            raw = siblings.pop(0)
             del self._held[raw]
-            deleted |= dict.fromkeys((WATCH + raw, PAST + raw, raw))
+            deleted += (WATCH + raw, PAST + raw, raw)
         return deleted
 
 

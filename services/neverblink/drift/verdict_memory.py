@@ -61,7 +61,7 @@ class VerdictMemory:
 
     def has_seen(self, verdict_id: str) -> bool:
         """Say whether a verdict of this id is remembered."""
-        return bool((self._ids[: min(self._count, KEPT)] == _hashed(verdict_id)).any())
+        return bool(np.count_nonzero(self._ids[: self._count] == _hashed(verdict_id)))
 
     def remember(self, verdict_id: str, offset: int) -> None:
         """Take an id that was not seen, at its offset."""

@@ -172,7 +172,8 @@ def attributes(headers: Headers) -> dict[str, str]:
     """Return a record's CloudEvents attributes and content type. Raises EventError for oversized or binary ones."""
     found: dict[str, str] = {}
     for name, raw in headers:
-        _check_name(name)
+        if type(name) is not str or not name.isascii():
+            _check_name(name)
         if not (name.startswith(PREFIX) or name == CONTENT_TYPE) or raw is None:
             continue
         if name.removeprefix(PREFIX) in SPARED_ATTRIBUTES:
