@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from neverblink.demo.drift.scenarios import calibrated
@@ -231,11 +231,17 @@ def test_a_crash_after_any_write_leaves_the_same_counts_and_tells_the_same_alert
 
 
 def mixed_stream() -> list[Verdict]:
-    """Two models in turn, with parts unscored, challenges that pass, stale answers and second ones."""
+    """Two models in turn, with parts unscored, challenges that pass, stale answers and second ones.
+
+    At its end two scorers answer, of which one has not heard yet of an activation.
+    """
     found = [
-        verdict(5.0 * n, *([Decision.UNSCORED] if n % 5 == 0 else []), model="ab"[n // 40 % 2], challenge=n % 37 == 1)
+        verdict(
+            5.0 * n, *([Decision.UNSCORED] if n % 5 == 0 else []), challenge=n % 37 == 1,
+            model="b" if n >= 90 and n % 5 == 4 else "ab"[n // 40 % 2],
+        )
         for n in range(120)
-    ]
+    ]  # fmt: skip
     for at in (47, 63, 90):  # the old model answers first for a frame of a moment ago
         found[at] = verdict(5.0 * at - 12, model="ab"[at // 40 % 2 - 1], id=f"stale-{at}")
     for at in (20, 55, 85, 110):
@@ -248,6 +254,9 @@ def mixed_stream() -> list[Verdict]:
     sizes=st.lists(st.integers(1, 40), min_size=4, max_size=12),
     crashes=st.dictionaries(st.integers(0, 11), st.tuples(st.integers(0, 6), st.integers(0, 20)), max_size=4),
 )
+@example(sizes=[87, 10, 23], crashes={1: (1, 0)})
+@example(sizes=[91, 6, 23], crashes={1: (1, 0)})
+@example(sizes=[89, 11, 20], crashes={1: (3, 5)})
 def test_batches_and_a_crash_within_any_leave_what_verdicts_written_one_by_one_leave(
     sizes: list[int], crashes: dict[int, tuple[int, int]]
 ) -> None:
