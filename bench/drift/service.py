@@ -1,13 +1,16 @@
 """What the drift service costs: verdicts a second through one worker, memory and bytes a state, and linearity.
 
 `counting` is the service's own work without Kafka: count, watch, and make what is kept. `worker` is the process itself
-on the development broker, from a topic that is full until every verdict is counted. The baseline in both is 1,000
-states.
+on the development broker, from a topic that is full until every verdict is counted. The baseline in both is the first
+number of states. With `--former` a worker of another checkout takes turns with this one's: on a machine with other work
+the ratio of their processor time says more than the clock.
 """
 
 import argparse
 import asyncio
+import contextlib
 import gc
+import os
 import resource
 import tempfile
 import time
@@ -91,8 +94,28 @@ def grown_bytes(weeks: int) -> tuple[int, int]:
     return len(orjson.dumps(watch.to_json())), len(watch.history.archive())
 
 
-async def worker(states: int, folder: Path) -> tuple[float, float]:
-    """Return verdicts a second and MiB of a worker that counts a full topic."""
+def processor_s(pid: int) -> float:
+    """Return the processor time of a process so far, in seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def code_of(checkout: Path | None) -> Iterator[None]:
+    """Have processes that are started meanwhile run the code of a checkout, None for this one."""
+    before = os.environ.get("PYTHONPATH")
+    if checkout is not None:
+        os.environ["PYTHONPATH"] = str(checkout / "services")
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONPATH", None)
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+
+
+async def worker(states: int, folder: Path, checkout: Path | None = None) -> tuple[float, float, float]:
+    """Return verdicts a second, µs of processor time a verdict and MiB of a worker that counts a full topic."""
     services = Services(folder / "logs")
     try:
         port = free_port()
@@ -110,13 +133,15 @@ async def worker(states: int, folder: Path) -> tuple[float, float]:
                     await asyncio.gather(*some)
                     some = []
             await asyncio.gather(*some)
-        await services.start("drift", "drift", "--plant", str(folder / "plant.yaml"))
+        with code_of(checkout):
+            await services.start("drift", "drift", "--plant", str(folder / "plant.yaml"))
         await services.until_ready(["drift"], 120, lambda _: None)
-        began = time.monotonic()
+        began, spent = time.monotonic(), processor_s(services.pid("drift"))
         while await committed(kafka) < count:
             services.check()
             await asyncio.sleep(0.2)
-        return count / (time.monotonic() - began), resident_mib(services.pid("drift"))
+        rate, spent = count / (time.monotonic() - began), processor_s(services.pid("drift")) - spent
+        return rate, 1e6 * spent / count, resident_mib(services.pid("drift"))
     finally:
         await services.stop()
 
@@ -139,6 +164,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--states", type=int, nargs="+", default=[1000, 4000])
     parser.add_argument("--without-worker", action="store_true", help="only what needs no broker")
+    parser.add_argument("--former", type=Path, help="a checkout of an earlier version, to take turns with")
+    parser.add_argument("--rounds", type=int, default=1, help="how often the worker is measured")
     given = parser.parse_args()
     print("| counting, states | µs a verdict | over the first | MiB | MiB a 1,000 | kept, bytes a state | written |")
     print("|---|---|---|---|---|---|---|")
@@ -157,13 +184,18 @@ def main() -> None:
         print(f"| {weeks} weeks | {window:,} bytes | {shift:,} bytes |", flush=True)
     if given.without_worker:
         return
-    print("\n| worker, states | verdicts/s | over the first | MiB |\n|---|---|---|---|")
-    first = None
+    print("\n| worker, states | verdicts/s | µs of a processor a verdict | MiB |\n|---|---|---|---|")
     for states in given.states:
-        with tempfile.TemporaryDirectory(prefix="neverblink-bench-") as folder:
-            rate, mib = asyncio.run(worker(states, Path(folder)))
-        first = first or rate
-        print(f"| {states:,} | {rate:,.0f} | {rate / first:.2f} | {mib:.0f} |", flush=True)
+        for _ in range(given.rounds):
+            took = []
+            for name, checkout in (("", None), (", former", given.former))[: 2 if given.former else 1]:
+                with tempfile.TemporaryDirectory(prefix="neverblink-bench-") as folder:
+                    rate, micros, mib = asyncio.run(worker(states, Path(folder), checkout))
+                took.append((rate, micros))
+                print(f"| {states:,}{name} | {rate:,.0f} | {micros:,.0f} | {mib:.0f} |", flush=True)
+            if given.former:
+                (rate, micros), (former_rate, former_micros) = took
+                print(f"| times | {rate / former_rate:.2f} | {former_micros / micros:.2f} | |", flush=True)
 
 
 if __name__ == "__main__":
