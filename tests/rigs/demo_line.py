@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -12,6 +12,7 @@ import cv2
 
 from neverblink.bridge import service as bridge
 from neverblink.brokers.development import DevelopmentBroker
+from neverblink.brokers.route import Route
 from neverblink.camera.known_parts import KnownParts
 from neverblink.camera.line_contexts import LineContexts
 from neverblink.camera.service import CameraNode
@@ -79,16 +80,24 @@ class DemoLine:
 
 @contextlib.asynccontextmanager
 async def demo_line(
-    folder: Path, *, proof: ProofSettings | None = None, challenges: Mapping[int, str] | None = None
+    folder: Path,
+    *,
+    proof: ProofSettings | None = None,
+    challenges: Mapping[int, str] | None = None,
+    ledger: str | None = None,
+    routes: Sequence[Route] = (),
 ) -> AsyncIterator[DemoLine]:
     """Serve the demonstration's first line, its conveyor standing; `folder` gets plant file, model and records.
 
-    `challenges` are the reference parts that the PLC says, by number.
+    `challenges` are the reference parts that the PLC says, by number; the records are kept at `ledger` where one is
+    named, and the broker serves at `routes` besides.
     """
     stream = simulated_streams()[0]
     stop = asyncio.Event()
-    async with DevelopmentBroker() as broker:
+    async with DevelopmentBroker(routes=routes) as broker:
         plant = write_plant(folder, [stream], broker.bootstrap, {})
+        if ledger is not None:
+            plant = plant.model_copy(update={"storage": plant.storage.model_copy(update={"ledger": ledger})})
         plant = plant if proof is None else plant.model_copy(update={"proof": proof})
         await asyncio.to_thread(_fit, plant, stream)
         await ensure_topics(plant.kafka)

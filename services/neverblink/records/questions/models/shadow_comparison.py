@@ -46,7 +46,7 @@ def shadow_comparison(session: Session, line: str, station: str, champion: str, 
             shadow.line, shadow.station, shadow.artifact_digest, shadow.cause, shadow.frame_id, shadow.decision,
             shadow.challenge,
         )
-        .order_by(shadow.recorded.desc())
+        .order_by(shadow.recorded.desc(), shadow.captured.desc(), shadow.id)
         .limit(LOOKED_AT)
     )  # fmt: skip
     wanted = (line, station, challenger, "shadow-model")
