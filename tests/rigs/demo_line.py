@@ -23,6 +23,7 @@ from neverblink.events.context_schedule import Wish, changed
 from neverblink.events.envelope import E
 from neverblink.kafka import EventConsumer, EventProducer, ensure_topics
 from neverblink.kafka.line_contexts import change_context
+from neverblink.kafka.membership import Membership
 from neverblink.ledger import service as ledger
 from neverblink.plant import Line, Plant, ProofSettings, SimulatedSource
 from neverblink.scorer.commands import followed_models
@@ -124,7 +125,8 @@ async def _begun(found: DemoLine, stack: contextlib.AsyncExitStack, stop: asynci
         line, line.stations[0], producer, plant.storage, context=contexts.of(line.name), known=known.of(*place)
     )
     models = await stack.enter_async_context(followed_models(plant, client_id="scorer-models"))
-    frames = EventConsumer(plant.kafka, "frames", client_id="scorer", group="scorer", instance="scorer")
+    member = Membership("scorer")
+    frames = EventConsumer(plant.kafka, "frames", client_id="scorer", group="scorer", membership=member)
     scorer = Scorer(await stack.enter_async_context(frames), producer, models, plant.scorer)
     works = {
         "context": contexts.follow(),

@@ -23,6 +23,7 @@ from neverblink.events import TOPICS
 from neverblink.kafka import positions
 from neverblink.kafka.connection import KafkaError, connection_settings, explained
 from neverblink.kafka.following_client import CLIENT_FAULTS, has_given_up
+from neverblink.kafka.membership import Membership, leaves_when_it_stops
 from neverblink.kafka.rebalances import Rebalances
 from neverblink.kafka.record import Partition, Record, record_headers, record_key, record_time
 from neverblink.kafka.trouble import Trouble, Watch
@@ -44,9 +45,8 @@ GOODBYE_S = 2.0
 class EventConsumer:
     """A consumer of our topics.
 
-    With `group`, partitions are shared with the group's other members (`instance` makes membership static,
-    so a quick restart moves nothing). Without, it reads all partitions of its topics, or those that hold
-    `keys`. `start` says where to begin when there is no committed offset.
+    With `group`, partitions are shared with the group's other members, as `membership` says. Without, it reads all
+    partitions of its topics, or those that hold `keys`. `start` says where to begin when there is no committed offset.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class EventConsumer:
         *topics: str,
         client_id: str,
         group: str | None = None,
-        instance: str | None = None,
+        membership: Membership | None = None,
         start: Literal["earliest", "latest"] = "earliest",
         keys: Sequence[str] | None = None,
     ) -> None:
@@ -76,12 +76,10 @@ class EventConsumer:
         self._settings: dict[str, Any] = {
             **connection_settings(kafka, client_id),
             "group_id": group,
-            "group_instance_id": instance,
             "enable_auto_commit": False,
             # A place that is gone is ours to set: the library would move on without a word.
             "auto_offset_reset": "none",
-            "session_timeout_ms": 10_000,
-            "heartbeat_interval_ms": 2_000,
+            **(membership or Membership()).settings,
             "max_poll_interval_ms": _MAX_POLL_INTERVAL_S * 1000,
             # One record larger than this is still delivered. Small blocks keep partitions fair to each other: while
             # one partition's block is not drained, aiokafka fetches nothing else from its broker for 0.1 s.
@@ -115,6 +113,7 @@ class EventConsumer:
 
     async def stop(self) -> None:
         """Leave the group and disconnect; a cluster that is away or silent is left without a word after GOODBYE_S."""
+        leaves_when_it_stops(self._client)
         await self._let_go(self._client, GOODBYE_S)
 
     async def _let_go(self, client: AIOKafkaConsumer, seconds: float) -> None:

@@ -140,6 +140,29 @@ class ScorerSettings(Section):
         description="MiB that models may hold, on the device; beyond it those that no station uses are let go, and a"
         " model that does not fit is refused. None: no bound.",
     )
+    session_s: float = Field(
+        default=10.0,
+        ge=6,
+        le=1800,
+        description="After so many seconds without a sign of life a scorer's stations go to another. Kafka takes 6 s to"
+        " 30 min unless its broker is told otherwise; less than what a busy host stands still moves them for nothing.",
+    )
+    heartbeat_s: float = Field(
+        default=0.5,
+        ge=0.1,
+        le=600,
+        description="Seconds between a scorer's signs of life, by which it also learns that another has come or gone: a"
+        " third of session_s at most.",
+    )
+
+    @model_validator(mode="after")
+    def _misses_two_heartbeats(self) -> Self:
+        if 3 * self.heartbeat_s > self.session_s:
+            raise ValueError(
+                f"heartbeat_s is {self.heartbeat_s:g} and session_s {self.session_s:g}: a heartbeat or two must be able"
+                " to get lost, so give a third of session_s at most"
+            )
+        return self
 
 
 class WebhookSettings(Section):

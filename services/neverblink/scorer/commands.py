@@ -9,6 +9,7 @@ from functools import partial
 from neverblink import telemetry
 from neverblink.events import ModelSlots
 from neverblink.kafka import EventConsumer, EventProducer, LatestEvents, ensure_topics
+from neverblink.kafka.membership import Membership
 from neverblink.kafka.service_reports import ServiceReports
 from neverblink.plant import Plant
 from neverblink.scorer.instruments import Instruments, instruments, observe_models
@@ -42,7 +43,7 @@ async def run(plant: Plant, instance: str | None = None) -> None:
                 "frames",
                 client_id=f"scorer-{name}",
                 group=f"{plant.kafka.topic_prefix}-scorer",
-                instance=f"scorer-{name}",
+                membership=Membership(f"scorer-{name}", plant.scorer.session_s, plant.scorer.heartbeat_s),
             )
             producer = EventProducer(
                 plant.kafka,
