@@ -8,17 +8,21 @@ and the records are taken away, and what pages say then is kept too.
 
 import argparse
 import asyncio
+import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import cv2
+from PIL import Image
 
 from neverblink.simulation.parts import Simulation
-from rigs.console_pictures import FOLDER, OF_PHOTOGRAPHS, Shot, kept, placed
+from rigs.console_pictures import FOLDER, OF_PHOTOGRAPHS, Shot, kept, placed, small
 from rigs.seeded_console import PASSWORD, Seeded, seeded_console
 from rigs.seeded_day import TYPES
 from rigs.served_console import chromium, signed_in
@@ -26,6 +30,8 @@ from rigs.served_console import chromium, signed_in
 _JOB_MS = 600_000
 """A fit loads PyTorch, on a machine that may have other things to do."""
 _GOOD, _BAD = 64, 6
+_FEW = ("light", "german")
+_SIDES = ("top", "right", "bottom", "left")
 
 
 def _to(selector: str) -> Callable[[Any], Awaitable[None]]:
@@ -65,16 +71,46 @@ def _product_at(part: str) -> Callable[[Any], Awaitable[None]]:
     return steps
 
 
+async def _printed(browser: Any, seeded: Seeded, out: Path) -> Path:
+    """Keep the first pages of a report as they come out of a printer: A4, side by side."""
+    page = await signed_in(browser, seeded.address, "admin", PASSWORD)
+    await page.goto(f"{seeded.address}/quality/reports")
+    await _report(page)
+    paper = await page.pdf(format="A4", print_background=True, margin=dict.fromkeys(_SIDES, "12mm"))
+    await page.context.close()
+    return await asyncio.to_thread(_drawn, paper, out / "quality-report-printed.png")
+
+
+def _drawn(paper: bytes, file: Path) -> Path:
+    with tempfile.TemporaryDirectory() as place:
+        given, pages = Path(place) / "report.pdf", Path(place) / "page"
+        given.write_bytes(paper)
+        subprocess.run(["pdftoppm", "-png", "-r", "80", "-l", "3", given, pages], check=True)
+        drawn = [Image.open(one).convert("RGB") for one in sorted(Path(place).glob("page*.png"))]
+        sheet = Image.new("RGB", (sum(one.width + 12 for one in drawn), drawn[0].height), (120, 120, 120))
+        for number, one in enumerate(drawn):
+            sheet.paste(one, (number * (one.width + 12), 0))
+        held = BytesIO()
+        sheet.save(held, "PNG")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(small(held.getvalue()))
+    return file
+
+
 async def _report(page: Any) -> None:
     await page.locator("main tbody a").nth(2).click()
     await page.wait_for_load_state("load")
 
 
+NOW = (
+    Shot("wall", "/wall"),
+    Shot("wall-full", "/wall?full=1", variants=("light", "dark")),
+    Shot("wall-line", "/wall/line-1"),
+)
+"""What is only as it should be while parts have just come."""
+
 CALM = (
     Shot("sign-in", "/sign-in", account=""),
-    Shot("wall", "/wall"),
-    Shot("wall-full", "/wall?full=1"),
-    Shot("wall-line", "/wall/line-1"),
     Shot("part", "/verdicts/{reject}", most=OF_PHOTOGRAPHS),
     Shot("review-begin", "/review", account="rita"),
     Shot("review", "/review", account="rita", steps=_taken, most=OF_PHOTOGRAPHS),
@@ -84,7 +120,7 @@ CALM = (
     Shot("performance", "/alarms/performance"),
     Shot("health", "/health"),
     Shot("quality", "/quality"),
-    Shot("quality-drift", "/quality/drift"),
+    Shot("quality-drift", "/quality/drift", steps=_to(".drift-station.watch")),
     Shot("quality-reports", "/quality/reports"),
     Shot("quality-report", "/quality/reports", steps=_report),
     Shot("quality-agreement", "/quality/agreement"),
@@ -108,18 +144,18 @@ CALM = (
     Shot("not-there", "/parts/999999999"),
 )
 KAFKA_AWAY = (
-    Shot("wall-kafka-away", "/wall"),
-    Shot("health-kafka-away", "/health"),
-    Shot("review-kafka-away", "/review", account="rita"),
-    Shot("alarms-kafka-away", "/alarms"),
-    Shot("models-kafka-away", "/models"),
+    Shot("wall-kafka-away", "/wall", variants=_FEW),
+    Shot("health-kafka-away", "/health", variants=_FEW),
+    Shot("review-kafka-away", "/review", account="rita", variants=_FEW),
+    Shot("alarms-kafka-away", "/alarms", variants=_FEW),
+    Shot("models-kafka-away", "/models", variants=_FEW),
 )
 ALL_AWAY = (
-    Shot("wall-away", "/wall"),
-    Shot("part-away", "/verdicts/{reject}"),
-    Shot("quality-away", "/quality"),
-    Shot("health-away", "/health"),
-    Shot("alarms-away", "/alarms"),
+    Shot("wall-away", "/wall", variants=_FEW),
+    Shot("part-away", "/verdicts/{reject}", variants=_FEW),
+    Shot("quality-away", "/quality", variants=_FEW),
+    Shot("health-away", "/health", variants=_FEW),
+    Shot("alarms-away", "/alarms", variants=_FEW),
 )
 _OF_PRODUCTS = ("new-product", "job")
 
@@ -167,12 +203,9 @@ async def _made_product(browser: Any, seeded: Seeded, folder: Path) -> None:
 
 
 @asynccontextmanager
-async def _plant(folder: Path, *, with_product: bool) -> AsyncIterator[tuple[Any, Seeded]]:
-    pictures = await asyncio.to_thread(_pictures, folder / "pictures" / "discs")
+async def _plant(folder: Path) -> AsyncIterator[tuple[Any, Seeded]]:
     console = {"work": f"{folder}/work", "onboarding": {"folders": [str(folder / "pictures")]}}
     async with seeded_console(folder, console=console) as seeded, chromium() as browser:
-        if with_product:
-            await _made_product(browser, seeded, pictures)
         yield browser, seeded
 
 
@@ -181,15 +214,20 @@ async def _written(names: Sequence[str], out: Path) -> None:
         return [one for one in shots if not names or one.name in names]
 
     async def shown(shots: Sequence[Shot]) -> None:
-        ready = [_in_place(one, seeded) for one in chosen(shots)]
+        ready = [replace(one, place=placed(one.place, seeded)) for one in chosen(shots)]
         for file in await kept(browser, seeded.address, ready, out):
             sys.stdout.write(f"{file}\n")
             sys.stdout.flush()
 
-    wants_product = any(one.name.startswith(_OF_PRODUCTS) for one in chosen(CALM))
     with tempfile.TemporaryDirectory(prefix="console-atlas-") as place:
-        async with _plant(Path(place), with_product=wants_product) as (browser, seeded):
+        async with _plant(Path(place)) as (browser, seeded):
+            await shown(NOW)
+            if any(one.name.startswith(_OF_PRODUCTS) for one in chosen(CALM)):
+                pictures = await asyncio.to_thread(_pictures, Path(place) / "pictures" / "discs")
+                await _made_product(browser, seeded, pictures)
             await shown(CALM)
+            if not names or "quality-report-printed" in names:
+                sys.stdout.write(f"{await _printed(browser, seeded, out)}\n")
             if chosen(KAFKA_AWAY) or chosen(ALL_AWAY):
                 await seeded.broker.stop()
                 await asyncio.sleep(12)  # until the console has called it an outage
@@ -198,11 +236,8 @@ async def _written(names: Sequence[str], out: Path) -> None:
                 ledger = Path(place) / "ledger.db"
                 await asyncio.to_thread(ledger.rename, ledger.with_suffix(".gone"))
                 await asyncio.to_thread(ledger.mkdir)
+                await asyncio.sleep(12)
             await shown(ALL_AWAY)
-
-
-def _in_place(shot: Shot, seeded: Seeded) -> Shot:
-    return Shot(shot.name, placed(shot.place, seeded), shot.account, shot.steps, shot.whole, shot.most)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ VARIANTS = (
 class Shot:
     """A page and how it is called; `steps` are taken before its picture is. `whole` is as high as the page is.
 
-    Without an account it is a stranger's.
+    Without an account it is a stranger's; without `variants` there are all of them.
     """
 
     name: str
@@ -67,6 +67,11 @@ class Shot:
     steps: Callable[[Any], Awaitable[None]] | None = None
     whole: bool = False
     most: int = MOST_BYTES
+    variants: tuple[str, ...] = ()
+
+    def wants(self, variant: Variant) -> bool:
+        """Say whether a picture is made in this variant."""
+        return not self.variants or variant.name in self.variants
 
 
 async def kept(browser: Any, address: str, shots: Sequence[Shot], folder: Path = FOLDER) -> list[Path]:
@@ -75,7 +80,7 @@ async def kept(browser: Any, address: str, shots: Sequence[Shot], folder: Path =
     for account in dict.fromkeys(shot.account for shot in shots):
         for variant in VARIANTS:
             async with _seen(browser, address, account, variant) as page:
-                own = [shot for shot in shots if shot.account == account]
+                own = [one for one in shots if one.account == account and one.wants(variant)]
                 found += [await _kept(page, address, shot, variant, folder) for shot in own]
     return found
 

@@ -331,9 +331,10 @@ def _report(
         id=derived_id("seeded-alert", line, station), signal="brightness", stage=AlertStage.RAISED,
         severity=DriftState.WATCH, since=opened - timedelta(hours=6), raised=closed, at=closed,
         artifact=model.artifact.digest, expected=0.422, found=0.422 - fallen, level=1.2,
-        change="brightness fell 6.6 % in seven hours",
-        cause="the light: it has become weaker or dirty, or the exposure was changed",
-        next_step="check lighting, lens and exposure before retraining: a model fitted to bad light hides it",
+        change=f"brightness fell 6.6 % (from 0.422 to 0.394) since {opened - timedelta(hours=6):%Y-%m-%d %H:%M}",
+        cause="the light: lamps age or are dirty, or the exposure was changed",
+        next_step="check lighting, lens and exposure before retraining: a model that is fitted to bad light only hides"
+        " it",
     )  # fmt: skip
     told = alerts and fallen > 0
     return DriftReport(
@@ -393,7 +394,7 @@ def _alarm(came: datetime, stage: str, at: datetime, reference: str) -> Alarm:
     return Alarm(
         id=alarm_stage_id(alarm, stage), alarm=alarm, line="line-1", kind="challenge-missed", stage=stage,
         severity="act", since=came, at=at, subject={"reference": reference, "decision": "pass"},
-        what=f"reference part {reference} passed line-1" if stage == RAISED else f"{reference} was rejected again",
+        what=f"reference part {reference} (a fine scratch) passed line-1 ({EPOCH}-101899, at 0.81 of the threshold)",
         cause="the model, its threshold or the picture no longer shows this defect",
-        next_step=f"stop releasing parts of line-1 unseen, and send {reference} again",
+        next_step=f"stop releasing parts of line-1 unseen, look at its picture, and send {reference} again",
     )  # fmt: skip

@@ -145,6 +145,7 @@ async def test_without_kafka_or_records_the_wall_says_what_is_stale_and_since_wh
     assert "Kafka is away" in page
     assert "The records are away" in page
     assert "Counts and alarms are not known." in page
+    assert "<dt>parts/min</dt><dd>–</dd>" in page, "no part is heard of, which is not that none came"
     kept(console.plant, [part(1)])
     await console.feed.count_once()
     assert console.feed.database is None

@@ -10,6 +10,7 @@ from typing import Any
 from babel.numbers import format_decimal, get_decimal_symbol
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from neverblink.console.alarms.phrases import phrase
 from neverblink.console.language import speech
 from neverblink.console.static_files import address_of
 from neverblink.console.words import WORDS
@@ -77,6 +78,7 @@ def _environment(language: str) -> Environment:
     environment.filters |= {
         "word": word, "number": number, "percent": percent, "decimal": decimal, "instant": instant, "clock": clock,
         "day": day, "plain": visible, "since": since, "significant": significant,
+        "phrase": lambda text: phrase(visible(text or ""), said.gettext),
     }  # fmt: skip
     environment.globals |= {"language": language, "static": address_of}
     return environment

@@ -115,6 +115,28 @@ STAGES = {
     "judging the golden set": N_("judging the golden set"),
     "taking frames": N_("taking pictures from the line"),
 }
+FACTS = {
+    "artifact": N_("artifact"),
+    "name": N_("name"),
+    "version": N_("version"),
+    "product": N_("product"),
+    "digest": N_("digest"),
+    "vectors": N_("vectors"),
+    "dimension": N_("numbers in each"),
+    "threshold": N_("threshold"),
+    "promise": N_("promise"),
+    "images": N_("pictures"),
+    "width": N_("width"),
+    "height": N_("height"),
+    "layout": N_("folders"),
+    "witnesses": N_("pictures that count"),
+    "false reject": N_("false rejects, at most"),
+    "passed": N_("passed"),
+    "good": N_("good"),
+    "good rejected": N_("good ones rejected"),
+    "defects": N_("defects"),
+    "escaped": N_("defects let through"),
+}
 SCOPES = {"wall": N_("the wall"), "parts": N_("parts"), "audit": N_("the audit")}
 PRIORITIES = {"urgent": N_("urgent"), "high": N_("high"), "medium": N_("medium"), "low": N_("low")}
 SERVICE_STATES = {
@@ -161,7 +183,7 @@ WORDS = {
     "drift": DRIFT, "grade": GRADES,
     "decision": DECISIONS, "reason": REASONS, "outcome": OUTCOMES, "gate": GATE, "judgement": JUDGEMENTS,
     "picture": PICTURES, "role": ROLES, "scope": SCOPES, "answer": ANSWERS, "action": ACTIONS,
-    "waiting": WAITING, "job": JOBS, "run": RUNS, "stage": STAGES, "odd": ODDNESS, "group": GROUPS,
+    "waiting": WAITING, "job": JOBS, "run": RUNS, "fact": FACTS, "stage": STAGES, "odd": ODDNESS, "group": GROUPS,
     "priority": PRIORITIES, "alarm_state": ALARM_STATES, "service_state": SERVICE_STATES, "alarm_stage": ALARM_STAGES,
     "model_change": MODEL_CHANGES, "model_asked": MODEL_ASKED,
 }  # fmt: skip

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from neverblink.console.alarms.book import Listed
 from neverblink.console.alarms.kinds import kind_of
+from neverblink.console.alarms.phrases import phrase
 from neverblink.shown import visible
 
 
@@ -22,7 +23,7 @@ class Said:
 
 
 def said_of(listed: Listed, gettext: Callable[[str], str]) -> Said:
-    """Return an alarm in words. What services wrote is shown as it came."""
+    """Return an alarm in words. What services wrote and is not known is shown as it came."""
     kind = kind_of(listed.kind)
     if kind.words is not None:
         given = defaultdict(lambda: "–", listed.values)  # an older console may have kept fewer
@@ -30,7 +31,7 @@ def said_of(listed: Listed, gettext: Callable[[str], str]) -> Said:
             gettext(one) % given for one in (kind.words.what, kind.words.cause, kind.words.next_step)
         )
     else:
-        what, cause, next_step = listed.what, listed.why, listed.next_step
+        what, cause, next_step = (phrase(one, gettext) for one in (listed.what, listed.why, listed.next_step))
     place = "/".join(one for one in (listed.line, listed.station) if one)
     return Said(
         name=gettext(kind.name),

@@ -49,6 +49,7 @@ class Live:
                 "counted": feed.counted,
                 "troubles": feed.of(name),
                 "shown": tiles,
+                "unheard": feed.kafka is not None,
                 "now": self._clock(),
             },
         )
