@@ -132,11 +132,20 @@ async def test_sign_in_see_parts_move_open_one_lose_the_connection_and_come_back
 
     assert seen.complaints == []
     seen.expects_silence = True
+    others = {place: await page.context.new_page() for place in ("/alarms", "/health", "/onboarding", "/quality")}
+    for place, other in others.items():
+        await other.goto(place)
+        assert await other.locator("#away").is_hidden()
     await console.kill()
     await page.locator("#lost").wait_for(state="visible")
     await seen.kept("lost")
+    for other in others.values():
+        await other.locator("#away").wait_for(state="visible")
     await console.start()
     await page.locator("#lost").wait_for(state="hidden")
+    for other in others.values():
+        await other.locator("#away").wait_for(state="hidden")
+        await other.close()
     await line.run(1)
     await page.locator(f'.tile .label[title="{line.serial(7)}"]').wait_for()
 

@@ -109,7 +109,7 @@ def progress_of(product: NewProduct, runs: Runs) -> Progress:
     )
 
 
-def look_wish(product: NewProduct, **more: Any) -> Wish:
+def look_wish(product: NewProduct, /, **more: Any) -> Wish:
     """Return the job that looks the pictures over; `more` says which frames are taken first. Raises OnboardingError."""
     settings = {"images": _images(product), "gallery": GALLERY, "group_by": product.group_by or None, **more}
     return _wish("look-over", product, settings)

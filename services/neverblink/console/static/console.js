@@ -27,6 +27,22 @@
   }, 1000);
 })();
 
+// Pages that ask for themselves, the bar's count among it, say so when nobody answers: what stands on them looks alive.
+(() => {
+  const away = document.getElementById("away");
+  if (!away || !document.querySelector("[hx-trigger^=every]")) return;
+  const SILENT_MS = 16000; // three times what the slowest of them waits between two answers
+  let heard = Date.now();
+  document.body.addEventListener("htmx:afterRequest", (event) => {
+    if (event.detail.successful) heard = Date.now();
+  });
+  setInterval(() => {
+    const silent = Date.now() - heard > SILENT_MS;
+    if (silent && away.hidden) away.querySelector("time").textContent = new Date(heard).toLocaleTimeString(document.documentElement.lang);
+    away.hidden = !silent;
+  }, 1000);
+})();
+
 (() => {
   const STEP = 1.25;
   for (const viewer of document.querySelectorAll(".viewer")) {

@@ -103,6 +103,8 @@ def image_folder(place: Path, *, labelled: bool, deep: bool = False) -> ImageFol
         found = _of_folder(place, labelled=labelled)
         if deep and not labelled:
             found = _with_sub_folders(found, place)
+        elif not labelled and found.layout == ALONE and found.good:
+            found = replace(found, left_out=(*found.left_out, *_further_down(place)))
     wanted: Sequence[object] = found.labelled if labelled else found.good
     if not wanted and labelled:
         raise DatasetError(
@@ -334,6 +336,16 @@ def _others(folder: Path) -> tuple[str, ...]:
     if not others:
         return ()
     return (f"{len(others)} files of {folder} are no pictures and were left out: {_named(others)}",)
+
+
+def _further_down(folder: Path) -> tuple[str, ...]:
+    """Say which pictures lie in sub-folders that name no type, beside pictures that are taken."""
+    below = _in_sub_folders(folder)
+    if not below:
+        return ()
+    names, count = _named([place.relative_to(folder).as_posix() for place in below]), sum(map(len, below.values()))
+    taken = "grouped by folder they are taken, and each folder's pictures count as one"
+    return (f"{count} pictures in sub-folders of {folder} were left out: {names}; {taken}",)
 
 
 def _named(names: Sequence[str]) -> str:
