@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from neverblink.bridge.scheduler import MAX_BATCH, Answer, Order, PlcView
 from neverblink.events import Outcome
@@ -13,18 +13,9 @@ from neverblink.plc.errors import PlcUnreachableError
 from neverblink.plc.validation import Agreement, validate
 
 COUNTERS = ("CntPass", "CntReject", "CntFailsafe", "CntStale", "CntSilent", "CntConfirmFail")
-_LOOK = (
-    "Epoch",
-    "LastTriggered",
-    "LeadMs",
-    "LineState",
-    "Permit",
-    "StopRequest",
-    "LineHold",
-    "PlcHb",
-    "GateRing",
-    *COUNTERS,
-)
+_LOOK = ("Epoch", "LastTriggered", "LeadMs", "StopRequest", "LineHold", "PlcHb", "GateRing")
+_SELDOM = ("LineState", "Permit", *COUNTERS)
+SELDOM_S = 1.0  # what only people look at: half of the nodes, and of what a look costs the PLC and us
 _ANSWERS: Mapping[int, Answer] = {
     TellStatus.ACCEPTED: Answer(outcome=Outcome.CONFIRMED),
     TellStatus.TOO_LATE: Answer("the PLC says too late: the part was past its decision", Outcome.LATE),
@@ -63,6 +54,10 @@ class Profile(ABC):
         present = {entry.name for entry in connection.profile.nodes} | set(agreement.optional)
         self._hold: int | None = None
         self._looks_at = [name for name in _LOOK if name in present]
+        self._seldom = [name for name in _SELDOM if name in present]
+        self._seldom_said: dict[str, Any] = {}
+        self._seldom_at = float("-inf")
+        self._stop_request: bool | None = None
 
     @classmethod
     async def open(cls, connection: PlcConnection) -> Self:
@@ -94,8 +89,18 @@ class Profile(ABC):
             raise PlcUnreachableError(f"the PLC refuses our status ({said})")
 
     async def look(self, now: float) -> Look:
-        """Read the PLC's side; `now` becomes the view's age."""
-        said = await self._connection.read(self._looks_at)
+        """Read the PLC's side; `now` becomes the view's age.
+
+        Counters, `LineState` and `Permit` are as old as `SELDOM_S` at most, and new where the PLC's stop has changed.
+        """
+        whole = not 0 <= now - self._seldom_at < SELDOM_S
+        said = await self._connection.read([*self._looks_at, *self._seldom] if whole else self._looks_at)
+        if not whole and bool(said.get("StopRequest")) != self._stop_request:
+            whole, said = True, said | await self._connection.read(self._seldom)
+        if whole:
+            self._seldom_at, self._seldom_said = now, {name: said[name] for name in self._seldom}
+        said = self._seldom_said | said
+        self._stop_request = bool(said.get("StopRequest"))
         if said["Epoch"] is None or said["LastTriggered"] is None:
             raise PlcUnreachableError("the PLC does not tell Epoch and LastTriggered")
         if said.get("LineHold") is not None:
@@ -105,7 +110,7 @@ class Profile(ABC):
             lead_s=(said["LeadMs"] or 0) / 1000,
             line_state=said.get("LineState") or 0,
             permit=bool(said.get("Permit")),
-            stop_request=bool(said.get("StopRequest")),
+            stop_request=self._stop_request,
             plc_heartbeat=said["PlcHb"] or 0,
             ring=said.get("GateRing") or (),
             counters={name: said[name] or 0 for name in COUNTERS if name in said},

@@ -4,6 +4,7 @@ Part numbers are UInt32 and wrap; a word carries their lowest 20 bits, an epoch 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from neverblink.plc.contract import Code, Confirm, GateCode, TellStatus
 
@@ -69,6 +70,7 @@ def encode_gate(epoch: int, number: int, action: GateCode, confirm: Confirm) -> 
     return number % PARTS << 12 | action << 8 | confirm << 4 | epoch % EPOCHS
 
 
+@lru_cache(1024)  # each entry is read about 16 times, and 16 of them ten times a second for every line
 def decode_gate(entry: int) -> GateEntry:
     """Return what a GateRing entry says. Raises ValueError when it is no UInt32."""
     _must_be_uint32(entry)
