@@ -69,6 +69,18 @@ async def test_one_event_that_cannot_be_sent_does_not_stop_the_others() -> None:
     assert dropped == ["line-1"]
 
 
+async def test_events_of_one_moment_leave_together_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_module, "GATHER_S", 3600.0)
+    kafka = Kafka()
+    kafka.there.set()
+    async with Outbox(kafka, lambda line: None) as outbox:
+        for number in range(5):
+            outbox.put(actuation(number), {})
+            await asyncio.sleep(0)
+        assert kafka.got == []
+    assert kafka.got == [f"a-{n}" for n in range(5)]
+
+
 def record(value: bytes, headers: Any, key: str = "line-1") -> Record:
     return Record("verdicts", 0, 7, NOW, key, value, tuple(headers))
 

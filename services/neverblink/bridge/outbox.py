@@ -1,4 +1,8 @@
-"""Actuation events on their way to Kafka. The write path puts them here and never waits."""
+"""Actuation events on their way to Kafka. The write path puts them here and never waits.
+
+They are gathered for a moment and leave together: nobody waits for them as a gate waits for its word, and a request to
+Kafka costs the loop more than the events in it.
+"""
 
 import asyncio
 import contextlib
@@ -13,6 +17,7 @@ from neverblink.service_life import Duty, keeping, time_limit
 BOUND = 8192  # about seven minutes of two events a part at 10 parts/s: longer than a broker's restart
 IN_FLIGHT = 64
 FLUSH_S = 5.0
+GATHER_S = 0.025
 
 
 class Sender(Protocol):
@@ -31,7 +36,8 @@ class Outbox:
     def __init__(self, sender: Sender, on_drop: Callable[[str], None]) -> None:
         self._sender = sender
         self._on_drop = on_drop
-        self._queue: asyncio.Queue[tuple[Work, str]] = asyncio.Queue(BOUND)
+        self._gathered: list[tuple[Work, str]] = []
+        self._queue: asyncio.Queue[tuple[Work, str]] = asyncio.Queue()
         self._working = contextlib.AsyncExitStack()
         self._log = telemetry.logger("bridge")
         self._recurring = telemetry.Recurring(self._log)
@@ -44,16 +50,23 @@ class Outbox:
 
     def put_work(self, work: Work, key: str) -> None:
         """Take something else that sends, such as a dead letter; `key` names the line when it is dropped."""
-        try:
-            self._queue.put_nowait((work, key))
+        if len(self._gathered) + self._queue.qsize() < BOUND:
+            if not self._gathered:
+                asyncio.get_running_loop().call_later(GATHER_S, self._release)
+            self._gathered.append((work, key))
             self._dropping = False
-        except asyncio.QueueFull:
-            if not self._dropping:
-                self._log.error(
-                    f"{BOUND} events wait for Kafka: new ones are dropped and counted; verdicts are still written"
-                )
-            self._dropping = True
-            self._on_drop(key)
+            return
+        if not self._dropping:
+            self._log.error(
+                f"{BOUND} events wait for Kafka: new ones are dropped and counted; verdicts are still written"
+            )
+        self._dropping = True
+        self._on_drop(key)
+
+    def _release(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        for one in gathered:
+            self._queue.put_nowait(one)
 
     async def __aenter__(self) -> "Outbox":
         duties = [Duty(f"outbox {number}", self._work) for number in range(IN_FLIGHT)]
@@ -61,6 +74,7 @@ class Outbox:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._release()
         try:
             async with time_limit(FLUSH_S):
                 await self._queue.join()
