@@ -21,6 +21,7 @@ import orjson
 from neverblink import telemetry
 from neverblink.plant import Timing
 from neverblink.plc.contract import PROFILES
+from neverblink.service_life import keep_for_good
 from neverblink.simulation.plc.line import SimulatedLine
 from neverblink.simulation.plc.simulator import PlcSimulator
 
@@ -133,6 +134,7 @@ async def main(argv: Sequence[str] | None = None) -> None:
     orders = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
     async with plc.simulator:
+        keep_for_good()
         telemetry.logger("plc").info(READY)
         working = [asyncio.create_task(plc.operate()), asyncio.create_task(_obey(orders, plc)), plc.simulator.program]
         stopping = asyncio.create_task(stop.wait())
