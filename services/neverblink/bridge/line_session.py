@@ -13,6 +13,7 @@ from logging import INFO, WARNING
 
 from neverblink import telemetry
 from neverblink.bridge.gate_feedback import GateFeedback
+from neverblink.bridge.host_clocks import HostClocks
 from neverblink.bridge.idle_verdicts import IdleVerdicts
 from neverblink.bridge.instruments import Instruments
 from neverblink.bridge.line_hold import LineHold
@@ -24,9 +25,8 @@ from neverblink.bridge.profile import Look, Profile
 from neverblink.bridge.profiles import profile_of
 from neverblink.bridge.scheduler import Order, Scheduler, Write
 from neverblink.bridge.telling import Report, Telling
-from neverblink.bridge.trigger_clock import TriggerClock
 from neverblink.bridge.write_budget import WriteBudget
-from neverblink.events import Actuation, Decision, Hold, Outcome, Tracking, Verdict
+from neverblink.events import Actuation, Decision, Hold, Outcome, Verdict
 from neverblink.events.hold import BYPASS, HELD, RELEASED
 from neverblink.plant import Line
 from neverblink.plc.connection import PlcConnection
@@ -92,7 +92,7 @@ class LineSession:
         self._expiries: Mapping[str, datetime] = {}
         self._status = LineStatus(line.name, self._plc.endpoint, instruments, clock)
         self._plc_watch = PlcWatch(line.name, instruments)
-        self._camera_clocks: dict[str, TriggerClock] = {}
+        self._clocks = HostClocks(line.name, self._log)
         self._hold = LineHold(line.name)
         self._hold_told = self._hold.state
         self._tell_hold = tell_hold
@@ -139,7 +139,8 @@ class LineSession:
         if self._plc_watch.refuses(verdict.times.captured.timestamp()):
             self._idle.count(Effect.REFUSED_COUNT, verdict)
             return
-        offset_s = self._offset_s(verdict, verdict.tracking)
+        seen = self._tracking.seen(verdict.tracking.epoch, verdict.tracking.number)
+        offset_s = self._clocks.heard(verdict, seen, self._clock())
         captured = verdict.times.captured.timestamp() + offset_s
         deadline = self._deadline(verdict.deadline.timestamp() + offset_s, captured)
         effect, decision = self._tracking.add(verdict, deadline, trace, captured)
@@ -163,19 +164,6 @@ class LineSession:
             self._hold_told = state
             self._log.log(WARNING if held or state == BYPASS else INFO, self._hold.sentence, extra=self._fields)
             self._instruments.held.set(_HOLDS.index(state), self._about)
-
-    def _offset_s(self, verdict: Verdict, tracking: Tracking) -> float:
-        """Return by how much the clock of the verdict's camera is behind ours, and let people know of it."""
-        clock = self._camera_clocks.setdefault(verdict.station, TriggerClock())
-        seen = self._tracking.seen(tracking.epoch, tracking.number)
-        if seen is not None:
-            clock.part(verdict.times.captured.timestamp(), *seen)
-            if (news := clock.news()) is not None:
-                self._log.warning(
-                    f"the clock of the host of {self.line.name}/{verdict.station} {news}",
-                    extra={"fields": {**self._about, "station": verdict.station, "offset_s": round(clock.seconds, 3)}},
-                )
-        return clock.seconds
 
     def _deadline(self, stated: float, captured: float) -> float:
         """Return when the PLC must have the word: earlier than the frame says when the line runs faster."""
