@@ -3,7 +3,7 @@
     PYTHONPATH=services:tests python -m rigs.console_atlas [NAME …] [--out FOLDER]
 
 A new product is really made, by a job, so that its pages have something to show; at the end the broker is stopped
-and the records are taken away, and what pages say then is kept too.
+and the records are broken, and what pages say then is kept too.
 """
 
 import argparse
@@ -233,9 +233,9 @@ async def _written(names: Sequence[str], out: Path) -> None:
                 await asyncio.sleep(12)  # until the console has called it an outage
             await shown(KAFKA_AWAY)
             if chosen(ALL_AWAY):
+                # In place: a file that is only renamed goes on being read by whoever has it open.
                 ledger = Path(place) / "ledger.db"
-                await asyncio.to_thread(ledger.rename, ledger.with_suffix(".gone"))
-                await asyncio.to_thread(ledger.mkdir)
+                await asyncio.to_thread(ledger.write_bytes, b"this is no database at all, " * 200)
                 await asyncio.sleep(12)
             await shown(ALL_AWAY)
 
