@@ -55,10 +55,11 @@ PAGES = (
 # after the one that draws it.
 _WATCH = """() => {
   window.seen = [];
-  const known = new Set([...document.querySelectorAll('.tile .label')].map((one) => one.title));
+  let known = new Set([...document.querySelectorAll('.tile .label')].map((one) => one.title));
   new MutationObserver(() => {
-    const fresh = [...document.querySelectorAll('.tile .label')].filter((one) => !known.has(one.title));
-    fresh.forEach((one) => known.add(one.title));
+    const shown = [...document.querySelectorAll('.tile .label')];
+    const fresh = shown.filter((one) => !known.has(one.title));
+    known = new Set(shown.map((one) => one.title));
     requestAnimationFrame(() => requestAnimationFrame(() => {
       const now = Date.now();
       for (const one of fresh) if (one.title.startsWith('at-')) window.seen.push(now - Number(one.title.slice(3, 16)));
