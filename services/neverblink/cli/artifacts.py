@@ -68,6 +68,7 @@ def artifact_inspect(
         ("backbone", f"{artifact.backbone.model}, levels {artifact.backbone.levels}"),
         ("weights", f"{artifact.backbone.weights} ({artifact.backbone.source})"),
         ("input", f"{artifact.backbone.preprocess.side} px{'' if manifest.tiling is None else ', in tiles'}"),
+        ("alignment", "–" if manifest.alignment is None else manifest.alignment.sentence()),
         ("engine", manifest.engine),
         *((f"also runs on {one.name}", f"scores differ by at most {one.difference:.1e}") for one in manifest.engines),
         ("memory bank", f"{bank.shape[0]} × {bank.shape[1]}, {manifest.provenance.coreset_ratio:.1%} of all patches"),

@@ -17,6 +17,7 @@ REASONS = {
     "low-contrast": N_("low contrast"),
     "frozen": N_("picture frozen"),
     "wrong-size": N_("wrong size"),
+    "not-found": N_("no part found"),
     "no-model": N_("no model"),
     "wrong-product": N_("wrong product"),
     "object-missing": N_("picture missing"),

@@ -63,6 +63,7 @@ class Reason(StrEnum):
     LOW_CONTRAST = "low-contrast"
     FROZEN = "frozen"
     WRONG_SIZE = "wrong-size"
+    NOT_FOUND = "not-found"
     NO_MODEL = "no-model"
     WRONG_PRODUCT = "wrong-product"
     OBJECT_MISSING = "object-missing"

@@ -13,6 +13,7 @@ from neverblink.scorer.models import Model
 from neverblink.scorer.pixel_room import PixelRoom, pixel_bytes
 from neverblink.scorer.work import UnscorableError
 from neverblink.storage.frame_objects import ObjectError, ObjectStore, body_of
+from neverblink.vision.alignment.aligner import NotFoundError
 from neverblink.vision.decode import Image, ImageError, decode
 from neverblink.vision.inspector import Prepared
 
@@ -81,7 +82,7 @@ class DecodePool:
         with ExitStack() as held:
             try:
                 began = time.perf_counter()
-                made = await self._in_thread(lambda: model.inspector.prepare_defects(self._decoded(frame, model)))
+                made = await self._in_thread(lambda: _prepared(self._decoded(frame, model), model))
                 self._seconds += _SMOOTHING * (time.perf_counter() - began - self._seconds)
                 # Before the next begins: it must see that there is no room.
                 held.enter_context(self._room.holding(pixel_bytes(made)))
@@ -91,11 +92,11 @@ class DecodePool:
 
     async def prepared_spare(self, frame: Frame, model: Model) -> Prepared:
         """Return the same when no frame waits, however much is decoded: the caller counts it."""
-        return await self._spared(lambda: model.inspector.prepare_defects(self._decoded(frame, model)))
+        return await self._spared(lambda: _prepared(self._decoded(frame, model), model))
 
     async def prepared_again(self, image: Image, model: Model) -> Prepared:
         """Return an (H, W, 3) uint8 RGB image, prepared for another model, when no frame waits. Raises VisionError."""
-        return await self._spared(lambda: model.inspector.prepare_defects(image))
+        return await self._spared(lambda: _prepared(image, model))
 
     def close(self) -> None:
         """End the threads; what has not begun never does."""
@@ -161,6 +162,14 @@ class _Turn:
     deadline: float
     station: str
     begins: "asyncio.Future[None]"
+
+
+def _prepared(image: Image, model: Model) -> Prepared:
+    """Return what the networks take. Raises UnscorableError where the part is not found: then it is never judged."""
+    try:
+        return model.inspector.prepare_defects(image)
+    except NotFoundError as error:
+        raise UnscorableError(Reason.NOT_FOUND, str(error)) from error
 
 
 def decoded(frame: Frame, objects: ObjectStore | None, depth: int | None = None) -> Image:

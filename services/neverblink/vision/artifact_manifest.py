@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from neverblink.vision.alignment.spec import AlignmentSpec
 from neverblink.vision.backbone_spec import SHA256, BackboneSpec
 from neverblink.vision.calibration import Calibration
 from neverblink.vision.classifier_spec import ClassifierSpec
@@ -15,11 +16,15 @@ from neverblink.vision.tile_plan import TilePlan
 from neverblink.vision.unet_spec import UnetSpec
 
 Digest = Annotated[str, StringConstraints(pattern=SHA256)]
-PartName = Literal["unet", "classifier"]
+PartName = Literal["unet", "classifier", "alignment"]
 MANIFEST = "manifest.json"
 TENSORS: Final = "tensors.safetensors"
-PARTS: Final[dict[PartName, str]] = {"unet": "unet.safetensors", "classifier": "classifier.safetensors"}
-"""The files of what knows known defects, beside the memory bank's."""
+PARTS: Final[dict[PartName, str]] = {
+    "unet": "unet.safetensors",
+    "classifier": "classifier.safetensors",
+    "alignment": "alignment.safetensors",
+}
+"""The files beside the memory bank's: what knows known defects, and what parts are found by."""
 
 MAX_MANIFEST_BYTES = 32 * 1024 * 1024
 """Holds the digests of about 400,000 training images."""
@@ -144,6 +149,9 @@ class Description(_Strict):
     )
     smoothing: float = Field(default=4.0, ge=0, le=64, description="Sigma of the map's Gaussian in pixels.")
     tiling: TilePlan | None = Field(default=None, description="How large images are cut, when they are.")
+    alignment: AlignmentSpec | None = Field(
+        default=None, description="How parts that lie anyhow are found and turned alike; null: they are not."
+    )
     regions: int = Field(
         default=0, ge=0, le=4096, description="1: only patches inside a region are judged; more: one a tile; 0: all."
     )
@@ -171,7 +179,7 @@ class TensorFile(_Strict):
 
 
 class PartFile(_Strict):
-    """The file of a U-Net or a classifier."""
+    """The file of a U-Net, a classifier or an alignment."""
 
     sha256: Digest
     bytes: int = Field(ge=1, le=MAX_PART_BYTES)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from neverblink.vision.alignment.view import View
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.classifier import Classifier
 from neverblink.vision.hybrid import Marked, mark, named
@@ -20,6 +21,9 @@ from neverblink.vision.tiling import cut, merge
 from neverblink.vision.unet import load_unet
 
 Image = npt.NDArray[np.uint8]
+Picture = Image | View[np.uint8]
+"""A camera's picture, or the upright one of an aligned part in it."""
+
 Mask = npt.NDArray[np.bool_]
 Plane = npt.NDArray[np.float32]
 Probabilities = npt.NDArray[np.float32]
@@ -80,7 +84,7 @@ class DefectFinder:
             side = self._segmenter.spec.preprocess.side
             _segmented(self._segmenter, [np.full((side, side, 3), 128, dtype=np.uint8)] * batch)
 
-    def prepare(self, image: Image) -> list[Image] | None:
+    def prepare(self, image: Picture) -> list[Image] | None:
         """Return the U-Net's (side, side, 3) uint8 inputs of an (H, W, 3) uint8 RGB image; safe in any thread.
 
         None where there is no U-Net, and where it sees suspicious images only: most would be prepared for nothing.
@@ -89,14 +93,15 @@ class DefectFinder:
 
     def find(
         self,
-        images: Sequence[Image],
+        images: Sequence[Picture],
         prepared: Sequence[Sequence[Image] | None],
         anomalies: Sequence[Anomaly],
         features: Sequence[Tensor],
     ) -> list[Inspection]:
-        """Return what is found in (H, W, 3) uint8 RGB images, each with what `prepare` made of it.
+        """Return what is found in (H, W, 3) uint8 RGB images or views, each with what `prepare` made of it.
 
-        `anomalies` are PatchCore's, `features` the (T, h, w, C) of each image's tiles.
+        `anomalies` are PatchCore's with maps over the camera's picture, as all that is found is over it; `features` are
+        the (T, h, w, C) of each image's tiles, or of its view's.
         """
         probabilities = self._probabilities(images, prepared, anomalies)
         return [
@@ -104,7 +109,7 @@ class DefectFinder:
             for image, anomaly, own, planes in zip(images, anomalies, features, probabilities, strict=True)
         ]
 
-    def regions(self, image: Image, anomaly: Anomaly) -> list[Mask]:
+    def regions(self, image: Picture, anomaly: Anomaly) -> list[Mask]:
         """Return (h, w) masks over an image that shows a defect, one a region that a model marks in it.
 
         The anomaly map has a say whatever the score: what would be named if the part were rejected.
@@ -114,24 +119,30 @@ class DefectFinder:
         return [one.region.mask for one in self._marked(image, anomaly, probabilities, outlined, anomalous=True)]
 
     def _inspection(
-        self, image: Image, anomaly: Anomaly, features: Tensor, probabilities: Probabilities | None
+        self, image: Picture, anomaly: Anomaly, features: Tensor, probabilities: Probabilities | None
     ) -> Inspection:
         outlined = self._outlined(image, probabilities)
         marked = self._marked(image, anomaly, probabilities, outlined, anomalous=anomaly.score > self._threshold)
-        names = self._names(marked, features, image.shape[:2])
+        names = self._names(marked, features, image)
         return Inspection(anomaly, tuple(named(marked, self._unet, names)), probabilities, outlined)
 
-    def _outlined(self, image: Image, probabilities: Probabilities | None) -> Mask | None:
+    def _outlined(self, image: Picture, probabilities: Probabilities | None) -> Mask | None:
         if probabilities is None or self._unet is None:
             return None
         scale = 1.0
         if self._plan is not None:
-            scale = self._unet.preprocess.resize / self._plan.tile * image.shape[1] / probabilities.shape[2]
+            scale = self._unet.preprocess.resize / self._plan.tile * _size(image)[1] / probabilities.shape[2]
+        elif isinstance(image, View):
+            # Of the network's square to the camera's picture, and of that to the map over it: by areas.
+            _, _, high, wide = self._unet.preprocess.content
+            rows, columns = probabilities.shape[1:]
+            finer = (high / image.height) * (wide / image.width)
+            scale = float(np.sqrt(finer * np.prod(image.pixels.shape[:2]) / (rows * columns)))
         return outlined_by(self._unet, probabilities, scale=scale)
 
     def _marked(
         self,
-        image: Image,
+        image: Picture,
         anomaly: Anomaly,
         probabilities: Probabilities | None,
         outlined: Mask | None,
@@ -141,7 +152,7 @@ class DefectFinder:
         if not anomalous and (outlined is None or not outlined.any()):
             # Nobody has anything to say, so the anomaly map, which is dearer than the score, is not asked for.
             return []
-        height, width = image.shape[:2]
+        height, width = _size(image)
         return mark(
             anomaly.anomaly_map,
             self._map_threshold,
@@ -153,18 +164,22 @@ class DefectFinder:
         )
 
     def _names(
-        self, marked: Sequence[Marked], features: Tensor, size: tuple[int, int]
+        self, marked: Sequence[Marked], features: Tensor, image: Picture
     ) -> list[tuple[str | None, float]] | None:
         if self._classifier is None:
             return None
         if not marked:
             return []
         masks = np.stack([one.region.mask for one in marked])
-        descriptors = describe(features, masks, self._preprocess, plan=self._plan, size=size)
+        if isinstance(image, View):
+            masks = np.stack([image.onto(mask) for mask in masks])
+        descriptors = describe(
+            features, masks, self._preprocess, plan=self._plan, size=(image.shape[0], image.shape[1])
+        )
         return [(name.type, name.confidence) for name in self._classifier.name(descriptors)]
 
     def _probabilities(
-        self, images: Sequence[Image], prepared: Sequence[Sequence[Image] | None], anomalies: Sequence[Anomaly]
+        self, images: Sequence[Picture], prepared: Sequence[Sequence[Image] | None], anomalies: Sequence[Anomaly]
     ) -> list[Probabilities | None]:
         """Return (K, h, w) probabilities over each whole image, None where the U-Net is not asked."""
         found: list[Probabilities | None] = [None] * len(images)
@@ -178,11 +193,14 @@ class DefectFinder:
         for index, parts in zip(asked, inputs, strict=True):
             # Back from the network's square to the whole image: what a crop leaves out has no defect.
             placed = [[preprocess.uncrop(plane) for plane in next(planes)] for _ in parts]
-            found[index] = self._whole(placed, images[index].shape[:2])
+            image = images[index]
+            whole = self._whole(placed, image.shape[:2])
+            found[index] = np.stack([image.back(one) for one in whole]) if isinstance(image, View) else whole
         return found
 
-    def _inputs(self, image: Image, segmenter: Segmenter) -> list[Image]:
-        return [segmenter.prepare(part) for part in ([image] if self._plan is None else cut(image, self._plan))]
+    def _inputs(self, image: Picture, segmenter: Segmenter) -> list[Image]:
+        parts: Sequence[Picture] = [image] if self._plan is None else cut(image, self._plan)
+        return [segmenter.prepare(part) for part in parts]
 
     def _whole(self, tiles: Sequence[Sequence[Plane]], size: tuple[int, ...]) -> Probabilities:
         """Bring the planes of an image's tiles over the whole image of `size` (height, width), without a seam."""
@@ -190,6 +208,12 @@ class DefectFinder:
             return np.stack(tiles[0])
         height, width = size
         return np.stack([merge(planes, self._plan, image_size=(width, height)) for planes in zip(*tiles, strict=True)])
+
+
+def _size(image: Picture) -> tuple[int, int]:
+    """Return (height, width) of the camera's picture."""
+    height, width = (image.pixels if isinstance(image, View) else image).shape[:2]
+    return height, width
 
 
 def _segmented(segmenter: Segmenter, inputs: Sequence[Image]) -> list[Probabilities]:

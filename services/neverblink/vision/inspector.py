@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal, Self
@@ -12,7 +12,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from neverblink.vision.alignment.aligner import PART, Aligner
+from neverblink.vision.alignment.view import View
 from neverblink.vision.artifact import Artifact
+from neverblink.vision.augmentation import brightened
 from neverblink.vision.defect_finder import DefectFinder
 from neverblink.vision.engines import QuantisedNetwork
 from neverblink.vision.errors import VisionError
@@ -35,12 +38,14 @@ class Prepared:
     """An (H, W, 3) uint8 RGB image and what the networks take of it: made in any thread, judged in one.
 
     `inputs` are the backbone's, (side, side, 3) uint8, one or one a tile; `outlining` the U-Net's, None where there
-    is none or only images that turn out suspicious are shown to it.
+    is none or only images that turn out suspicious are shown to it. `view` is the upright picture of a part that was
+    looked for, None where parts are not.
     """
 
     image: Image
     inputs: Sequence[Image]
     outlining: Sequence[Image] | None = None
+    view: View[np.uint8] | None = None
 
 
 class Inspector:
@@ -73,6 +78,7 @@ class Inspector:
         self._patchcore = PatchCore.from_artifact(artifact, device=device, search=search)
         self._plan = artifact.manifest.tiling
         self._regions = artifact.manifest.regions
+        self.aligner = Aligner.of_parts(artifact.manifest.alignment, artifact.parts.get(PART))
 
     @cached_property
     def finder(self) -> DefectFinder:
@@ -84,13 +90,33 @@ class Inspector:
         """Return the share of patches whose nearest bank vector is found; below 1 for an approximate search alone."""
         return self._patchcore.recall
 
-    def prepare(self, image: Image) -> list[Image]:
-        """Return the (side, side, 3) uint8 network inputs of an (H, W, 3) uint8 RGB image: one, or one a tile."""
-        return prepared(image, self.extractor, self._plan)
+    def prepare(self, image: Image) -> Prepared:
+        """Find the part in an (H, W, 3) uint8 RGB image and make the backbone's inputs: one, or one a tile.
+
+        Raises NotFoundError where parts lie anyhow and none is found.
+        """
+        view = None if self.aligner is None else self.aligner.view(image)
+        return Prepared(image, prepared(image if view is None else view, self.extractor, self._plan), view=view)
 
     def prepare_defects(self, image: Image) -> Prepared:
-        """Resize, crop and cut an (H, W, 3) uint8 RGB image for all networks, in any thread. Raises VisionError."""
-        return Prepared(image, self.prepare(image), self.finder.prepare(image))
+        """Find the part, resize, crop and cut an (H, W, 3) uint8 RGB image for all networks, in any thread.
+
+        Raises VisionError.
+        """
+        made = self.prepare(image)
+        return replace(made, outlining=self.finder.prepare(image if made.view is None else made.view))
+
+    def in_lights(self, image: Image, factors: Sequence[float]) -> list[Image]:
+        """Return the inputs of an image once a brightness, each as long as `prepare` makes them. Raises NotFoundError.
+
+        The part is looked for in the image as it is.
+        """
+        view = None if self.aligner is None else self.aligner.view(image)
+        found: list[Image] = []
+        for factor in factors:
+            lit = brightened(image, factor)
+            found += prepared(lit if view is None else view.of(lit), self.extractor, self._plan)
+        return found
 
     def with_threshold(self, threshold: float, map_threshold: float | None = None) -> Self:
         """Return an inspector with another image threshold that shares the bank and all networks with this one.
@@ -119,11 +145,14 @@ class Inspector:
     def judge(self, features: Tensor, sizes: Sequence[tuple[int, int]], *, complete: bool = False) -> list[Anomaly]:
         """Score the (T, h, w, C) features of images whose `prepare` gave T inputs in all.
 
-        `sizes` are the images' (height, width); `complete` says that every map will be read. Returns one Anomaly an
+        `sizes` are the images' (height, width), of no account where parts are aligned: maps are then those of the
+        upright pictures. `complete` says that every map will be read. Returns one Anomaly an
         image, in order. Raises VisionError when an image is cut into other tiles than its region was drawn for.
         """
         if self._plan is None:
             return self._patchcore.score(features, complete=complete)
+        if self.aligner is not None:
+            sizes = [self.aligner.size] * len(sizes)
         counts = [len(self._plan.tiles(height, width)) for height, width in sizes]
         for (height, width), count in zip(sizes, counts, strict=True):
             if self._regions > 1 and count != self._regions:
@@ -181,9 +210,20 @@ def _int8_network(artifact: Artifact) -> QuantisedNetwork | None:
     return QuantisedNetwork(artifact.graph, artifact.weights)
 
 
-def prepared(image: Image, extractor: FeatureExtractor, plan: TilePlan | None) -> list[Image]:
+def prepared(image: Image | View[np.uint8], extractor: FeatureExtractor, plan: TilePlan | None) -> list[Image]:
     """Return an image's network inputs: the image itself, or its tiles, through the extractor's preprocessing."""
-    return [extractor.prepare(part) for part in ([image] if plan is None else cut(image, plan))]
+    parts: Sequence[Image | View[np.uint8]] = [image] if plan is None else cut(image, plan)
+    return [extractor.prepare(part) for part in parts]
+
+
+def brought_back(anomaly: Anomaly, view: View[np.uint8] | None) -> Anomaly:
+    """Return the anomaly of an upright picture with its map over the camera's, made when it is first read."""
+    if view is None:
+        return anomaly
+    returned = MapOnDemand(lambda: view.back(anomaly.anomaly_map))
+    if MapField.made(anomaly) is not None:
+        returned.get()
+    return Anomaly(anomaly.score, returned)
 
 
 def joined(tiles: Sequence[Anomaly], plan: TilePlan, size: tuple[int, int]) -> Anomaly:
@@ -211,7 +251,7 @@ def inspect(work: Sequence[tuple[Inspector, Image]]) -> list[Anomaly]:
     Returns one Anomaly an image, in order; an image's anomaly does not depend on its company.
     """
     found: dict[int, Anomaly] = {}
-    for _, own, anomalies, _ in _judged([(one, Prepared(image, one.prepare(image))) for one, image in work]):
+    for _, own, anomalies, _ in _judged([(one, one.prepare(image)) for one, image in work]):
         found |= dict(zip(own, anomalies, strict=True))
     return [found[index] for index in range(len(work))]
 
@@ -232,7 +272,10 @@ def inspect_prepared(work: Sequence[tuple[Inspector, Prepared]], *, complete: bo
     for inspector, own, anomalies, features in _judged(work, complete=complete):
         images = [work[index][1] for index in own]
         inspections = inspector.finder.find(
-            [one.image for one in images], [one.outlining for one in images], anomalies, features
+            [one.image if one.view is None else one.view for one in images],
+            [one.outlining for one in images],
+            anomalies,
+            features,
         )
         found |= dict(zip(own, inspections, strict=True))
     return [found[index] for index in range(len(work))]
@@ -253,7 +296,10 @@ def _judged(
             own = [index for index in indices if work[index][0] is inspector]
             chosen = features[[row for index in own for row in rows[index]]]
             sizes = [work[index][1].image.shape[:2] for index in own]
-            anomalies = inspector.judge(chosen, sizes, complete=complete)
+            anomalies = [
+                brought_back(anomaly, work[index][1].view)
+                for anomaly, index in zip(inspector.judge(chosen, sizes, complete=complete), own, strict=True)
+            ]
             yield inspector, own, anomalies, list(torch.split(chosen, [len(inputs[index]) for index in own]))
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from neverblink.vision.alignment.view import View
 from neverblink.vision.anomaly_map import smoothing_matrix
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.backbone_spec import BackboneSpec
@@ -70,7 +71,7 @@ class FeatureExtractor:
         """Return the engine that computes the features."""
         return self._engine.name
 
-    def prepare(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def prepare(self, image: npt.NDArray[np.uint8] | View[np.uint8]) -> npt.NDArray[np.uint8]:
         """Resize and crop an (H, W, 3) uint8 RGB image to the network's input; safe in a decoding thread."""
         return self._preprocess.apply(image)
 

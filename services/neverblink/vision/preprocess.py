@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from neverblink.vision.alignment.view import View
 from neverblink.vision.colour import Clahe, Gain
 from neverblink.vision.errors import VisionError
 from neverblink.vision.pictures.stated_depth import Depth
@@ -63,12 +64,16 @@ class Preprocess(BaseModel):
         width = round(self.resize * min(self.aspect, 1))
         return (self.resize - height) // 2, (self.resize - width) // 2, height, width
 
-    def apply(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Turn an (H, W, 3) uint8 RGB image of any size into (side, side, 3) uint8. Raises VisionError."""
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-            raise VisionError(f"an image must be (height, width, 3) uint8 RGB, not {image.shape} {image.dtype}")
+    def apply(self, image: npt.NDArray[np.uint8] | View[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Turn an (H, W, 3) uint8 RGB image of any size into (side, side, 3) uint8. Raises VisionError.
+
+        A view of an aligned part goes from the camera's pixels to this size in one interpolation.
+        """
+        pixels = image.pixels if isinstance(image, View) else image
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or pixels.size == 0:
+            raise VisionError(f"an image must be (height, width, 3) uint8 RGB, not {pixels.shape} {pixels.dtype}")
         top, left, height, width = self.content
-        image = _resized(image, height, width)
+        image = image.sampled(height, width) if isinstance(image, View) else _resized(image, height, width)
         if self.white_balance is not None:
             image = _balanced(image, self.white_balance)
         if self.clahe is not None:
@@ -80,16 +85,18 @@ class Preprocess(BaseModel):
             )
         return np.ascontiguousarray(self._cropped(image))
 
-    def apply_to_mask(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    def apply_to_mask(self, mask: npt.NDArray[np.bool_] | View[np.bool_]) -> npt.NDArray[np.float32]:
         """Send an (H, W) mask over the whole image, of any resolution, the way an image goes.
 
         Returns (side, side) float32: the masked share of every pixel, zero where the square was padded.
         """
-        if mask.ndim != 2 or mask.size == 0:
+        if len(mask.shape) != 2 or 0 in mask.shape:
             raise VisionError(f"a mask must be (height, width), not {mask.shape}")
         top, left, height, width = self.content
         square = np.zeros((self.resize, self.resize), dtype=np.float32)
-        shares = _resized(mask.astype(np.float32), height, width)
+        shares = (
+            mask.shares(height, width) if isinstance(mask, View) else _resized(mask.astype(np.float32), height, width)
+        )
         square[top : top + height, left : left + width] = shares
         return np.ascontiguousarray(self._cropped(square))
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from neverblink.vision.alignment.view import View
 from neverblink.vision.engines import Engine, open_engine
 from neverblink.vision.errors import VisionError
 from neverblink.vision.image_network import ImageNetwork
@@ -32,7 +33,7 @@ class Segmenter:
         """Return the engine that computes the probabilities."""
         return self._engine.name
 
-    def prepare(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def prepare(self, image: npt.NDArray[np.uint8] | View[np.uint8]) -> npt.NDArray[np.uint8]:
         """Resize and crop an (H, W, 3) uint8 RGB image to (side, side, 3); safe in a decoding thread."""
         return self._preprocess.apply(image)
 

@@ -2,20 +2,28 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from neverblink.vision.alignment.view import View
 from neverblink.vision.errors import VisionError
 from neverblink.vision.tile_plan import TilePlan
 
 _Pixel = TypeVar("_Pixel", bound=np.generic)
+_Seen = TypeVar("_Seen", np.uint8, np.float32, np.bool_)
 _Weights = npt.NDArray[np.float64]
 
 
-def cut(image: npt.NDArray[_Pixel], plan: TilePlan) -> list[npt.NDArray[_Pixel]]:
-    """Return views of the tiles of an (H, W, 3) image or an (H, W) mask, in the order of `plan.tiles`."""
+@overload
+def cut(image: npt.NDArray[_Pixel], plan: TilePlan) -> list[npt.NDArray[_Pixel]]: ...
+@overload
+def cut(image: View[_Seen], plan: TilePlan) -> list[View[_Seen]]: ...
+def cut(image: npt.NDArray[_Pixel] | View[_Seen], plan: TilePlan) -> list[npt.NDArray[_Pixel]] | list[View[_Seen]]:
+    """Return views of the tiles of an (H, W, 3) image, an (H, W) mask or a view, in the order of `plan.tiles`."""
+    if isinstance(image, View):
+        return [image.window(*tile) for tile in plan.tiles(*image.size)]
     return [
         image[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width]
         for tile in plan.tiles(*image.shape[:2])

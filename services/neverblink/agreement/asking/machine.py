@@ -96,6 +96,7 @@ def artifact_sight(
 
     `threshold` stands for one that people edited. Raises VisionError.
     """
+    from neverblink.vision.alignment.aligner import NotFoundError
     from neverblink.vision.artifact import load_artifact
     from neverblink.vision.inspector import Inspector, extractor_of, inspect_defects
 
@@ -110,10 +111,11 @@ def artifact_sight(
 
     def look(images: Sequence[Image]) -> list[Sight]:
         found: list[Sight] = []
-        for inspection in inspect_defects([(inspector, image) for image in images]):
+        for image in images:
             try:
+                (inspection,) = inspect_defects([(inspector, image)])
                 said = judged(inspection, calibration, rules, mm_per_px=rules.mm_per_px, edited=threshold)
-            except NoNumberError:
+            except (NoNumberError, NotFoundError):
                 found.append(("unscored", None))
             else:
                 found.append((said.decision.value, said.ratio))

@@ -10,6 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from neverblink.trainer.datasets.defect_images import DefectImage
+from neverblink.trainer.datasets.images import DatasetError
+from neverblink.vision.alignment.aligner import Aligner, NotFoundError
+from neverblink.vision.alignment.view import View
 from neverblink.vision.decode import Image, read_image
 from neverblink.vision.preprocess import Preprocess
 from neverblink.vision.tile_plan import TilePlan
@@ -58,8 +61,14 @@ class Sample:
 class SampleStore:
     """The samples of images: one an image, or one a tile where images are cut."""
 
-    def __init__(self, preprocess: Preprocess, tiling: TilePlan | None, *, in_memory: int) -> None:
-        """At most `in_memory` bytes of pixels and masks are kept; samples beyond that are read again each time."""
+    def __init__(
+        self, preprocess: Preprocess, tiling: TilePlan | None, *, in_memory: int, aligner: Aligner | None = None
+    ) -> None:
+        """At most `in_memory` bytes of pixels and masks are kept; samples beyond that are read again each time.
+
+        With an `aligner` images and masks are turned as the model's parts are.
+        """
+        self._aligner = aligner
         self._preprocess = preprocess
         self._tiling = tiling
         self._room = in_memory
@@ -73,7 +82,8 @@ class SampleStore:
     def samples(self, image: DefectImage) -> tuple[Sample, ...]:
         """Return an image's samples, its tiles row by row.
 
-        Raises ImageError for a file that is no image, DatasetError when image and mask differ in size.
+        Raises ImageError for a file that is no image, DatasetError when image and mask differ in size or no part is
+        found.
         """
         if image.path in self._kept:
             return self._kept[image.path]
@@ -88,12 +98,11 @@ class SampleStore:
         pixels = read_image(image.path, depth=self._preprocess.depth)
         masks = image.masks(*pixels.shape[:2]) if image.defective else {}
         unmarked = frozenset(name for name in image.types if name not in masks or not masks[name].any())
+        marked = {name: mask for name, mask in masks.items() if mask.any()}
+        if self._aligner is not None:
+            return self._aligned(image.path, pixels, marked, unmarked, self._aligner)
         tiles = [pixels] if self._tiling is None else cut(pixels, self._tiling)
-        tiles_of = {
-            name: [mask] if self._tiling is None else cut(mask, self._tiling)
-            for name, mask in masks.items()
-            if mask.any()
-        }
+        tiles_of = {name: [mask] if self._tiling is None else cut(mask, self._tiling) for name, mask in marked.items()}
         return tuple(
             Sample(
                 self._preprocess.apply(tile),
@@ -103,8 +112,27 @@ class SampleStore:
             for number, tile in enumerate(tiles)
         )
 
+    def _aligned(
+        self, path: Path, pixels: Image, marked: Mapping[str, Mask], unmarked: frozenset[str], aligner: Aligner
+    ) -> tuple[Sample, ...]:
+        """Return the samples of the upright part; masks are interpolated as it is, once."""
+        try:
+            view = aligner.view(pixels)
+        except NotFoundError as error:
+            raise DatasetError(f"{path}: {error}") from error
+        plan = self._tiling
+        masks = {name: [view.of(mask)] if plan is None else cut(view.of(mask), plan) for name, mask in marked.items()}
+        return tuple(
+            Sample(
+                self._preprocess.apply(tile),
+                {name: mask for name, own in masks.items() if (mask := shrunk(own[number], self._preprocess)).any()},
+                unmarked,
+            )
+            for number, tile in enumerate([view] if plan is None else cut(view, plan))
+        )
 
-def shrunk(mask: Mask, preprocess: Preprocess) -> Mask:
+
+def shrunk(mask: Mask | View[np.bool_], preprocess: Preprocess) -> Mask:
     """Bring an (H, W) mask over the whole image to the network's resolution: (side, side) bool.
 
     A pixel belongs to a defect that covers half of it; a defect that covers half of none, as hair-fine scratches

@@ -10,6 +10,7 @@ from neverblink.job_life.progress import Progress
 from neverblink.plant import PlantError, load_plant
 from neverblink.reports import pages
 from neverblink.trainer.datasets.defect_images import with_defects
+from neverblink.trainer.datasets.found_parts import aligner_of, unfound_note, with_parts
 from neverblink.trainer.datasets.images import LabelledImage, both_kinds, file_digest, image_folder
 from neverblink.trainer.datasets.labelled_image import good_beside
 from neverblink.trainer.datasets.usable_pictures import left_out_note, usable_labelled
@@ -90,9 +91,11 @@ def run_evaluate(job: EvaluateJob, progress: Progress = lambda *_: None) -> Eval
     depth = rules.depth or model.manifest.depth
     found, unusable = usable_labelled(labelled, skip_unusable=job.skip_unusable, depth=depth, progress=progress)
     found, notes, fitted_to_all = _fresh(found, model)
-    notes = [*listed.left_out, *left_out_note(unusable), *notes]
+    total = len(found)
+    found, lost = with_parts(found, lambda one: one.path, aligner_of(model), depth=depth, progress=progress)
+    notes = [*listed.left_out, *left_out_note(unusable), *notes, *unfound_note(lost, total)]
     known, taught = None, frozenset[Path]()
-    if model.parts:
+    if model.knows_defects:
         usable = {image.path for image in found}
         known = KnownDefects([one for one in with_defects(labelled, job.images) if one.path in usable], model, rules)
         taught, more = _taught(found, model)
@@ -104,7 +107,7 @@ def run_evaluate(job: EvaluateJob, progress: Progress = lambda *_: None) -> Eval
         progress,
         device=job.device,
         engine=job.engine,
-        rules=rules if model.parts else replace(DEFAULT_RULES, depth=rules.depth),
+        rules=rules if model.knows_defects else replace(DEFAULT_RULES, depth=rules.depth),
         taught=taught,
         witness=(lambda *_: None) if known is None else known.add,
     )

@@ -16,6 +16,8 @@ from neverblink.trainer.datasets.usable_pictures import usable_labelled
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.trainer.promises.advice import Ranking
 from neverblink.trainer.promises.promise_costs import PromiseCosts, PromiseTally, Source
+from neverblink.vision.alignment.aligner import NotFoundError
+from neverblink.vision.alignment.foreground import foreground
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.decode import Image, ImageError, read_image
 from neverblink.vision.inspection import Inspection
@@ -80,7 +82,7 @@ def try_out(
         shown = _photographed([*fresh, *defective], settings.depth)
         total = len(fresh) + len(defective)
     else:
-        shown = _drawn(good, settings)
+        shown = _drawn(good, settings, aligned=artifact.manifest.alignment is not None)
         total = _per_kind(good) * len(KINDS)
     tried.look(shown, lambda done: progress(f"trying {source} defects", done, max(total, done)))
     progress(f"trying {source} defects", total, total)
@@ -92,7 +94,7 @@ def try_out(
     bad = tried.defective
     auroc = float(roc_auc_score([False] * len(normal) + [True] * len(bad), [*normal, *bad]))
     ranking = Ranking(auroc, auroc_interval(auroc, len(normal), len(bad)), len(normal), len(bad))
-    return FirstTrial(costs, ranking, tuple(tried.lowest), _notes(usable, unusable, defective))
+    return FirstTrial(costs, ranking, tuple(tried.lowest), _notes(usable, unusable, defective, tried.unfound))
 
 
 class _Tried:
@@ -103,6 +105,7 @@ class _Tried:
         self.good: list[float] = []
         self.defective: list[float] = []
         self.lowest: list[Tried] = []
+        self.unfound = 0
 
     def look(self, shown: Iterator[tuple[str, str | None, Image, Mask | None]], told: Callable[[int], None]) -> None:
         batch: list[tuple[str, str | None, Image, Mask | None]] = []
@@ -115,7 +118,17 @@ class _Tried:
         if batch:
             self._judge(batch)
 
+    def _finds(self, image: Image) -> bool:
+        if self._inspector.aligner is not None:
+            try:
+                self._inspector.aligner.find(image)
+            except NotFoundError:
+                self.unfound += 1
+                return False
+        return True
+
     def _judge(self, batch: Sequence[tuple[str, str | None, Image, Mask | None]]) -> None:
+        batch = [one for one in batch if self._finds(one[2])]
         anomalies = inspect([(self._inspector, image) for _, _, image, _ in batch])
         for (name, kind, image, mask), anomaly in zip(batch, anomalies, strict=True):
             inspection = Inspection(anomaly)
@@ -139,7 +152,7 @@ def _photographed(
         yield f"{image.path.parent.name}/{image.path.name}", image.defect, pixels, mask
 
 
-def _drawn(good: Sequence[Path], settings: FitSettings) -> Iterator[tuple[str, str, Image, Mask]]:
+def _drawn(good: Sequence[Path], settings: FitSettings, *, aligned: bool) -> Iterator[tuple[str, str, Image, Mask]]:
     """Yield good parts with a synthetic defect of each kind, as `neverblink synthesize` draws them by default."""
     random = np.random.default_rng(settings.seed)
     order = random.permutation(len(good))
@@ -150,16 +163,23 @@ def _drawn(good: Sequence[Path], settings: FitSettings) -> Iterator[tuple[str, s
             number += 1
             try:
                 image = read_image(path, depth=settings.depth)
-                found: Synthetic = synthesise(image, kind, random, scene=Scene(region=_region(settings, image)))
+                found: Synthetic = synthesise(
+                    image, kind, random, scene=Scene(region=_region(settings, image, aligned=aligned))
+                )
             except (ImageError, SynthesisError):
                 # A kind that such pictures have no room for says nothing about the model.
                 continue
             yield f"{kind} on {path.name}", kind, found.image, found.mask
 
 
-def _region(settings: FitSettings, image: Image) -> Mask | None:
-    """Return the (H, W) part of an image that is judged: a defect beside it would be missed by wish."""
+def _region(settings: FitSettings, image: Image, *, aligned: bool) -> Mask | None:
+    """Return the (H, W) part of an image that is judged: a defect beside it would be missed by wish. Where no region
+    says it, that is the part itself, if it stands out from its ground.
+    """
     size = image.shape[:2]
+    if aligned or settings.region is None:
+        # A region of an aligned part is over its upright picture.
+        return foreground(image)
     if isinstance(settings.region, RegionOfInterest):
         return settings.region.mask(*size)
     if settings.region is not None and (mask := read_mask(settings.region)).shape == size:
@@ -178,11 +198,13 @@ def _some(images: Sequence[LabelledImage], most: int) -> list[LabelledImage]:
 
 
 def _notes(
-    usable: Sequence[LabelledImage], unusable: Sequence[object], defective: Sequence[LabelledImage]
+    usable: Sequence[LabelledImage], unusable: Sequence[object], defective: Sequence[LabelledImage], unfound: int
 ) -> tuple[str, ...]:
     notes = []
     if unusable:
         notes.append(f"{len(unusable)} test pictures cannot be used and were not tried")
+    if unfound:
+        notes.append(f"in {unfound} of the tried pictures no part is found: a line leaves them unscored, never passed")
     total = sum(image.defect is not None for image in usable)
     if len(defective) < total:
         notes.append(f"tried on {len(defective)} of {total} pictures of defects: `neverblink evaluate` judges by all")

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from neverblink import __version__
 from neverblink.job_life.progress import Progress
+from neverblink.trainer.datasets.found_parts import with_parts
 from neverblink.trainer.datasets.images import LabelledImage
 from neverblink.trainer.datasets.usable_pictures import Usable
+from neverblink.trainer.fitting.aligning import Aligning, aligning
 from neverblink.trainer.fitting.cross_fitting import HeldOut, cross_fitted
 from neverblink.trainer.fitting.feature_store import FeatureStore
 from neverblink.trainer.fitting.memory_banks import Banks, projected, room_of
@@ -24,6 +26,7 @@ from neverblink.trainer.fitting.places import check_place
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.trainer.fitting.suspects import Robust, Suspect, find_suspects, suspects_notes, taken_for_bad
 from neverblink.trainer.fitting.views import Views, preprocess_of
+from neverblink.vision.alignment.aligner import PART, Aligner
 from neverblink.vision.artifact import Artifact, save_artifact
 from neverblink.vision.artifact_manifest import Description, Provenance, Quantised, ValidatedEngine
 from neverblink.vision.backbones import Backbone, load_backbone
@@ -77,6 +80,7 @@ def fit(
     skip_unusable: bool = False,
     root: Path | None = None,
     excluded: Mapping[str, str] | None = None,
+    aligner: Aligner | None = None,
 ) -> Fitted:
     """Fit a PatchCore model to images of good parts and write it to `folder`.
 
@@ -85,7 +89,7 @@ def fit(
     of fresh images; leaving only an image's own vectors out of the one bank puts it 2.5 % higher.
     `neighbours` above 0 turns on the re-weighting of eq. 7. Memory stays below `memory_gib`: what does not fit
     is in a file, and many patches are condensed fold by fold, which serves all banks. `judged` (R, h, w) bool are the
-    patches that another artifact judges; it takes the place of a region in the settings.
+    patches that another artifact judges, `aligner` what finds its parts; they take the place of what the settings say.
 
     All images are looked at first, unless that was done: those that cannot be used are told at once, or left out with
     `skip_unusable`. Images of a group (`group_by`, by their paths below `root`) and copies of a picture share a fold
@@ -97,17 +101,15 @@ def fit(
     good ones are compared. Raises VisionError.
     """
     check_place(folder, settings.product, replace=True)
-    given = picture_set(images, settings, progress, root=root, excluded=excluded or {}, skip_unusable=skip_unusable)
-    backbone = load_backbone(
-        settings.model,
-        weights=settings.weights,
-        levels=settings.levels,
-        dimension=settings.dimension,
-        preprocess=preprocess_of(given.usable.paths, settings),
-    )
+    looked_at = picture_set(
+        images, settings, progress, root=root, excluded=excluded or {}, skip_unusable=skip_unusable,
+        aligned=aligner is not None,
+    )  # fmt: skip
+    backbone, extractor, aligned = _opened(looked_at, settings, progress, aligner)
     checked = settings.engine in OWN_BANK
-    extractor = FeatureExtractor(backbone, device=settings.device, engine="auto" if checked else settings.engine)
-    learnt, views, model, assumed = _without_suspects(given, extractor, settings, judged, progress)
+    if checked:
+        labelled, _ = with_parts(labelled, lambda one: one.path, aligned.aligner, depth=settings.depth)
+    learnt, views, model, assumed = _without_suspects(aligned, extractor, settings, judged, progress)
     engines: tuple[ValidatedEngine, ...] = ()
     network: QuantisedNetwork | None = None
     if checked:
@@ -128,13 +130,54 @@ def fit(
         probe=model.probe.numpy(),
         region=views.region,
         int8=None if network is None else (network.graph, network.weights),
+        parts={} if aligned.aligner is None else {PART: aligned.aligner.tensors},
         overwrite=True,
     )
     suspects = find_suspects(learnt.usable.paths, model.held_out, rate_of(settings))
-    notes = [*given.usable.notes(), *grouped_notes(given), *suspects_notes(suspects, model.calibration)]
-    if assumed is not None:
-        notes.append(assumed.note())
+    notes = _notes(looked_at, aligned, assumed, suspects, model.calibration)
     return Fitted(artifact, len(learnt.usable.pictures), tuple(notes), tuple(suspects), left_out, extractor=extractor)
+
+
+def _notes(
+    looked_at: PictureSet,
+    aligned: Aligning,
+    assumed: Robust | None,
+    suspects: Sequence[Suspect],
+    calibration: Calibration,
+) -> list[str]:
+    """Return what a person should know of the pictures."""
+    return [
+        *looked_at.usable.notes(),
+        *aligned.notes,
+        *grouped_notes(aligned.pictures),
+        *suspects_notes(suspects, calibration),
+        *([] if assumed is None else [assumed.note()]),
+    ]
+
+
+def _opened(
+    given: PictureSet, settings: FitSettings, progress: Progress, known: Aligner | None
+) -> tuple[Backbone, FeatureExtractor, Aligning]:
+    """Open the network, and learn how parts are found: what an aspect is of depends on it."""
+    checked = settings.engine in OWN_BANK
+
+    def opened(aligner: Aligner | None) -> tuple[Backbone, FeatureExtractor]:
+        backbone = load_backbone(
+            settings.model,
+            weights=settings.weights,
+            levels=settings.levels,
+            dimension=settings.dimension,
+            preprocess=preprocess_of(given.usable.paths, settings, aligner),
+        )
+        return backbone, FeatureExtractor(
+            backbone, device=settings.device, engine="auto" if checked else settings.engine
+        )
+
+    backbone, extractor = opened(known)
+    aligned = aligning(given, settings, extractor, progress, known=known)
+    if settings.keep_aspect and aligned.aligner is not known:
+        backbone, extractor = opened(aligned.aligner)
+    return backbone, extractor, aligned
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,20 +223,21 @@ def _model(views: Views, extractor: FeatureExtractor, settings: FitSettings, pro
 
 
 def _without_suspects(
-    given: PictureSet, extractor: FeatureExtractor, settings: FitSettings, judged: Mask | None, progress: Progress
+    aligned: Aligning, extractor: FeatureExtractor, settings: FitSettings, judged: Mask | None, progress: Progress
 ) -> tuple[PictureSet, Views, _Model, Robust | None]:
     """Fit, and in a robust fit once more without what stands out; return what was learnt from, and what it assumed."""
-    views = Views(given.usable.paths, extractor, settings, judged, given.groups.group)
+    given = aligned.pictures
+    views = Views(given.usable.paths, extractor, settings, judged, given.groups.group, aligned.aligner)
     model = _model(views, extractor, settings, progress)
     if not settings.robust:
         return given, views, model, None
     assumed = taken_for_bad(find_suspects(given.usable.paths, model.held_out, rate_of(settings)), len(views.images))
     if not assumed.left_out:
         return given, views, model, assumed
-    learnt = given.without(assumed.left_out)
+    learnt = given.without(one.path for one in assumed.left_out)
     if settings.false_reject is not None:
         threshold_rank(learnt.groups.count, settings.false_reject, counted=counted_in(settings))
-    views = Views(learnt.usable.paths, extractor, settings, judged, learnt.groups.group)
+    views = Views(learnt.usable.paths, extractor, settings, judged, learnt.groups.group, aligned.aligner)
     return learnt, views, _model(views, extractor, settings, progress), assumed
 
 
@@ -241,6 +285,7 @@ def _description(
         neighbours=min(settings.neighbours, len(model.bank)),
         probe=len(model.probe),
         top=settings.top,
+        alignment=None if views.aligner is None else views.aligner.spec,
         regions=0 if views.region is None else len(views.region),
         tiling=settings.tiling,
         engine=extractor.engine_name,
@@ -321,7 +366,7 @@ def _check(
         found = []
         for image in labelled:
             pixels = read_image(image.path, depth=extractor.spec.preprocess.depth)
-            features = embedded(extractor, prepared(pixels, extractor, views.plan)).cpu()
+            features = embedded(extractor, prepared(views.seen(pixels), extractor, views.plan)).cpu()
             found.append(views.anomaly(model.patchcore.score(features)).score / model.calibration.threshold)
         scores.append(np.array(found))
     check_shift(*scores, labels=np.array([image.defect is not None for image in labelled]))

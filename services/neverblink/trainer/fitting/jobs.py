@@ -8,7 +8,9 @@ from neverblink.job_life.progress import Progress
 from neverblink.reports import pages
 from neverblink.reports.pages import Written
 from neverblink.trainer.datasets.exclusion import without_excluded
+from neverblink.trainer.datasets.found_parts import aligner_of, unfound_note, with_parts
 from neverblink.trainer.datasets.images import DatasetError, good_images, image_folder, labelled_images
+from neverblink.trainer.datasets.labelled_image import LabelledImage
 from neverblink.trainer.datasets.usable_pictures import usable_pictures
 from neverblink.trainer.fitting.first_trial import FirstTrial, try_out
 from neverblink.trainer.fitting.fit import Fitted, fit
@@ -28,7 +30,7 @@ from neverblink.trainer.fitting.settings import CalibrateJob, FitJob, UpdateJob
 from neverblink.trainer.fitting.suspects_page import write_suspects
 from neverblink.trainer.fitting.update import update
 from neverblink.trainer.promises.advice import NO_ADVICE, Advice, Places, advise
-from neverblink.vision.artifact import read_manifest
+from neverblink.vision.artifact import load_artifact
 from neverblink.vision.network_names import OWN_BANK
 
 
@@ -153,7 +155,14 @@ def run_calibrate(job: CalibrateJob, progress: Progress = lambda *_: None) -> Ca
     cost = None if job.cost is None else Cost.parse(job.cost)
     wish = Wish(false_reject=job.false_reject, cost=cost, threshold=job.threshold, unsure=job.unsure)
     check_writable(job.out)
-    images = () if job.images is None else labelled_images(job.images)
+    images: Sequence[LabelledImage] = () if job.images is None else labelled_images(job.images)
+    notes: list[str] = []
+    if images:
+        model = load_artifact(job.artifact)
+        found, lost = with_parts(
+            images, lambda one: one.path, aligner_of(model), depth=model.manifest.depth, progress=progress
+        )
+        notes, images = unfound_note(lost, len(images)), found
     done = recalibrate(
         job.artifact, job.out, wish, images=images, place=job.images, weights=job.weights, progress=progress
     )
@@ -164,19 +173,21 @@ def run_calibrate(job: CalibrateJob, progress: Progress = lambda *_: None) -> Ca
         before=Threshold.of(done.before),
         after=Threshold.of(done.after),
         labelled=None if done.labelled is None else ChangedImages.model_validate(done.labelled, from_attributes=True),
-        notes=() if warning is None else (warning,),
+        notes=tuple(notes) if warning is None else (*notes, warning),
     )
 
 
 def run_update(job: UpdateJob, progress: Progress = lambda *_: None) -> UpdateResult:
     """Teach a model more good parts. Raises VisionError."""
     check_writable(job.out)
-    depth = read_manifest(job.artifact)[0].depth
+    model = load_artifact(job.artifact)
+    depth = model.manifest.depth
     usable = usable_pictures(good_images(job.images), skip_unusable=job.skip_unusable, depth=depth, progress=progress)
+    paths, lost = with_parts(usable.paths, lambda path: path, aligner_of(model), depth=depth, progress=progress)
     done = update(
         job.artifact,
         job.out,
-        usable.paths,
+        paths,
         version=job.model_version,
         share=job.share,
         weights=job.weights,
@@ -191,5 +202,5 @@ def run_update(job: UpdateJob, progress: Progress = lambda *_: None) -> UpdateRe
         added=done.added,
         rejected_before=before,
         rejected_after=after,
-        notes=usable.notes(),
+        notes=(*usable.notes(), *unfound_note(lost, len(usable.paths))),
     )

@@ -1,7 +1,7 @@
 """The pictures that a fit learns from, and which of them are one witness."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,6 @@ from neverblink.trainer.datasets.images import DatasetError
 from neverblink.trainer.datasets.picture_groups import PictureGroups, below, group_pictures, proposal, sizes
 from neverblink.trainer.datasets.usable_pictures import Usable, usable_pictures
 from neverblink.trainer.fitting.settings import FitSettings
-from neverblink.trainer.fitting.suspects import Suspect
 from neverblink.vision.calibration import (
     DEFAULT_FALSE_REJECT,
     counted,
@@ -36,9 +35,9 @@ class PictureSet:
     root: Path
     excluded: Mapping[str, str] = field(default_factory=dict)
 
-    def without(self, suspects: Sequence[Suspect]) -> "PictureSet":
-        """Return the set without pictures that stand out."""
-        out = {one.path for one in suspects}
+    def without(self, pictures: Iterable[Path]) -> "PictureSet":
+        """Return the set without some pictures, which are recorded as left out."""
+        out = set(pictures)
         kept = np.array([path not in out for path in self.usable.paths])
         group = in_order(self.groups.group[kept])
         named = {below(one.path, self.root): one.digest for one in self.usable.pictures if one.path in out}
@@ -54,8 +53,12 @@ def picture_set(
     root: Path | None,
     excluded: Mapping[str, str],
     skip_unusable: bool,
+    aligned: bool = False,
 ) -> PictureSet:
-    """Look at the images before anything is loaded. A promise that cannot be kept is refused here, not at the end."""
+    """Look at the images before anything is loaded. A promise that cannot be kept is refused here, not at the end.
+
+    Parts that are `aligned` may lie in pictures of several sizes.
+    """
     given = len(images.pictures) if isinstance(images, Usable) else len(images)
     if given < 2:
         raise DatasetError(f"{given} image is not enough to know what is normal; give dozens, better hundreds")
@@ -66,7 +69,7 @@ def picture_set(
         found = usable_pictures(
             found,
             skip_unusable=skip_unusable,
-            one_size=settings.tiling is not None,
+            one_size=settings.tiling is not None and not aligned and settings.align == "none",
             depth=settings.depth,
             progress=progress,
         )

@@ -10,6 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 from neverblink.job_life.settings import JobSettings, SettingsError, Spelling, fault_of, unit
 from neverblink.job_life.yaml_file import read_yaml
 from neverblink.trainer.datasets.settings import OWN_WEIGHTS, AnyEngine, GroupBy, PictureSettings
+from neverblink.vision.alignment.spec import Align
 from neverblink.vision.colour import Clahe, Gain
 from neverblink.vision.network_names import DEFAULT_MODEL
 from neverblink.vision.pictures.stated_depth import Depth
@@ -116,6 +117,10 @@ class ModelSettings(JobSettings):
         min_length=1,
         max_length=16,
         description="The bank knows each image once a factor; 1 for as it is alone.",
+    )
+    align: Align = Field(
+        default="none",
+        description="Turn parts that lie anyhow alike, by their silhouette; auto: where the pictures call for it.",
     )
     region: Region = Field(default=None, description="What is judged: a mask image, or polygons in a YAML file.")
     tiling: Annotated[

@@ -13,7 +13,6 @@ from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.images import file_digest
 from neverblink.trainer.fitting.model_version import new_version
 from neverblink.vision.artifact import Artifact, extended, load_artifact
-from neverblink.vision.augmentation import brightened
 from neverblink.vision.bank_update import surprise_limit, updated_bank
 from neverblink.vision.decode import read_image
 from neverblink.vision.errors import VisionError
@@ -113,7 +112,7 @@ def _looked_at(
     for start in range(0, len(paths), _BATCH):
         batch = paths[start : start + _BATCH]
         images = [read_image(path, depth=inspector.artifact.manifest.depth) for path in batch]
-        inputs = [part for image in images for light in lights for part in inspector.prepare(brightened(image, light))]
+        inputs = [part for image in images for part in inspector.in_lights(image, lights)]
         yield embedded(inspector.extractor, inputs).cpu(), [image.shape[:2] for image in images]
 
 

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from neverblink.trainer.datasets.images import DatasetError
 from neverblink.trainer.fitting.settings import FitSettings
+from neverblink.vision.alignment.aligner import Aligner
+from neverblink.vision.alignment.view import View
 from neverblink.vision.augmentation import Lighting
 from neverblink.vision.copies import Groups
 from neverblink.vision.decode import read_image
@@ -31,24 +34,31 @@ class Views:
         settings: FitSettings,
         judged: Mask | None,
         group: Groups | None = None,
+        aligner: Aligner | None = None,
     ) -> None:
-        """`group` (n,) int64 counts images that are copies as one; None: none are."""
+        """`group` (n,) int64 counts images that are copies as one; None: none are. With an `aligner` parts are seen
+        upright.
+        """
         self._depth = settings.depth
-        first = read_image(images[0], depth=settings.depth)
+        self.aligner = aligner
         self.images = images
         self.group = np.arange(len(images)) if group is None else group
-        self.size: tuple[int, int] = first.shape[:2]
+        self.size = read_image(images[0], depth=settings.depth).shape[:2] if aligner is None else aligner.size
         self.plan = settings.tiling
         self._extractor = extractor
         self._lighting = Lighting(brightness=settings.brightness)
         self.tiles = 1 if self.plan is None else len(self.plan.tiles(*self.size))
         self.an_image = self.tiles * len(settings.brightness)
         self._as_it_is = self.tiles * settings.brightness.index(1.0)
-        self.region = region_of(settings, extractor, self.size) if judged is None else judged
+        self.region = region_of(settings, extractor, self.size, aligner) if judged is None else judged
 
     def of(self, path: Path) -> list[Image]:
         """Return an image's inputs. Raises DatasetError when it is cut and has another size than the first."""
         image = read_image(path, depth=self._depth)
+        if self.aligner is not None:
+            view = self.aligner.view(image)
+            lit = [view.of(variant) for variant in self._lighting.variants(image)]
+            return [part for variant in lit for part in prepared(variant, self._extractor, self.plan)]
         if self.plan is not None and image.shape[:2] != self.size:
             (height, width), (first_height, first_width) = image.shape[:2], self.size
             raise DatasetError(
@@ -57,6 +67,10 @@ class Views:
             )
         variants = self._lighting.variants(image)
         return [part for variant in variants for part in prepared(variant, self._extractor, self.plan)]
+
+    def seen(self, image: Image) -> Image | View[np.uint8]:
+        """Return what of an (H, W, 3) uint8 RGB image goes to the network. Raises NotFoundError."""
+        return image if self.aligner is None else self.aligner.view(image)
 
     def judged(self, image: int) -> range:
         """Return the rows of an image as it is: what its score comes from."""
@@ -67,7 +81,7 @@ class Views:
         """Return about `count` inputs, those of whole images spread over all, as they are."""
         wanted = max(1, count // self.tiles)
         paths = self.images[:: max(1, len(self.images) // wanted)][:wanted]
-        shown = (read_image(path, depth=self._depth) for path in paths)
+        shown = (self.seen(read_image(path, depth=self._depth)) for path in paths)
         return [part for image in shown for part in prepared(image, self._extractor, self.plan)]
 
     def anomaly(self, tiles: Sequence[Anomaly]) -> Anomaly:
@@ -75,15 +89,16 @@ class Views:
         return tiles[0] if self.plan is None else joined(tiles, self.plan, self.size)
 
 
-def preprocess_of(images: Sequence[Path], settings: FitSettings) -> Preprocess:
+def preprocess_of(images: Sequence[Path], settings: FitSettings, aligner: Aligner | None = None) -> Preprocess:
     """Return how images become network inputs. Raises SettingsError or DatasetError."""
     aspect: float | None = None
     if settings.keep_aspect:
-        height, width = (
-            read_image(images[0], depth=settings.depth).shape[:2]
-            if settings.tiling is None
-            else (settings.tiling.tile, settings.tiling.tile)
-        )
+        if settings.tiling is not None:
+            height, width = settings.tiling.tile, settings.tiling.tile
+        elif aligner is not None:
+            height, width = aligner.size
+        else:
+            height, width = read_image(images[0], depth=settings.depth).shape[:2]
         aspect = width / height
     return Preprocess(
         resize=settings.size,
@@ -95,15 +110,24 @@ def preprocess_of(images: Sequence[Path], settings: FitSettings) -> Preprocess:
     )
 
 
-def region_of(settings: FitSettings, extractor: FeatureExtractor, size: tuple[int, int]) -> Mask | None:
-    """Return the (R, h, w) patches that are judged, None for all; what was padded never is."""
+def region_of(
+    settings: FitSettings, extractor: FeatureExtractor, size: tuple[int, int], aligner: Aligner | None = None
+) -> Mask | None:
+    """Return the (R, h, w) patches that are judged, None for all; what was padded never is.
+
+    Of an aligned part a region is over its upright picture, and the ground beneath it is not judged: it is another one
+    with every part.
+    """
     preprocess = extractor.spec.preprocess
-    if settings.region is None and preprocess.aspect is None:
+    if settings.region is None and preprocess.aspect is None and aligner is None:
         return None
     if isinstance(settings.region, Path):
         mask = read_mask(settings.region)
     else:
         mask = (settings.region or RegionOfInterest()).mask(*size)
+    if aligner is not None:
+        ground = cv2.resize(aligner.ground().astype(np.uint8), mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        mask = mask & (ground > 0)
     if settings.tiling is None:
         return patch_region(mask, preprocess, extractor.grid)[None]
     if mask.shape != size:

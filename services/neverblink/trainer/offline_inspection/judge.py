@@ -7,6 +7,7 @@ from neverblink.decisions.judgement import judged
 from neverblink.events import ArtifactRef, Reason
 from neverblink.trainer.offline_inspection.rows import DETAIL, Opinion, Unscored
 from neverblink.trainer.offline_inspection.terms import InspectSettings
+from neverblink.vision.alignment.aligner import NotFoundError
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.decode import Image
 from neverblink.vision.errors import NoNumberError, VisionError
@@ -48,7 +49,8 @@ class Judge:
         except Exception as error:  # noqa: BLE001 - the boundary: whatever a model stumbles over is one image's row
             if len(images) == 1:
                 sentence = str(error) if isinstance(error, VisionError) else repr(error)
-                return [Unscored(Reason.SCORER_ERROR, sentence[:DETAIL])]
+                reason = Reason.NOT_FOUND if isinstance(error, NotFoundError) else Reason.SCORER_ERROR
+                return [Unscored(reason, sentence[:DETAIL])]
         return [one for image, place in zip(images, places, strict=True) for one in self.look([image], [place])]
 
     def judge(self, images: Sequence[Image], places: Sequence[Place]) -> list[Opinion | Unscored]:

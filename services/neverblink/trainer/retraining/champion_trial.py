@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from neverblink.decisions.judgement import judged
 from neverblink.decisions.rules import DEFAULT_RULES, ProductRules
 from neverblink.job_life.progress import Progress
+from neverblink.trainer.datasets.found_parts import aligner_of, with_parts
 from neverblink.trainer.teaching.unet_thresholds import alarm_bound
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.calibration import Calibration
@@ -222,8 +223,12 @@ def try_models(
 ) -> Trial:
     """Let both models judge `parts` as a scorer does; `champion_threshold` is what a person has edited it to.
 
-    Raises VisionError: an image or model that cannot be used.
+    Parts that a model which aligns them does not find are left out: neither would pass them. Raises VisionError: an
+    image or model that cannot be used.
     """
+    for model in (champion, challenger):
+        depth = rules.depth or model.manifest.depth
+        parts, _ = with_parts(parts, lambda part: part.path, aligner_of(model), depth=depth, progress=progress)
     extractor = extractor_of(champion, weights=weights, device=device)
     shared = features_key(champion) == features_key(challenger)
     other = extractor if shared else extractor_of(challenger, weights=weights, device=device)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from neverblink.confidence.intervals import upper_bound
 from neverblink.job_life.progress import Progress
+from neverblink.trainer.datasets.found_parts import aligner_of
 from neverblink.trainer.datasets.images import LabelledImage
 from neverblink.trainer.datasets.usable_pictures import Usable
 from neverblink.trainer.fitting.fit import fit
@@ -73,14 +74,16 @@ def refit(
     U-Net and classifier see pixels and features that the network alone determines, so they stay as they are.
     Raises VisionError.
     """
-    fitted = fit(images, out, settings, progress, judged=champion.region, labelled=labelled).artifact
+    fitted = fit(
+        images, out, settings, progress, judged=champion.region, labelled=labelled, aligner=aligner_of(champion)
+    ).artifact
     manifest = champion.manifest
     unsure = _unsure_share(champion)
     if unsure is not None:
         rate = fitted.manifest.calibration.false_reject
         band = calibrate(fitted.scores, fitted.peaks, false_reject=rate, unsure=max(unsure, 1.01 * rate))
         fitted = recalibrated(out, band, out=out, overwrite=True)
-    if champion.parts:
+    if champion.knows_defects:
         fitted = joined(
             fitted,
             out,

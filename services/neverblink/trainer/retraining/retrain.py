@@ -10,6 +10,7 @@ from pathlib import Path
 from neverblink.decisions.rules import DEFAULT_RULES, ProductRules
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.confirmed_images import ConfirmedImage, KnownPart
+from neverblink.trainer.datasets.found_parts import aligner_of, with_parts
 from neverblink.trainer.datasets.images import DatasetError, LabelledImage, file_digest
 from neverblink.trainer.datasets.usable_pictures import Usable, usable_pictures
 from neverblink.trainer.fitting.model_version import new_version
@@ -208,7 +209,8 @@ def _corrected(
 ) -> tuple[Artifact, int]:
     """Insert what surprises the champion about normals that it rejects; the others say what is normal."""
     known = set(found.manifest.provenance.images)
-    paths = [image.path for image in window.learn if image.digest not in known]
+    fresh = [image.path for image in window.learn if image.digest not in known]
+    paths, _ = with_parts(fresh, lambda path: path, aligner_of(found), depth=found.manifest.depth, progress=progress)
     inspector = Inspector(found, extractor_of(found, weights=settings.weights, device=settings.device))
     threshold = settings.champion_threshold or found.threshold
     wrong: list[Path] = []

@@ -30,7 +30,10 @@ class SynthesizeJob(PictureSettings):
     )
     per_kind: int = Field(default=20, ge=1, le=100_000, description="Images of each kind.")
     seed: int = Field(default=0, ge=0, description="The same seed gives the same files.")
-    region: Region = Field(default=None, description="Where defects may be: a mask image, or polygons in a YAML file.")
+    region: Region = Field(
+        default=None,
+        description="Where defects may be: a mask image, or polygons (YAML). Default: the part, if it is clear.",
+    )
     scale: float | None = Field(
         default=None,
         description="Millimetres a pixel, for a policy in mm.",

@@ -14,6 +14,7 @@ import orjson
 from neverblink.job_life.progress import Progress
 from neverblink.job_life.yaml_file import read_policy_file
 from neverblink.trainer.datasets.images import GOOD
+from neverblink.vision.alignment.foreground import foreground
 from neverblink.vision.decode import Image, read_image
 from neverblink.vision.errors import VisionError
 from neverblink.vision.region import Mask
@@ -159,6 +160,8 @@ def _drawn(
     region = settings.region
     if isinstance(region, RegionOfInterest):
         region = region.mask(*image.shape[:2])
+    elif region is None:
+        region = foreground(image)
     scene = Scene(region=region, light=settings.light, scale=settings.scale, foreign=foreign)
     try:
         return synthesise(image, kind, random, policy=settings.policy, scene=scene)

@@ -1,12 +1,13 @@
 """Known defects taught to a model that is there: a new artifact with its memory bank, and a U-Net or a classifier."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.defect_images import DefectImage, defect_images, split
+from neverblink.trainer.datasets.found_parts import aligner_of, unfound_note, with_parts
 from neverblink.trainer.datasets.labelled_image import GOOD, file_digest, images_in
 from neverblink.trainer.datasets.usable_pictures import Usable, left_out_note, usable_labelled, usable_pictures
 from neverblink.trainer.fitting.model_version import new_version
@@ -45,6 +46,14 @@ class Lessons:
     left: int
     copies: Mapping[Path, tuple[Path, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def with_parts(self, artifact: Artifact, progress: Progress) -> "Lessons":
+        """Return the lessons without pictures in which the artifact finds no part. Raises DatasetError."""
+        aligner, depth = aligner_of(artifact), artifact.manifest.depth
+        images, lost = with_parts(self.images, lambda one: one.path, aligner, depth=depth, progress=progress)
+        good, more = with_parts(self.good, lambda path: path, aligner, depth=depth, progress=progress)
+        notes = unfound_note([*lost, *more], len(self.images) + len(self.good))
+        return replace(self, images=tuple(images), good=tuple(good), notes=(*self.notes, *notes))
 
     def digests(self, paths: Iterable[Path]) -> tuple[str, ...]:
         """Return the digests of images that were learnt from, and of their copies."""
@@ -162,6 +171,7 @@ def teach_unet(
         )
     settings = settings.model_copy(update={"preprocess": preprocess, "tiling": manifest.tiling})
     taught = lessons(folders, leave, skip_unusable=skip_unusable, depth=manifest.depth, progress=progress)
+    taught = taught.with_parts(found, progress)
     trained = train_unet(
         taught.images,
         taught.good,
@@ -170,6 +180,7 @@ def teach_unet(
         checkpoint=checkpoint,
         resume=resume,
         on_epoch=on_epoch,
+        aligner=aligner_of(found),
     )
     created = datetime.now(UTC)
     held_out = trained.held_out
@@ -212,6 +223,7 @@ def teach_classifier(
     found = _to_teach(folder, out)
     version = new_version(found, version, "classifier")
     taught = lessons(folders, leave, skip_unusable=skip_unusable, depth=found.manifest.depth, progress=progress)
+    taught = taught.with_parts(found, progress)
     extractor = extractor_of(found, weights=weights)
     trained = train_classifier(
         taught.images,
@@ -219,6 +231,7 @@ def teach_classifier(
         settings,
         progress,
         plan=found.manifest.tiling,
+        aligner=aligner_of(found),
         flag=None if drawn_only else flagged_by(Inspector(found, extractor)),
     )
     created = datetime.now(UTC)

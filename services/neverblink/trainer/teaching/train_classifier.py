@@ -17,6 +17,8 @@ from torch import Tensor
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.defect_images import DefectImage
 from neverblink.trainer.datasets.images import DatasetError
+from neverblink.vision.alignment.aligner import Aligner
+from neverblink.vision.alignment.view import View
 from neverblink.vision.classifier import (
     Classifier,
     Familiar,
@@ -26,8 +28,9 @@ from neverblink.vision.classifier import (
     type_chances,
 )
 from neverblink.vision.classifier_spec import UNKNOWN_RATE, ClassifierSpec, TypeFigures, images_needed
-from neverblink.vision.decode import Image, read_image
-from neverblink.vision.inspector import Inspector, embedded, prepared
+from neverblink.vision.decode import read_image
+from neverblink.vision.defect_finder import Picture
+from neverblink.vision.inspector import Inspector, brought_back, embedded, prepared
 from neverblink.vision.patchcore import FeatureExtractor
 from neverblink.vision.region_features import describe
 from neverblink.vision.tile_plan import TilePlan
@@ -40,8 +43,9 @@ _FLATTEST = 1e-3
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
-Flag = Callable[[Image, Tensor], Sequence[Mask]]
-"""Given an (H, W, 3) uint8 RGB image and its (T, h, w, C) features, returns masks over it of what would be flagged."""
+Flag = Callable[[Picture, Tensor], Sequence[Mask]]
+"""Given an (H, W, 3) uint8 RGB image, or a part's view in it, and its (T, h, w, C) features, returns masks over the
+image of what would be flagged."""
 
 Source = Literal["drawn", "flagged"]
 
@@ -136,6 +140,7 @@ def train_classifier(
     progress: Progress = lambda *_: None,
     *,
     plan: TilePlan | None = None,
+    aligner: Aligner | None = None,
     flag: Flag | None = None,
 ) -> TrainedClassifier:
     """Train on the regions of labelled images; good ones among them are passed over.
@@ -145,7 +150,13 @@ def train_classifier(
     (balanced), one that knows both 0.93. Raises DatasetError, ImageError, VisionError.
     """
     found = labelled_regions(
-        images, extractor, plan=plan, flag=flag, min_area_px=settings.min_area_px, progress=progress
+        images,
+        extractor,
+        plan=plan,
+        aligner=aligner,
+        flag=flag,
+        min_area_px=settings.min_area_px,
+        progress=progress,
     )
     return fit_regions(found, settings)
 
@@ -153,9 +164,10 @@ def train_classifier(
 def flagged_by(inspector: Inspector) -> Flag:
     """Return what marks an image's regions as a verdict does: the U-Net's regions, and the anomaly map's."""
 
-    def flag(image: Image, features: Tensor) -> list[Mask]:
-        (anomaly,) = inspector.judge(features, [image.shape[:2]], complete=True)
-        return inspector.finder.regions(image, anomaly)
+    def flag(image: Picture, features: Tensor) -> list[Mask]:
+        height, width = image.shape[:2]
+        (anomaly,) = inspector.judge(features, [(height, width)], complete=True)
+        return inspector.finder.regions(image, brought_back(anomaly, image if isinstance(image, View) else None))
 
     return flag
 
@@ -165,6 +177,7 @@ def labelled_regions(
     extractor: FeatureExtractor,
     *,
     plan: TilePlan | None = None,
+    aligner: Aligner | None = None,
     flag: Flag | None = None,
     min_area_px: int = 4,
     progress: Progress = lambda *_: None,
@@ -181,17 +194,17 @@ def labelled_regions(
     for start in range(0, len(outlined), _BATCH):
         batch = outlined[start : start + _BATCH]
         pixels = [read_image(image.path, depth=extractor.spec.preprocess.depth) for _, image in batch]
-        inputs = [prepared(image, extractor, plan) for image in pixels]
+        seen: list[Picture] = list(pixels) if aligner is None else [aligner.view(image) for image in pixels]
+        inputs = [prepared(image, extractor, plan) for image in seen]
         features = embedded(extractor, [part for parts in inputs for part in parts])
         own = torch.split(features, [len(parts) for parts in inputs])
-        for (index, image), shown, tiles in zip(batch, pixels, own, strict=True):
-            size = shown.shape[:2]
-            drawn = image.masks(*size)
+        for (index, image), whole, shown, tiles in zip(batch, pixels, seen, own, strict=True):
+            drawn = image.masks(*whole.shape[:2])
             found = _outlines(image, drawn, min_area_px, counts)
-            rows += _described(found, index, "drawn", tiles, extractor, plan, size)
+            rows += _described(found, index, "drawn", tiles, extractor, plan, shown)
             if flag is not None:
                 found = [(name, mask) for mask in flag(shown, tiles) if (name := _touched(mask, drawn))]
-                rows += _described(found, index, "flagged", tiles, extractor, plan, size)
+                rows += _described(found, index, "flagged", tiles, extractor, plan, shown)
         progress("describing defects", start + len(batch), len(outlined))
     if not rows:
         raise DatasetError(
@@ -270,11 +283,14 @@ def _described(
     features: Tensor,
     extractor: FeatureExtractor,
     plan: TilePlan | None,
-    size: tuple[int, int],
+    shown: Picture,
 ) -> list[_Row]:
     if not outlines:
         return []
     masks = np.stack([mask for _, mask in outlines])
+    if isinstance(shown, View):
+        masks = np.stack([shown.onto(mask) for mask in masks])
+    size = shown.shape[0], shown.shape[1]
     described = describe(features, masks, extractor.spec.preprocess, plan=plan, size=size)
     return [
         (descriptor, name, index, source)

@@ -29,6 +29,7 @@ from neverblink.trainer.teaching.defect_division import Division, divide, is_syn
 from neverblink.trainer.teaching.unet_checkpoint import Epoch, Run, load_run, save_run
 from neverblink.trainer.teaching.unet_settings import WITHOUT_EFFECT, TrainError, TrainSettings
 from neverblink.trainer.teaching.unet_thresholds import DiceCurve, alarm_bound, count_alarms, sure_levels
+from neverblink.vision.alignment.aligner import Aligner
 from neverblink.vision.decode import Image
 from neverblink.vision.defect_augmentation import augment
 from neverblink.vision.losses import segmentation_loss
@@ -103,15 +104,17 @@ def train_unet(
     resume: bool = False,
     on_epoch: Callable[[Epoch], None] = lambda _: None,
     clock: Clock = time.perf_counter,
+    aligner: Aligner | None = None,
 ) -> TrainedUnet:
     """Train a U-Net on images whose defects are marked, and on good ones that it must leave alone.
 
     `checkpoint` is written after every epoch; with `resume` a run goes on from it, where it exists, and ends with
     the numbers of one that was never cut off. On a CPU the same images, settings and threads give the same
     weights. Raises VisionError: images or masks that cannot be used, none to learn from or to hold out, a
-    checkpoint of another run, a loss that is no number.
+    checkpoint of another run, a loss that is no number. With an `aligner` it learns from upright parts.
     """
-    store = SampleStore(settings.preprocess, settings.tiling, in_memory=int(settings.memory_gib * _GIB))
+    room = int(settings.memory_gib * _GIB)
+    store = SampleStore(settings.preprocess, settings.tiling, in_memory=room, aligner=aligner)
     division = divide(
         images,
         good,

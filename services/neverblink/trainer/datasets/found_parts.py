@@ -1,0 +1,67 @@
+"""Pictures in which a model that aligns its parts finds none: a line leaves them unscored, and jobs leave them out."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from neverblink.job_life.progress import Progress
+from neverblink.trainer.datasets.images import DatasetError
+from neverblink.vision.alignment.aligner import PART, Aligner, NotFoundError
+from neverblink.vision.artifact import Artifact
+from neverblink.vision.decode import read_image
+
+_One = TypeVar("_One")
+
+_NAMED = 3
+
+
+class Unfound(NamedTuple):
+    """A picture without a part, and what was seen instead."""
+
+    path: Path
+    why: str
+
+
+def aligner_of(artifact: Artifact) -> Aligner | None:
+    """Return what finds an artifact's parts, None where they are not looked for."""
+    return Aligner.of_parts(artifact.manifest.alignment, artifact.parts.get(PART))
+
+
+def with_parts(
+    images: Sequence[_One],
+    path_of: Callable[[_One], Path],
+    aligner: Aligner | None,
+    *,
+    depth: int | None = None,
+    progress: Progress = lambda *_: None,
+) -> tuple[list[_One], list[Unfound]]:
+    """Return the images in which the part is found, and the others. Raises ImageError; DatasetError where none is left.
+
+    Without an `aligner` nothing is read.
+    """
+    if aligner is None:
+        return list(images), []
+    kept: list[_One] = []
+    lost: list[Unfound] = []
+    for done, one in enumerate(images, start=1):
+        path = path_of(one)
+        try:
+            aligner.find(read_image(path, depth=depth))
+        except NotFoundError as error:
+            lost.append(Unfound(path, str(error)))
+        else:
+            kept.append(one)
+        progress("finding parts", done, len(images))
+    if images and not kept:
+        raise DatasetError(f"in none of {len(images)} pictures a part is found; {lost[0].path}: {lost[0].why}")
+    return kept, lost
+
+
+def unfound_note(lost: Sequence[Unfound], total: int) -> list[str]:
+    """Return in a sentence what was left out, [] where nothing was."""
+    if not lost:
+        return []
+    named = "; ".join(f"{one.path.name}: {one.why}" for one in lost[:_NAMED])
+    more = "" if len(lost) <= _NAMED else f"; and {len(lost) - _NAMED} more"
+    said = f"in {len(lost)} of {total} pictures no part is found, and they are left out"
+    return [f"{said}: a line leaves such parts unscored (not-found), which is never a pass. {named}{more}"]
