@@ -18,10 +18,13 @@ _ANOTHER = 0.2
 """An outline of this share of the largest one's area is another part, or another piece of it."""
 
 
+_SEAM = 5
+
+
 def foreground(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_] | None:
     """Return the (H, W) bool pixels of the parts in an (H, W, 3) uint8 RGB image, None where none stands out clearly.
 
-    A seam as wide as a searched pixel is left out: a drawn defect begins on the part.
+    A seam of two searched pixels is left out, by which outlines reach onto the ground.
     """
     if max(image.shape[:2]) > MAX_SIDE:
         return None
@@ -33,7 +36,7 @@ def foreground(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_] | None:
     for one in found:
         if one.area >= _ANOTHER * found[0].area:
             mask |= one.mask
-    mask = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    mask = cv2.erode(mask.astype(np.uint8), np.ones((_SEAM, _SEAM), np.uint8)) > 0
     if not _SHARE[0] <= float(mask.mean()) <= _SHARE[1]:
         return None
     return enlarged(np.asarray(mask), image.shape[:2])
