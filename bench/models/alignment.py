@@ -1,6 +1,7 @@
 """Parts that lie anyhow: real tiles and cookies laid on grounds of ours, turned and moved by known amounts.
 
-`poses` counts wrong poses by truth, `ranking` fits with and without alignment, `speed` times it. Each prints JSON.
+`poses` counts wrong poses by truth, `tiles` and `cookies` fit with and without alignment, `speed` times it. Each prints
+JSON.
 """
 
 import argparse

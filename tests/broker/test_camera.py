@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import orjson
+import pytest
 import yaml
 from camera_line import line_of
 
@@ -141,6 +142,7 @@ async def test_a_frozen_broker_makes_parts_late_and_loses_none(development: Deve
     assert len({frame.id for frame in await all_frames(kafka, node)}) == node._seq
 
 
+@pytest.mark.plant
 async def test_a_node_killed_during_an_outage_sends_what_it_had_kept_when_it_runs_again(
     development: DevelopmentBroker, tmp_path: Path
 ) -> None:
@@ -172,6 +174,7 @@ async def test_a_node_killed_during_an_outage_sends_what_it_had_kept_when_it_run
     assert not kept("verdicts") & verdicts
 
 
+@pytest.mark.plant
 async def test_a_node_that_is_told_to_stop_during_an_outage_stops(
     development: DevelopmentBroker, tmp_path: Path
 ) -> None:

@@ -137,6 +137,7 @@ async def test_a_reject_is_overturned_corrected_and_taken_back_and_the_account_h
         assert orjson.loads(entries[-1].detail)["looked"] is True, "whether the machine was asked first stays on record"
 
 
+@pytest.mark.plant
 async def test_of_two_browsers_one_has_the_part_and_the_other_is_told(
     development: DevelopmentBroker, tmp_path: Path
 ) -> None:
@@ -173,6 +174,7 @@ def _claims(wanted: int) -> Any:
     return holds
 
 
+@pytest.mark.plant
 async def test_a_holdout_looks_like_any_other_part_and_a_second_reviewer_sees_nothing_of_the_first(
     development: DevelopmentBroker, tmp_path: Path
 ) -> None:

@@ -230,6 +230,7 @@ async def test_a_frame_that_its_topic_has_forgotten_is_counted_and_told(
     assert any("are no longer on their topic" in record.getMessage() for record in caplog.records)
 
 
+@pytest.mark.plant
 async def test_everything_around_a_drift_alert_is_kept_and_a_share_of_passes(
     development: DevelopmentBroker, tmp_path: Path
 ) -> None:

@@ -66,6 +66,7 @@ async def inspected(artifacts: Path, plant: Path, out: Path, **asked: Any) -> li
     return found
 
 
+@pytest.mark.plant
 async def test_against_the_verdicts_of_an_edited_threshold_only_the_threshold_in_force_compares_like_with_like(
     line: ScoredLine, plant: Path, artifacts: Path, tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ async def a_moment() -> datetime:
     return now
 
 
+@pytest.mark.plant
 async def test_a_span_of_the_topic_is_inspected_as_the_scorer_did_and_nothing_is_committed(
     line: ScoredLine, plant: Path, artifacts: Path, tmp_path: Path
 ) -> None:
@@ -175,6 +176,7 @@ async def test_without_an_object_store_a_large_image_is_told_as_missing(
     assert "no storage.objects" in str(row["detail"])
 
 
+@pytest.mark.plant
 async def test_an_inspection_that_was_stopped_goes_on_with_the_offsets_it_began_with(
     line: ScoredLine, plant: Path, artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,6 +207,7 @@ async def test_an_inspection_that_was_stopped_goes_on_with_the_offsets_it_began_
     assert [row["score"] for row in rows] == pytest.approx([row["score"] for row in whole], rel=1e-5)
 
 
+@pytest.mark.plant
 async def test_a_sample_of_one_lines_parts_decides_its_lot(
     line: ScoredLine, plant: Path, artifacts: Path, tmp_path: Path
 ) -> None:

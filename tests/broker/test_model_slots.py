@@ -92,6 +92,7 @@ def digest_at(models: Models, place: tuple[str, str] = TOP) -> str | None:
     return None if model is None else model.artifact.digest
 
 
+@pytest.mark.plant
 async def test_activations_under_load_lose_no_frame_and_each_verdict_names_what_scored_it(
     line: SlottedLine, truth: TrueScores
 ) -> None:

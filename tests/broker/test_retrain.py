@@ -167,6 +167,7 @@ def asked(plant: Path, folder: Path, **more: object) -> RetrainJob:
     return RetrainJob.model_validate(settings | more)
 
 
+@pytest.mark.plant
 async def test_reviews_make_a_challenger_that_goes_into_shadow_live_and_back_to_identical_scores(
     plant: Path, tmp_path: Path
 ) -> None:

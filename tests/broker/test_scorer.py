@@ -77,6 +77,7 @@ def strict_artifacts(artifacts: Path) -> Path:
     return artifacts
 
 
+@pytest.mark.plant
 async def test_a_known_defect_is_named_measured_and_rejected_where_the_score_alone_would_pass(
     broker: Broker, strict_artifacts: Path
 ) -> None:

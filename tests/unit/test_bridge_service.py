@@ -55,7 +55,8 @@ async def test_the_write_path_never_waits_for_kafka_and_drops_are_counted(monkey
         kafka.there.set()
     assert set(dropped) == {"line-1"}
     assert len(kafka.got) + len(dropped) == 300
-    assert len(kafka.got) >= 100
+    # A hundred wait at least, and one of them cannot be sent.
+    assert len(kafka.got) >= 99
 
 
 async def test_one_event_that_cannot_be_sent_does_not_stop_the_others() -> None:

@@ -38,6 +38,7 @@ def broken(label: str) -> Configuration:
     return Configuration(label, small(label).settings.model_copy(update={"size": 8}))
 
 
+@pytest.mark.plant
 def test_the_second_run_fits_only_what_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # All configurations here share a backbone; opening it takes longer than judging with it.
     opened: list[FeatureExtractor] = []

@@ -54,6 +54,7 @@ def test_a_fit_without_a_depth_is_refused_with_the_one_that_the_values_suggest(d
     assert told.value.reason == "wrong-type"
 
 
+@pytest.mark.plant
 def test_bank_threshold_and_figures_are_those_of_eight_bits(shallow: Path, deep: Path, tmp_path: Path) -> None:
     eight = fit(good_images(shallow), tmp_path / "eight", settings()).artifact
     twelve = fit(good_images(deep), tmp_path / "twelve", settings(depth=12)).artifact
@@ -72,6 +73,7 @@ def test_bank_threshold_and_figures_are_those_of_eight_bits(shallow: Path, deep:
         evaluate(labelled_images(deep), tmp_path / "eight")
 
 
+@pytest.mark.plant
 def test_later_jobs_know_the_depth_from_the_artifact(deep: Path, tmp_path: Path) -> None:
     fit(good_images(deep), tmp_path / "twelve", settings(depth=12))
     done = recalibrate(tmp_path / "twelve", tmp_path / "again", Wish(false_reject=0.3), images=labelled_images(deep))

@@ -54,6 +54,7 @@ def scores(artifact: Artifact, *images: np.ndarray) -> list[float]:
     return [anomaly.score for anomaly in inspect([(inspector, image) for image in images])]
 
 
+@pytest.mark.plant
 def test_a_small_pit_on_a_large_sheet_is_found_with_tiles_and_overlooked_without(tmp_path: Path) -> None:
     images = written(tmp_path / "good", 12, 256, 512)
     pit = pitted(brushed(256, 512, 99), 200, 400)
@@ -72,7 +73,7 @@ def test_cut_images_are_of_one_size(tmp_path: Path) -> None:
         fitted(images, tmp_path / "cut", tiling=TilePlan(tile=64))
 
 
-@pytest.mark.parametrize("plan", [None, TilePlan(tile=64, overlap=0.25)])
+@pytest.mark.parametrize("plan", [None, pytest.param(TilePlan(tile=64, overlap=0.25), marks=pytest.mark.plant)])
 def test_what_lies_outside_the_region_is_neither_learnt_nor_judged(tmp_path: Path, plan: TilePlan | None) -> None:
     images = written(tmp_path / "good", 12, 128, 128)
     everywhere = fitted(images, tmp_path / "all", tiling=plan, size=128)
@@ -86,6 +87,7 @@ def test_what_lies_outside_the_region_is_neither_learnt_nor_judged(tmp_path: Pat
     assert scores(everywhere, pitted(sheet, 60, 120))[0] > everywhere.threshold
 
 
+@pytest.mark.plant
 def test_a_bank_that_knows_dim_copies_is_calmer_in_dim_light(tmp_path: Path) -> None:
     images = written(tmp_path / "good", 12, SIDE, SIDE)
     plain = fitted(images, tmp_path / "plain", brightness=(1.0,))
@@ -160,6 +162,7 @@ def test_a_bfloat16_model_runs_on_the_engine_that_made_its_bank(
     assert good < 1.5 * artifact.threshold
 
 
+@pytest.mark.plant
 def test_an_int8_model_is_tried_on_the_labelled_images_beside_the_good_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

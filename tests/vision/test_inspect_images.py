@@ -272,6 +272,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return artifacts / "strict"
 
 
+@pytest.mark.plant
 @pytest.mark.slow
 def test_a_known_defect_is_named_measured_and_outlined(
     strict: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

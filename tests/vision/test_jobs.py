@@ -219,6 +219,7 @@ def test_a_fault_of_ours_is_told_as_one(
     assert "ZeroDivisionError: division by zero" in last["error"]
 
 
+@pytest.mark.plant
 def test_a_job_that_its_program_stops_says_so(tmp_path: Path, images: Path) -> None:
     words = ["fit", str(images), "--product", "plate", "--out", str(tmp_path / "x"), "--progress=json"]
     job = subprocess.Popen([sys.executable, "-m", "neverblink", *words], stdout=subprocess.PIPE)

@@ -168,6 +168,7 @@ def test_images_that_teach_nothing_are_refused(tmp_path: Path, extractor: Featur
         ClassifierSettings(min_images=1)
 
 
+@pytest.mark.plant
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.skipif("NEVERBLINK_DATA" not in os.environ, reason="NEVERBLINK_DATA names no folder of real images")

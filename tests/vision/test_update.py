@@ -32,6 +32,7 @@ def scores(folder: Path, paths: list[Path]) -> np.ndarray:
     return np.array([anomaly.score for anomaly in inspect([(inspector, read_image(path)) for path in paths])])
 
 
+@pytest.mark.plant
 def test_what_was_taught_passes_and_defects_are_still_found(model: Path, images: Path, tmp_path: Path) -> None:
     taught, others = marked(tmp_path / "taught", range(5000, 5012)), marked(tmp_path / "others", range(6000, 6012))
     old = load_artifact(model)
