@@ -172,7 +172,7 @@ def attributes(headers: Headers) -> dict[str, str]:
     """Return a record's CloudEvents attributes and content type. Raises EventError for oversized or binary ones."""
     found: dict[str, str] = {}
     for name, raw in headers:
-        if type(name) is not str or not name.isascii():
+        if type(name) is not str or not name.isascii():  # hardly ever: no call for each header of each record
             _check_name(name)
         if not (name.startswith(PREFIX) or name == CONTENT_TYPE) or raw is None:
             continue
@@ -192,8 +192,6 @@ def attributes(headers: Headers) -> dict[str, str]:
 def _check_name(name: str) -> None:
     if isinstance(name, Unreadable):
         raise EventError(str(name))
-    if name.isascii():
-        return
     try:
         name.encode()
     except UnicodeEncodeError as error:

@@ -78,7 +78,7 @@ class Inspector:
         self._patchcore = PatchCore.from_artifact(artifact, device=device, search=search)
         self._plan = artifact.manifest.tiling
         self._regions = artifact.manifest.regions
-        self.aligner = Aligner.of_parts(artifact.manifest.alignment, artifact.parts.get(PART))
+        self.aligner = aligner_of(artifact)
 
     @cached_property
     def finder(self) -> DefectFinder:
@@ -208,6 +208,11 @@ def _int8_network(artifact: Artifact) -> QuantisedNetwork | None:
     if artifact.graph is None or artifact.weights is None:
         return None
     return QuantisedNetwork(artifact.graph, artifact.weights)
+
+
+def aligner_of(artifact: Artifact) -> Aligner | None:
+    """Return what finds an artifact's parts, None where they are not looked for. Raises AlignmentError."""
+    return Aligner.of_parts(artifact.manifest.alignment, artifact.parts.get(PART))
 
 
 def prepared(image: Image | View[np.uint8], extractor: FeatureExtractor, plan: TilePlan | None) -> list[Image]:

@@ -6,8 +6,7 @@ from typing import NamedTuple, TypeVar
 
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.images import DatasetError
-from neverblink.vision.alignment.aligner import PART, Aligner, NotFoundError
-from neverblink.vision.artifact import Artifact
+from neverblink.vision.alignment.aligner import Aligner, NotFoundError
 from neverblink.vision.decode import read_image
 
 _One = TypeVar("_One")
@@ -20,11 +19,6 @@ class Unfound(NamedTuple):
 
     path: Path
     why: str
-
-
-def aligner_of(artifact: Artifact) -> Aligner | None:
-    """Return what finds an artifact's parts, None where they are not looked for."""
-    return Aligner.of_parts(artifact.manifest.alignment, artifact.parts.get(PART))
 
 
 def with_parts(

@@ -98,11 +98,12 @@ class SampleStore:
         pixels = read_image(image.path, depth=self._preprocess.depth)
         masks = image.masks(*pixels.shape[:2]) if image.defective else {}
         unmarked = frozenset(name for name in image.types if name not in masks or not masks[name].any())
-        marked = {name: mask for name, mask in masks.items() if mask.any()}
-        if self._aligner is not None:
-            return self._aligned(image.path, pixels, marked, unmarked, self._aligner)
-        tiles = [pixels] if self._tiling is None else cut(pixels, self._tiling)
-        tiles_of = {name: [mask] if self._tiling is None else cut(mask, self._tiling) for name, mask in marked.items()}
+        view = self._view(image.path, pixels)
+        plan, seen = self._tiling, pixels if view is None else view
+        # Interpolated as the part is, once.
+        marked = {name: mask if view is None else view.of(mask) for name, mask in masks.items() if mask.any()}
+        tiles = [seen] if plan is None else cut(seen, plan)
+        tiles_of = {name: [mask] if plan is None else cut(mask, plan) for name, mask in marked.items()}
         return tuple(
             Sample(
                 self._preprocess.apply(tile),
@@ -112,24 +113,12 @@ class SampleStore:
             for number, tile in enumerate(tiles)
         )
 
-    def _aligned(
-        self, path: Path, pixels: Image, marked: Mapping[str, Mask], unmarked: frozenset[str], aligner: Aligner
-    ) -> tuple[Sample, ...]:
-        """Return the samples of the upright part; masks are interpolated as it is, once."""
+    def _view(self, path: Path, pixels: Image) -> View[np.uint8] | None:
+        """Return the part upright, None where parts are not looked for."""
         try:
-            view = aligner.view(pixels)
+            return None if self._aligner is None else self._aligner.view(pixels)
         except NotFoundError as error:
             raise DatasetError(f"{path}: {error}") from error
-        plan = self._tiling
-        masks = {name: [view.of(mask)] if plan is None else cut(view.of(mask), plan) for name, mask in marked.items()}
-        return tuple(
-            Sample(
-                self._preprocess.apply(tile),
-                {name: mask for name, own in masks.items() if (mask := shrunk(own[number], self._preprocess)).any()},
-                unmarked,
-            )
-            for number, tile in enumerate([view] if plan is None else cut(view, plan))
-        )
 
 
 def shrunk(mask: Mask | View[np.bool_], preprocess: Preprocess) -> Mask:

@@ -10,7 +10,7 @@ from neverblink.job_life.progress import Progress
 from neverblink.plant import PlantError, load_plant
 from neverblink.reports import pages
 from neverblink.trainer.datasets.defect_images import with_defects
-from neverblink.trainer.datasets.found_parts import aligner_of, unfound_note, with_parts
+from neverblink.trainer.datasets.found_parts import unfound_note, with_parts
 from neverblink.trainer.datasets.images import LabelledImage, both_kinds, file_digest, image_folder
 from neverblink.trainer.datasets.labelled_image import good_beside
 from neverblink.trainer.datasets.usable_pictures import left_out_note, usable_labelled
@@ -25,6 +25,7 @@ from neverblink.trainer.evaluation.settings import CompareJob, EvaluateJob
 from neverblink.trainer.fitting.likeness_of_pictures import likeness_of
 from neverblink.trainer.promises.advice import Advice, Places, Ranking, advise
 from neverblink.vision.artifact import Artifact, load_artifact
+from neverblink.vision.inspector import aligner_of
 from neverblink.vision.likeness import Likeness
 
 

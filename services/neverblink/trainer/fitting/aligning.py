@@ -16,7 +16,7 @@ from neverblink.trainer.fitting.picture_set import PictureSet, counted_in
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision.alignment.aligner import Aligner, AlignmentError
 from neverblink.vision.alignment.learning import MOST_PICTURES, Learnt, learn_silhouette
-from neverblink.vision.alignment.spread import Spread, spread_of
+from neverblink.vision.alignment.spread import spread_of
 from neverblink.vision.calibration import threshold_rank
 from neverblink.vision.decode import Image, read_image
 from neverblink.vision.inspector import embedded, prepared
@@ -163,6 +163,3 @@ def _some(paths: Sequence[Path], most: int) -> list[Path]:
     """Return at most so many, from all over the set."""
     places = np.unique(np.linspace(0, len(paths) - 1, min(len(paths), most)).round().astype(int))
     return [paths[place] for place in places]
-
-
-__all__ = ["Aligning", "Spread", "aligning"]

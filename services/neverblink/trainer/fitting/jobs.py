@@ -8,7 +8,7 @@ from neverblink.job_life.progress import Progress
 from neverblink.reports import pages
 from neverblink.reports.pages import Written
 from neverblink.trainer.datasets.exclusion import without_excluded
-from neverblink.trainer.datasets.found_parts import aligner_of, unfound_note, with_parts
+from neverblink.trainer.datasets.found_parts import unfound_note, with_parts
 from neverblink.trainer.datasets.images import DatasetError, good_images, image_folder, labelled_images
 from neverblink.trainer.datasets.labelled_image import LabelledImage
 from neverblink.trainer.datasets.usable_pictures import usable_pictures
@@ -31,6 +31,7 @@ from neverblink.trainer.fitting.suspects_page import write_suspects
 from neverblink.trainer.fitting.update import update
 from neverblink.trainer.promises.advice import NO_ADVICE, Advice, Places, advise
 from neverblink.vision.artifact import load_artifact
+from neverblink.vision.inspector import aligner_of
 from neverblink.vision.network_names import OWN_BANK
 
 

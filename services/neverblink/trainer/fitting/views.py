@@ -55,18 +55,16 @@ class Views:
     def of(self, path: Path) -> list[Image]:
         """Return an image's inputs. Raises DatasetError when it is cut and has another size than the first."""
         image = read_image(path, depth=self._depth)
-        if self.aligner is not None:
-            view = self.aligner.view(image)
-            lit = [view.of(variant) for variant in self._lighting.variants(image)]
-            return [part for variant in lit for part in prepared(variant, self._extractor, self.plan)]
-        if self.plan is not None and image.shape[:2] != self.size:
+        view = None if self.aligner is None else self.aligner.view(image)
+        if view is None and self.plan is not None and image.shape[:2] != self.size:
             (height, width), (first_height, first_width) = image.shape[:2], self.size
             raise DatasetError(
                 f"{path} has {width} × {height} pixels and {self.images[0]} has {first_width} × {first_height}: images"
                 " that are cut into tiles must be of one size"
             )
         variants = self._lighting.variants(image)
-        return [part for variant in variants for part in prepared(variant, self._extractor, self.plan)]
+        seen = variants if view is None else [view.of(variant) for variant in variants]
+        return [part for one in seen for part in prepared(one, self._extractor, self.plan)]
 
     def seen(self, image: Image) -> Image | View[np.uint8]:
         """Return what of an (H, W, 3) uint8 RGB image goes to the network. Raises NotFoundError."""

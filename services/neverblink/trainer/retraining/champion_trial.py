@@ -12,12 +12,12 @@ from sklearn.metrics import roc_auc_score
 from neverblink.decisions.judgement import judged
 from neverblink.decisions.rules import DEFAULT_RULES, ProductRules
 from neverblink.job_life.progress import Progress
-from neverblink.trainer.datasets.found_parts import aligner_of, with_parts
+from neverblink.trainer.datasets.found_parts import with_parts
 from neverblink.trainer.teaching.unet_thresholds import alarm_bound
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.calibration import Calibration
 from neverblink.vision.decode import Image, read_image
-from neverblink.vision.inspector import Inspector, extractor_of, features_key, inspect_defects
+from neverblink.vision.inspector import Inspector, aligner_of, extractor_of, features_key, inspect_defects
 
 Role = Literal["normal", "challenge", "defect"]
 

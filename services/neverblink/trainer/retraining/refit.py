@@ -6,13 +6,13 @@ from pathlib import Path
 
 from neverblink.confidence.intervals import upper_bound
 from neverblink.job_life.progress import Progress
-from neverblink.trainer.datasets.found_parts import aligner_of
 from neverblink.trainer.datasets.images import LabelledImage
 from neverblink.trainer.datasets.usable_pictures import Usable
 from neverblink.trainer.fitting.fit import fit
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision.artifact import Artifact, joined, load_artifact, recalibrated
 from neverblink.vision.calibration import calibrate, tightest_promise
+from neverblink.vision.inspector import aligner_of
 from neverblink.vision.network_names import OWN_BANK
 
 

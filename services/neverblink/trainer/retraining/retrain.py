@@ -10,7 +10,7 @@ from pathlib import Path
 from neverblink.decisions.rules import DEFAULT_RULES, ProductRules
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.confirmed_images import ConfirmedImage, KnownPart
-from neverblink.trainer.datasets.found_parts import aligner_of, with_parts
+from neverblink.trainer.datasets.found_parts import with_parts
 from neverblink.trainer.datasets.images import DatasetError, LabelledImage, file_digest
 from neverblink.trainer.datasets.usable_pictures import Usable, usable_pictures
 from neverblink.trainer.fitting.model_version import new_version
@@ -23,7 +23,7 @@ from neverblink.vision.artifact import Artifact, load_artifact, tried
 from neverblink.vision.artifact_manifest import ArtifactError, Retraining
 from neverblink.vision.decode import read_image
 from neverblink.vision.inspection import scores_of
-from neverblink.vision.inspector import Inspector, extractor_of, inspect
+from neverblink.vision.inspector import Inspector, aligner_of, extractor_of, inspect
 from neverblink.vision.network_names import OWN_BANK
 
 _BATCH = 8

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.defect_images import DefectImage, defect_images, split
-from neverblink.trainer.datasets.found_parts import aligner_of, unfound_note, with_parts
+from neverblink.trainer.datasets.found_parts import unfound_note, with_parts
 from neverblink.trainer.datasets.labelled_image import GOOD, file_digest, images_in
 from neverblink.trainer.datasets.usable_pictures import Usable, left_out_note, usable_labelled, usable_pictures
 from neverblink.trainer.fitting.model_version import new_version
@@ -24,7 +24,7 @@ from neverblink.trainer.teaching.unet_checkpoint import Epoch
 from neverblink.trainer.teaching.unet_settings import TrainSettings
 from neverblink.vision.artifact import Artifact, joined, load_artifact
 from neverblink.vision.artifact_manifest import ArtifactError, ClassifierPart, UnetPart
-from neverblink.vision.inspector import Inspector, extractor_of
+from neverblink.vision.inspector import Inspector, aligner_of, extractor_of
 from neverblink.vision.preprocess import Preprocess
 from neverblink.vision.unet import unet_tensors
 

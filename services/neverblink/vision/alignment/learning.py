@@ -10,7 +10,6 @@ from neverblink.vision.alignment.aligner import (
     SEARCHED,
     Aligner,
     AlignmentError,
-    Floats,
     Image,
     first_sight,
     searched_picture,
@@ -201,6 +200,3 @@ def shown(aligner: Aligner) -> Image:
     outline, bright = aligner.templates[0], aligner.templates[1]
     grey = np.clip(128 * outline + 180 * bright, 0, 255).astype(np.uint8)
     return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
-
-
-__all__ = ["LEAST_PICTURES", "MOST_PICTURES", "Floats", "Learnt", "learn_silhouette", "shown"]
