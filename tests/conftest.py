@@ -27,6 +27,7 @@ metrics.set_meter_provider(RegisteredMeters())
 
 _SERVERS = {"broker": "kafka", "plc": "plc", "chaos": "kafka"}
 _IN_REAL_TIME = {"broker", "browser", "chaos", "plc"}
+_REAL_CAMERAS = "test_real_cameras.py"
 
 
 class _ByServer(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
@@ -46,6 +47,14 @@ class _ByServer(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Share tests among the workers of `make test`; marks of groups are lost on the way to them since pytest 9.2."""
     return _ByServer(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests beside which nothing else may run: `make test-plant` runs them in a turn of their own."""
+    for item in items:
+        if item.path.parent.name in _IN_REAL_TIME or item.path.name == _REAL_CAMERAS:
+            item.add_marker("live")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
