@@ -15,6 +15,7 @@ from neverblink.events import (
     GateAction,
     Judgement,
     Outcome,
+    RegionScore,
     Review,
     Times,
     Tracking,
@@ -145,6 +146,10 @@ def _verdict(part: MadePart, place: int, identity: Identity, tracking: Tracking)
     seen, captured = part.seen[place], part.triggered + timedelta(milliseconds=100 * place)
     frame = f"{part.line}-{seen.station}-{part.number}"
     scored = seen.decision is not Decision.UNSCORED
+    regions = (
+        RegionScore(name="label", kind="judged", score=1.0, threshold=2.0, ratio=0.5),
+        RegionScore(name="screw", kind="presence", score=0.4, threshold=2.0, ratio=0.2, state="present"),
+    )
     return Verdict(
         id=verdict_id(frame), frame_id=frame, line=part.line, station=seen.station, product=part.product,
         part=f"1-{part.number}", seq=part.number, tracking=tracking, decision=seen.decision, reason=seen.reason,
@@ -152,6 +157,8 @@ def _verdict(part: MadePart, place: int, identity: Identity, tracking: Tracking)
         artifact=ARTIFACT if scored else None, times=Times(captured=captured),
         deadline=part.triggered + timedelta(seconds=2), late=not scored, identity=identity,
         defects=tuple(
-            Defect(type=word, bbox=BoundingBox(x=1, y=2, width=3, height=4), area_px=12) for word in seen.defects
+            Defect(type=word, bbox=BoundingBox(x=1, y=2, width=3, height=4), area_px=12, region="label")
+            for word in seen.defects
         ),
+        regions=regions if scored else (),
     )  # fmt: skip

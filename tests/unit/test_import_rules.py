@@ -66,6 +66,8 @@ DOORS = {
     "console": {
         "neverblink.vision.artifact_manifest",
         "neverblink.vision.calibration",
+        "neverblink.vision.named_regions.drawing",
+        "neverblink.vision.named_regions.spec",
         "neverblink.vision.plain_name",
         "neverblink.vision.region_of_interest",
     },

@@ -412,7 +412,7 @@ def test_a_ledger_of_another_layout_is_refused(url: str, tmp_path: Path) -> None
     Database(url, create=True).close()
     with sqlite3.connect(tmp_path / "ledger.db") as connection:
         connection.execute("UPDATE ledger_version SET version = 99")
-    with pytest.raises(LedgerError, match="table layout 99 and this program writes layout 5"):
+    with pytest.raises(LedgerError, match="table layout 99 and this program writes layout 6"):
         Database(url, create=True)
 
 

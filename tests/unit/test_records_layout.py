@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from kept_parts import events_of, made_parts
 from sqlalchemy import Engine, MetaData, create_engine, insert, select, text
 from ten_days import MONDAY, counted, shift_at, simulated_days, true_counts
 from typer.testing import CliRunner
@@ -26,6 +27,7 @@ from neverblink.records.database import Database, LedgerError
 from neverblink.records.part_tables import PartRow
 from neverblink.records.parts import PartRules
 from neverblink.records.questions import ledger_figures
+from neverblink.records.questions.part_story import story_of
 from neverblink.records.tables import defect_rows, row_of
 
 
@@ -47,7 +49,7 @@ def test_a_migration_by_hand_says_what_it_would_do_and_does_it(tmp_path: Path) -
     assert "layout 4: Parts" in would.stdout
     assert not (tmp_path / "ledger.db").exists()
     assert "Done" in run(["ledger", "migrate", "--plant", str(file)]).stdout
-    assert "layout 5 already" in run(["ledger", "migrate", "--plant", str(file)]).stdout
+    assert "layout 6 already" in run(["ledger", "migrate", "--plant", str(file)]).stdout
 
 
 LAYOUT_3 = Path(__file__).parent / "layout_3"
@@ -120,14 +122,14 @@ def test_a_ledger_of_the_version_before_loses_nothing_and_its_parts_are_counted(
         part.reviews = [review for review in part.reviews if not review.withdrawn]
     if not without:
         before = held(url)
-    with pytest.raises(LedgerError, match=r"has table layout 3 and this program reads layout 5: .*ledger migrate"):
+    with pytest.raises(LedgerError, match=r"has table layout 3 and this program reads layout 6: .*ledger migrate"):
         Database(url, create=False)
 
     told: list[str] = []
     database = Database(url, create=True, tell=told.append)
     try:
         assert [step for step in told if "layout 4 now" in step]
-        assert "layout 5 now" in told[-1]
+        assert "layout 6 now" in told[-1]
         if not without:
             assert held(url) == before
         rules = PartRules(shift_at)
@@ -173,9 +175,43 @@ def test_what_an_older_layout_has_no_way_from_is_refused_in_a_sentence(tmp_path:
     with sqlite3.connect(tmp_path / "ledger.db") as connection:
         connection.execute("UPDATE ledger_version SET version = 2")
     with pytest.raises(
-        LedgerError, match=r"table layout 2, from which no way leads on, and this program writes layout 5"
+        LedgerError, match=r"table layout 2, from which no way leads on, and this program writes layout 6"
     ):
         Database(url, create=True)
+
+
+_BACK_TO_5 = """
+    ALTER TABLE verdicts DROP COLUMN regions;
+    ALTER TABLE defects DROP COLUMN region;
+    UPDATE ledger_version SET version = 5;
+    UPDATE alembic_version SET version_num = '0003';
+"""
+
+
+def test_a_ledger_of_layout_5_keeps_its_verdicts_and_tells_of_named_regions_from_then_on(url: str) -> None:
+    old, new = made_parts(2)
+    database = Database(url, create=True)
+    keep(database, list(events_of(old)), MONDAY, PartRules(shift_at))
+    database.close()
+    engine = old_engine(url)
+    with engine.begin() as connection:
+        for statement in filter(str.strip, _BACK_TO_5.split(";")):
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+    told: list[str] = []
+    database = Database(url, create=True, tell=told.append)
+    try:
+        keep(database, list(events_of(new)), MONDAY, PartRules(shift_at))
+        with database.session() as session:
+            assert compare_metadata(MigrationContext.configure(session.connection()), Table.metadata) == []
+            stories = [story_of(session, number) for number in session.scalars(select(PartRow.id).order_by(PartRow.id))]
+    finally:
+        database.close()
+    named = [[region.name for one in story.verdicts for region in one.regions] for story in stories if story]
+    assert named[0] == []
+    assert set(named[1]) == {"label", "screw"}
+    assert len(told) == 1
+    assert "layout 6" in told[0]
 
 
 _BACK_TO_4 = """
@@ -203,12 +239,11 @@ def test_a_ledger_of_layout_4_gets_holds_and_which_parts_people_judged_in_part(t
     database.close()
     assert set(said.values()) == {True, False}
     with sqlite3.connect(tmp_path / "ledger.db") as connection:
-        connection.executescript(_BACK_TO_4)
+        connection.executescript(_BACK_TO_5 + _BACK_TO_4)
     told: list[str] = []
     database = Database(url, create=True, tell=told.append)
     with database.session() as session:
         assert compare_metadata(MigrationContext.configure(session.connection()), Table.metadata) == []
         assert dict(session.execute(select(PartRow.id, PartRow.partly_judged)).all()) == said
     database.close()
-    assert len(told) == 1
-    assert "layout 5" in told[0]
+    assert [re.findall(r"layout \d", step) for step in told] == [["layout 5"], ["layout 6"]]

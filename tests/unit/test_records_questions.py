@@ -144,6 +144,11 @@ def test_the_story_of_a_part_is_all_that_was_heard_of_it(kept: Kept) -> None:
     assert {verdict.station: tuple(d.type for d in verdict.defects) for verdict in story.verdicts} == {
         seen.station: seen.defects for seen in one.seen
     }
+    assert {defect.region for verdict in story.verdicts for defect in verdict.defects} == {"label"}
+    scored = [verdict for verdict in story.verdicts if verdict.score is not None]
+    assert {tuple((one.name, one.ratio, one.state) for one in verdict.regions) for verdict in scored} == {
+        (("label", 0.5, None), ("screw", 0.2, "present")),
+    }
     assert [(act.stage, act.outcome or act.gate) for act in story.actuations] == [
         ("told", "confirmed"), ("gate", one.gate.value),
     ]  # fmt: skip

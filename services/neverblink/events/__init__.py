@@ -23,6 +23,7 @@ from neverblink.events.parts import (
     Identity,
     Quality,
     Reason,
+    RegionScore,
     Times,
     Tracking,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "QualificationRef",
     "Quality",
     "Reason",
+    "RegionScore",
     "Replay",
     "Review",
     "ServiceReport",

@@ -158,8 +158,24 @@ class Defect(Part):
     area_mm2: float | None = Field(default=None, ge=0, description="Only where the station has a scale.")
     confidence: float | None = Field(default=None, ge=0, le=1, description="How sure the model is of the type.")
     peak: float | None = Field(default=None, ge=0, description="Highest anomaly value in the region.")
-    source: str | None = Field(default=None, description="Which model gave the type: patchcore, unet or classifier.")
+    source: str | None = Field(
+        default=None, description="What gave the type: patchcore, unet, classifier, or presence of a named region."
+    )
     seen_by: tuple[str, ...] = Field(default=(), description="Every model that marked the region.")
+    region: str | None = Field(default=None, max_length=64, description="The named region that it lies in.")
+
+
+class RegionScore(Part):
+    """What one named region of a part says. All of a verdict's are in its model's unit, with one threshold."""
+
+    name: str = Field(min_length=1, max_length=64, description="A person's; `rest` is what no polygon covers.")
+    kind: str = Field(max_length=32, description="judged, or presence: something must be there.")
+    score: float = Field(ge=0, description="In the unit of the verdict's score, which is the highest of them.")
+    threshold: float = Field(gt=0, description="The verdict's.")
+    ratio: float = Field(ge=0, description="score / threshold.")
+    state: str | None = Field(
+        default=None, max_length=32, description="Of a presence check: present, absent, wrong or turned."
+    )
 
 
 class ArtifactRef(Part):

@@ -16,6 +16,7 @@ from neverblink.events.parts import (
     Name,
     Quality,
     Reference,
+    RegionScore,
     Times,
     Tracking,
 )
@@ -47,6 +48,9 @@ class ScoredEvent(Event):
         default=None, description="What the model's calibration images scored, to compare the line's good parts with."
     )
     defects: tuple[Defect, ...] = ()
+    regions: tuple[RegionScore, ...] = Field(
+        default=(), max_length=65, description="Each named region's score, where the model has any; none is ignored."
+    )
     quality: Quality | None = None
     times: Times
     deadline: Instant

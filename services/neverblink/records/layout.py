@@ -19,10 +19,10 @@ from sqlalchemy import Connection, Engine, inspect, select, text
 from neverblink.records.columns import WRITES
 from neverblink.records.tables import SCHEMA_VERSION, DriftAlertRow, LedgerVersion
 
-LAYOUTS = {"0001": 3, "0002": 4, "0003": 5}
+LAYOUTS = {"0001": 3, "0002": 4, "0003": 5, "0004": 6}
 """Layout number by Alembic's revision."""
 FIRST = "0001"
-HEAD = "0003"
+HEAD = "0004"
 
 WAIT_FOR_OTHERS_S = 600.0
 _LOOK_EVERY_S = 1.0

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, String, false, text, true
+from sqlalchemy import JSON, Index, String, false, text, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from neverblink.events import (
@@ -26,7 +26,7 @@ from neverblink.events.parts import Quality, Tracking
 from neverblink.records.columns import IdentityColumns, Table, TraceColumn
 from neverblink.records.part_tables import AlarmRow, ChallengeRow, ClaimRow, ContextRow, HoldRow, ModelChangeRow
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """The layout of tables that this program writes; `migrations` leads to it from layout 3."""
 
 
@@ -93,7 +93,8 @@ class VerdictRow(_ScoredRow, Table):
     """The one decision about a frame. `judgement` is what people's answers about it come to.
 
     Of a rejected part `audit_share` is with what share people are asked to judge its like, None where all of them are,
-    and `audited` whether they are asked to judge this one.
+    and `audited` whether they are asked to judge this one. `regions` are the scores of the model's named regions, None
+    where it has none.
     """
 
     __tablename__ = "verdicts"
@@ -108,6 +109,7 @@ class VerdictRow(_ScoredRow, Table):
     audited: Mapped[bool] = mapped_column(server_default=true())
     judgement: Mapped[str | None] = mapped_column(String(16))
     evidence: Mapped[list[Any]]
+    regions: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class ShadowVerdictRow(_ScoredRow, Table):
@@ -139,6 +141,7 @@ class DefectRow(Table):
     peak: Mapped[float | None]
     source: Mapped[str | None]
     seen_by: Mapped[list[Any]]
+    region: Mapped[str | None] = mapped_column(String(64))
 
 
 class ActuationRow(IdentityColumns, TraceColumn, Table):
@@ -288,7 +291,8 @@ def row_of(event: Event, recorded: datetime, trace_id: str | None = None) -> tup
     match event:
         case Verdict():
             table: type[Table] = VerdictRow
-            fields |= _scored(event) | {"evidence": list(event.evidence)}
+            regions = [region.model_dump(mode="json") for region in event.regions]
+            fields |= _scored(event) | {"evidence": list(event.evidence), "regions": regions or None}
         case ShadowVerdict():
             table = ShadowVerdictRow
             fields |= _scored(event) | {"defects": [defect.model_dump(mode="json") for defect in event.defects]}

@@ -33,6 +33,19 @@ class DefectOf:
     confidence: float | None
     peak: float | None
     source: str | None
+    region: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RegionOf:
+    """What one named region of the part scored; `state` is a presence check's."""
+
+    name: str
+    kind: str
+    score: float
+    threshold: float
+    ratio: float
+    state: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,7 @@ class VerdictOf:
     trace_id: str | None
     frame_partition: int | None
     frame_offset: int | None
+    regions: tuple[RegionOf, ...] = ()
     defects: tuple[DefectOf, ...] = ()
     heeded: bool | None = None
 
@@ -158,7 +172,7 @@ def story_of(session: Session, number: int, lines: tuple[str, ...] | None = None
         Part(*found),
         tuple(
             VerdictOf(
-                **row,
+                **row | {"regions": _regions(row["regions"])},
                 defects=tuple(defects.get(row["id"], ())),
                 heeded=None if told is None else row["id"] in told,
             )
@@ -193,6 +207,11 @@ def pictures_of(session: Session, verdict: str) -> list[PictureOf]:
     wanted = and_(EvidenceFileRow.verdict_id == verdict, EvidenceFileRow.deleted.is_(None))
     found = _rows(session, PictureOf, EvidenceFileRow, wanted, EvidenceFileRow.captured)
     return [PictureOf(**row) for row in found]
+
+
+def _regions(kept: list[dict[str, Any]] | None) -> tuple[RegionOf, ...]:
+    known = {field.name for field in fields(RegionOf)}
+    return tuple(RegionOf(**{name: value for name, value in one.items() if name in known}) for one in kept or ())
 
 
 _MADE_HERE = ("defects", "heeded")
