@@ -6,7 +6,7 @@ from rich.table import Table
 
 from neverblink.cli.jobs import Job, Screen, Teller, command
 from neverblink.job_life.terminal import shown
-from neverblink.trainer.collecting.results import LookOverResult
+from neverblink.trainer.collecting.results import LookOverResult, PartsLie
 from neverblink.trainer.collecting.settings import LookOverJob
 
 _LISTED = 20
@@ -37,12 +37,28 @@ def _show(_: LookOverJob, done: LookOverResult, screen: Screen) -> None:
         more = max(0, len(done.unusable) - _LISTED) + max(0, len(odd) - _LISTED)
         if more:
             screen.say(f"and {more} more: --progress json tells all")
+    if done.parts is not None:
+        _show_parts(done.parts, screen)
     kinds = "".join(f", {count} {kind}" for kind, count in Counter(done.defects).items())
     promise = "" if done.false_reject is None else f": they promise at most {done.false_reject:.1%} false rejects"
     screen.say(
         f"{len(done.pictures)} pictures can be used, {len(done.unusable)} cannot{kinds};"
         f" {done.witnesses} count{promise}"
     )
+
+
+def _show_parts(parts: PartsLie, screen: Screen) -> None:
+    """Print how the parts lie, and where they are not found."""
+    for sentence in (parts.spread, parts.refused, parts.told):
+        if sentence is not None:
+            screen.say(shown(sentence))
+    if parts.lost:
+        table = Table("picture", "why no part is found in it")
+        for one in parts.lost[:_LISTED]:
+            table.add_row(shown(one.path), shown(one.why))
+        screen.tables(table)
+    if parts.kind is not None:
+        screen.say(f"parts are found in {parts.found} pictures, and not in {parts.not_found}")
 
 
 command(
@@ -58,5 +74,8 @@ command(
 
     `neverblink look-over pictures/pcb --station line-1/top --from 2026-11-01T06:00 --plant plant.yaml` takes frames
     of the running line first.
+
+    `neverblink look-over pictures/screws --align auto` also says how parts lie that are not held, and in which pictures
+    none is found.
     """,
 )  # fmt: skip

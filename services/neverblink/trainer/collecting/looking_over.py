@@ -12,9 +12,16 @@ import numpy.typing as npt
 
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.collecting.frames_taken import take_frames
-from neverblink.trainer.collecting.results import LookOverResult, Oddness, SeenPicture, UnusablePicture
+from neverblink.trainer.collecting.parts_lie import parts_lie
+from neverblink.trainer.collecting.results import (
+    LabelledPicture,
+    LookOverResult,
+    Oddness,
+    SeenPicture,
+    UnusablePicture,
+)
 from neverblink.trainer.collecting.settings import LookOverJob
-from neverblink.trainer.datasets.images import DatasetError, ImageFolder, image_folder
+from neverblink.trainer.datasets.images import DatasetError, LabelledImage, image_folder
 from neverblink.trainer.datasets.labelled_image import file_digest
 from neverblink.trainer.datasets.picture_groups import below, group_pictures
 from neverblink.trainer.datasets.usable_pictures import Picture, Unusable, Usable, checked, usable_image
@@ -42,6 +49,7 @@ _LEAST_GREY = 2.0
 _DEVIATION = 1.4826
 """Of a normal law: from the median absolute deviation to the standard one."""
 
+_MOST_LABELLED = 200
 _SIDE = 240
 _SAMPLE = "sample.jpg"
 _SAMPLE_SIDE = 1600
@@ -73,6 +81,7 @@ def look_over(job: LookOverJob, progress: Progress = lambda *_: None) -> LookOve
     usable = Usable(tuple(one.picture for one in seen), tuple(unusable))
     names = {path: _name(number) for number, path in numbered}
     told = _told(seen, usable, root, names if job.gallery is not None else {})
+    labelled = _labelled(job.images)
     witnesses, note = _witnesses(usable, root, job.group_by)
     width, height = _usual_size(seen)
     return LookOverResult(
@@ -81,10 +90,12 @@ def look_over(job: LookOverJob, progress: Progress = lambda *_: None) -> LookOve
         unusable=tuple(UnusablePicture(path=below(one.path, root), reason=one.reason, why=one.why) for one in unusable),
         witnesses=witnesses,
         false_reject=_promise_of(witnesses),
-        defects=_defects(job.images),
+        defects=dict(Counter(one.defect for one in labelled if one.defect is not None)),
         width=width,
         height=height,
         sample=_sample(seen, job, (width, height)),
+        labelled=_shown_defects(labelled, root, job),
+        parts=parts_lie(usable.paths, root, job, names if job.gallery is not None else {}, progress),
         taken=None if taken is None else taken.pictures,
         frames=None if taken is None else taken.frames,
         unreadable=0 if taken is None else taken.unreadable,
@@ -209,10 +220,24 @@ def _promise_of(witnesses: int) -> float | None:
     return tightest_promise(witnesses) if witnesses > 1 else None
 
 
-def _defects(images: Path) -> dict[str, int]:
-    """Return how many labelled pictures of each type there are; labels that cannot be read are none."""
+def _labelled(images: Path) -> tuple[LabelledImage, ...]:
+    """Return the labelled pictures; labels that cannot be read are none."""
     try:
-        labelled: ImageFolder = image_folder(images, labelled=True)
+        return image_folder(images, labelled=True).labelled
     except DatasetError:
-        return {}
-    return dict(Counter(one.defect for one in labelled.labelled if one.defect is not None))
+        return ()
+
+
+def _shown_defects(labelled: Sequence[LabelledImage], root: Path, job: LookOverJob) -> tuple[LabelledPicture, ...]:
+    """Write small pictures of defective parts, as far as they can be read."""
+    if job.gallery is None:
+        return ()
+    told = []
+    for number, one in enumerate([one for one in labelled if one.defect is not None][:_MOST_LABELLED]):
+        image = usable_image(one.path, job.depth)
+        if isinstance(image, Unusable) or one.defect is None:
+            continue
+        name = f"defect-{number:03}.jpg"
+        (job.gallery / name).write_bytes(_small(image))
+        told.append(LabelledPicture(path=below(one.path, root), defect=one.defect, picture=name))
+    return tuple(told)

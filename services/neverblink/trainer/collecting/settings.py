@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from neverblink.job_life.settings import Instant, JobSettings, Spelling, unit
 from neverblink.trainer.datasets.settings import GroupBy
+from neverblink.vision.alignment.spec import Align
 from neverblink.vision.pictures.stated_depth import Depth
 
 
@@ -28,6 +29,17 @@ class LookOverJob(JobSettings):
         default=None, description="Folder for a small JPEG of each picture; the result names them."
     )
     most: int = Field(default=10_000, ge=1, le=100_000, description="More pictures than that are refused.")
+    align: Align | None = Field(
+        default=None, description="Also find the parts as `fit --align` would, and tell how they lie."
+    )
+    alignment: Path | None = Field(
+        default=None, description="With --align: find them as this file says, which an earlier look over has kept."
+    )
+    apart: Annotated[tuple[str, ...], Spelling(metavar="PATH")] = Field(
+        default=(),
+        max_length=10_000,
+        description="From this picture, by its path below the folder, is not learnt how parts lie; may be given again.",
+    )
     station: Annotated[str | None, Spelling(metavar="LINE/STATION")] = Field(
         default=None, description="First take frames of this station from the plant's topic."
     )

@@ -30,6 +30,7 @@ from neverblink.trainer.fitting.settings import CalibrateJob, FitJob, UpdateJob
 from neverblink.trainer.fitting.suspects_page import write_suspects
 from neverblink.trainer.fitting.update import update
 from neverblink.trainer.promises.advice import NO_ADVICE, Advice, Places, advise
+from neverblink.vision.alignment.kept import kept_aligner
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.inspector import aligner_of
 from neverblink.vision.network_names import OWN_BANK
@@ -112,6 +113,7 @@ def _fitted(job: FitJob, progress: Progress) -> tuple[FitResult, Fitted, list[Pa
         skip_unusable=job.skip_unusable,
         root=root,
         excluded=excluded,
+        aligner=None if job.alignment is None else kept_aligner(job.alignment),
     )
     notes = [*found.left_out, *fitted.notes]
     if excluded:

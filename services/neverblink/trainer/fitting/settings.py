@@ -170,6 +170,9 @@ class FitJob(ModelSettings, PictureSettings, _GoodParts):
         max_length=10_000,
         description="Leave this picture out, or those that a pattern such as 'lot7/*' names; may be given again.",
     )
+    alignment: Path | None = Field(
+        default=None, description="Turn parts alike as this file says, which `look-over --align` has kept."
+    )
     replace: bool = Field(default=False, description="Write over an earlier artifact of the same product.")
     report: Annotated[Path | None, Spelling(metavar="FILE.html")] = Field(
         default=None, description="Write a page on what the promise costs, and FILE.json beside it."

@@ -1,0 +1,203 @@
+"""How the parts of pictures lie, shown before a fit: what alignment finds, what it makes of it, and where it fails."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+from neverblink.job_life.progress import Progress
+from neverblink.reports.galleries import LABEL_COLOUR, jpeg
+from neverblink.trainer.collecting.results import LostPart, PartsLie, PlacedPart
+from neverblink.trainer.collecting.settings import LookOverJob
+from neverblink.trainer.datasets.picture_groups import below
+from neverblink.trainer.datasets.usable_pictures import checked
+from neverblink.vision.alignment.aligner import Aligner, AlignmentError, NotFoundError
+from neverblink.vision.alignment.kept import keep_aligner, kept_aligner
+from neverblink.vision.alignment.learning import MOST_PICTURES, learn_silhouette
+from neverblink.vision.alignment.spread import Spread, spread_of
+from neverblink.vision.alignment.view import Pose
+from neverblink.vision.decode import Image, read_image
+from neverblink.vision.overlay import OUTLINE, at_most, outlined
+
+_LOOKED_AT: Final = 8
+_TURNS: Final = 3
+_WORST, _EVENLY = 8, 12
+"""Pictures that are shown: those that fit least, and some from all over the set."""
+
+_MOST_LOST: Final = 200
+_SHOWN: Final = 480
+_UPRIGHT: Final = 320
+_TO_DRAW_ON: Final = 1600
+_ALIGNMENT: Final = "alignment.safetensors"
+_SAMPLE: Final = "upright.jpg"
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    path: Path
+    pose: Pose
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    path: Path
+    why: str
+
+
+def parts_lie(
+    paths: Sequence[Path], root: Path, job: LookOverJob, names: Mapping[Path, str], progress: Progress
+) -> PartsLie | None:
+    """Find the parts in pictures that can be used, None where that was not asked for.
+
+    `names` are their small pictures in the gallery. It is learnt from all but those that the job leaves out, as a fit
+    learns it, unless the job names an alignment.
+    """
+    if job.align is None or (job.align == "none" and job.alignment is None):
+        return None
+    learnt_from = [path for path in paths if below(path, root) not in set(job.apart)]
+    spread = _spread(learnt_from, job)
+    said = {
+        "asked": job.align,
+        "called_for": spread is not None and spread.wide,
+        "spread": None if spread is None else spread.sentence(),
+    }
+    if job.alignment is None and job.align == "auto":
+        if spread is None:
+            return PartsLie.model_validate({**said, "refused": "no outline in the pictures tells how parts lie"})
+        if not spread.wide:
+            return PartsLie.model_validate(said)
+    try:
+        aligner = _aligner(learnt_from, job)
+    except AlignmentError as error:
+        return PartsLie.model_validate({**said, "refused": str(error)})
+    looked = checked(paths, partial(_looked_for, aligner=aligner, depth=job.depth), progress, "finding parts")
+    found = [one for one in looked if isinstance(one, _Found)]
+    lost = [one for one in looked if isinstance(one, _Lost)]
+    shown = _Shown(job, root, aligner)
+    height, width = aligner.size
+    more = {
+        "kind": aligner.spec.kind,
+        "told": aligner.spec.sentence(),
+        "found": len(found),
+        "lost": [
+            LostPart(path=below(one.path, root), why=one.why, picture=names.get(one.path)) for one in lost[:_MOST_LOST]
+        ],
+        "not_found": len(lost),
+        "width": width,
+        "height": height,
+        "examples": shown.examples(found),
+        "upright": shown.to_draw_on(found),
+        "alignment": shown.kept(),
+    }
+    return PartsLie.model_validate({**said, **more})
+
+
+def _spread(paths: Sequence[Path], job: LookOverJob) -> Spread | None:
+    """Look at a few pictures, and at others where one of them shows no part: it may be alone in that."""
+    for turn in range(_TURNS):
+        try:
+            some = _some(paths[turn : len(paths) - turn], _LOOKED_AT)
+            found = spread_of(read_image(path, depth=job.depth) for path in some)
+        except NotFoundError:
+            return None  # pictures that are too large to be searched
+        if found is not None:
+            return found
+    return None
+
+
+def _aligner(paths: Sequence[Path], job: LookOverJob) -> Aligner:
+    if job.alignment is not None:
+        return kept_aligner(job.alignment)
+    try:
+        return learn_silhouette(read_image(path, depth=job.depth) for path in _some(paths, MOST_PICTURES)).aligner
+    except NotFoundError as error:
+        raise AlignmentError(str(error)) from error
+
+
+def _looked_for(path: Path, *, aligner: Aligner, depth: int | None) -> _Found | _Lost:
+    try:
+        return _Found(path, aligner.find(read_image(path, depth=depth)))
+    except NotFoundError as error:
+        return _Lost(path, str(error))
+
+
+class _Shown:
+    """What is shown of it, where a gallery was asked for."""
+
+    def __init__(self, job: LookOverJob, root: Path, aligner: Aligner) -> None:
+        self._gallery, self._depth, self._root, self._aligner = job.gallery, job.depth, root, aligner
+
+    def examples(self, found: Sequence[_Found]) -> list[PlacedPart]:
+        """Return where some parts lie: those that fit least first, then some from all over the set."""
+        worst = sorted(found, key=lambda one: one.pose.fit)[:_WORST]
+        rest = [one for one in found if one not in worst]
+        told = []
+        for number, one in enumerate([*worst, *(rest[place] for place in _places(len(rest), _EVENLY))]):
+            lies = upright = None
+            if self._gallery is not None:
+                image = read_image(one.path, depth=self._depth)
+                lies, upright = f"lies-{number:02}.jpg", f"upright-{number:02}.jpg"
+                (self._gallery / lies).write_bytes(jpeg(drawn(image, one.pose, self._aligner)))
+                (self._gallery / upright).write_bytes(jpeg(self._upright(image, one.pose, _UPRIGHT)))
+            pose = one.pose
+            told.append(
+                PlacedPart(
+                    path=below(one.path, self._root), x=pose.x, y=pose.y, angle=pose.angle, fit=pose.fit, lies=lies,
+                    upright=upright,
+                )
+            )  # fmt: skip
+        return told
+
+    def to_draw_on(self, found: Sequence[_Found]) -> str | None:
+        """Write the upright picture of an ordinary part, large enough to draw on, and return its name."""
+        if self._gallery is None or not found:
+            return None
+        ordinary = sorted(found, key=lambda one: one.pose.fit)[len(found) // 2]
+        image = self._upright(read_image(ordinary.path, depth=self._depth), ordinary.pose, _TO_DRAW_ON)
+        (self._gallery / _SAMPLE).write_bytes(jpeg(image))
+        return _SAMPLE
+
+    def kept(self) -> str | None:
+        """Write what was learnt, and return its name."""
+        if self._gallery is None:
+            return None
+        keep_aligner(self._gallery / _ALIGNMENT, self._aligner)
+        return _ALIGNMENT
+
+    def _upright(self, image: Image, pose: Pose, side: int) -> Image:
+        height, width = self._aligner.size
+        scale = min(1.0, side / max(height, width))
+        size = max(1, round(height * scale)), max(1, round(width * scale))
+        return self._aligner.placed(image, pose).sampled(*size)
+
+
+def drawn(image: Image, pose: Pose, aligner: Aligner) -> Image:
+    """Return an (H, W, 3) uint8 RGB picture, smaller, with the outline that was found, the frame of the upright picture
+    and a mark at the side that is its top.
+    """
+    small = at_most(image, _SHOWN)
+    try:
+        small = outlined(small, aligner.covered(image), OUTLINE)
+    except NotFoundError:
+        small = small.copy()  # its pose is known otherwise than by an outline
+    height, width = aligner.size
+    matrix = pose.matrix(height, width) * (small.shape[1] / image.shape[1])
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]]) @ matrix[:, :2].T + matrix[:, 2]
+    points = np.rint(corners * 16).astype(np.int32)
+    thick = max(1, round(max(small.shape[:2]) / 240))
+    cv2.polylines(small, [points], True, LABEL_COLOUR, thick, cv2.LINE_AA, shift=4)
+    cv2.line(small, points[0].tolist(), points[1].tolist(), LABEL_COLOUR, 3 * thick, cv2.LINE_AA, shift=4)
+    return small
+
+
+def _some(paths: Sequence[Path], most: int) -> list[Path]:
+    return [paths[place] for place in _places(len(paths), most)]
+
+
+def _places(count: int, most: int) -> list[int]:
+    """Return at most so many places, from all over a sequence."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist() if count else []
