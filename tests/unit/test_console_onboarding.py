@@ -1,6 +1,9 @@
 """A new product's steps: where pictures may come from, what is left out, where is looked, and which jobs follow."""
 
+import asyncio
 import io
+import json
+import os
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,8 +18,9 @@ from neverblink.console.access.audit import entries
 from neverblink.console.access.roles import Role
 from neverblink.console.onboarding.products import NewProduct, NewProducts, OnboardingError
 from neverblink.console.onboarding.sources import Receiving, folder_below, plain_path
-from neverblink.console.onboarding.steps import left_out, region_of, region_text
+from neverblink.console.onboarding.steps import ALIGNS, left_out, region_of, region_text
 from neverblink.console.runs.book import Run
+from neverblink.console.words import WORDS
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"picture"
 LOOKED = {
@@ -51,8 +55,9 @@ def over(run: Run) -> bool:
 class Sitting:
     """An engineer before the page of one new product."""
 
-    def __init__(self, console: Console, browser: Browser, name: str) -> None:
-        self.console, self.browser, self.name = console, browser, name
+    def __init__(self, console: Console, browser: Browser, name: str, results: Path) -> None:
+        """`results` is the folder where it stands what jobs come to."""
+        self.console, self.browser, self.name, self.results = console, browser, name, results
 
     @property
     def product(self) -> NewProduct:
@@ -90,7 +95,7 @@ async def sitting(quick_hashing: None, tmp_path: Path, roots: Path) -> AsyncIter
         await ann.get("/onboarding")
         answer = await ann.post("/onboarding", {"product": plant.products[0].name, "line": line})
         assert answer.status_code == 303
-        yield Sitting(console, ann, answer.headers["location"].rpartition("/")[2])
+        yield Sitting(console, ann, answer.headers["location"].rpartition("/")[2], tmp_path)
 
 
 async def looked(sitting: Sitting, roots: Path) -> Run:
@@ -131,6 +136,90 @@ async def test_from_a_folder_to_a_model_and_another_promise(sitting: Sitting, ro
     assert again.settings()["out"] != settings["out"]
 
 
+LIE = {
+    "asked": "auto", "called_for": True, "spread": "they lie 30 % of their length apart", "kind": "silhouette",
+    "told": "parts are found by their outline", "found": 62, "not_found": 2, "width": 163, "height": 128,
+    "examples": [
+        {"path": "004.png", "x": 101.4, "y": 88.0, "angle": -37.25, "fit": 0.91, "lies": "lies-00.jpg",
+         "upright": "upright-00.jpg"},
+    ],
+    "lost": [{"path": "dark.png", "why": "no part stands out from the ground", "picture": "00001.jpg"},
+             {"path": "006.png", "why": "two parts lie there", "picture": "00006.jpg"}],
+    "upright": "upright.jpg", "alignment": "alignment.safetensors",
+}  # fmt: skip
+
+
+async def test_how_parts_lie_is_shown_and_chosen_and_the_fit_is_told(sitting: Sitting, roots: Path) -> None:
+    jobs = sitting.console.desk.runs
+    run = await looked(sitting, roots)
+    assert run.settings()["align"] == "auto"
+    assert "has not been looked at yet how these parts lie" in await sitting.page()
+    (sitting.results / "results.json").write_text(json.dumps({"look-over": {**LOOKED, "parts": LIE}, "fit": FITTED}))
+    run = await looked(sitting, roots)
+    chosen = {"looked": sitting.product.looked, "shown": "1", "out": ["1"]}
+    assert await sitting.step("left-out", **chosen) == 303
+    page = await sitting.page()
+    assert "A part is found in 62 of 64 pictures" in page
+    assert "turned by -37.2°, middle at 101, 88, fits 91 %" in page
+    assert f"run={run.id}&amp;file=upright-00.jpg" in page
+    assert "two parts lie there" in page
+    assert "no part stands out" not in page, "what is left out is no failure"
+    assert await sitting.step("align", align="sideways") == 422
+    assert await sitting.step("align", align="none") == 303
+    assert sitting.product.looked == run.id, "what is not aligned needs no job"
+    assert "finds fewer defects" in await sitting.page()
+    assert await sitting.step("align", align="silhouette") == 303
+    again = once(jobs, sitting.product.looked or "", over)
+    assert (again.id != run.id, again.settings()["align"], again.settings()["apart"]) == (
+        True, "silhouette", ["dark.png"],
+    )  # fmt: skip
+    assert await sitting.step("fit", size="256") == 303
+    fit = once(jobs, sitting.product.models[-1], over)
+    assert fit.settings()["align"] == "silhouette"
+    assert "make it anew" not in await sitting.page()
+    assert await sitting.step("align", align="none") == 303
+    assert "make it anew" in await sitting.page()
+    with sitting.console.access.reading() as connection:
+        told = [one.detail for one in entries(connection) if one.action == "onboarding.align"]
+    assert told == ['{"align":"none"}', '{"align":"silhouette"}', '{"align":"none"}']
+
+
+async def test_what_is_drawn_on_an_upright_picture_stays_on_it(sitting: Sitting, roots: Path) -> None:
+    jobs = sitting.console.desk.runs
+    (sitting.results / "results.json").write_text(json.dumps({"look-over": {**LOOKED, "parts": LIE}, "fit": FITTED}))
+    assert await sitting.step("region", region="in: 10,10 90,10 90,90") == 422
+    assert "no picture to draw upon" in sitting.browser.seen
+    run = await looked(sitting, roots)
+    assert await sitting.step("region", region="in: 10,10 90,10 90,90") == 422
+    assert "the alignment cannot be kept" in sitting.browser.seen
+    (run.folder / "gallery").mkdir()
+    (run.folder / "gallery" / "alignment.safetensors").write_bytes(b"learnt")
+    assert "file=upright.jpg" in await sitting.page()
+    assert await sitting.step("region", region="in: 10,10 90,10 90,90") == 303
+    assert sitting.product.drawn_on == "upright"
+    assert await sitting.step("align", align="none") == 422
+    assert "regions are drawn on this picture: remove them first" in sitting.browser.seen
+    again = await looked(sitting, roots)
+    kept = again.settings()["alignment"]
+    own = NewProducts(sitting.console.plant.console.work).folder(sitting.name)
+    assert kept == str(own / "alignment.safetensors")
+    assert "alignment.safetensors" in await asyncio.to_thread(os.listdir, own)
+    assert await sitting.step("fit", size="256") == 303
+    assert once(jobs, sitting.product.models[-1], over).settings()["alignment"] == kept
+    assert await sitting.step("region", region="") == 303
+    assert sitting.product.drawn_on is None
+    assert await sitting.step("align", align="none") == 303
+    assert await sitting.step("region", region="in: 10,10 90,10 90,90") == 303
+    assert sitting.product.drawn_on == "camera"
+    assert await sitting.step("fit", size="256") == 303
+    settings = once(jobs, sitting.product.models[-1], over).settings()
+    assert (settings["align"], settings.get("alignment")) == ("none", None)
+
+
+def test_every_way_to_find_parts_is_said_in_words() -> None:
+    assert set(ALIGNS) - WORDS["align"].keys() == set()
+
+
 async def test_nothing_is_offered_to_an_engineer_of_another_line(sitting: Sitting, roots: Path) -> None:
     run = await looked(sitting, roots)
     console = sitting.console
@@ -140,7 +229,7 @@ async def test_nothing_is_offered_to_an_engineer_of_another_line(sitting: Sittin
     assert sitting.name not in (await bob.get("/onboarding")).text
     for path in ("", f"/picture?run={run.id}&file=00001.jpg"):
         assert (await bob.http.get(f"/onboarding/{sitting.name}{path}")).status_code == 404
-    for step in ("source", "left-out", "region", "fit", "threshold", "golden", "activate", "remove"):
+    for step in ("source", "left-out", "align", "region", "fit", "threshold", "golden", "activate", "remove"):
         await bob.get("/onboarding")
         assert (await bob.post(f"/onboarding/{sitting.name}/{step}", {"kind": "upload"})).status_code == 404, step
     await bob.get("/onboarding")

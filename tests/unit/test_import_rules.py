@@ -64,6 +64,7 @@ EVERYTHING = {"demo", "cli", "__main__", "__init__"}
 DOORS = {
     "camera": {"neverblink.vision.quality", "neverblink.vision.decode"},
     "console": {
+        "neverblink.vision.alignment.spec",
         "neverblink.vision.artifact_manifest",
         "neverblink.vision.calibration",
         "neverblink.vision.named_regions.drawing",

@@ -17,6 +17,7 @@ from neverblink.console.pages import (
     models,
     onboarding,
     onboarding_pictures,
+    onboarding_places,
     parts,
     programs,
     provider,
@@ -54,6 +55,7 @@ def app_of(desk: Desk) -> FastAPI:
     app.include_router(runs.router)
     app.include_router(onboarding.router)
     app.include_router(onboarding_pictures.router)
+    app.include_router(onboarding_places.router)
     app.include_router(alarms.router)
     app.include_router(health.router)
     app.include_router(quality.router)

@@ -106,7 +106,14 @@ GROUPS = {
     "folder": N_("those of one folder"),
     "minute": N_("those of one minute"),
 }
+ALIGNS = {
+    "none": N_("not at all: they are held alike"),
+    "auto": N_("where the pictures call for it and it ranks no worse"),
+    "silhouette": N_("by their outline"),
+    "template": N_("by what they look like, where no outline shows"),
+}
 STAGES = {
+    "finding parts": N_("finding the parts"),
     "checking the pictures": N_("checking the pictures"),
     "extracting features": N_("looking at the pictures through the network"),
     "choosing the memory bank": N_("choosing what to remember"),
@@ -185,6 +192,7 @@ WORDS = {
     "decision": DECISIONS, "reason": REASONS, "outcome": OUTCOMES, "gate": GATE, "judgement": JUDGEMENTS,
     "picture": PICTURES, "role": ROLES, "scope": SCOPES, "answer": ANSWERS, "action": ACTIONS,
     "waiting": WAITING, "job": JOBS, "run": RUNS, "fact": FACTS, "stage": STAGES, "odd": ODDNESS, "group": GROUPS,
+    "align": ALIGNS,
     "priority": PRIORITIES, "alarm_state": ALARM_STATES, "service_state": SERVICE_STATES, "alarm_stage": ALARM_STAGES,
     "model_change": MODEL_CHANGES, "model_asked": MODEL_ASKED,
 }  # fmt: skip

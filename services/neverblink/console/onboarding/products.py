@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from neverblink.console.access.said import SaidError
 from neverblink.console.runs.run_folder import RunFolderError, read_json, write_json
 from neverblink.storage.whole_file import UnwritableError
+from neverblink.vision.alignment.spec import Align
 from neverblink.vision.plain_name import plain
 from neverblink.vision.region_of_interest import RegionOfInterest
 
@@ -23,6 +24,8 @@ MOST_LEFT_OUT: Final = 1000
 _STATE = "product.json"
 
 Source = Literal["folder", "upload", "line"]
+DrawnOn = Literal["camera", "upright"]
+"""Of which picture regions are: the camera's, or that of the part turned upright."""
 
 
 class OnboardingError(SaidError):
@@ -47,13 +50,21 @@ class NewProduct(BaseModel):
     folder: str | None = None
     group_by: str | None = None
     left_out: tuple[str, ...] = Field(default=(), max_length=MOST_LEFT_OUT)
+    align: Align = "none"
+    """How parts that lie anyhow are found. Products that were begun before there was a choice are not aligned."""
     region: RegionOfInterest | None = None
+    drawn_on: DrawnOn | None = None
     looked: str | None = None
     models: tuple[str, ...] = ()
     golden: str | None = None
     active: str | None = None
     """Digest of the model that was activated last from here."""
     active_at: datetime | None = None
+
+    @property
+    def draws(self) -> bool:
+        """Say whether anything is drawn on its pictures."""
+        return self.region is not None
 
 
 class NewProducts:
@@ -86,7 +97,7 @@ class NewProducts:
                     "there are %(most)s new products, as many as there may be: remove some", most=MOST
                 )
             name = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
-            made = NewProduct(id=name, product=product, line=line, made=now, made_by=who)
+            made = NewProduct(id=name, product=product, line=line, made=now, made_by=who, align="auto")
             try:
                 self.pictures(name).mkdir(parents=True, mode=0o700)
                 write_json(self.place / name / _STATE, made)

@@ -5,12 +5,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from neverblink.console.onboarding.products import MOST_LEFT_OUT, NewProduct, OnboardingError
-from neverblink.console.onboarding.told import Judged, LookedOver, Model, SeenPicture, judged_of, looked_over, model_of
+from neverblink.console.onboarding.told import (
+    Judged,
+    LookedOver,
+    LostPart,
+    Model,
+    SeenPicture,
+    judged_of,
+    looked_over,
+    model_of,
+)
 from neverblink.console.runs.book import Run, Runs, Wish
 from neverblink.console.runs.run_folder import RunFolderError
+from neverblink.vision.alignment.spec import Align
 from neverblink.vision.calibration import tightest_promise
 from neverblink.vision.region_of_interest import RegionOfInterest
 
@@ -19,6 +29,7 @@ USUAL_SIZE: Final = 256
 GROUPS: Final = ("", "folder", "minute")
 PER_PAGE: Final = 120
 GALLERY: Final = "gallery"
+ALIGNS: Final[tuple[str, ...]] = get_args(Align)
 _MOST_POINTS: Final = 200
 _LONGEST_SETTINGS: Final = 200 * 1024
 
@@ -79,6 +90,14 @@ class Progress:
         return sum(not card.out and card.seen.copy_of is None for card in self.cards)
 
     @property
+    def lost(self) -> list[LostPart]:
+        """Return the pictures without a part that a line would leave unscored; what is left out is none of them."""
+        if self.looked is None or self.looked.parts is None:
+            return []
+        out = set(self.product.left_out)
+        return [one for one in self.looked.parts.lost if one.path not in out]
+
+    @property
     def promise(self) -> float | None:
         """Return the tightest share of false rejects that so many may promise."""
         return tightest_promise(self.witnesses) if self.witnesses > 1 else None
@@ -109,14 +128,26 @@ def progress_of(product: NewProduct, runs: Runs) -> Progress:
     )
 
 
-def look_wish(product: NewProduct, /, **more: Any) -> Wish:
-    """Return the job that looks the pictures over; `more` says which frames are taken first. Raises OnboardingError."""
-    settings = {"images": _images(product), "gallery": GALLERY, "group_by": product.group_by or None, **more}
+def look_wish(product: NewProduct, alignment: Path, /, **more: Any) -> Wish:
+    """Return the job that looks the pictures over; `more` says which frames are taken first. Raises OnboardingError.
+
+    `alignment` is what was kept when something was drawn on an upright picture: parts stay as they were then.
+    """
+    settings = {
+        "images": _images(product),
+        "gallery": GALLERY,
+        "group_by": product.group_by or None,
+        # What is not aligned is looked at all the same: how parts lie is to be known.
+        "align": "auto" if product.align == "none" else product.align,
+        "apart": product.left_out,
+        **({"alignment": str(alignment)} if product.drawn_on == "upright" else {}),
+        **more,
+    }
     return _wish("look-over", product, settings)
 
 
-def fit_wish(product: NewProduct, out: Path, size: int, false_reject: float | None) -> Wish:
-    """Return the job that makes a model. Raises OnboardingError."""
+def fit_wish(product: NewProduct, out: Path, alignment: Path, size: int, false_reject: float | None) -> Wish:
+    """Return the job that makes a model; `alignment` as `look_wish` has it. Raises OnboardingError."""
     settings = {
         "images": _images(product),
         "product": product.product,
@@ -127,6 +158,7 @@ def fit_wish(product: NewProduct, out: Path, size: int, false_reject: float | No
         "group_by": product.group_by or None,
         "skip_unusable": True,
         "gallery": GALLERY,
+        "alignment": str(alignment) if product.drawn_on == "upright" else None,
         **_learnt(product),
     }
     if sum(map(len, product.left_out)) + len(product.left_out) * len(settings["images"]) > _LONGEST_SETTINGS:
@@ -213,6 +245,8 @@ def _learnt(product: NewProduct) -> dict[str, Any]:
     region = product.region
     return {
         "exclude": [str(folder / path) for path in product.left_out],
+        # What is drawn on the camera's picture is of no other.
+        "align": "none" if product.drawn_on == "camera" else product.align,
         "region": None if region is None else region.model_dump(mode="json"),
     }
 
@@ -222,7 +256,11 @@ def _of(run: Run) -> dict[str, Any]:
         settings = run.settings()
     except RunFolderError:
         settings = {}
-    return {"exclude": settings.get("exclude", []), "region": settings.get("region")}
+    return {
+        "exclude": settings.get("exclude", []),
+        "align": settings.get("align", "none"),
+        "region": settings.get("region"),
+    }
 
 
 def _found(runs: Runs, name: str | None) -> Run | None:

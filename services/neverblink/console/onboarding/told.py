@@ -27,6 +27,53 @@ class UnusablePicture(_Told):
     reason: str
 
 
+class PlacedPart(_Told):
+    """Where the part lies in a picture: its middle in pixels, and by how many degrees it is turned from upright."""
+
+    path: str
+    x: float
+    y: float
+    angle: float
+    fit: float
+    lies: str | None = None
+    upright: str | None = None
+
+
+class LostPart(_Told):
+    """A picture in which no part is found."""
+
+    path: str
+    why: str
+    picture: str | None = None
+
+
+class PartsLie(_Told):
+    """How parts lie, and what alignment makes of it."""
+
+    asked: str
+    called_for: bool = False
+    spread: str | None = None
+    kind: str | None = None
+    told: str | None = None
+    refused: str | None = None
+    found: int = 0
+    not_found: int = 0
+    width: int | None = None
+    height: int | None = None
+    examples: tuple[PlacedPart, ...] = ()
+    lost: tuple[LostPart, ...] = ()
+    upright: str | None = None
+    alignment: str | None = None
+
+
+class LabelledPicture(_Told):
+    """A picture of a defective part."""
+
+    path: str
+    defect: str
+    picture: str
+
+
 class LookedOver(_Told):
     """What `look-over` came to."""
 
@@ -39,6 +86,8 @@ class LookedOver(_Told):
     width: int
     height: int
     sample: str | None = None
+    labelled: tuple[LabelledPicture, ...] = ()
+    parts: PartsLie | None = None
     taken: int | None = None
     frames: int | None = None
     notes: tuple[str, ...] = ()

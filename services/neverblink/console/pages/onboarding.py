@@ -14,9 +14,12 @@ from neverblink.console.access.said import SaidError
 from neverblink.console.desk import Desk
 from neverblink.console.language import N_
 from neverblink.console.onboarding.activating import activate, stations_of
+from neverblink.console.onboarding.canvas import canvas_of, keep_alignment, kept_alignment
 from neverblink.console.onboarding.products import NewProduct, NewProducts, OnboardingError
 from neverblink.console.onboarding.sources import folders_in
 from neverblink.console.onboarding.steps import (
+    ALIGNS,
+    GALLERY,
     GROUPS,
     PER_PAGE,
     SIZES,
@@ -45,6 +48,36 @@ def products_of(request: Request) -> NewProducts:
     """Return the new products of this console."""
     desk: Desk = request.app.state.desk
     return NewProducts(desk.plant.console.work)
+
+
+def alignment_of(request: Request, product: NewProduct) -> FilePath:
+    """Return where the alignment is kept on whose upright picture something is drawn."""
+    return kept_alignment(products_of(request).folder(product.id)).absolute()
+
+
+async def drawn_upon(
+    request: Request, product: NewProduct, change: Callable[[NewProduct], dict[str, object]]
+) -> NewProduct:
+    """Set what `change` returns of what is drawn, and keep on which picture it is. Raises OnboardingError."""
+    desk: Desk = request.app.state.desk
+    place = products_of(request)
+
+    def work() -> NewProduct:
+        found = progress_of(product, desk.runs)
+        canvas = canvas_of(product, found.looked)
+        if canvas is None:
+            raise OnboardingError("there is no picture to draw upon: look the pictures over first")
+        if canvas.drawn_on == "upright":
+            keep_alignment(place.folder(product.id), found.look, GALLERY, found.looked)
+
+        def whole(before: NewProduct) -> dict[str, object]:
+            changed = change(before)
+            after = before.model_copy(update=changed)
+            return {**changed, "drawn_on": canvas.drawn_on if after.draws else None}
+
+        return place.change(product.id, whole)
+
+    return await asyncio.to_thread(work)
 
 
 async def known(request: Request, visitor: Visitor, name: str) -> NewProduct:
@@ -100,7 +133,8 @@ async def fit(request: Request, visitor: Engineer, name: ProductId, form: Checke
             raise OnboardingError("a promise is a share in percent, or empty") from error
         if share is not None and not 0.0001 <= share <= 0.5:
             raise OnboardingError("a promise lies between 0.01 and 50 percent")
-        await _made(request, visitor, form, product, fit_wish(product, _out(request, product), int(size), share))
+        wish = fit_wish(product, _out(request, product), alignment_of(request, product), int(size), share)
+        await _made(request, visitor, form, product, wish)
 
     return await tried(request, visitor, product, work, "fit")
 
@@ -189,6 +223,15 @@ async def refuse_while_running(request: Request, product: NewProduct) -> None:
         raise OnboardingError("a job of this product still runs: wait for it, or stop it")
 
 
+async def noted(
+    request: Request, visitor: Visitor, product: NewProduct, action: str, detail: dict[str, object]
+) -> None:
+    """Keep in the audit what a draft became: what holds of it is signed with the fit."""
+    desk: Desk = request.app.state.desk
+    now, actor = desk.clock(), visitor.actor()
+    await desk.access.change(lambda connection: note(connection, now, actor, action, product.id, detail))
+
+
 async def tried(request: Request, visitor: Visitor, product: NewProduct, work: Step, place: str) -> Response:
     """Take a step and go back to the page at its `place`, or say why the step was refused."""
     try:
@@ -213,6 +256,7 @@ async def shown(
         "product": product,
         "found": found,
         "fault": fault,
+        "canvas": canvas_of(product, found.looked),
         "cards": cards,
         "everything": everything,
         "first": first,
@@ -221,6 +265,7 @@ async def shown(
         "run": found.running,
         "folders": await asyncio.to_thread(folders_in, settings.onboarding.folders),
         "groups": GROUPS,
+        "aligns": ALIGNS,
         "sizes": SIZES,
         "usual_size": USUAL_SIZE,
         "region": region_text(product.region),

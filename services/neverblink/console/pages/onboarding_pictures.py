@@ -10,10 +10,8 @@ from pathlib import Path as FilePath
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
-from sqlalchemy import Connection
 from starlette.responses import FileResponse, JSONResponse, Response
 
-from neverblink.console.access.audit import note
 from neverblink.console.access.roles import Role
 from neverblink.console.access.said import SaidError
 from neverblink.console.desk import Desk
@@ -32,7 +30,10 @@ from neverblink.console.onboarding.steps import (
 from neverblink.console.pages.onboarding import (
     Engineer,
     ProductId,
+    alignment_of,
+    drawn_upon,
     known,
+    noted,
     products_of,
     refuse_while_running,
     tried,
@@ -44,6 +45,9 @@ from neverblink.console.visitors import CheckedForm, Form, FormGate, Gate, Refus
 router = APIRouter(include_in_schema=False)
 Sending = Annotated[Visitor, Depends(Gate(Role.ENGINEER))]
 _PICTURE = re.compile(r"[a-z0-9-]{1,60}\.jpg")
+_FORGOTTEN: dict[str, object] = {"left_out": (), "region": None, "drawn_on": None}
+"""What was decided on other pictures."""
+
 _MOST_HOURS = 24 * 31
 _MOST_FRAMES = 5000
 
@@ -86,9 +90,9 @@ async def source(request: Request, visitor: Engineer, name: ProductId, form: Che
         else:
             raise RefusedError(422, N_("Choose from the list."))
         other = values["folder"] != product.folder
-        chosen = product.model_copy(update={**values, "group_by": group or None})
-        run = await begun(request, visitor, form, look_wish(chosen, **wanted))
-        again: dict[str, object] = {"left_out": (), "region": None} if other and product.folder is not None else {}
+        again: dict[str, object] = _FORGOTTEN if other and product.folder is not None else {}
+        chosen = product.model_copy(update={**values, "group_by": group or None, **again})
+        run = await begun(request, visitor, form, look_wish(chosen, alignment_of(request, product), **wanted))
         change: dict[str, object] = {**values, "group_by": group or None, "looked": run.id, **again}
         await asyncio.to_thread(products_of(request).change, name, lambda _: change)
 
@@ -141,7 +145,7 @@ async def leave_out(request: Request, visitor: Engineer, name: ProductId, form: 
             return {"left_out": left_out(before.left_out, shown, chosen)}
 
         after = await asyncio.to_thread(products_of(request).change, name, change)
-        await _noted(request, visitor, product, "onboarding.left-out", {"pictures": len(after.left_out)})
+        await noted(request, visitor, product, "onboarding.left-out", {"pictures": len(after.left_out)})
 
     return await tried(request, visitor, product, work, "region")
 
@@ -153,9 +157,9 @@ async def region(request: Request, visitor: Engineer, name: ProductId, form: Che
 
     async def work() -> None:
         drawn = region_of(form.get("region", 8000))
-        await asyncio.to_thread(products_of(request).change, name, lambda _: {"region": drawn})
+        await drawn_upon(request, product, lambda _: {"region": drawn})
         shapes = 0 if drawn is None else len(drawn.inside) + len(drawn.outside)
-        await _noted(request, visitor, product, "onboarding.region", {"shapes": shapes})
+        await noted(request, visitor, product, "onboarding.region", {"shapes": shapes})
 
     return await tried(request, visitor, product, work, "fit")
 
@@ -201,19 +205,6 @@ def _frames(request: Request, product: NewProduct, form: Form) -> dict[str, obje
         )
     wanted = frames_wanted(station, desk.clock() - timedelta(hours=span), int(count), desk.plant_file)
     return {**wanted, "product": product.product}
-
-
-async def _noted(
-    request: Request, visitor: Visitor, product: NewProduct, action: str, detail: dict[str, object]
-) -> None:
-    """Keep in the audit what a draft became: what holds of it is signed with the fit."""
-    desk: Desk = request.app.state.desk
-    now, actor = desk.clock(), visitor.actor()
-
-    def work(connection: Connection) -> None:
-        note(connection, now, actor, action, product.id, detail)
-
-    await desk.access.change(work)
 
 
 def _below(product: NewProduct, paths: list[str]) -> list[str]:
