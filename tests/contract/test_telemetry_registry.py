@@ -2,13 +2,22 @@
 
 import ast
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from neverblink import telemetry
+from neverblink import __version__, telemetry
+from neverblink.camera.instruments import observe_waiting
 from neverblink.drift.instruments import observe_states
 from neverblink.events import DriftState
-from neverblink.scorer.instruments import observe_decoded, observe_models
+from neverblink.events.service_report import CertificateEnd, DiskSpace
+from neverblink.kafka import EventConsumer
+from neverblink.kafka.instruments import observe_belongings
+from neverblink.scorer.backlog import Backlog
+from neverblink.scorer.instruments import observe_backlog, observe_decoded, observe_models
+from neverblink.scorer.watermark import Watermark
+from neverblink.service_life.health import State
+from neverblink.service_life.instruments import observe_service
 from rigs.registered_telemetry import KINDS, REGISTRY, observed, take_faults
 
 PACKAGE = Path(__file__).resolve().parents[2] / "services" / "neverblink"
@@ -65,6 +74,39 @@ def test_what_a_reader_asks_for_carries_the_registered_attributes() -> None:
     }
     assert {name: [(one.value, one.attributes) for one in observed(name)] for name in expected} == expected
     assert take_faults() == []
+
+
+def test_what_a_reader_asks_of_every_service_carries_the_registered_attributes() -> None:
+    now = datetime.now(UTC)
+    state = State(clock=lambda: 1000.0)
+    state.begin("scorer")
+    state.take_parts({"frames": "no broker answers", "verdicts": None})
+    observe_service(state)
+    disks = [DiskSpace(folder="/data", free_bytes=3, total_bytes=9)]
+    observe_belongings("scorer", lambda: disks, lambda: [CertificateEnd(what="ours", ends=now + timedelta(days=2.5))])
+    observe_waiting(lambda: [("line-1", "top", 4)])
+    backlog = Backlog(cast(EventConsumer, None), Watermark(), lambda: now)
+    observe_backlog(backlog, lambda: 3)
+    me = {"service": "scorer"}
+    with backlog.holding(now + timedelta(seconds=2)), backlog.holding(now + timedelta(seconds=0.5)):
+        assert [round(one.value, 3) for one in observed("neverblink.scorer.least_slack")] == [0.5]
+        assert [one.value for one in observed("neverblink.scorer.in_hand")] == [2]
+    expected: dict[str, Any] = {
+        "neverblink.service.ready": [(0, me)],
+        "neverblink.service.beat": [(1000.0, me)],
+        "neverblink.service.version": [(1, me | {"version": __version__})],
+        "neverblink.service.amiss": [(1, me | {"work": "frames"})],
+        "neverblink.service.disk_free": [(3, me | {"folder": "/data"})],
+        "neverblink.service.disk_size": [(9, me | {"folder": "/data"})],
+        "neverblink.camera.waiting": [(4, {"line": "line-1", "station": "top"})],
+        "neverblink.scorer.waiting": [(3, None)],
+        "neverblink.scorer.in_hand": [(0, None)],
+        "neverblink.scorer.lag": [(0, None)],
+        "neverblink.scorer.least_slack": [],
+    }
+    assert {name: [(one.value, one.attributes) for one in observed(name)] for name in expected} == expected
+    left = [round(float(one.value), 2) for one in observed("neverblink.service.certificate_left")]
+    assert (left, take_faults()) == ([2.5], [])
 
 
 def test_a_record_with_other_attributes_than_registered_is_noticed_wherever_a_test_makes_it() -> None:

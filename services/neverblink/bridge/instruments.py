@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from opentelemetry.context import Context
 from opentelemetry.metrics import Counter, Histogram, Meter
 from opentelemetry.metrics import _Gauge as Gauge
 
@@ -39,22 +40,24 @@ class Instruments:
     plc_counter: Gauge
     certificate_left: Gauge
 
-    def record_told(self, told: Told, deadline: float, began: float, about: Mapping[str, str]) -> None:
+    def record_told(
+        self, told: Told, deadline: float, began: float, about: Mapping[str, str], trace: Context | None = None
+    ) -> None:
         """Record the times of a part that was settled; `began` is when the bridge did: what was due before is not its.
 
         A histogram takes no negative amount, and would drop just the parts that are to be seen: a late one counts as 0
-        in the slack, and beside it how late it was.
+        in the slack, and beside it how late it was. `trace` is the part's, for an exemplar.
         """
         left_s = deadline - told.at
         if told.outcome is Outcome.CONFIRMED:
-            self.verdict_to_write.record(told.at - told.order.accepted, about)
+            self.verdict_to_write.record(told.at - told.order.accepted, about, trace)
         elif told.outcome is Outcome.FAILED or deadline < began:
             return
         else:
             left_s = min(0.0, left_s)
-        self.slack.record(max(0.0, left_s), about)
+        self.slack.record(max(0.0, left_s), about, trace)
         if left_s < 0:
-            self.overdue.record(-left_s, about)
+            self.overdue.record(-left_s, about, trace)
 
 
 class _Times(NamedTuple):

@@ -94,6 +94,14 @@ class Readiness:
         self._told, self._told_at = told, now
         return Standing(tuple(name for name in lines if name not in missing), missing)
 
+    def parts(self, lines: Mapping[str, LineStanding], kafka: str | None) -> Mapping[str, str | None]:
+        """Return how each line and Kafka do at this moment: None, or why a line is not served."""
+        served = {
+            name: None if line.link in _SERVED else f"{line.link}: {line.sentence}" if line.sentence else str(line.link)
+            for name, line in lines.items()
+        }
+        return {**self._left_out, **served, KAFKA: kafka}
+
     def count(self, lines: Mapping[str, LineStanding]) -> Mapping[str, int]:
         """Return how many lines are in each state, zeros included."""
         found = Counter(line.link for line in lines.values())

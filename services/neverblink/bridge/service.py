@@ -23,6 +23,7 @@ from neverblink.kafka.followed_topic import FollowedTopic
 from neverblink.kafka.service_reports import ServiceReports
 from neverblink.plant import Line, Plant, PlantError
 from neverblink.service_life import Duty, keeping, ready, supervise, unready, wait_or_stop
+from neverblink.service_life.health import STATE
 from neverblink.service_life.standing import in_words
 
 KAFKA_RETRY_S = 0.5
@@ -159,7 +160,9 @@ async def _tell_standing(
         lines = {name: LineStanding(session.state, session.sentence) for name, session in sessions.items()}
         for state, number in readiness.count(lines).items():
             measured.lines.set(number, {"state": state})
-        standing = readiness.update(lines, time.monotonic(), kafka_trouble())
+        trouble = kafka_trouble()
+        STATE.take_parts(readiness.parts(lines, trouble))
+        standing = readiness.update(lines, time.monotonic(), trouble)
         if standing is None:
             continue
         if standing.missing:

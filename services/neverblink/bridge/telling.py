@@ -81,7 +81,8 @@ class Telling:
         if not decision.held:
             # Nobody waits for a held part's word, so that it is no trouble of the line when it comes late.
             self._status.count(told.outcome, decision.number)
-            self._instruments.record_told(told, decision.deadline, self._began, self._about)
+            trace = telemetry.remote_context(decision.trace)
+            self._instruments.record_told(told, decision.deadline, self._began, self._about, trace)
         if told.outcome is not Outcome.CONFIRMED:
             fields = {**self._about, "number": decision.number, "why": told.detail}
             if self._silence_passes and decision.code != Code.PASS:
@@ -92,8 +93,8 @@ class Telling:
             elif not decision.held:
                 sentence = f"part {decision.number} was not told: {told.outcome}"
                 self._recurring.tell(told.outcome, sentence, fields=fields)
-        trace = told_trace(self._tracer, self._line, decision, told)
-        self._report(told_report(self._line, decision, told), trace)
+        onwards = told_trace(self._tracer, self._line, decision, told)
+        self._report(told_report(self._line, decision, told), onwards)
 
     def gate(self, event: GateEvent, now: float, *, bypassed: bool = False) -> None:
         """Tell what the gate did with a part; `bypassed`: it may have been in bypass then."""

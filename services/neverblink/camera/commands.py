@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from neverblink import telemetry
 from neverblink.camera.holdouts import Holdouts
-from neverblink.camera.instruments import instruments
+from neverblink.camera.instruments import instruments, observe_waiting
 from neverblink.camera.known_parts import KnownParts
 from neverblink.camera.learnt_limits import FEWEST, LearntLimits, learn
 from neverblink.camera.line_contexts import LineContexts
@@ -92,6 +92,9 @@ async def run(plant: Plant, names: Sequence[str] = ()) -> None:
                 )
                 for line, station in stations
             ]
+            observe_waiting(
+                lambda: [(line, station, node.waiting) for (line, station), node in zip(places, nodes, strict=True)]
+            )
             names = [f"{line.name}/{station.name}" for line, station in stations]
             duties = [
                 # What a node holds is gone with it: a process that ends is started anew, whole.
@@ -99,14 +102,7 @@ async def run(plant: Plant, names: Sequence[str] = ()) -> None:
                 for name, node in zip(names, nodes, strict=True)
             ]
             standing = Standing("camera", stations=names)
-
-            def parts() -> Parts:
-                listening = {
-                    name: None if node.listening.is_set() else "it does not hear its trigger"
-                    for name, node in zip(names, nodes, strict=True)
-                }
-                return {**listening, "sending": in_words(producer.troubles)}
-
+            parts = partial(_parts, dict(zip(names, nodes, strict=True)), producer)
             # Beside the stations, not among them: these may finish, and then the node has.
             telling = Duty("the standing", partial(keep_standing, standing, parts, stop), may_finish=True)
             reports = ServiceReports(
@@ -120,6 +116,13 @@ async def run(plant: Plant, names: Sequence[str] = ()) -> None:
                 await supervise("camera", duties, stop)
 
     await run_service("camera", main)
+
+
+def _parts(nodes: Mapping[str, CameraNode], producer: EventProducer) -> Parts:
+    listening = {
+        name: None if node.listening.is_set() else "it does not hear its trigger" for name, node in nodes.items()
+    }
+    return {**listening, "sending": in_words(producer.troubles)}
 
 
 def sweep_objects(plant: Plant) -> int:

@@ -308,6 +308,11 @@ class CameraNode:
             self._displaced.add(task)
             task.add_done_callback(self._ended_displaced)
 
+    @property
+    def waiting(self) -> int:
+        """Return how many frames wait for Kafka."""
+        return len(self._buffer)
+
     async def _publish_all(self) -> None:
         while True:
             frame = await self._buffer.get()
@@ -348,7 +353,9 @@ class CameraNode:
         self._traces.pop(frame.id, None)
         self._ended()
         self._measured.published.add(1, self._labels)
-        self._measured.to_publish.record((self._clock() - frame.captured).total_seconds(), self._labels)
+        now = self._clock()
+        self._measured.to_publish.record((now - frame.captured).total_seconds(), self._labels)
+        self._measured.slack.record(max(0.0, (frame.deadline - now).total_seconds()), self._labels)
 
     async def _send_kept(self, event: Frame | Verdict, trace: Mapping[str, str]) -> None:
         """Send what the backlog has kept. A frame's deadline has passed: it is scored for statistics only."""

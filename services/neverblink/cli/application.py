@@ -11,7 +11,9 @@ from typer.core import TyperGroup
 
 from neverblink import __version__
 from neverblink.errors import NeverblinkError
+from neverblink.service_life.health.places import HealthPlaceError, place_of
 from neverblink.telemetry.logs import FORMAT, LEVEL
+from neverblink.telemetry.scraping import HEALTH
 
 if TYPE_CHECKING:
     from neverblink.plant import Plant
@@ -38,6 +40,28 @@ LOG_LEVEL = Annotated[
         callback=_log_from,
         show_default=False,
         help=f"Log from this level on, info by default; {LEVEL} says the same, and {FORMAT} json or text.",
+    ),
+]
+
+
+def _answer_at(place: str | None) -> str | None:
+    if place is not None:
+        try:
+            place_of(place)
+        except HealthPlaceError as error:
+            raise typer.BadParameter(str(error)) from error
+        os.environ[HEALTH] = place
+    return place
+
+
+ANSWER_AT = Annotated[
+    str | None,
+    typer.Option(
+        "--health",
+        metavar="[HOST:]PORT",
+        callback=_answer_at,
+        show_default=False,
+        help=f"Answer /livez, /readyz, /version and /metrics here, of this machine unless HOST says else; {HEALTH}.",
     ),
 ]
 

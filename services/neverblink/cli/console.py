@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from neverblink.cli.application import (
+    ANSWER_AT,
     DEFAULT_PLANT,
     LOG_LEVEL,
     PLANT,
@@ -19,14 +20,16 @@ from neverblink.cli.application import (
 
 
 @console_app.callback(invoke_without_command=True)
-def console(context: typer.Context, plant: PLANT = DEFAULT_PLANT, log_level: LOG_LEVEL = None) -> None:
+def console(
+    context: typer.Context, plant: PLANT = DEFAULT_PLANT, log_level: LOG_LEVEL = None, health: ANSWER_AT = None
+) -> None:
     """Serve the pages where people see what the lines decide: the wall, each part, accounts and audit.
 
     `console:` in the plant file says where it listens: on this machine alone, or with TLS. The first start prints a
     one-time password; docs/guides/console.md has more.
     """
     if context.invoked_subcommand is not None:
-        refuse_options_before(context, ("plant", "log_level"))
+        refuse_options_before(context, ("plant", "log_level", "health"))
         return
     described = read_plant(plant)
     from neverblink.console.commands import run

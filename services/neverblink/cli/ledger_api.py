@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from neverblink.cli.application import DEFAULT_PLANT, LOG_LEVEL, PLANT, ledger_app, read_plant
+from neverblink.cli.application import ANSWER_AT, DEFAULT_PLANT, LOG_LEVEL, PLANT, ledger_app, read_plant
 
 
 @ledger_app.command("serve")
-def ledger_serve(plant: PLANT = DEFAULT_PLANT, log_level: LOG_LEVEL = None) -> None:
+def ledger_serve(plant: PLANT = DEFAULT_PLANT, log_level: LOG_LEVEL = None, health: ANSWER_AT = None) -> None:
     """Answer an MES: a read-only REST API over the records, for whoever has a token.
 
     `neverblink ledger token mes --line line-1` makes a token, then

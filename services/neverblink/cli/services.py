@@ -11,6 +11,7 @@ import typer
 
 from neverblink import telemetry
 from neverblink.cli.application import (
+    ANSWER_AT,
     DEFAULT_PLANT,
     LOG_LEVEL,
     PLANT,
@@ -32,10 +33,11 @@ def camera(
         list[str] | None, typer.Option(help="LINE/STATION to run; may be given again. Default: all stations.")
     ] = None,
     log_level: LOG_LEVEL = None,
+    health: ANSWER_AT = None,
 ) -> None:
     """Run camera nodes: trigger, grab, judge the image, publish the frame with its deadline."""
     if context.invoked_subcommand is not None:
-        refuse_options_before(context, ("plant", "station", "log_level"))
+        refuse_options_before(context, ("plant", "station", "log_level", "health"))
         return
     described = read_plant(plant)
     from neverblink.camera.commands import run
@@ -87,6 +89,7 @@ def scorer(
         typer.Option(help="This member's name in the group, stable over restarts. Default: the host."),
     ] = None,
     log_level: LOG_LEVEL = None,
+    health: ANSWER_AT = None,
 ) -> None:
     """Run a scorer: frames of all lines in, verdicts out. Start more of them to share the stations."""
     described = read_plant(plant)
@@ -103,10 +106,11 @@ def bridge(
         list[str] | None, typer.Option(help="Line to serve; may be given again. Default: all with a PLC.")
     ] = None,
     log_level: LOG_LEVEL = None,
+    health: ANSWER_AT = None,
 ) -> None:
     """Run the OPC UA bridge: tells each line's PLC the verdict before the part reaches the gate."""
     if context.invoked_subcommand is not None:
-        refuse_options_before(context, ("plant", "line", "log_level"))
+        refuse_options_before(context, ("plant", "line", "log_level", "health"))
         return
     from neverblink.plant import load_sound_lines
 
@@ -123,6 +127,7 @@ def drift(
         Path | None, typer.Option(help="Keep the state on disk here. Default: memory, rebuilt from Kafka.")
     ] = None,
     log_level: LOG_LEVEL = None,
+    health: ANSWER_AT = None,
 ) -> None:
     """Run the drift service: follows every station's scores, images and rates, and alerts when they move."""
     described = read_plant(plant)
@@ -175,6 +180,7 @@ def simulate_drift(
 def ledger_run(
     plant: PLANT = DEFAULT_PLANT,
     log_level: LOG_LEVEL = None,
+    health: ANSWER_AT = None,
 ) -> None:
     """Run the ledger service."""
     described = read_plant(plant)
@@ -215,6 +221,7 @@ def ledger_stats(
 def broker(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 9092,
     log_level: LOG_LEVEL = None,
+    health: ANSWER_AT = None,
 ) -> None:
     """Run the development broker: Kafka's protocol in memory, on loopback only. Never for a plant."""
     from neverblink.brokers.development import DevelopmentBroker
@@ -251,6 +258,7 @@ def plc_sim(
         ),
     ] = Path("simulated-plcs"),
     log_level: LOG_LEVEL = None,
+    health: ANSWER_AT = None,
 ) -> None:
     """Simulate the plant's PLCs at their endpoints: conveyor, profile, gate, watchdog, users and certificates."""
     description = read_plant(plant)

@@ -22,7 +22,10 @@ def instruments() -> Instruments:
     meter = telemetry.meter("console")
     return Instruments(
         requests=meter.create_histogram(
-            "neverblink.console.requests", unit="s", description="From a request to the end of its answer, by status."
+            "neverblink.console.requests",
+            unit="s",
+            description="From a request to the end of its answer, by status.",
+            explicit_bucket_boundaries_advisory=(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
         ),
         sign_ins=meter.create_counter(
             "neverblink.console.sign_ins", unit="{try}", description="Tries to sign in, by outcome."

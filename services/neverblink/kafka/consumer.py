@@ -23,6 +23,7 @@ from neverblink.events import TOPICS
 from neverblink.kafka import positions
 from neverblink.kafka.connection import KafkaError, connection_settings, explained
 from neverblink.kafka.following_client import CLIENT_FAULTS, has_given_up
+from neverblink.kafka.instruments import reconnects
 from neverblink.kafka.membership import Membership, leaves_when_it_stops
 from neverblink.kafka.rebalances import Rebalances
 from neverblink.kafka.record import Partition, Record, record_headers, record_key, record_time
@@ -40,6 +41,7 @@ _LOOK_EVERY_S = 5.0
 _STOP_DEAD_S = 5.0
 _REBALANCE_S = 1.0
 GOODBYE_S = 2.0
+_reconnects = reconnects()
 
 
 class EventConsumer:
@@ -265,6 +267,7 @@ class EventConsumer:
             telemetry.logger("kafka").error(
                 f"the Kafka client that was to {self._reading} has given up and is replaced by a new one"
             )
+            _reconnects.add(1)
             if self._group is None:
                 self._left_at = positions.known(old)
             await self._let_go(old, _STOP_DEAD_S)

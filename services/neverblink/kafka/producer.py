@@ -30,7 +30,7 @@ from neverblink.kafka.connection import (
     explained,
 )
 from neverblink.kafka.following_client import CLIENT_FAULTS
-from neverblink.kafka.instruments import acknowledged
+from neverblink.kafka.instruments import acknowledged, reconnects
 from neverblink.kafka.trouble import Trouble, Watch
 from neverblink.plant import Kafka
 from neverblink.service_life import given_time
@@ -49,6 +49,8 @@ _SPENT = (
 _START_TIMEOUT_S = 10.0
 GOODBYE_S = 3.0
 """For what is still to be sent at the end: with the cluster away the client would wait for ever."""
+
+_reconnects = reconnects()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,7 @@ class EventProducer:
                 extra={"fields": {"client_id": self._client_id, "why": repr(error)}},
             )
             del self._clients[compression]
+            _reconnects.add(1)
         # Outside the lock: stopping waits for batches that fail into the loop above.
         await spent.stop()
 

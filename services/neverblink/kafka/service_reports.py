@@ -24,6 +24,7 @@ from neverblink.events.service_report import (
     ServiceReport,
 )
 from neverblink.kafka.connection import KafkaError
+from neverblink.kafka.instruments import observe_belongings
 from neverblink.kafka.producer import EventProducer
 from neverblink.kafka.topics import ensure_topics
 from neverblink.plant import Plant
@@ -85,6 +86,7 @@ class ServiceReports:
         # Disks are asked in a thread of its own: a share that does not answer holds up nothing else.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{service}-disks")
         self._stack = contextlib.AsyncExitStack()
+        observe_belongings(service, lambda: self._spaces, lambda: self._certificates)
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(keeping(self._service, Duty("telling how it does", self._tell)))
@@ -128,6 +130,7 @@ class ServiceReports:
         await self._close()  # of a task that was cancelled, and nobody had asked
         await asyncio.sleep(self._first_s)
         while True:
+            self._ask_belongings()  # also with Kafka away: they are measured too
             try:
                 await ensure_topics(self._plant.kafka, (ServiceReport.TOPIC,))
                 client = f"neverblink-{self._service}-reports"

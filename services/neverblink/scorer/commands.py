@@ -71,6 +71,7 @@ async def run(plant: Plant, instance: str | None = None) -> None:
                 duties = [
                     # Its group and its work in hand are gone with it: a process that ends is started anew, whole.
                     Duty("scoring", partial(scorer.run, stop), again=False),
+                    Duty("what waits", partial(scorer.backlog.follow, stop)),
                     Duty("the standing", partial(keep_standing, standing, parts, stop)),
                 ]
                 async with ServiceReports(plant, "scorer", instance=name, amiss=lambda: standing.amiss):

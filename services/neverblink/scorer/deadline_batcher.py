@@ -237,6 +237,11 @@ class DeadlineBatcher(Generic[T]):
         self._changed = threading.Condition()
         self._closed = False
 
+    @property
+    def waiting(self) -> int:
+        """Return how many items wait for their batch."""
+        return len(self._queue)
+
     def put(self, item: T, deadline: float, station: str) -> None:
         """Hold an item until it leaves in a batch or expires."""
         with self._changed:

@@ -85,6 +85,9 @@ class Emitter:
         verdict = verdicts.in_time(frame, ids, times=self._emitted(work.times), place=work.arrival.place, **facts)
         await self._send(verdict, work.arrival)
         self._count(verdict.decision, frame, verdict.times)
+        if verdict.score is not None and verdict.threshold:
+            labels = {"line": frame.line, "station": frame.station}
+            self._measured.score.record(max(0.0, verdict.score / verdict.threshold), labels)
         for defect in verdict.defects:
             self._measured.defects.add(1, {"line": frame.line, "station": frame.station, "type": defect.type})
         if not kinds:
@@ -213,3 +216,4 @@ class Emitter:
         self._measured.verdicts.add(1, labels)
         if times.emitted is not None:
             self._measured.to_verdict.record((times.emitted - times.captured).total_seconds(), labels)
+        self._measured.record_way(times, frame.deadline, {"line": frame.line, "station": frame.station})

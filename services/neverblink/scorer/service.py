@@ -19,13 +19,14 @@ from neverblink.events import EventError, Frame, Reason, Times
 from neverblink.events.envelope import trace_of
 from neverblink.kafka import EventConsumer, EventProducer, Record
 from neverblink.plant import ScorerSettings
+from neverblink.scorer.backlog import Backlog
 from neverblink.scorer.committer import Committer
 from neverblink.scorer.compute_thread import ComputeThread
 from neverblink.scorer.deadline_batcher import DeadlineBatcher, LateError
 from neverblink.scorer.decode_pool import DecodePool
 from neverblink.scorer.emitter import Emitter
 from neverblink.scorer.fetcher import Fetcher
-from neverblink.scorer.instruments import Instruments, instruments, observe_decoded
+from neverblink.scorer.instruments import Instruments, instruments, observe_backlog, observe_decoded
 from neverblink.scorer.model_memory import MIB
 from neverblink.scorer.models import Model, Models
 from neverblink.scorer.spare_scoring import SpareScoring
@@ -105,9 +106,11 @@ class Scorer:
             max_bytes=bound_bytes // 4,
         )
         self._committer = Committer(consumer, watermark)
+        self.backlog = Backlog(consumer, watermark, clock)
         self._recurring = telemetry.Recurring(telemetry.logger("scorer"))
         self._tracer = telemetry.tracer("scorer")
         observe_decoded(lambda: self._decode_pool.held_bytes)
+        observe_backlog(self.backlog, lambda: self._batcher.waiting)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then finish and commit what is in hand."""
@@ -180,7 +183,8 @@ class Scorer:
             if frame.identity_fault is not None:
                 self._tell_left_out(frame, frame.identity_fault)
             try:
-                await self._score(arrival)
+                with self.backlog.holding(frame.deadline):
+                    await self._score(arrival)
             except UnscorableError as fault:
                 await self._emitter.unscored(arrival, fault.reason, str(fault))
                 if fault.reason in _POISON:

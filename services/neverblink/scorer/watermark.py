@@ -35,10 +35,14 @@ class Watermark:
         """Return how many records of a partition are not finished."""
         return len(self._open.get(place, ()))
 
+    def unfinished(self) -> dict[Partition, int]:
+        """Return per partition the first offset that is not finished."""
+        # Offsets are opened in order and a dict keeps that order, so its first key is the smallest.
+        return {place: next(iter(self._open.get(place, ())), end) for place, end in self._next.items()}
+
     def due(self) -> dict[Partition, int]:
         """Return the offsets to commit: per partition the first unfinished one, where it has moved."""
-        # Offsets are opened in order and a dict keeps that order, so its first key is the smallest.
-        found = {place: next(iter(self._open.get(place, ())), end) for place, end in self._next.items()}
+        found = self.unfinished()
         return {place: offset for place, offset in found.items() if self._committed.get(place) != offset}
 
     def committed(self, offsets: dict[Partition, int]) -> None:

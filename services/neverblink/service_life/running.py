@@ -11,6 +11,8 @@ from pathlib import Path
 from neverblink import telemetry
 from neverblink.service_life import last_resort
 from neverblink.service_life.collector import keep_for_good
+from neverblink.service_life.health import STATE, serving
+from neverblink.service_life.instruments import observe_service
 from neverblink.service_life.supervisor import Duty, DutyEndedError, awaited, keeping
 from neverblink.service_life.waiting import end_all
 
@@ -27,6 +29,7 @@ _NOT_FOR_OTHERS = 0o007
 def ready(service: str, **fields: object) -> None:
     """Log the record that says this service takes work; whoever started it may wait for it."""
     telemetry.logger(service).info(f"{service} is ready", extra={"fields": {"state": READY, **fields}})
+    STATE.tell("ready")
     if (file := _ready_file()) is not None:
         try:
             file.touch()
@@ -37,6 +40,7 @@ def ready(service: str, **fields: object) -> None:
 def unready(service: str, sentence: str, **fields: object) -> None:
     """Warn that this service does only a part of its work, and of which not; until `ready` its file is gone."""
     telemetry.logger(service).warning(sentence, extra={"fields": {"state": UNREADY, **fields}})
+    STATE.tell("unready", sentence)
     if (file := _ready_file()) is not None:
         file.unlink(missing_ok=True)
 
@@ -49,6 +53,8 @@ async def run_service(service: str, main: Callable[[asyncio.Event], Awaitable[No
     stands still in it: a thread that blocks, a collector that never answers.
     """
     _keep_others_out()
+    STATE.begin(service)
+    observe_service(STATE)
     keep_for_good()  # what was imported
     if (file := _ready_file()) is not None:
         file.unlink(missing_ok=True)  # a killed predecessor's
@@ -64,6 +70,7 @@ async def run_service(service: str, main: Callable[[asyncio.Event], Awaitable[No
         else:
             log.info("told to stop: finishing the work in hand")
             told.set()
+            STATE.tell("stopping", "it was told to stop, and finishes the work in hand")
             stop.set()
             last_resort.arm(service)
 
@@ -71,8 +78,9 @@ async def run_service(service: str, main: Callable[[asyncio.Event], Awaitable[No
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     try:
-        async with keeping(service, Duty("the ready file", partial(_keep_fresh, file))):
-            await asyncio.wait({work})
+        with serving(service):
+            async with keeping(service, Duty("the ready file", partial(_keep_fresh, file))):
+                await asyncio.wait({work})
     finally:
         await end_all([work])
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -100,8 +108,9 @@ def _ready_file() -> Path | None:
 
 
 async def _keep_fresh(file: Path | None) -> None:
-    """Touch the file for as long as the loop turns, once `ready` has made it."""
+    """Touch the file for as long as the loop turns, once `ready` has made it, and note that it does."""
     while True:
+        STATE.beat()
         await asyncio.sleep(_BEAT_S)
         if file is not None:
             _touch_existing(file)

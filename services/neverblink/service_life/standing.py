@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
 
+from neverblink.service_life.health import STATE
 from neverblink.service_life.running import ready, unready
 from neverblink.service_life.waiting import wait_or_stop
 
@@ -63,6 +64,7 @@ class Standing:
     def update(self, parts: Parts) -> None:
         """Take the parts as they are now."""
         now = self._clock()
+        STATE.take_parts(parts)
         for part, why in parts.items():
             if why is None:
                 self._amiss_since.pop(part, None)

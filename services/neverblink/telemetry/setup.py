@@ -1,22 +1,25 @@
 """OpenTelemetry set-up. Without an exporter in the environment, nothing is exported.
 
 The standard variables decide: `OTEL_EXPORTER_OTLP_ENDPOINT` (or the traces/metrics one), `OTEL_SDK_DISABLED`,
-`OTEL_RESOURCE_ATTRIBUTES`. The exporter speaks OTLP over HTTP and comes with the extra `otlp`.
+`OTEL_RESOURCE_ATTRIBUTES`. The exporter speaks OTLP over HTTP and comes with the extra `otlp`. Metrics are kept for
+Prometheus to ask for where `NEVERBLINK_HEALTH` is set.
 """
 
 import os
+import socket
 import threading
 import time
 
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from neverblink import __version__
 from neverblink.telemetry.logs import ROOT, logger, set_up_logs
+from neverblink.telemetry.scraping import wanted_reader
 
 FLUSH_S = 2.0
 
@@ -24,9 +27,29 @@ FLUSH_S = 2.0
 def setup(service: str, site: str, *, level: int | None = None) -> None:
     """Set up logs, traces and metrics of this process. Call once, before the service's loop."""
     set_up_logs(service, level)
+    scraped = wanted_reader()
+    readers: list[MetricReader] = [] if scraped is None else [scraped]
+    resource = Resource.create(
+        {
+            "service.name": f"{ROOT}-{service}",
+            "service.namespace": site,
+            "service.version": __version__,
+            # Two processes of one service must not be taken for one whose counters jump.
+            "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
+        }
+    )
+    sent = _sent(resource)
+    readers += [] if sent is None else [sent]
+    # Not by the library at the end of the process, where nothing bounds it: `flush` does it.
+    if readers:
+        metrics.set_meter_provider(MeterProvider(resource=resource, metric_readers=readers, shutdown_on_exit=False))
+
+
+def _sent(resource: Resource) -> MetricReader | None:
+    """Set up what is sent to a collector: traces; return the reader of metrics. Neither where nobody asks for it."""
     traces_wanted, metrics_wanted = _is_wanted("TRACES"), _is_wanted("METRICS")
     if not (traces_wanted or metrics_wanted):
-        return
+        return None
     try:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -35,18 +58,12 @@ def setup(service: str, site: str, *, level: int | None = None) -> None:
             "an OTLP endpoint is set and the exporter is not installed: install neverblink[otlp]; "
             "traces and metrics of this process are not exported"
         )
-        return
-    resource = Resource.create(
-        {"service.name": f"{ROOT}-{service}", "service.namespace": site, "service.version": __version__}
-    )
-    # Not by the library at the end of the process, where nothing bounds it: `flush` does it.
+        return None
     if traces_wanted:
         traces = TracerProvider(resource=resource, shutdown_on_exit=False)
         traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         trace.set_tracer_provider(traces)
-    if metrics_wanted:
-        reader = PeriodicExportingMetricReader(OTLPMetricExporter())
-        metrics.set_meter_provider(MeterProvider(resource=resource, metric_readers=[reader], shutdown_on_exit=False))
+    return PeriodicExportingMetricReader(OTLPMetricExporter()) if metrics_wanted else None
 
 
 def flush(within_s: float = FLUSH_S) -> None:
