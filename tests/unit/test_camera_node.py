@@ -321,7 +321,8 @@ async def test_what_cannot_be_sent_is_kept_and_sent_when_the_broker_is_back(tmp_
     assert len(kept) == 10
     assert {verdict.id for verdict in wire.verdicts} == {verdict_id(frame.id) for frame in kept}
     # Until the first one is not acknowledged, nobody knows that the broker is away: a full buffer looks like overload.
-    assert {verdict.reason for verdict in wire.verdicts} <= {Reason.BROKER_AWAY, Reason.OVERLOAD}
+    # On a busy machine a frame's time may be up before it is tried at all.
+    assert {verdict.reason for verdict in wire.verdicts} <= {Reason.BROKER_AWAY, Reason.OVERLOAD, Reason.LATE}
     assert all(verdict.decision is Decision.UNSCORED for verdict in wire.verdicts)
     assert len({frame.id for frame in kept}) == 10
 
