@@ -1,6 +1,5 @@
 """How a part lies, to a fraction of a pixel: its outline and what is on it, laid onto what good parts look like."""
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neverblink.vision.alignment.silhouette import Floats, Silhouette, logarithms
+from neverblink.vision.alignment.sliding import Slid, laid_upright, slid, steps_of, turned_by
 
 LAYERS = 4
 """Outline, brightness, and two colours."""
@@ -24,13 +24,6 @@ _LEAST_TEXTURE = (0.03, 0.03, 0.03)
 """A part that is more even than this is not spread further: noise would look like marks."""
 
 _MOST_TEXTURE = 3.0
-
-_FAR = 0.35
-"""Differences beyond this pull less and less: a broken corner must not move the rest."""
-
-_STEPS = 10
-_STILL = 0.02
-"""Pixels, and as far at the part's end: smaller steps are none."""
 
 _SEEN = 0.1
 _ANGLES = 120
@@ -136,7 +129,7 @@ class Template:
 
     def _start(self, seen: Sight, angle: float) -> tuple[float, float, float]:
         x, y = seen.silhouette.middle
-        across, down = _turned(self.offset, angle)
+        across, down = turned_by(angle, *self.offset)
         return x - across, y - down, angle
 
     def _candidates(self, seen: Sight) -> list[float]:
@@ -171,19 +164,7 @@ class Template:
         return np.asarray((turned - turned.mean(axis=0)) * weight, dtype=np.float32)
 
     def _warped(self, seen: Sight, x: float, y: float, angle: float) -> Floats:
-        cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-        turn = np.array([[cosine, -sine], [sine, cosine]])
-        middle = np.array([(self.width - 1) / 2, (self.height - 1) / 2])
-        shift = np.array([x - seen.left - 0.5, y - seen.top - 0.5]) - turn @ middle
-        return np.asarray(
-            cv2.warpAffine(
-                seen.layers,
-                np.column_stack([turn, shift]),
-                (self.width, self.height),
-                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                borderMode=cv2.BORDER_CONSTANT,
-            )
-        )
+        return laid_upright(seen.layers, Slid(x, y, angle), self.height, self.width, left=seen.left, top=seen.top)
 
     def _rated(self, seen: Sight, x: float, y: float, angle: float) -> Placed:
         found = self._warped(seen, x, y, angle)
@@ -197,44 +178,24 @@ class Template:
         return Placed(x, y, angle, fit, _SHAPE * fit + _LOOKS * alike, 1.0)
 
     def _refined(self, seen: Sight, x: float, y: float, angle: float, *, turned: bool = True) -> Placed:
-        """Slide to where the difference is least: inverse compositional Lucas–Kanade (Baker and Matthews, IJCV 2004),
-        with weights against what differs too much.
-        """
         start = self._rated(seen, x, y, angle)
-        jacobian = self._jacobian if turned else self._jacobian[:, :2]
-        target = self.layers.reshape(-1)
-        reach = max(self.height, self.width) / 2
-        for _ in range(_STEPS):
-            rest = self._warped(seen, x, y, angle).reshape(-1) - target
-            weight = 1 / (1 + np.square(rest / _FAR))
-            weighted = jacobian * weight[:, None]
-            curvature = weighted.T @ jacobian + 1e-6 * np.eye(jacobian.shape[1])
-            step = np.linalg.solve(curvature, weighted.T @ rest)
-            turn = math.degrees(float(step[2])) if turned else 0.0
-            angle -= turn
-            across, down = _turned((float(step[0]), float(step[1])), angle)
-            x, y = x - across, y - down
-            if max(abs(across), abs(down), abs(math.radians(turn)) * reach) < _STILL:
-                break
-        ended = self._rated(seen, x, y, angle)
+        place = slid(
+            lambda one: self._warped(seen, *one),
+            self.layers,
+            self._jacobian,
+            Slid(x, y, angle),
+            reach=max(self.height, self.width) / 2,
+            turned=turned,
+        )
+        ended = self._rated(seen, *place)
         # A slide that ran away, or made it worse, is none.
         return ended if ended.rank >= start.rank and apart(ended.angle, start.angle) < _APART else start
 
     @cached_property
     def _jacobian(self) -> Floats:
-        """Return (h · w · 4, 3): what a step along x, along y and round the middle changes of each pixel."""
-        down = np.gradient(self.layers, axis=0)
-        across = np.gradient(self.layers, axis=1)
-        y, x = np.mgrid[0 : self.height, 0 : self.width].astype(np.float32)
-        y, x = (y - (self.height - 1) / 2)[..., None], (x - (self.width - 1) / 2)[..., None]
-        return np.stack([across, down, x * down - y * across], axis=-1).reshape(-1, 3).astype(np.float32)
+        return steps_of(self.layers)
 
 
 def apart(one: float, other: float) -> float:
     """Return the degrees between two directions, 0 to 180."""
     return abs((one - other + 180) % 360 - 180)
-
-
-def _turned(vector: tuple[float, float], angle: float) -> tuple[float, float]:
-    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    return cosine * vector[0] - sine * vector[1], sine * vector[0] + cosine * vector[1]
