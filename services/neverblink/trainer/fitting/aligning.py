@@ -1,7 +1,7 @@
 """Whether the parts of a fit are turned alike, how, and what that gains."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,9 @@ from neverblink.trainer.fitting.picture_set import PictureSet, counted_in
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision.alignment.aligner import Aligner, AlignmentError
 from neverblink.vision.alignment.learning import MOST_PICTURES, Learnt, learn_silhouette
-from neverblink.vision.alignment.spread import spread_of
+from neverblink.vision.alignment.learning_marks import MOST_MARKED, learn_template
+from neverblink.vision.alignment.spec import Kind
+from neverblink.vision.alignment.spread import Spread, spread_of, spread_of_marks
 from neverblink.vision.calibration import threshold_rank
 from neverblink.vision.decode import Image, read_image
 from neverblink.vision.inspector import embedded, prepared
@@ -60,34 +62,68 @@ def aligning(
     paths = given.usable.paths
     if known is not None:
         return _with_found(given, known, settings, progress)
-    if settings.align == "silhouette":
-        learnt = _learnt(paths, settings)
+    if settings.align in ("silhouette", "template"):
+        learnt = _learnt(paths, settings, settings.align)
         found = _with_found(given, learnt.aligner, settings, progress)
-        return Aligning(found.aligner, found.pictures, (learnt.aligner.spec.sentence(), *found.notes))
-    spread = spread_of(read_image(path, depth=settings.depth) for path in _some(paths, _LOOKED_AT))
+        return replace(found, notes=(learnt.aligner.spec.sentence(), *found.notes))
+    spread, kinds = _spread(paths, settings)
     if spread is None or not spread.wide:
         said = () if settings.align == "none" else ("the parts lie alike as far as can be seen: nothing is aligned",)
         return Aligning(None, given, said)
-    try:
-        learnt = _learnt(paths, settings)
-        without, aligned = _gain(paths, learnt.aligner, settings, extractor)
-    except DatasetError:
-        return Aligning(None, given)
+    return _called_for(given, settings, extractor, progress, spread, kinds)
+
+
+def _spread(paths: Sequence[Path], settings: FitSettings) -> tuple[Spread | None, tuple[Kind, ...]]:
+    """Return how differently parts lie, and by what they may be found."""
+    some = _some(paths, _LOOKED_AT)
+    outlined = spread_of(_read(some, settings))
+    if outlined is not None:
+        return outlined, ("silhouette", "template")
+    return spread_of_marks(_read(some, settings)), ("template",)
+
+
+def _called_for(
+    given: PictureSet,
+    settings: FitSettings,
+    extractor: FeatureExtractor,
+    progress: Progress,
+    spread: Spread,
+    kinds: Sequence[Kind],
+) -> Aligning:
+    """Align parts that lie anyhow where that is left to the fit and ranks no worse, and say what it would gain."""
+    paths = given.usable.paths
+    learnt: Learnt | None = None
+    faults = []
+    for kind in kinds:
+        try:
+            learnt = _learnt(paths, settings, kind)
+            without, aligned = _gain(paths, learnt.aligner, settings, extractor)
+            break
+        except DatasetError as error:
+            faults.append(str(error))
+    else:
+        unless = "" if learnt is None else f": --align {learnt.aligner.spec.kind} aligns them all the same"
+        return Aligning(None, given, (f"{spread.sentence()}, and nothing is aligned, for {'; '.join(faults)}{unless}",))
     gain = (
         f"{spread.sentence()}; with drawn defects on {_TRIED // 2} pictures the AUROC is {without:.3f} as they lie and"
         f" {aligned:.3f} aligned"
     )
     if settings.align == "none":
-        return Aligning(None, given, (f"{gain}: --align silhouette turns them alike",) if aligned > without else ())
+        kind = learnt.aligner.spec.kind
+        return Aligning(None, given, (f"{gain}: --align {kind} turns them alike",) if aligned > without else ())
     if aligned < without - _NO_WORSE:
         return Aligning(None, given, (f"{gain}: nothing is aligned",))
-    found = _with_found(given, learnt.aligner, settings, progress)
-    return Aligning(found.aligner, found.pictures, (gain, learnt.aligner.spec.sentence(), *found.notes))
-
-
-def _learnt(paths: Sequence[Path], settings: FitSettings) -> Learnt:
     try:
-        return learn_silhouette(read_image(path, depth=settings.depth) for path in _some(paths, MOST_PICTURES))
+        found = _with_found(given, learnt.aligner, settings, progress)
+    except DatasetError as error:
+        return Aligning(None, given, (f"{gain}, and nothing is aligned, for {error}",))
+    return replace(found, notes=(gain, learnt.aligner.spec.sentence(), *found.notes))
+
+
+def _learnt(paths: Sequence[Path], settings: FitSettings, kind: Kind) -> Learnt:
+    learn, most = (learn_silhouette, MOST_PICTURES) if kind == "silhouette" else (learn_template, MOST_MARKED)
+    try:
+        return learn(_read(_some(paths, most), settings))
     except AlignmentError as error:
         raise DatasetError(f"the parts cannot be aligned: {error}") from error
 

@@ -120,7 +120,7 @@ class ModelSettings(JobSettings):
     )
     align: Align = Field(
         default="none",
-        description="Turn parts that lie anyhow alike, by their silhouette; auto: where the pictures call for it.",
+        description="Turn parts that lie anyhow alike, by silhouette or template; auto: where pictures call for it.",
     )
     region: Region = Field(default=None, description="What is judged: a mask image, or polygons in a YAML file.")
     tiling: Annotated[

@@ -7,8 +7,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from neverblink.vision.alignment.registration import LAYERS, Sight, Template, sight
+from neverblink.vision.alignment.marks import MARK_LAYERS, ROOM, MarkTemplate, marked
+from neverblink.vision.alignment.registration import LAYERS, Placed, Sight, Template, sight
 from neverblink.vision.alignment.silhouette import Silhouette, silhouettes
+from neverblink.vision.alignment.sliding import Slid
 from neverblink.vision.alignment.spec import AlignmentSpec
 from neverblink.vision.alignment.view import MAX_SIDE, Pose, View
 from neverblink.vision.errors import VisionError
@@ -34,14 +36,20 @@ class Aligner:
     """Finds the parts of one product; any thread may ask."""
 
     def __init__(self, spec: AlignmentSpec, templates: Floats) -> None:
-        """`templates` (4, h, w) float32 are what good parts look like. Raises AlignmentError."""
-        if templates.shape != (LAYERS, *spec.template) or not np.isfinite(templates).all():
-            raise AlignmentError(
-                f"the templates of an alignment are {(LAYERS, *spec.template)} finite numbers, not {templates.shape}"
-            )
+        """`templates` (4, h, w) float32, of marks (2, h, w), are what good parts look like. Raises AlignmentError."""
+        wanted = (LAYERS if spec.kind == "silhouette" else MARK_LAYERS, *spec.template)
+        if templates.shape != wanted or not np.isfinite(templates).all():
+            raise AlignmentError(f"the templates of an alignment are {wanted} finite numbers, not {templates.shape}")
         self.spec = spec
         self.templates = templates
-        self._template = Template(np.moveaxis(templates, 0, 2))
+        self._outlined: Template | None = None
+        self._marked: MarkTemplate | None = None
+        if spec.kind == "silhouette":
+            self._outlined = Template(np.moveaxis(templates, 0, 2))
+        else:
+            if min(spec.template) <= 2 * ROOM:
+                raise AlignmentError(f"templates of {spec.template} pixels leave no room for what is judged")
+            self._marked = MarkTemplate(*templates)
 
     @classmethod
     def of_parts(cls, spec: AlignmentSpec | None, tensors: Mapping[str, Floats] | None) -> Self | None:
@@ -74,23 +82,35 @@ class Aligner:
     def find(self, image: Image) -> Pose:
         """Return where the part lies in an (H, W, 3) uint8 RGB image. Raises NotFoundError."""
         searched = searched_picture(image, self.spec.shrink)
-        return self._found(searched, image.shape[:2])
+        placed = self._placed(searched)
+        across, down = image.shape[1] / searched.shape[1], image.shape[0] / searched.shape[0]
+        return Pose(placed.x * across, placed.y * down, (placed.angle + 180) % 360 - 180, min(1.0, placed.fit))
 
     def covered(self, image: Image) -> npt.NDArray[np.bool_]:
         """Return the (H, W) bool pixels of an (H, W, 3) uint8 RGB image that the part covers. Raises NotFoundError."""
         searched = searched_picture(image, self.spec.shrink)
-        return enlarged(self._outline(searched).mask, image.shape[:2])
+        if self._marked is None:
+            return enlarged(self._outline(searched).mask, image.shape[:2])
+        placed = self._placed(searched)
+        mask = self._marked.covered(Slid(placed.x, placed.y, placed.angle), (searched.shape[0], searched.shape[1]))
+        return enlarged(mask, image.shape[:2])
 
     def ground(self) -> npt.NDArray[np.bool_]:
         """Return the (h, w) bool share of the upright picture that belongs to parts, with a narrow seam around them."""
-        outline = self._template.layers[..., 0] > _EVER
-        reach = max(1, round(_SEAM * max(outline.shape)))
+        belongs = self.templates[0] > (_EVER if self._marked is None else 0.5)
+        reach = max(1, round(_SEAM * max(belongs.shape)))
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-        return np.asarray(cv2.dilate(outline.astype(np.uint8), disc) > 0)
+        wider = np.asarray(cv2.dilate(belongs.astype(np.uint8), disc) > 0)
+        return wider if self._marked is None else wider[ROOM:-ROOM, ROOM:-ROOM]
 
-    def _found(self, searched: Image, size: tuple[int, ...]) -> Pose:
-        seen = sight(searched, self._outline(searched))
-        placed = self._template.placed(seen, turned=self.spec.turns > 0)
+    def _placed(self, searched: Image) -> Placed:
+        if self._outlined is not None:
+            return self._by_outline(self._outlined, searched)
+        assert self._marked is not None
+        return self._by_marks(self._marked, searched)
+
+    def _by_outline(self, template: Template, searched: Image) -> Placed:
+        placed = template.placed(sight(searched, self._outline(searched)), turned=self.spec.turns > 0)
         if placed.fit < self.spec.least_fit:
             raise NotFoundError(
                 f"what lies there fits a good part's outline by {placed.fit:.2f}, and {self.spec.least_fit:.2f} is the"
@@ -101,8 +121,27 @@ class Aligner:
                 f"it cannot be told which way round the part lies: one way is better than another by {placed.lead:.3f},"
                 f" and {self.spec.least_lead:.3f} is the least"
             )
-        across, down = size[1] / searched.shape[1], size[0] / searched.shape[0]
-        return Pose(placed.x * across, placed.y * down, (placed.angle + 180) % 360 - 180, min(1.0, placed.fit))
+        return placed
+
+    def _by_marks(self, template: MarkTemplate, searched: Image) -> Placed:
+        placed = template.placed(marked(searched), turns=self.spec.turns)
+        if placed is None:
+            raise NotFoundError("the marks of a good part are not there: another part, or none")
+        if placed.fit < self.spec.least_fit:
+            raise NotFoundError(
+                f"what lies there fits a good part's marks by {placed.fit:.2f}, and {self.spec.least_fit:.2f} is the"
+                " least: another part, or half of one"
+            )
+        if placed.lead < self.spec.least_lead:
+            raise NotFoundError(
+                f"the part could lie in two places: one fits better than another by {placed.lead:.3f}, and"
+                f" {self.spec.least_lead:.3f} is the least"
+            )
+        place = Slid(placed.x, placed.y, placed.angle)
+        beyond = 1 - template.shown(place, (searched.shape[0], searched.shape[1]))
+        if beyond > _MOST_BEYOND:
+            raise NotFoundError(f"{beyond:.0%} of what is judged lies beyond the picture's edge")
+        return placed
 
     def _outline(self, searched: Image) -> Silhouette:
         found = silhouettes(searched)
@@ -124,6 +163,9 @@ class Aligner:
 
 _EVER = 0.02
 """An outline that this share of good parts fill belongs to parts."""
+
+_MOST_BEYOND = 0.03
+"""Of what is judged: more would be judged unseen."""
 
 _SEAM = 0.03
 """Of the upright picture's longer side: what sticks out of a part begins at its edge."""

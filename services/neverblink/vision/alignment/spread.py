@@ -1,11 +1,14 @@
 """How differently the parts of some pictures lie: quickly, before anything is learnt."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from neverblink.vision.alignment.aligner import SEARCHED, Image, first_sight, searched_picture
+from neverblink.vision.alignment.marks import MARKS_SEARCHED, Marked, MarkTemplate, marked
+from neverblink.vision.alignment.registration import apart
 
 _A_FIXED_CAMERAS_MOVE = 0.04
 """Share of its length that a part on a fixture may move from picture to picture."""
@@ -19,6 +22,8 @@ _ALIKE = (0.7, 1.4)
 
 _LARGEST = 0.7
 _FEWEST = 4
+_SHARING = 0.6
+"""Of the other pictures must share marks with the first, or marks say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +79,26 @@ def spread_of(pictures: Iterable[Image]) -> Spread | None:
         away = np.abs(np.degrees(np.angle(doubled / doubled.mean()))) / 2
         turned = float(np.quantile(away, 0.9))
     return Spread(total, moved, turned)
+
+
+def spread_of_marks(pictures: Iterable[Image]) -> Spread | None:
+    """Return how differently parts without an outline lie in (H, W, 3) uint8 RGB pictures, by the marks that they share
+    with the first, None where they share none.
+    """
+    template: MarkTemplate | None = None
+    away: list[tuple[float, float]] = []
+    total = 0
+    for image in pictures:
+        total += 1
+        seen: Marked = marked(searched_picture(image, min(1.0, MARKS_SEARCHED / max(image.shape[:2]))))
+        if template is None:
+            template = MarkTemplate.of_picture(seen)
+            continue
+        for one in template.matched(seen)[:1]:
+            middle = template.width / 2, template.height / 2
+            moved = math.hypot(one.place.x - middle[0], one.place.y - middle[1]) / template.length
+            away.append((moved, min(90.0, apart(one.place.angle, 0))))
+    if total < _FEWEST or len(away) < _SHARING * (total - 1):
+        return None
+    moved, turned = np.quantile(np.array(away), 0.9, axis=0)
+    return Spread(total, float(moved), float(turned))
