@@ -11,7 +11,7 @@ from neverblink.cli import demo, collecting, fitting, teaching, retraining, eval
 from neverblink.cli import agreement  # noqa: F401
 from neverblink.cli import services, bridge, ledger_questions, ledger_proof, ledger_export  # noqa: F401
 from neverblink.cli import ledger_api, ledger_backup, ledger_upkeep  # noqa: F401
-from neverblink.cli import console, artifacts, models, context, holdouts, challenges, reviews, site  # noqa: F401
+from neverblink.cli import console, artifacts, models, context, holdouts, challenges, reviews, site, topics  # noqa: F401
 from neverblink.cli import dead_letters  # noqa: F401
 
 # isort: on

@@ -1,4 +1,4 @@
-"""What a plant is described by: its topics, its plant file, the contracts for the outside."""
+"""What a plant is described by: its plant file, and the contracts for the outside."""
 
 import asyncio
 from collections.abc import Iterator
@@ -10,48 +10,14 @@ import typer
 from neverblink.cli.application import (
     DEFAULT_PLANT,
     EXIT_BAD_RESULT,
-    PLANT,
     plant_app,
     read_plant,
     schemas_app,
-    topics_app,
 )
 from neverblink.shown import visible
 
 if TYPE_CHECKING:
     from neverblink.plant import Plant
-
-
-@topics_app.command("create")
-def topics_create(plant: PLANT = DEFAULT_PLANT) -> None:
-    """Create the topics that are missing and check the size limits of those that exist."""
-    described = read_plant(plant)
-    from neverblink.kafka import ensure_topics
-
-    created = asyncio.run(ensure_topics(described.kafka))
-    typer.echo("\n".join(f"created {name}" for name in created) or "all topics exist and fit")
-
-
-@topics_app.command("list")
-def topics_list() -> None:
-    """Print every topic: key, retention, who writes, who reads."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from neverblink.events import TOPICS
-
-    table = Table("topic", "key", "kept", "written by", "read by", "what")
-    for topic in TOPICS.values():
-        kept = "compacted" if topic.compacted else _span(topic.retention_ms)
-        table.add_row(topic.name, topic.key, kept, ", ".join(topic.writers), ", ".join(topic.readers), topic.about)
-    Console().print(table)
-
-
-def _span(milliseconds: int) -> str:
-    hours = milliseconds / 3_600_000
-    if milliseconds < 0:
-        return "for ever"
-    return f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} d"
 
 
 # Contracts

@@ -56,47 +56,48 @@ class Topic:
 _ALL = (
     Topic(
         "frames", "line/station", "Image bytes, or empty with a dataref.", 6 * HOUR_MS,
-        ("camera",), ("scorer", "ledger"), max_message_bytes=8 * MIB, compression=None, retention_bytes=4 * GIB,
+        ("camera",), ("scorer", "ledger", "trainer"),
+        max_message_bytes=8 * MIB, compression=None, retention_bytes=4 * GIB,
     ),
     Topic(
         "verdicts", "line", "The one decision about each frame.", 4 * WEEK_MS,
-        ("scorer", "camera"), ("bridge", "drift", "ledger", "MES"),
+        ("scorer", "camera"), ("bridge", "drift", "ledger", "console", "trainer", "MES"),
     ),
     Topic(
         "shadow-verdicts", "line", "Scores that must not act: shadow models, late frames.", 4 * WEEK_MS,
-        ("scorer",), ("drift", "ledger"),
+        ("scorer",), ("ledger",),
     ),
     Topic(
         "evidence", "line/station", "Anomaly map overlays and thumbnails.", 6 * HOUR_MS,
-        ("scorer",), ("ledger", "console"), max_message_bytes=8 * MIB, compression=None, retention_bytes=GIB,
+        ("scorer",), ("ledger",), max_message_bytes=8 * MIB, compression=None, retention_bytes=GIB,
     ),
     Topic(
         "actuations", "line", "What the PLC was told, when, and what its gate did.", 4 * WEEK_MS,
-        ("bridge",), ("bridge", "ledger", "MES"),
+        ("bridge",), ("bridge", "ledger", "console", "MES"),
     ),
     Topic(
         "reviews", "line/station", "A person's confirmation or correction.", FOREVER,
-        ("console", "review command"), ("ledger", "trainer"),
+        ("console", "review command"), ("ledger", "console", "review command"),
     ),
     Topic(
         "claims", "line/station", "Who is looking at a verdict, and until when.", WEEK_MS,
-        ("console", "review command"), ("ledger", "console"),
+        ("console", "review command"), ("ledger", "console", "review command"),
     ),
     Topic(
         "drift", "line", "Window reports and alerts.", 8 * WEEK_MS,
-        ("drift",), ("console", "ledger", "SRE"),
+        ("drift",), ("ledger", "SRE"),
     ),
     Topic(
         "models", "line/station", "Which artifact is active or in shadow.", FOREVER,
-        ("trainer",), ("scorer", "camera", "drift", "ledger"), compacted=True,
+        ("trainer", "console"), ("scorer", "ledger", "console", "trainer"), compacted=True,
     ),
     Topic(
         "context", "line", "Which order, lot and product is on a line, and from which part on.", FOREVER,
-        ("MES", "context command"), ("camera", "ledger"), compacted=True,
+        ("MES", "context command"), ("camera", "context command"), compacted=True,
     ),
     Topic(
         "context-history", "line", "Every value that was put onto the context topic.", FOREVER,
-        ("MES", "context command"), ("ledger",),
+        ("MES", "context command"), ("ledger", "context command"),
     ),
     Topic(
         "challenges", "line", "Which reference part comes to a line, and as which part.", 8 * WEEK_MS,
@@ -104,16 +105,16 @@ _ALL = (
     ),
     Topic(
         "alarms", "line", "What a person should know of now: with cause and next step.", 8 * WEEK_MS,
-        ("ledger",), ("console", "ledger", "SRE"),
+        ("ledger",), ("ledger", "SRE"),
     ),
     Topic(
         "holds", "line/source", "Which line is on hold or in bypass, and who says so.", FOREVER,
-        ("hold command", "bridge"), ("bridge", "console", "ledger", "MES"), compacted=True,
+        ("hold command", "bridge"), ("bridge", "console", "ledger", "hold command", "MES"), compacted=True,
         compacted_after_ms=4 * WEEK_MS,
     ),
     Topic(
         "replays", "the original key", "Which poison record is written again, by whom and why.", FOREVER,
-        ("dead-letters command",), ("people",),
+        ("dead-letters command",), ("dead-letters command",),
     ),
     Topic(
         "services", "service/host/instance", "How each process does, and what will run out there.", FOREVER,
@@ -121,7 +122,8 @@ _ALL = (
     ),
     Topic(
         "dead-letters", "the original key", "Poison records, with where and why.", 4 * WEEK_MS,
-        ("any service",), ("people",), max_message_bytes=8 * MIB, compression=None,
+        ("scorer", "bridge", "drift", "ledger"), ("ledger", "dead-letters command"),
+        max_message_bytes=8 * MIB, compression=None,
     ),
 )  # fmt: skip
 

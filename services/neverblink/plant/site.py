@@ -1,13 +1,18 @@
 """What the whole site shares: Kafka, storage, and how scorers and the drift service run."""
 
+import re
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, HttpUrl, field_validator, model_validator
 
+from neverblink.events.parties import PARTIES
 from neverblink.events.parts import Name
 from neverblink.events.topics import HOUR_MS, TOPICS
 from neverblink.plant.section import Section, known_zone
+
+# Kafka's tools and files take these characters for something else.
+_NO_USER = re.compile(r"[*'\"\\\x00-\x1f\x7f]")
 
 
 class KafkaSecurity(Section):
@@ -50,6 +55,26 @@ class Kafka(Section):
     security: KafkaSecurity = Field(
         default=KafkaSecurity(), description="How to reach a cluster that does not trust its network."
     )
+    principals: dict[str, tuple[str, ...]] = Field(
+        default={},
+        description="Who a service or a group of people is to the broker, for its rights, such as camera:"
+        " ['User:CN=camera-1']. Default: User:PREFIX-NAME, such as User:neverblink-camera.",
+    )
+
+    @field_validator("principals")
+    @classmethod
+    def _parties(cls, given: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for name, users in given.items():
+            if name not in PARTIES:
+                raise ValueError(f"there is nobody called {name!r}; there are {', '.join(PARTIES)}")
+            for user in users:
+                if not user.startswith("User:") or not 6 <= len(user) <= 250 or _NO_USER.search(user):
+                    raise ValueError(f"{user!r} is no user of a broker: write User:NAME, such as User:CN=camera-1")
+        return given
+
+    def users_of(self, party: str) -> tuple[str, ...]:
+        """Return who a party is to the broker, as its rights name it."""
+        return self.principals.get(party) or (f"User:{self.topic_prefix}-{party}",)
 
 
 class Storage(Section):
