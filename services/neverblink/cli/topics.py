@@ -112,12 +112,13 @@ def topics_acls(
     principal: PRINCIPALS = None,
 ) -> None:
     """Print who may do what on the broker, no more than each needs; without a plant file, as by default."""
-    from neverblink.kafka.rights import as_commands, as_yaml
     from neverblink.plant import Kafka
 
     # The default is not asked for by name: without a file there is still something to say.
     given = Kafka() if plant == DEFAULT_PLANT and not plant.exists() else read_plant(plant).kafka
     kafka = _with_principals(given, principal)
+    from neverblink.kafka.rights import as_commands, as_yaml
+
     typer.echo(as_yaml(kafka) if written == "yaml" else "\n".join(as_commands(kafka)) + "\n", nl=False)
 
 
