@@ -100,7 +100,7 @@ async def demo_line(
         if ledger is not None:
             plant = plant.model_copy(update={"storage": plant.storage.model_copy(update={"ledger": ledger})})
         plant = plant if proof is None else plant.model_copy(update={"proof": proof})
-        await asyncio.to_thread(_fit, plant, stream)
+        await asyncio.to_thread(fit_small, plant, stream)
         await ensure_topics(plant.kafka)
         (belt,) = simulated_lines(plant, running=False)
         async with contextlib.AsyncExitStack() as stack:
@@ -151,7 +151,7 @@ async def _ended(tasks: list["asyncio.Task[None]"], stop: asyncio.Event) -> None
     await end_all(tasks)
 
 
-def _fit(plant: Plant, stream: Stream) -> None:
+def fit_small(plant: Plant, stream: Stream) -> None:
     """Fit a small model on drawn good parts, as the demonstration does with more of them."""
     from neverblink.trainer.fitting.fit import fit
     from neverblink.trainer.fitting.settings import FitSettings

@@ -127,13 +127,13 @@ class LockedPlant:
         return found
 
     def _try_writing(self, party: str) -> set[str]:
-        told: dict[str, Fault | None] = {}
+        told: dict[str | None, Fault | None] = {}
         producer = Producer(self.foreign(party, **{"message.timeout.ms": int(_ANSWER_S * 1000)}))
         for full in self.topics:
             producer.produce(full, b"probe", on_delivery=lambda fault, message: told.update({message.topic(): fault}))
         left = producer.flush(_ANSWER_S)
         assert left == 0, f"{party}: {left} records without an answer"
-        return {self.topics[full] for full, fault in told.items() if _allowed(party, full, fault)}
+        return {name for full, name in self.topics.items() if _allowed(party, full, told[full])}
 
     def _try_reading(self, party: str) -> set[str]:
         told: dict[str, Fault | None] = {}
@@ -166,13 +166,13 @@ class LockedPlant:
     def _try_administering(self, party: str) -> set[str]:
         admin = AdminClient(self.foreign(party))
         prefix = self.root.topic_prefix
-        asked = {
-            "make a topic": lambda: admin.create_topics([NewTopic(f"{prefix}.more", 1, 1)]),
-            "delete a topic": lambda: admin.delete_topics([f"{prefix}.frames"]),
+        asked: dict[str, dict[str, Any]] = {
+            "make a topic": admin.create_topics([NewTopic(f"{prefix}.more", 1, 1)]),
+            "delete a topic": admin.delete_topics([f"{prefix}.more"]),
         }
         found = set()
-        for what, ask in asked.items():
-            (future,) = ask().values()
+        for what, futures in asked.items():
+            (future,) = futures.values()
             fault = future.exception(_ANSWER_S)
             if _allowed(party, what, fault.args[0] if isinstance(fault, KafkaException) else None):
                 found.add(what)
