@@ -53,6 +53,8 @@ class NewProduct(BaseModel):
     align: Align = "none"
     """How parts that lie anyhow are found. Products that were begun before there was a choice are not aligned."""
     region: RegionOfInterest | None = None
+    regions: str | None = None
+    """File of its named regions."""
     drawn_on: DrawnOn | None = None
     looked: str | None = None
     models: tuple[str, ...] = ()
@@ -64,7 +66,7 @@ class NewProduct(BaseModel):
     @property
     def draws(self) -> bool:
         """Say whether anything is drawn on its pictures."""
-        return self.region is not None
+        return self.region is not None or self.regions is not None
 
 
 class NewProducts:

@@ -7,6 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, get_args
 
+from neverblink.console.onboarding.canvas import kept_alignment
+from neverblink.console.onboarding.named import PLACE
 from neverblink.console.onboarding.products import MOST_LEFT_OUT, NewProduct, OnboardingError
 from neverblink.console.onboarding.told import (
     Judged,
@@ -128,10 +130,10 @@ def progress_of(product: NewProduct, runs: Runs) -> Progress:
     )
 
 
-def look_wish(product: NewProduct, alignment: Path, /, **more: Any) -> Wish:
+def look_wish(product: NewProduct, folder: Path, /, **more: Any) -> Wish:
     """Return the job that looks the pictures over; `more` says which frames are taken first. Raises OnboardingError.
 
-    `alignment` is what was kept when something was drawn on an upright picture: parts stay as they were then.
+    `folder` is the product's own. Where something was drawn on an upright picture, parts stay as they were then.
     """
     settings = {
         "images": _images(product),
@@ -140,14 +142,14 @@ def look_wish(product: NewProduct, alignment: Path, /, **more: Any) -> Wish:
         # What is not aligned is looked at all the same: how parts lie is to be known.
         "align": "auto" if product.align == "none" else product.align,
         "apart": product.left_out,
-        **({"alignment": str(alignment)} if product.drawn_on == "upright" else {}),
+        **({"alignment": str(kept_alignment(folder))} if product.drawn_on == "upright" else {}),
         **more,
     }
     return _wish("look-over", product, settings)
 
 
-def fit_wish(product: NewProduct, out: Path, alignment: Path, size: int, false_reject: float | None) -> Wish:
-    """Return the job that makes a model; `alignment` as `look_wish` has it. Raises OnboardingError."""
+def fit_wish(product: NewProduct, folder: Path, out: Path, size: int, false_reject: float | None) -> Wish:
+    """Return the job that makes a model; `folder` is the product's own, `out` the model's. Raises OnboardingError."""
     settings = {
         "images": _images(product),
         "product": product.product,
@@ -158,8 +160,9 @@ def fit_wish(product: NewProduct, out: Path, alignment: Path, size: int, false_r
         "group_by": product.group_by or None,
         "skip_unusable": True,
         "gallery": GALLERY,
-        "alignment": str(alignment) if product.drawn_on == "upright" else None,
+        "alignment": str(kept_alignment(folder)) if product.drawn_on == "upright" else None,
         **_learnt(product),
+        "regions": None if product.regions is None else str(folder / PLACE / product.regions),
     }
     if sum(map(len, product.left_out)) + len(product.left_out) * len(settings["images"]) > _LONGEST_SETTINGS:
         raise OnboardingError("so many pictures are left out that it is simpler to take them out of the folder")
@@ -248,6 +251,7 @@ def _learnt(product: NewProduct) -> dict[str, Any]:
         # What is drawn on the camera's picture is of no other.
         "align": "none" if product.drawn_on == "camera" else product.align,
         "region": None if region is None else region.model_dump(mode="json"),
+        "regions": product.regions,
     }
 
 
@@ -260,6 +264,7 @@ def _of(run: Run) -> dict[str, Any]:
         "exclude": settings.get("exclude", []),
         "align": settings.get("align", "none"),
         "region": settings.get("region"),
+        "regions": None if settings.get("regions") is None else Path(settings["regions"]).name,
     }
 
 

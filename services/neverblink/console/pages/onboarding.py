@@ -14,7 +14,8 @@ from neverblink.console.access.said import SaidError
 from neverblink.console.desk import Desk
 from neverblink.console.language import N_
 from neverblink.console.onboarding.activating import activate, stations_of
-from neverblink.console.onboarding.canvas import canvas_of, keep_alignment, kept_alignment
+from neverblink.console.onboarding.canvas import canvas_of, keep_alignment
+from neverblink.console.onboarding.named import KINDS, Draft, Row, draft_of, examples_of, kept, said
 from neverblink.console.onboarding.products import NewProduct, NewProducts, OnboardingError
 from neverblink.console.onboarding.sources import folders_in
 from neverblink.console.onboarding.steps import (
@@ -33,10 +34,11 @@ from neverblink.console.onboarding.steps import (
 )
 from neverblink.console.onboarding.told import Model
 from neverblink.console.pages.runs import begun
-from neverblink.console.pages.showing import in_words, page
+from neverblink.console.pages.showing import in_words, page, rendering
 from neverblink.console.pages.signing import confirmed
 from neverblink.console.runs.book import Wish
 from neverblink.console.visitors import CheckedForm, Form, Gate, RefusedError, Visitor
+from neverblink.vision.named_regions.spec import MOST_REGIONS
 
 router = APIRouter(include_in_schema=False)
 Engineer = Annotated[Visitor, Depends(Gate(Role.ENGINEER))]
@@ -50,9 +52,9 @@ def products_of(request: Request) -> NewProducts:
     return NewProducts(desk.plant.console.work)
 
 
-def alignment_of(request: Request, product: NewProduct) -> FilePath:
-    """Return where the alignment is kept on whose upright picture something is drawn."""
-    return kept_alignment(products_of(request).folder(product.id)).absolute()
+def folder_of(request: Request, product: NewProduct) -> FilePath:
+    """Return a new product's own folder."""
+    return products_of(request).folder(product.id).absolute()
 
 
 async def drawn_upon(
@@ -133,7 +135,7 @@ async def fit(request: Request, visitor: Engineer, name: ProductId, form: Checke
             raise OnboardingError("a promise is a share in percent, or empty") from error
         if share is not None and not 0.0001 <= share <= 0.5:
             raise OnboardingError("a promise lies between 0.01 and 50 percent")
-        wish = fit_wish(product, _out(request, product), alignment_of(request, product), int(size), share)
+        wish = fit_wish(product, folder_of(request, product), _out(request, product), int(size), share)
         await _made(request, visitor, form, product, wish)
 
     return await tried(request, visitor, product, work, "fit")
@@ -242,9 +244,14 @@ async def tried(request: Request, visitor: Visitor, product: NewProduct, work: S
 
 
 async def shown(
-    request: Request, visitor: Visitor, product: NewProduct, fault: str | None = None, status: int = 200
+    request: Request,
+    visitor: Visitor,
+    product: NewProduct,
+    fault: str | None = None,
+    status: int = 200,
+    draft: Draft | None = None,
 ) -> Response:
-    """Return the page of a new product."""
+    """Return the page of a new product; `draft` are its named regions as somebody has just sent them."""
     desk: Desk = request.app.state.desk
     found = await asyncio.to_thread(progress_of, product, desk.runs)
     everything = request.query_params.get("all") == "1"
@@ -274,8 +281,22 @@ async def shown(
         "all_stations": [f"{line.name}/{one.name}" for line, one in plant.stations() if line.name == product.line],
         "golden_set": product.product in plant.proof.golden.sets,
         "plant_file": desk.plant_file is not None,
+        **await asyncio.to_thread(_drawn, folder_of(request, product), product, draft, rendering(request).gettext),
     }
     return page(request, "onboarding/product.html.jinja", visitor, status=status, **values)
+
+
+def _drawn(folder: FilePath, product: NewProduct, draft: Draft | None, words: Callable[[str], str]) -> dict[str, Any]:
+    """Return what the page shows of named regions; it reads files."""
+    regions = kept(folder, product.regions)
+    return {
+        "draft": said(draft or draft_of(regions), words),
+        "blank": Row(),
+        "kinds": KINDS,
+        "most_regions": MOST_REGIONS,
+        "shares": {} if regions is None else regions.shares(),
+        "examples": examples_of(folder, regions),
+    }
 
 
 async def _all(request: Request, visitor: Visitor, fault: str | None = None, status: int = 200) -> Response:

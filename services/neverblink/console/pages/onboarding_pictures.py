@@ -30,8 +30,8 @@ from neverblink.console.onboarding.steps import (
 from neverblink.console.pages.onboarding import (
     Engineer,
     ProductId,
-    alignment_of,
     drawn_upon,
+    folder_of,
     known,
     noted,
     products_of,
@@ -45,7 +45,7 @@ from neverblink.console.visitors import CheckedForm, Form, FormGate, Gate, Refus
 router = APIRouter(include_in_schema=False)
 Sending = Annotated[Visitor, Depends(Gate(Role.ENGINEER))]
 _PICTURE = re.compile(r"[a-z0-9-]{1,60}\.jpg")
-_FORGOTTEN: dict[str, object] = {"left_out": (), "region": None, "drawn_on": None}
+_FORGOTTEN: dict[str, object] = {"left_out": (), "region": None, "regions": None, "drawn_on": None}
 """What was decided on other pictures."""
 
 _MOST_HOURS = 24 * 31
@@ -92,7 +92,7 @@ async def source(request: Request, visitor: Engineer, name: ProductId, form: Che
         other = values["folder"] != product.folder
         again: dict[str, object] = _FORGOTTEN if other and product.folder is not None else {}
         chosen = product.model_copy(update={**values, "group_by": group or None, **again})
-        run = await begun(request, visitor, form, look_wish(chosen, alignment_of(request, product), **wanted))
+        run = await begun(request, visitor, form, look_wish(chosen, folder_of(request, product), **wanted))
         change: dict[str, object] = {**values, "group_by": group or None, "looked": run.id, **again}
         await asyncio.to_thread(products_of(request).change, name, lambda _: change)
 
