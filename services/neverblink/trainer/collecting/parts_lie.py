@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import cv2
 import numpy as np
@@ -18,7 +18,9 @@ from neverblink.trainer.datasets.usable_pictures import checked
 from neverblink.vision.alignment.aligner import Aligner, AlignmentError, NotFoundError
 from neverblink.vision.alignment.kept import keep_aligner, kept_aligner
 from neverblink.vision.alignment.learning import MOST_PICTURES, learn_silhouette
-from neverblink.vision.alignment.spread import Spread, spread_of
+from neverblink.vision.alignment.learning_marks import MOST_MARKED, learn_template
+from neverblink.vision.alignment.spec import Kind
+from neverblink.vision.alignment.spread import Spread, spread_of, spread_of_marks
 from neverblink.vision.alignment.view import Pose
 from neverblink.vision.decode import Image, read_image
 from neverblink.vision.overlay import OUTLINE, at_most, outlined
@@ -32,6 +34,7 @@ _MOST_LOST: Final = 200
 _SHOWN: Final = 480
 _UPRIGHT: Final = 320
 _TO_DRAW_ON: Final = 1600
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 _ALIGNMENT: Final = "alignment.safetensors"
 _SAMPLE: Final = "upright.jpg"
 
@@ -59,7 +62,7 @@ def parts_lie(
     if job.align is None or (job.align == "none" and job.alignment is None):
         return None
     learnt_from = [path for path in paths if below(path, root) not in set(job.apart)]
-    spread = _spread(learnt_from, job)
+    spread, kinds = _spread(learnt_from, job)
     said = {
         "asked": job.align,
         "called_for": spread is not None and spread.wide,
@@ -67,11 +70,11 @@ def parts_lie(
     }
     if job.alignment is None and job.align == "auto":
         if spread is None:
-            return PartsLie.model_validate({**said, "refused": "no outline in the pictures tells how parts lie"})
+            return PartsLie.model_validate({**said, "refused": "neither outlines nor marks tell how parts lie"})
         if not spread.wide:
             return PartsLie.model_validate(said)
     try:
-        aligner = _aligner(learnt_from, job)
+        aligner = _aligner(learnt_from, job, (job.align,) if job.align in KINDS else kinds)
     except AlignmentError as error:
         return PartsLie.model_validate({**said, "refused": str(error)})
     looked = checked(paths, partial(_looked_for, aligner=aligner, depth=job.depth), progress, "finding parts")
@@ -96,26 +99,35 @@ def parts_lie(
     return PartsLie.model_validate({**said, **more})
 
 
-def _spread(paths: Sequence[Path], job: LookOverJob) -> Spread | None:
-    """Look at a few pictures, and at others where one of them shows no part: it may be alone in that."""
+def _spread(paths: Sequence[Path], job: LookOverJob) -> tuple[Spread | None, tuple[Kind, ...]]:
+    """Look at a few pictures, and at others where one of them shows no part: it may be alone in that.
+
+    Return how differently parts lie, and by what they may be found.
+    """
     for turn in range(_TURNS):
         try:
             some = _some(paths[turn : len(paths) - turn], _LOOKED_AT)
             found = spread_of(read_image(path, depth=job.depth) for path in some)
         except NotFoundError:
-            return None  # pictures that are too large to be searched
+            return None, ()  # pictures that are too large to be searched
         if found is not None:
-            return found
-    return None
+            return found, ("silhouette", "template")
+    some = _some(paths, _LOOKED_AT)
+    return spread_of_marks(read_image(path, depth=job.depth) for path in some), ("template",)
 
 
-def _aligner(paths: Sequence[Path], job: LookOverJob) -> Aligner:
+def _aligner(paths: Sequence[Path], job: LookOverJob, kinds: Sequence[Kind]) -> Aligner:
+    """Return what finds the parts by the first of the kinds that can. Raises AlignmentError."""
     if job.alignment is not None:
         return kept_aligner(job.alignment)
-    try:
-        return learn_silhouette(read_image(path, depth=job.depth) for path in _some(paths, MOST_PICTURES)).aligner
-    except NotFoundError as error:
-        raise AlignmentError(str(error)) from error
+    faults = []
+    for kind in kinds:
+        learn, most = (learn_silhouette, MOST_PICTURES) if kind == "silhouette" else (learn_template, MOST_MARKED)
+        try:
+            return learn(read_image(path, depth=job.depth) for path in _some(paths, most)).aligner
+        except (AlignmentError, NotFoundError) as error:
+            faults.append(str(error))
+    raise AlignmentError("; ".join(faults))
 
 
 def _looked_for(path: Path, *, aligner: Aligner, depth: int | None) -> _Found | _Lost:
