@@ -26,6 +26,7 @@ from neverblink.events import (
     Judgement,
     Outcome,
     Quality,
+    RegionScore,
     Review,
     ShadowVerdict,
     Times,
@@ -183,6 +184,10 @@ def _verdict(
                 source="classifier" if kind else "patchcore", seen_by=("patchcore",),
             ),
         )  # fmt: skip
+    regions = _regions(number, ratio, model, kind) if line == "line-1" and decision is not Decision.UNSCORED else ()
+    if regions and defects:
+        worst = max(regions, key=lambda one: one.ratio)
+        defects = (defects[0].model_copy(update={"region": worst.name}),)
     light = 0.452 - (0.03 if line == "line-2" else 0.0)
     return Verdict(
         id=verdict_id(frame), frame_id=frame, line=line, station=station, product=PRODUCTS[line],
@@ -191,7 +196,7 @@ def _verdict(
         score=None if decision is Decision.UNSCORED else ratio * model.threshold,
         threshold=None if decision is Decision.UNSCORED else model.threshold,
         ratio=None if decision is Decision.UNSCORED else ratio,
-        artifact=None if decision is Decision.UNSCORED else model.artifact, defects=defects,
+        artifact=None if decision is Decision.UNSCORED else model.artifact, defects=defects, regions=regions,
         quality=Quality(
             brightness=draw.gauss(light, 0.004), contrast=0.17, sharpness=draw.gauss(180, 6), saturation=0.002
         ),
@@ -203,6 +208,24 @@ def _verdict(
         unsure=decision is Decision.PASS and ratio > 0.8, holdout=0.3 < drawn < 0.33, holdout_share=0.03,
         identity=_identity(line, number),
     )  # fmt: skip
+
+
+def _regions(number: int, ratio: float, model: Model, kind: tuple[str, str, int] | None) -> tuple[RegionScore, ...]:
+    """Return what a board's named regions say: one of them has the verdict's score."""
+    draw = random.Random(number)
+    missing = kind is not None and kind[0] == "missing_component"
+    first = "capacitor-3" if missing else draw.choice(("connector", "rest"))
+    found = []
+    for name, check in (("connector", False), ("capacitor-3", True), ("screw-2", True), ("rest", False)):
+        own = ratio if name == first else min(ratio, draw.uniform(0.2, 0.75))
+        state = None if not check else "absent" if own > 1 else "present"
+        what = "presence" if check else "judged"
+        found.append(
+            RegionScore(
+                name=name, kind=what, score=own * model.threshold, threshold=model.threshold, ratio=own, state=state
+            )
+        )
+    return tuple(found)
 
 
 def shadow_verdicts(parts: Sequence[SeededPart], challenger: Model, line: str, station: str) -> list[ShadowVerdict]:

@@ -16,7 +16,7 @@ from neverblink.console.access.roles import Role, Scope
 from neverblink.console.access.tokens import make_token
 from neverblink.console.line.timeline import timeline_of
 from neverblink.console.rendering import Rendering
-from neverblink.events import Actuation, Alarm, Decision, Event, GateAction, Hold, Judgement, Verdict
+from neverblink.events import Actuation, Alarm, Decision, Event, GateAction, Hold, Judgement, RegionScore, Verdict
 from neverblink.kafka import KafkaError
 from neverblink.ledger.writing import keep
 from neverblink.plant import Plant
@@ -216,6 +216,31 @@ async def test_a_part_is_shown_with_everything_that_is_kept_of_it(console: Conso
     assert (answer.content, answer.headers["content-type"]) == (PNG, "image/png")
     assert "sandbox" in answer.headers["content-security-policy"]
     assert "No picture of it is kept" in page, "of the other station"
+
+
+async def test_a_part_is_shown_by_its_named_regions(console: Console) -> None:
+    scores = (("label", "judged", 0.4, None), (EVIL, "judged", 0.1, None), ("screw-2", "presence", 1.5, "absent"))
+    regions = tuple(
+        RegionScore(name=name, kind=kind, score=2 * ratio, threshold=2.0, ratio=ratio, state=state)
+        for name, kind, ratio, state in scores
+    )
+    events = list(events_of(part(1, seen=(Seen("top", Decision.REJECT, "anomaly", ("scratch", "absent")),))))
+    verdict = next(one for one in events if isinstance(one, Verdict))
+    found = {"region": "screw-2", "source": "presence", "taxonomy": "assembly"}
+    defects = (verdict.defects[0], verdict.defects[1].model_copy(update=found))
+    events[events.index(verdict)] = verdict.model_copy(update={"regions": regions, "defects": defects})
+    database = Database(console.plant.storage.ledger, create=True)
+    keep(database, events, NOON)
+    database.close()
+    with_picture(console.plant, verdict.id, "frame", PNG, "image/png", "line-1")
+    page = (await (await viewer(console, "line-1")).get("/parts/1")).text
+    rows = page.split('class="dense regions"')[1].split("</table>")[0]
+    assert rows.index("150 %") < rows.index("40 %") < rows.index("10 %"), "the highest first"
+    assert "<b>absent</b>" in rows
+    assert "<script>" not in page
+    assert page.count("<title>scratch · label</title>") == 1
+    assert '<text class="outline-name" x="1" y="2" dy="-.35em">screw-2</text>' in page
+    assert "<td>absent <small>assembly</small></td><td>screw-2</td>" in page
 
 
 async def test_a_part_of_another_line_is_not_there(console: Console) -> None:

@@ -55,7 +55,10 @@
     const tick = card.querySelector(".outline-tick");
     let scale = 1, left = 0, top = 0, held = null;
 
-    const sized = () => outlines?.setAttribute("viewBox", `0 0 ${frame.naturalWidth} ${frame.naturalHeight}`);
+    const sized = () => {
+      outlines?.setAttribute("viewBox", `0 0 ${frame.naturalWidth} ${frame.naturalHeight}`);
+      outlines?.setAttribute("font-size", Math.max(frame.naturalWidth, frame.naturalHeight) / 28); // names of regions, in its pixels
+    };
     if (frame.complete) sized(); else frame.addEventListener("load", sized);
 
     const drawn = () => { stage.style.transform = `translate(${left}px, ${top}px) scale(${scale})`; };
