@@ -61,6 +61,53 @@ def test_every_metric_is_described_and_every_attribute_explained() -> None:
     assert used == REGISTRY["attributes"].keys()
 
 
+def spans_made_in(path: Path) -> Iterator[str]:
+    """Yield the name of each span that a module begins, with what it is made of in braces."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in {"start_span", "start_as_current_span"}
+        ):
+            name = node.args[0]
+            parts = name.values if isinstance(name, ast.JoinedStr) else [name]
+            yield "".join(
+                f"{{{ast.unparse(part.value)}}}" if isinstance(part, ast.FormattedValue) else ast.literal_eval(part)
+                for part in parts
+            )
+
+
+def test_code_and_registry_have_the_same_spans() -> None:
+    made = {name for path in PACKAGE.rglob("spans.py") for name in spans_made_in(path)}
+    assert made == REGISTRY["spans"].keys()
+
+
+def test_no_span_is_begun_but_in_a_module_of_spans() -> None:
+    elsewhere = [
+        f"{path.relative_to(PACKAGE)}: {name}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.name != "spans.py"
+        for name in spans_made_in(path)
+    ]
+    assert elsewhere == []
+
+
+def test_code_and_registry_have_the_same_attributes_of_spans_and_every_one_is_explained() -> None:
+    written = {
+        node.value
+        for path in PACKAGE.rglob("spans.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and node.value.startswith(("neverblink.", "messaging.", "error."))
+    }
+    registered = {
+        attribute for span in REGISTRY["spans"].values() for attribute in [*span["attributes"], *span.get("also", ())]
+    }
+    assert written == registered == REGISTRY["span_attributes"].keys()
+    assert [name for name, span in REGISTRY["spans"].items() if not span["description"].endswith(".")] == []
+
+
 def test_what_a_reader_asks_for_carries_the_registered_attributes() -> None:
     observe_models(lambda: {("line-1", "top"): 2}, lambda: 7)
     observe_decoded(lambda: 5)

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from neverblink.events import GateAction
 from neverblink.plc.contract import Confirm, GateCode
@@ -23,12 +23,16 @@ _CONFIRMED: Mapping[int, bool] = {Confirm.SEEN: True, Confirm.FAILED: False}
 
 @dataclass(frozen=True, slots=True)
 class GateEvent:
-    """What the gate did with one part. `action` is what it did even where the sensor then disagreed."""
+    """What the gate did with one part. `action` is what it did even where the sensor then disagreed.
+
+    `seen` is when it was first read of the PLC, in seconds.
+    """
 
     epoch: int
     number: int
     action: GateAction
     confirmed: bool | None
+    seen: float | None = field(default=None, compare=False)
 
     @property
     def reported(self) -> GateAction:
@@ -60,9 +64,9 @@ class GateFeedback:
         ]
         lost = self._lost({event.number for event, _ in seen}, epoch, latest)
         fresh = {(event.epoch, event.number): event for event in ready}
-        events = [fresh[key] for key in sorted(fresh) if key not in self._reported]
+        since = {key: self._unconfirmed.pop(key, (None, now))[1] for key in fresh}
+        events = [replace(fresh[key], seen=since[key]) for key in sorted(fresh) if key not in self._reported]
         for key in fresh:
-            self._unconfirmed.pop(key, None)
             self._reported[key] = None
         while len(self._reported) > MEMORY:
             self._reported.popitem(last=False)

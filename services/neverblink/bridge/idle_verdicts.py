@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from neverblink import telemetry
+from neverblink.bridge import spans
 from neverblink.bridge.instruments import Instruments
 from neverblink.bridge.part_tracking import Effect
 from neverblink.events import Verdict
@@ -54,6 +55,7 @@ class IdleVerdicts:
             )
 
     def _add(self, effect: str) -> None:
+        spans.took(str(effect))
         self._instruments.verdicts.add(1, {"line": self._line, "effect": str(effect)})
 
     def _about(self, verdict: Verdict) -> dict[str, str]:

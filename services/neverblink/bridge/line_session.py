@@ -186,6 +186,7 @@ class LineSession:
         now = self._clock()
         urgent = self._silence_passes and decision.code != Code.PASS
         order = Order(decision.epoch, decision.number, decision.code, decision.deadline, now, urgent, decision.holdout)
+        self._telling.spans.ordered(decision, now)
         self._scheduler.submit(order, now)
         self._publish_outcomes()
         self._wake.set()
@@ -289,12 +290,14 @@ class LineSession:
                     await self._wake.wait()
 
     async def _write(self, table: Profile, write: Write) -> None:
-        began = time.perf_counter()
+        began, began_at = time.perf_counter(), self._clock()
+        fault: BaseException | None = None
         try:
             async with time_limit(write.timeout_s):
                 answers = await table.tell(write.orders, self._clock())
         except BaseException as error:  # noqa: BLE001
             # Whatever happened, the write may be under way: unknown, and rewritten while there is time.
+            fault = error
             self._scheduler.unanswered(write, time.perf_counter() - began, self._clock())
             if not isinstance(error, (TimeoutError, PlcUnreachableError)):
                 unasked_end("bridge", f"a write to the PLC of {self.line.name}", error)
@@ -302,6 +305,7 @@ class LineSession:
             self._scheduler.answered(write, answers, time.perf_counter() - began, self._clock())
         finally:
             self._instruments.write.record(time.perf_counter() - began, self._about)
+            self._telling.spans.attempted(write.orders, began_at, self._clock(), fault)
             self._publish_outcomes()
             self._wake.set()
 

@@ -1,13 +1,8 @@
-"""What is reported of a part: what the PLC was told of it, what its gate did, and the span of its way there."""
+"""What is reported of a part: what the PLC was told of it, and what its gate did."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from opentelemetry import trace as otel
-from opentelemetry.trace import SpanKind, StatusCode, Tracer
-
-from neverblink import telemetry
 from neverblink.bridge.gate_feedback import GateEvent
 from neverblink.bridge.part_tracking import PartDecision
 from neverblink.bridge.scheduler import Told
@@ -91,34 +86,6 @@ def gate_report(
         detail=detail,
         identity=decision.identity if decision else None,
     )
-
-
-def told_trace(tracer: Tracer, line: str, decision: PartDecision, told: Told) -> Mapping[str, str]:
-    """Record the way from verdict to PLC in the part's trace; return the trace to go on with."""
-    span = tracer.start_span(
-        "tell plc",
-        telemetry.remote_context(decision.trace),
-        SpanKind.CLIENT,
-        _span_attributes(line, decision, told),
-        start_time=int(told.order.accepted * 1e9),
-    )
-    if told.outcome is not Outcome.CONFIRMED:
-        span.set_status(StatusCode.ERROR, told.detail)
-    span.end(int(told.at * 1e9))
-    return telemetry.trace_of_context(otel.set_span_in_context(span)) or decision.trace
-
-
-def _span_attributes(line: str, decision: PartDecision, told: Told) -> Mapping[str, str | int | float]:
-    """Return what the span of a part's way from verdict to PLC says of it."""
-    return {
-        "neverblink.line": line,
-        "neverblink.epoch": decision.epoch,
-        "neverblink.number": decision.number,
-        "neverblink.decision": str(decision.decision),
-        "neverblink.outcome": str(told.outcome),
-        "neverblink.attempts": told.attempts,
-        "neverblink.slack_s": decision.deadline - told.at,
-    }
 
 
 def _instant(seconds: float) -> datetime:

@@ -6,7 +6,7 @@ when a station is missing at the deadline. The first decision stands.
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from neverblink.events import Actuation, Decision, Identity, Verdict
@@ -37,6 +37,9 @@ class Effect(StrEnum):
 class PartDecision:
     """What is to be told about a part. `missing` names the stations that did not speak in time.
 
+    `trace` is the trace of the verdict that decided, or of the last that was heard, `others` are those of the verdicts
+    before it; `reason` and `late` are that verdict's.
+
     One that is `held` is told as that, whatever the stations say: its line was on hold while it was on the belt.
     """
 
@@ -52,6 +55,9 @@ class PartDecision:
     identity: Identity | None = None
     holdout: bool = False
     held: bool = False
+    others: tuple[Mapping[str, str], ...] = ()
+    reason: str | None = None
+    late: bool = False
 
     @property
     def code(self) -> int:
@@ -74,7 +80,7 @@ class _Open:
     seen: tuple[float, float] | None = None
     stated: bool = False
     part: str | None = None
-    trace: Mapping[str, str] = field(default_factory=dict)
+    traces: list[Mapping[str, str]] = field(default_factory=list)
     spoke: dict[str, str] = field(default_factory=dict)
     identity: Identity | None = None
     holdout: bool = False
@@ -154,12 +160,14 @@ class PartTracking:
         part.deadline = min(part.deadline, deadline) if part.stated else deadline
         part.triggered = min(part.triggered, captured) if part.stated else captured
         part.stated, part.part = True, verdict.part
-        part.trace = part.trace or trace
+        if trace:
+            part.traces.append(trace)
         part.identity = part.identity or verdict.identity
         part.holdout = part.holdout or verdict.holdout
         part.spoke[verdict.station] = verdict.id
         if verdict.decision is not Decision.PASS:
-            return Effect.DECIDED, self._close(key, verdict.decision)
+            decision = self._close(key, verdict.decision)
+            return Effect.DECIDED, replace(decision, reason=verdict.reason, late=verdict.late)
         if len(part.spoke) < len(self._stations):
             return Effect.WAITING, None
         return Effect.DECIDED, self._close(key, Decision.PASS)
@@ -201,11 +209,12 @@ class PartTracking:
             tuple(part.spoke.values()),
             part.deadline,
             part.triggered,
-            part.trace,
+            part.traces[-1] if part.traces else {},
             missing,
             part.identity,
             part.holdout,
             held,
+            tuple(part.traces[:-1]),
         )
 
 

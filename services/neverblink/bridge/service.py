@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from neverblink import telemetry
+from neverblink.bridge import spans
 from neverblink.bridge.instruments import Instruments, instruments
 from neverblink.bridge.line_session import LineSession
 from neverblink.bridge.outbox import Outbox
@@ -132,7 +133,8 @@ class _Desk:
             return
         session = self.sessions.get(verdict.line)
         if session is not None:
-            session.take(verdict, envelope.trace)
+            with spans.processing(record, verdict, envelope.trace) as trace:
+                session.take(verdict, trace)
 
 
 async def _read_verdicts(verdicts: EventConsumer, desk: _Desk, stop: asyncio.Event) -> None:

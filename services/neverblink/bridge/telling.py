@@ -8,9 +8,10 @@ from neverblink import telemetry
 from neverblink.bridge.gate_feedback import GateEvent
 from neverblink.bridge.instruments import Instruments
 from neverblink.bridge.line_status import LineStatus
-from neverblink.bridge.outcome_reports import as_reported, gate_report, told_report, told_trace
+from neverblink.bridge.outcome_reports import as_reported, gate_report, told_report
 from neverblink.bridge.part_tracking import PartDecision
 from neverblink.bridge.scheduler import Order, Told
+from neverblink.bridge.spans import Spans
 from neverblink.events import Actuation, Outcome
 from neverblink.plc.contract import Alarm, Code
 from neverblink.plc.word import NUMBERS, parts_behind
@@ -45,7 +46,7 @@ class Telling:
         self._baseline: tuple[int, int] | None = None
         self._log = telemetry.logger("bridge")
         self._recurring = telemetry.Recurring(self._log)
-        self._tracer = telemetry.tracer("bridge")
+        self.spans = Spans(line)
 
     def began_at(self, epoch: int, number: int) -> None:
         """Take where the PLC was when it was first asked: later parts are of our time."""
@@ -93,7 +94,9 @@ class Telling:
             elif not decision.held:
                 sentence = f"part {decision.number} was not told: {told.outcome}"
                 self._recurring.tell(told.outcome, sentence, fields=fields)
-        onwards = told_trace(self._tracer, self._line, decision, told)
+        onwards = self.spans.told(decision, told)
+        if (decision.epoch, decision.number) in self._decisions:
+            self.remember(replace(decision, trace=onwards))  # what the gate does follows from it
         self._report(told_report(self._line, decision, told), onwards)
 
     def gate(self, event: GateEvent, now: float, *, bypassed: bool = False) -> None:
@@ -106,7 +109,7 @@ class Telling:
             self._instruments.incidents.add(1, self._about)
             self._status.alarm(Alarm.INCIDENT, float("inf"))
             self._log.error(report.detail, extra={"fields": {**self._about, "number": event.number}})
-        self._report(report, decision.trace if decision else {})
+        self._report(report, self.spans.gate(event, report, decision, now))
 
     def _is_ours(self, event: GateEvent) -> bool:
         """Return whether the part was triggered in our time, so that we would know a pass for it."""

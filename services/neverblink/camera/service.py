@@ -8,11 +8,10 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
-
-from opentelemetry.trace import SpanKind
 
 from neverblink import telemetry
 from neverblink.camera.backlog import Backlog
@@ -25,6 +24,7 @@ from neverblink.camera.live import LiveSource
 from neverblink.camera.marks import PLAIN, Marks
 from neverblink.camera.picture import Picture, SourceError, encoded
 from neverblink.camera.sources import Source, open_source
+from neverblink.camera.spans import Spans
 from neverblink.camera.spool import Spool
 from neverblink.camera.triggers import Trigger, station_triggers
 from neverblink.events import Decision, Frame, Quality, Reason, Times, Verdict
@@ -99,7 +99,7 @@ class CameraNode:
         self.listening = asyncio.Event()
         self._log = telemetry.logger("camera")
         self._recurring = telemetry.Recurring(self._log)
-        self._tracer = telemetry.tracer("camera")
+        self._spans = Spans(line.name, station.name)
         self._labels = {"line": line.name, "station": station.name}
         self._backlog = self._backlog_in(storage, name)
         # One named thread grabs: the driver blocks, the loop never does.
@@ -202,11 +202,7 @@ class CameraNode:
         self._open += 1
         self._idle.clear()
         seq = self._seq
-        with self._tracer.start_as_current_span(
-            f"acquire {self._line.name}/{self._station.name}",
-            kind=SpanKind.INTERNAL,
-            attributes={**self._labels, "part": trigger.part, "seq": seq},
-        ):
+        with self._spans.trigger(trigger, seq):
             trace = telemetry.current_trace()
             if trigger.missed is not None:
                 await self._unscorable(await self._known(trigger), seq, Reason.NO_IMAGE, trigger.missed, trace)
@@ -236,7 +232,8 @@ class CameraNode:
         said: str | None = None
         try:
             trigger = replace(trigger, marks=self._mark(trigger))
-            identity, said = await self._identification.of(trigger, left)
+            with self._spans.identify():
+                identity, said = await self._identification.of(trigger, left)
             trigger = replace(trigger, identity=identity)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
             # The boundary: a part without a name is judged like any other.
@@ -247,11 +244,13 @@ class CameraNode:
         return trigger if reference is None else replace(trigger, marks=Marks(challenge=True, reference=reference))
 
     def _acquire(self, trigger: Trigger) -> tuple[Picture, ImageQuality]:
-        if trigger.shot is not None:
-            picture = encoded(trigger.shot.whole(), self._station.payload)
-        else:
-            picture = self._source.grab(trigger.number, trigger.at)
-        return picture, measure(picture.pixels)
+        with self._spans.capture():
+            if trigger.shot is not None:
+                picture = encoded(trigger.shot.whole(), self._station.payload)
+            else:
+                picture = self._source.grab(trigger.number, trigger.at)
+        with self._spans.quality():
+            return picture, measure(picture.pixels)
 
     def _fault(self, picture: Picture, quality: ImageQuality) -> tuple[Reason, str] | None:
         cycle = self._frozen.frozen_cycle(picture.sha256)
@@ -380,7 +379,7 @@ class CameraNode:
         seq: int,
         reason: Reason,
         sentence: str,
-        trace: dict[str, str],
+        trace: Mapping[str, str],
         quality: Quality | None = None,
         frame: str | None = None,
     ) -> None:
@@ -411,11 +410,12 @@ class CameraNode:
             reason, f"part {trigger.part} is not scored: {sentence}", fields={**self._labels, "reason": reason}
         )
         try:
-            await self._tell(verdict, trace)
+            with self._spans.unscored(verdict, trace) as told:
+                await self._tell(verdict, told)
         finally:
             self._ended()
 
-    async def _tell(self, verdict: Verdict, trace: dict[str, str]) -> None:
+    async def _tell(self, verdict: Verdict, trace: Mapping[str, str]) -> None:
         """Send a verdict, or keep it until the broker is back: then the PLC's own default protects the part."""
         if not (self._backlog.broker_away and self._backlog.usable):
             try:
@@ -440,7 +440,8 @@ class CameraNode:
             self._log.error(f"a displaced frame, {task.get_name()}, got no verdict: {fault!r}")
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        # In the context of whoever asks, so that the part's trace goes on.
+        return await asyncio.get_running_loop().run_in_executor(self._thread, copy_context().run, work)
 
     def _ended(self) -> None:
         self._open -= 1

@@ -12,6 +12,7 @@ from neverblink.camera.live import LiveSource, Shot
 from neverblink.camera.marks import PLAIN, Marks
 from neverblink.camera.picture_counter import MAX_LOST
 from neverblink.events import Identity, Tracking
+from neverblink.events.identity import part_name
 from neverblink.plant import HardwareTrigger, Line, PlcTrigger, Station, TimerTrigger
 from neverblink.service_life.time_limit import time_limit
 
@@ -156,7 +157,7 @@ async def _from_plc(
         line.plc, name=f"camera {line.name}/{station.name}", poll_ms=settings.poll_ms, on_state=on_state
     ):
         yield Trigger(
-            part=f"{line.name}/{found.epoch}/{found.number}",
+            part=part_name(line.name, found.epoch, found.number),
             number=found.number,
             at=found.at,
             tracking=Tracking(epoch=found.epoch, number=found.number),

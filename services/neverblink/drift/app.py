@@ -12,6 +12,7 @@ from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFai
 from faust.types import TP, EventT
 
 from neverblink import telemetry
+from neverblink.drift import spans
 from neverblink.drift.alert_sink import AlertSink
 from neverblink.drift.batch import Batch
 from neverblink.drift.changelog import TABLE, Layout, app_id
@@ -28,6 +29,7 @@ from neverblink.kafka import DeadLetters, EventProducer, KafkaError, Record
 from neverblink.kafka.connection import explained, topics_of
 from neverblink.kafka.following_client import CLIENT_FAULTS
 from neverblink.kafka.record import record_headers, record_key, record_time
+from neverblink.kafka.spans import Reader
 from neverblink.plant import DriftSettings, Kafka
 from neverblink.service_life import time_limit, wait_or_stop
 
@@ -79,6 +81,7 @@ class DriftApp:
         self._stale = True
         self._changing = asyncio.Lock()
         self._batch = Batch(clock())
+        self._reader = Reader.of(kafka.topic_prefix, ["verdicts"], "neverblink-drift", app_id(kafka))
         self._topic = TOPICS["verdicts"].full_name(kafka.topic_prefix)
         self.app = faust_app(kafka, layout, store, self._topic)
         self._table: Any = self.app.Table(TABLE, key_type=bytes, value_type=bytes, partitions=layout.partitions)
@@ -184,7 +187,8 @@ class DriftApp:
             self._recurring.tell("skipped", sentence, level=logging.ERROR)
         turns = False
         try:
-            verdict, _ = record.read(Verdict)
+            verdict, envelope = record.read(Verdict)
+            spans.taken(record, verdict, envelope.trace, self._reader)
             if why := unmeasurable(verdict):
                 raise EventError(why)
             self._load_if_stale()

@@ -14,6 +14,11 @@ def frame_id(captured: datetime) -> str:
     return str(UUID(int=value))
 
 
+def part_name(line: str, epoch: int, number: int) -> str:
+    """Return the name of a part that a PLC counts, as every station of its line calls it."""
+    return f"{line}/{epoch}/{number}"
+
+
 def derived_id(*parts: object) -> str:
     """Return the UUIDv5 of the parts: the same parts give the same id on every host and after every crash."""
     return str(uuid5(_NAMESPACE, "/".join(str(part) for part in parts)))

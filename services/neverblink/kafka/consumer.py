@@ -27,6 +27,7 @@ from neverblink.kafka.instruments import reconnects
 from neverblink.kafka.membership import Membership, leaves_when_it_stops
 from neverblink.kafka.rebalances import Rebalances
 from neverblink.kafka.record import Partition, Record, record_headers, record_key, record_time
+from neverblink.kafka.spans import Polls, Reader
 from neverblink.kafka.trouble import Trouble, Watch
 from neverblink.plant import Kafka
 from neverblink.service_life import given_time
@@ -67,6 +68,7 @@ class EventConsumer:
         self._group = group
         self._start: Literal["earliest", "latest"] = start
         self._short = {TOPICS[name].full_name(kafka.topic_prefix): name for name in topics}
+        self._polls = Polls(Reader.of(kafka.topic_prefix, topics, client_id, group))
         self._turn = 0
         self._asked = 0.0
         self._look_at = 0.0
@@ -154,10 +156,11 @@ class EventConsumer:
             await asyncio.sleep(timeout_s)
             return []
         at_once = min(max_records, per_partition or max_records)
+        self._polls.begin()
         found = await self._take(allowed, timeout_s, at_once)
         if len(found) == at_once < max_records:
             found += await self._more(max_records, at_once, pause, found)
-        return found
+        return self._polls.brought(found)
 
     def _pause(self, places: frozenset[Partition]) -> None:
         """Let the client fetch nothing of these partitions and everything of the others."""
@@ -435,6 +438,7 @@ class EventConsumer:
             key=record_key(raw.key),
             value=raw.value or b"",
             headers=record_headers(raw.headers),
+            polled=self._polls.now,
         )
 
     def _short_place(self, tp: TopicPartition) -> Partition:

@@ -19,7 +19,6 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
     UnknownProducerId,
 )
-from opentelemetry.trace import SpanKind
 
 from neverblink import telemetry
 from neverblink.events import TOPICS, Event, Message, encode
@@ -31,6 +30,7 @@ from neverblink.kafka.connection import (
 )
 from neverblink.kafka.following_client import CLIENT_FAULTS
 from neverblink.kafka.instruments import acknowledged, reconnects
+from neverblink.kafka.spans import sending
 from neverblink.kafka.trouble import Trouble, Watch
 from neverblink.plant import Kafka
 from neverblink.service_life import given_time
@@ -82,7 +82,6 @@ class EventProducer:
         self._unwritable: dict[str, Watch] = {}
         self._closed = False
         self._log = telemetry.logger("kafka")
-        self._tracer = telemetry.tracer("kafka")
         self._sent = acknowledged()
 
     async def start(self) -> None:
@@ -124,21 +123,18 @@ class EventProducer:
         `trace` is the trace to continue, the current one by default. While the cluster is away this waits:
         a caller with a deadline wraps it in a timeout. Raises KafkaError for what waiting cannot mend.
         """
-        context = telemetry.remote_context(trace) if trace else None
-        topic = TOPICS[event.TOPIC]
-        name = topic.full_name(self._kafka.topic_prefix)
-        attributes = {
-            "messaging.system": "kafka",
-            "messaging.operation.name": "send",
-            "messaging.operation.type": "send",
-            "messaging.destination.name": name,
-        }
-        with self._tracer.start_as_current_span(
-            f"send {name}", context, SpanKind.PRODUCER, {**attributes, "messaging.message.id": event.id}
-        ):
-            carried = telemetry.current_trace() or dict(trace or {})
+        name = TOPICS[event.TOPIC].full_name(self._kafka.topic_prefix)
+        if telemetry.is_traced():
+            context = telemetry.remote_context(trace) if trace else None
+            with sending(context, name, self._client_id, message=event.id, key=event.key) as span:
+                carried = telemetry.current_trace() or dict(trace or {})
+                place = await self._deliver(encode(event, source=self._source, trace=carried), name)
+                span.set_attribute("messaging.destination.partition.id", str(place.partition))
+                span.set_attribute("messaging.kafka.offset", place.offset)
+        else:
+            carried = dict(trace) if trace else telemetry.current_trace()
             place = await self._deliver(encode(event, source=self._source, trace=carried), name)
-        self._sent.add(1, attributes)
+        self._count(name)
         return place
 
     def post(self, event: Event, *, trace: Mapping[str, str] | None = None) -> "asyncio.Task[Place]":
@@ -149,9 +145,12 @@ class EventProducer:
         """Send a record as it is, such as one that was set aside, and return as `send` does. Raises KafkaError."""
         name = TOPICS[message.topic].full_name(self._kafka.topic_prefix)
         place = await self._deliver(message, name)
-        self._sent.add(1, {"messaging.system": "kafka", "messaging.operation.name": "send",
-                           "messaging.operation.type": "send", "messaging.destination.name": name})  # fmt: skip
+        self._count(name)
         return place
+
+    def _count(self, destination: str) -> None:
+        self._sent.add(1, {"messaging.system": "kafka", "messaging.operation.name": "send",
+                           "messaging.operation.type": "send", "messaging.destination.name": destination})  # fmt: skip
 
     async def _deliver(self, message: Message, topic: str) -> Place:
         compression = TOPICS[message.topic].compression

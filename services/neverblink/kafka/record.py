@@ -1,13 +1,16 @@
 """One consumed record, as every reader of ours sees it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from neverblink.events import Envelope
 from neverblink.events.envelope import E, Unreadable, decode
 from neverblink.kafka.record_batches import EARLIEST_MS, LATEST_MS
+
+if TYPE_CHECKING:
+    from neverblink.kafka.spans import Poll
 
 Partition = tuple[str, int]
 """A topic's short name and a partition number."""
@@ -15,7 +18,10 @@ Partition = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One consumed record. `topic` is the short name, `time` the record's timestamp on the broker."""
+    """One consumed record. `topic` is the short name, `time` the record's timestamp on the broker.
+
+    `polled` is the poll that brought it, in a process that is traced.
+    """
 
     topic: str
     partition: int
@@ -24,6 +30,7 @@ class Record:
     key: str
     value: bytes
     headers: tuple[tuple[str, bytes], ...]
+    polled: "Poll | None" = field(default=None, compare=False, repr=False)
 
     @property
     def place(self) -> Partition:

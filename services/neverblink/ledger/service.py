@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from neverblink.kafka import (
     ensure_topics,
 )
 from neverblink.kafka.service_reports import ServiceReports
+from neverblink.ledger import spans
 from neverblink.ledger.challenges.watch import watching_challenges
 from neverblink.ledger.evidence_service import keeping_evidence
 from neverblink.ledger.instruments import Instruments, instruments
@@ -145,6 +147,7 @@ class Ledger:
 
     async def _keep(self, records: Sequence[Record]) -> bool:
         """Keep a batch; returns False when told to stop while the database is away."""
+        began = time.time_ns()
         readable: list[tuple[Record, Traced]] = []
         for record in records:
             try:
@@ -152,16 +155,21 @@ class Ledger:
             except EventError as error:
                 await self._set_aside(record, str(error))
         try:
-            return await self._write([event for _, event in readable])
+            written = await self._write([event for _, event in readable])
         except UnkeepableError:
             return await self._keep_one_by_one(readable)
+        if written:
+            spans.kept([(record, one.event) for record, one in readable], began)
+        return written
 
     async def _keep_one_by_one(self, readable: Sequence[tuple[Record, Traced]]) -> bool:
         """Find what the database refuses, and set only that aside."""
         for record, event in readable:
+            began = time.time_ns()
             try:
                 if not await self._write([event]):
                     return False
+                spans.kept([(record, event.event)], began)
             except UnkeepableError as error:
                 await self._set_aside(record, f"the ledger's database refuses it: {error}")
         return True

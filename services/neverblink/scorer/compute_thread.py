@@ -6,10 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
-from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanKind
-
-from neverblink import telemetry
+from neverblink.scorer import spans
 from neverblink.scorer.deadline_batcher import DeadlineBatcher, LateError
 from neverblink.scorer.instruments import Instruments
 from neverblink.scorer.models import Model
@@ -31,7 +28,6 @@ class ComputeThread:
         self._score = score
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="compute")
-        self._tracer = telemetry.tracer("scorer")
         self._measured = measured
 
     async def run(self) -> None:
@@ -54,10 +50,7 @@ class ComputeThread:
 
     def _scored(self, batch: Sequence[Work]) -> Sequence[Inspection | Exception]:
         batched = self._clock()
-        with self._tracer.start_as_current_span(
-            "compute batch", Context(), SpanKind.INTERNAL,
-            {"neverblink.batch.size": len(batch)}, links=[Link(work.span) for work in batch],
-        ):  # fmt: skip
+        with spans.computing(batch):
             began = time.perf_counter()
             found = self._inspections([(work.model, work.prepared) for work in batch])
             took = time.perf_counter() - began

@@ -24,7 +24,7 @@ from neverblink.events.envelope import attributes, trace_of
 from neverblink.events.evidence import EvidenceKind
 from neverblink.events.identity import derived_id, evidence_id
 from neverblink.kafka import DeadLetters, EventProducer, KafkaError, Record, RecordTooLargeError
-from neverblink.scorer import verdicts
+from neverblink.scorer import spans, verdicts
 from neverblink.scorer.instruments import Instruments
 from neverblink.scorer.pictures import evidence_pictures, kinds_of_evidence
 from neverblink.scorer.work import Arrival, Cause, FramePlace, Work
@@ -83,6 +83,7 @@ class Emitter:
         kinds = kinds_of_evidence(frame, facts["judgement"], inspection, passes_shown=self._passes_shown)
         ids = tuple(evidence_id(frame.id, kind) for kind in kinds)
         verdict = verdicts.in_time(frame, ids, times=self._emitted(work.times), place=work.arrival.place, **facts)
+        spans.told(verdict)
         await self._send(verdict, work.arrival)
         self._count(verdict.decision, frame, verdict.times)
         if verdict.score is not None and verdict.threshold:
@@ -132,6 +133,7 @@ class Emitter:
 
     async def for_statistics(self, work: Work, inspection: Inspection, cause: Cause) -> None:
         """Send a score that must not act; one that is no number is logged and told to nobody."""
+        spans.scored(work, cause)
         try:
             facts = self._facts(work, inspection)
         except NoNumberError as error:
@@ -151,6 +153,7 @@ class Emitter:
         """Send the verdict of a frame without a score."""
         frame = arrival.frame
         verdict = verdicts.unscored(frame, reason, sentence, self._emitted(arrival.times), arrival.place)
+        spans.told(verdict)
         await self._send(verdict, arrival)
         self._count(f"unscored:{reason}", frame, verdict.times)
         self._recurring.tell(
@@ -171,7 +174,9 @@ class Emitter:
             known.get("id", derived), record.key, known, reason, sentence, self._clock(), place
         )
         if verdict is not None:
-            await self._until_sent(lambda: self._producer.send(verdict, trace=trace_of(record.headers)))
+            trace = telemetry.current_trace() or trace_of(record.headers)
+            spans.told(verdict)
+            await self._until_sent(lambda: self._producer.send(verdict, trace=trace))
         await self.set_aside(record, sentence)
 
     async def set_aside(self, record: Record, sentence: str) -> None:

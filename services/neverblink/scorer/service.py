@@ -12,13 +12,12 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 
-from opentelemetry.trace import SpanKind
-
 from neverblink import telemetry
 from neverblink.events import EventError, Frame, Reason, Times
 from neverblink.events.envelope import trace_of
 from neverblink.kafka import EventConsumer, EventProducer, Record
 from neverblink.plant import ScorerSettings
+from neverblink.scorer import spans
 from neverblink.scorer.backlog import Backlog
 from neverblink.scorer.committer import Committer
 from neverblink.scorer.compute_thread import ComputeThread
@@ -108,7 +107,6 @@ class Scorer:
         self._committer = Committer(consumer, watermark)
         self.backlog = Backlog(consumer, watermark, clock)
         self._recurring = telemetry.Recurring(telemetry.logger("scorer"))
-        self._tracer = telemetry.tracer("scorer")
         observe_decoded(lambda: self._decode_pool.held_bytes)
         observe_backlog(self.backlog, lambda: self._batcher.waiting)
 
@@ -157,26 +155,13 @@ class Scorer:
 
     async def _carry(self, record: Record) -> None:
         received = self._clock()
-        context = telemetry.remote_context(trace_of(record.headers))
-        with self._tracer.start_as_current_span(
-            f"process {record.topic}",
-            context,
-            SpanKind.CONSUMER,
-            {
-                "messaging.system": "kafka",
-                "messaging.operation.name": "process",
-                "messaging.operation.type": "process",
-                "messaging.destination.name": record.topic,
-                "messaging.destination.partition.id": str(record.partition),
-                "messaging.kafka.offset": record.offset,
-                "messaging.kafka.message.key": record.key,
-            },
-        ):
-            try:
-                frame, _ = record.read(Frame)
-            except EventError as error:
+        try:
+            frame, _ = record.read(Frame)
+        except EventError as error:
+            with spans.processing(record, None):
                 await self._emitter.unreadable(record, Reason.BAD_EVENT, str(error))
-                return
+            return
+        with spans.processing(record, frame):
             times = Times(captured=frame.captured, published=frame.published, received=received)
             place = FramePlace(record.partition, record.offset)
             arrival = Arrival(frame, times, telemetry.current_trace() or trace_of(record.headers), place)
@@ -211,7 +196,9 @@ class Scorer:
         deadline = frame.deadline.timestamp()
         async with AsyncExitStack() as held:
             with self._batcher.coming():
-                prepared = await held.enter_async_context(self._decode_pool.prepared(frame, model, deadline=deadline))
+                with spans.decoding():
+                    preparing = self._decode_pool.prepared(frame, model, deadline=deadline)
+                    prepared = await held.enter_async_context(preparing)
                 work = Work(arrival, model, prepared, arrival.times)
                 self._batcher.put(work, deadline, frame.key)
             try:
@@ -219,6 +206,7 @@ class Scorer:
             except LateError:
                 await self._tell_late(arrival, model, work)
                 return
+            spans.scored(work)
             await self._emitter.scored(work, inspection)
             shadow = self._models.shadow(frame.line, frame.station)
             if shadow is not None and shadow.product.name == frame.product:

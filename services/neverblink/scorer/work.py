@@ -1,6 +1,7 @@
 """A frame on its way through the scorer."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -40,11 +41,20 @@ class Arrival:
     place: FramePlace | None = None
 
 
+class Batch(NamedTuple):
+    """What a frame was computed with: the batch's span, its size, and when its stages began and it ended, in ns."""
+
+    span: SpanContext
+    size: int
+    stages: tuple[tuple[str, int], ...]
+    ended: int
+
+
 @dataclass(slots=True, eq=False)
 class Work:
     """A prepared frame, bound to the model that scores it, whatever is swapped meanwhile.
 
-    The compute thread writes `times` before it hands over `scored`, and nobody else does.
+    The compute thread writes `times` and `batch` before it hands over `scored`, and nobody else does.
     """
 
     arrival: Arrival
@@ -53,6 +63,8 @@ class Work:
     times: Times
     scored: "asyncio.Future[Inspection]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     span: SpanContext = field(default_factory=lambda: get_current_span().get_span_context())
+    prepared_ns: int = field(default_factory=time.time_ns)
+    batch: Batch | None = None
 
     @property
     def frame(self) -> Frame:

@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 import time
+from functools import cache
 
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
@@ -19,14 +20,19 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from neverblink import __version__
 from neverblink.telemetry.logs import ROOT, logger, set_up_logs
+from neverblink.telemetry.part_traces import PartIds, name_site
 from neverblink.telemetry.scraping import wanted_reader
 
 FLUSH_S = 2.0
+
+CONVENTIONS = "https://opentelemetry.io/schemas/1.44.0"
+"""The version of OpenTelemetry's semantic conventions that our spans and metrics follow; docs/guides/tracing.md."""
 
 
 def setup(service: str, site: str, *, level: int | None = None) -> None:
     """Set up logs, traces and metrics of this process. Call once, before the service's loop."""
     set_up_logs(service, level)
+    name_site(site)
     scraped = wanted_reader()
     readers: list[MetricReader] = [] if scraped is None else [scraped]
     resource = Resource.create(
@@ -60,7 +66,7 @@ def _sent(resource: Resource) -> MetricReader | None:
         )
         return None
     if traces_wanted:
-        traces = TracerProvider(resource=resource, shutdown_on_exit=False)
+        traces = TracerProvider(resource=resource, id_generator=PartIds(), shutdown_on_exit=False)
         traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         trace.set_tracer_provider(traces)
     return PeriodicExportingMetricReader(OTLPMetricExporter()) if metrics_wanted else None
@@ -89,7 +95,12 @@ def flush(within_s: float = FLUSH_S) -> None:
 
 def tracer(room: str) -> trace.Tracer:
     """Return the tracer of a room (`scorer`, `bridge`)."""
-    return trace.get_tracer(f"{ROOT}.{room}", __version__)
+    return _tracer(trace.get_tracer_provider(), room)
+
+
+@cache
+def _tracer(provider: trace.TracerProvider, room: str) -> trace.Tracer:
+    return provider.get_tracer(f"{ROOT}.{room}", __version__, schema_url=CONVENTIONS)
 
 
 def meter(room: str) -> metrics.Meter:

@@ -24,6 +24,7 @@ from neverblink.vision.map_on_demand import MapField, MapOnDemand
 from neverblink.vision.neighbours import Method
 from neverblink.vision.network_names import EngineName
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
+from neverblink.vision.stages import begins
 from neverblink.vision.tile_plan import TilePlan
 from neverblink.vision.tiling import cut, merge
 
@@ -276,6 +277,7 @@ def inspect_prepared(work: Sequence[tuple[Inspector, Prepared]], *, complete: bo
     found: dict[int, Inspection] = {}
     for inspector, own, anomalies, features in _judged(work, complete=complete):
         images = [work[index][1] for index in own]
+        begins("find")
         inspections = inspector.finder.find(
             [one.image if one.view is None else one.view for one in images],
             [one.outlining for one in images],
@@ -295,12 +297,14 @@ def _judged(
     for index, (inspector, _) in enumerate(work):
         by_extractor.setdefault(id(inspector.extractor), []).append(index)
     for indices in by_extractor.values():
+        begins("embed")
         features = embedded(work[indices[0]][0].extractor, [part for index in indices for part in inputs[index]])
         rows = _rows(indices, inputs)
         for inspector in {id(work[index][0]): work[index][0] for index in indices}.values():
             own = [index for index in indices if work[index][0] is inspector]
             chosen = features[[row for index in own for row in rows[index]]]
             sizes = [work[index][1].image.shape[:2] for index in own]
+            begins("search")
             anomalies = [
                 brought_back(anomaly, work[index][1].view)
                 for anomaly, index in zip(inspector.judge(chosen, sizes, complete=complete), own, strict=True)

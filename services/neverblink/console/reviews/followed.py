@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from neverblink import telemetry
+from neverblink.console.reviews import spans
 from neverblink.events import Claim, Event, EventError, Review
 from neverblink.kafka import EventConsumer, EventProducer, KafkaError, Partition, Place, Record, ensure_topics
 from neverblink.kafka.connection import explained
@@ -180,8 +181,9 @@ class _Opened:
     async def send(self, event: Event) -> Place:
         # What Kafka does not take within the time may come later: claims end by themselves, and of two answers of one
         # person the later one counts.
-        async with time_limit(WITHIN_S):
-            return await self._producer.send(event)
+        with spans.telling(event):
+            async with time_limit(WITHIN_S):
+                return await self._producer.send(event)
 
     async def claims_to(self, place: Place, key: str, now: datetime) -> Sequence[Claim]:
         await self._topics.read_to(self._consumer, {(Claim.TOPIC, place.partition): place.offset + 1})
