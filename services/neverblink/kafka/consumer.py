@@ -16,7 +16,6 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 from aiokafka.partitioner import murmur2
-from aiokafka.structs import ConsumerRecord
 
 from neverblink import telemetry
 from neverblink.events import TOPICS
@@ -26,7 +25,7 @@ from neverblink.kafka.following_client import CLIENT_FAULTS, has_given_up
 from neverblink.kafka.instruments import reconnects
 from neverblink.kafka.membership import Membership, leaves_when_it_stops
 from neverblink.kafka.rebalances import Rebalances
-from neverblink.kafka.record import Partition, Record, record_headers, record_key, record_time
+from neverblink.kafka.record import Partition, Record, record_of
 from neverblink.kafka.spans import Polls, Reader
 from neverblink.kafka.trouble import Trouble, Watch
 from neverblink.plant import Kafka
@@ -214,7 +213,7 @@ class EventConsumer:
                 raise self._explained(error) from error
             else:
                 self._watch.worked()
-                return [self._record(raw) for raws in batches.values() for raw in raws]
+                return [record_of(raw, self._short, self._polls.now) for raws in batches.values() for raw in raws]
         return []
 
     async def _mend(self, gone: Exception) -> None:
@@ -428,18 +427,6 @@ class EventConsumer:
                 numbers = {partition_of(key, len(numbers)) for key in self._keys}
             wanted |= {TopicPartition(topic, number) for number in numbers}
         return wanted
-
-    def _record(self, raw: "ConsumerRecord[bytes, bytes]") -> Record:
-        return Record(
-            topic=self._short[raw.topic],
-            partition=raw.partition,
-            offset=raw.offset,
-            time=record_time(raw.timestamp),
-            key=record_key(raw.key),
-            value=raw.value or b"",
-            headers=record_headers(raw.headers),
-            polled=self._polls.now,
-        )
 
     def _short_place(self, tp: TopicPartition) -> Partition:
         return self._short[tp.topic], tp.partition

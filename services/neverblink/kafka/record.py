@@ -1,6 +1,6 @@
 """One consumed record, as every reader of ours sees it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,8 @@ from neverblink.events.envelope import E, Unreadable, decode
 from neverblink.kafka.record_batches import EARLIEST_MS, LATEST_MS
 
 if TYPE_CHECKING:
+    from aiokafka.structs import ConsumerRecord
+
     from neverblink.kafka.spans import Poll
 
 Partition = tuple[str, int]
@@ -45,6 +47,20 @@ class Record:
     def read(self, *kinds: type[E]) -> tuple[E, Envelope]:
         """Read the record as one of `kinds`. Raises EventError with a sentence."""
         return decode(self.headers, self.value, *kinds)
+
+
+def record_of(raw: "ConsumerRecord[bytes, bytes]", short: Mapping[str, str], polled: "Poll | None") -> Record:
+    """Return the record that a client gave; `short` are the topics' short names by their full ones."""
+    return Record(
+        topic=short[raw.topic],
+        partition=raw.partition,
+        offset=raw.offset,
+        time=record_time(raw.timestamp),
+        key=record_key(raw.key),
+        value=raw.value or b"",
+        headers=record_headers(raw.headers),
+        polled=polled,
+    )
 
 
 def record_time(timestamp_ms: float) -> datetime:
