@@ -14,13 +14,13 @@ from neverblink.trainer.evaluation.compare import (
     Configuration,
     compare,
     example,
-    product_of,
     read_configurations,
 )
 from neverblink.trainer.fitting.settings import FitSettings, ModelSettings
 from neverblink.vision.artifact import Artifact, load_artifact
 from neverblink.vision.inspector import extractor_of
 from neverblink.vision.patchcore import FeatureExtractor
+from neverblink.vision.plain_name import product_of
 
 
 def listed(folder: Path, text: str) -> Path:

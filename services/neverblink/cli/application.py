@@ -69,7 +69,7 @@ ANSWER_AT = Annotated[
 GROUPS = {
     "Try it out": ("demo", "simulate-drift", "plc-sim", "broker"),
     "Make and judge models": (
-        "look-over", "fit", "calibrate", "update", "synthesize", "train-unet", "train-classifier", "retrain",
+        "look-over", "fit", "tune", "calibrate", "update", "synthesize", "train-unet", "train-classifier", "retrain",
         "keep-reviewed", "backbones", "artifact", "evaluate", "compare", "inspect", "qualify", "golden", "msa",
     ),
     # One group, so that all fit a screen: services first.

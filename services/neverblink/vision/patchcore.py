@@ -1,5 +1,6 @@
 """PatchCore (Roth et al., CVPR 2022): patches of an image against a bank of patches of good images."""
 
+import copy
 from collections.abc import Sequence
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -128,6 +129,12 @@ class PatchCore:
             search=search,
             probe=None if artifact.probe is None else torch.from_numpy(artifact.probe).to(device),
         )
+
+    def with_top(self, top: int) -> Self:
+        """Return the same bank and search with another score: the mean of so many highest patch distances."""
+        other = copy.copy(self)
+        other._top = top
+        return other
 
     def normal_features(self, count: int, grid: tuple[int, int]) -> Tensor:
         """Return (count, h, w, C) float32 features that look normal: vectors of the bank in turn."""

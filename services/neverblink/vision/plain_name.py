@@ -1,6 +1,7 @@
 """Names that are safe as part of a path and in a log."""
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, WithJsonSchema
@@ -16,3 +17,8 @@ def plain(name: str) -> str:
 
 
 Plain = Annotated[str, AfterValidator(plain), WithJsonSchema({"type": "string", "pattern": f"^{_PATTERN}$"})]
+
+
+def product_of(images: Path) -> str:
+    """Return a product name from an image folder's name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", images.resolve().name).strip("-._")[:64] or "product"

@@ -1,7 +1,6 @@
 """Several configurations on the same images, fitted, judged and put side by side."""
 
 import hashlib
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -81,11 +80,6 @@ def read_configurations(path: Path, product: str) -> list[Configuration]:
         if labels.count(label) > 1:
             raise CompareError(f"{path} has two configurations named {label!r}; give each its own label")
     return found
-
-
-def product_of(images: Path) -> str:
-    """Return a product name from an image folder's name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", images.resolve().name).strip("-._")[:64] or "product"
 
 
 def compare(

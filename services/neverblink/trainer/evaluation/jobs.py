@@ -15,7 +15,7 @@ from neverblink.trainer.datasets.images import LabelledImage, both_kinds, file_d
 from neverblink.trainer.datasets.labelled_image import good_beside
 from neverblink.trainer.datasets.usable_pictures import left_out_note, usable_labelled
 from neverblink.trainer.evaluation import report
-from neverblink.trainer.evaluation.compare import RESULTS, compare, product_of, read_configurations
+from neverblink.trainer.evaluation.compare import RESULTS, compare, read_configurations
 from neverblink.trainer.evaluation.defect_figures import DefectEvaluation
 from neverblink.trainer.evaluation.evaluate import evaluate
 from neverblink.trainer.evaluation.figures import Evaluation
@@ -27,6 +27,7 @@ from neverblink.trainer.promises.advice import Advice, Places, Ranking, advise
 from neverblink.vision.artifact import Artifact, load_artifact
 from neverblink.vision.inspector import aligner_of
 from neverblink.vision.likeness import Likeness
+from neverblink.vision.plain_name import product_of
 
 
 @dataclass(frozen=True, slots=True)

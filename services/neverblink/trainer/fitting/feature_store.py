@@ -117,3 +117,27 @@ class FeatureStore:
         if self._file is None:
             raise DatasetError("the features were given back already; fit again")
         return self._file.fileno()
+
+
+class SomeRows(FeatureStore):
+    """Some rows of another store, which stays what it is: (n,) int64 of them, in an order of their own."""
+
+    def __init__(self, whole: FeatureStore, rows: Tensor) -> None:
+        super().__init__(0, whole.patches, whole.dimension, in_memory=0)
+        self._whole, self._chosen = whole, rows
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    @property
+    def on_disk(self) -> bool:
+        """Return whether the features are in a file."""
+        return self._whole.on_disk
+
+    def images(self, indices: Tensor) -> Tensor:
+        """Return the (n, patches, dimension) features of some images, (n,) int64."""
+        return self._whole.images(self._chosen[indices])
+
+    def gather(self, patches: Tensor) -> Tensor:
+        """Return the (n, dimension) features of some patches, (n,) int64 counted over all images."""
+        return self._whole.gather(self._chosen[patches // self.patches] * self.patches + patches % self.patches)

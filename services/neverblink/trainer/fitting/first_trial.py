@@ -164,7 +164,7 @@ def _drawn(good: Sequence[Path], settings: FitSettings, *, aligned: bool) -> Ite
             try:
                 image = read_image(path, depth=settings.depth)
                 found: Synthetic = synthesise(
-                    image, kind, random, scene=Scene(region=_region(settings, image, aligned=aligned))
+                    image, kind, random, scene=Scene(region=drawing_region(settings, image, aligned=aligned))
                 )
             except (ImageError, SynthesisError):
                 # A kind that such pictures have no room for says nothing about the model.
@@ -172,7 +172,7 @@ def _drawn(good: Sequence[Path], settings: FitSettings, *, aligned: bool) -> Ite
             yield f"{kind} on {path.name}", kind, found.image, found.mask
 
 
-def _region(settings: FitSettings, image: Image, *, aligned: bool) -> Mask | None:
+def drawing_region(settings: FitSettings, image: Image, *, aligned: bool) -> Mask | None:
     """Return the (H, W) part of an image that is judged: a defect beside it would be missed by wish. Where no region
     says it, that is the part itself, if it stands out from its ground.
     """

@@ -114,16 +114,20 @@ class Banks:
             return self._chosen_at_once(every, progress)
         wanted = self._wanted(every)
         total = round(_KEPT * wanted) + wanted
-        kept = 0
-        progress(0, total)
-        for fold in range(int(self.fold_of.max()) + 1):
-            self._condensed.append(self._condense(fold))
-            kept += len(self._condensed[-1].positions)
-            progress(kept, total)
+        self.condense_folds(lambda kept: progress(kept, total))
         return self._chosen_from(self._condensed, wanted, lambda done, of: progress(total - of + done, total))
 
+    def condense_folds(self, told: Callable[[int], None] = lambda _: None) -> None:
+        """Choose what each fold keeps, once, where banks are chosen by two levels; `told` how many vectors are kept."""
+        kept = 0
+        told(kept)
+        for fold in range(0 if self._at_once or self._condensed else int(self.fold_of.max()) + 1):
+            self._condensed.append(self._condense(fold))
+            kept += len(self._condensed[-1].positions)
+            told(kept)
+
     def without(self, fold: int) -> Tensor:
-        """Return the (M, C) bank of all images but those of a fold; after `all_images`."""
+        """Return the (M, C) bank of all images but those of a fold; after `all_images` or `condense_folds`."""
         others = torch.nonzero(self._fold_of_row != fold).flatten()
         if self._at_once:
             return self._chosen_at_once(others)

@@ -1,0 +1,1 @@
+"""A search for the recipe that finds the most defects at a promise, within a time budget."""
