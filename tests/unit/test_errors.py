@@ -50,6 +50,7 @@ BUILT_IN = {
     "simulation/parts/surface.py": _CALLER,
     "trainer/datasets/annotation_files.py": "the module catches it itself, and says which file it is about",
     "trainer/datasets/settings.py": _CHECKED,
+    "trainer/tuning/settings.py": "a validator's: pydantic makes a sentence of it",
     "trainer/retraining/settings.py": _CHECKED,
     "vision/map_on_demand.py": "dataclasses asks for a default so, and takes it that there is none",
     "vision/plain_name.py": _CHECKED,

@@ -8,7 +8,7 @@ from neverblink.trainer.tuning.candidates import DEFAULT, Candidate, Facts, Netw
 from neverblink.trainer.tuning.schedule import Done, Key, Plan, Step
 
 PLAIN = FitSettings(product="pcb", name="pcb")
-FACTS = Facts(pictures=300, size=(640, 640), alike=True, lie_anyhow=False)
+FACTS = Facts(300, (640, 640), frozenset({(640, 640)}), lie_anyhow=False)
 
 
 def plan(some: float | None = 0.34, max_ms: float | None = None) -> Plan:
@@ -89,7 +89,7 @@ def test_a_setting_that_was_given_stays_as_it_is() -> None:
 
 
 def test_only_what_the_pictures_allow_is_tried() -> None:
-    small = singles(PLAIN, Facts(40, (200, 180), alike=False, lie_anyhow=True))
+    small = singles(PLAIN, Facts(40, (200, 180), frozenset({(200, 180)}), lie_anyhow=True))
     labels = [one.label for one in small]
     assert "align silhouette" in labels
     assert not any("px" in label and not label.startswith("192") for label in labels), "nothing finer than the camera"
@@ -99,7 +99,7 @@ def test_only_what_the_pictures_allow_is_tried() -> None:
 
 
 def test_every_recipe_is_one_that_a_fit_takes() -> None:
-    for facts in (FACTS, Facts(20, (4000, 3000), True, True)):
+    for facts in (FACTS, Facts(20, (4000, 3000), frozenset({(4000, 3000)}), lie_anyhow=True)):
         found = singles(PLAIN, facts, [Network("resnet18", "w.safetensors")])
         labels = [one.label for one in found]
         assert len(labels) == len(set(labels))
@@ -117,3 +117,13 @@ def test_what_helped_is_joined_and_what_is_one_thing_is_not() -> None:
     (only,) = combined(gains)
     assert only.label == "320 px, top 10"
     assert only.changes == {"size": 320, "top": 10}
+
+
+def test_pictures_of_nearly_one_size_are_cut_alike_or_not_at_all() -> None:
+    nearly = frozenset({(640, 640), (641, 633), (655, 650)})
+    (tiles,) = [one for one in singles(PLAIN, FACTS._replace(sizes=nearly)) if "tiles" in one.label]
+    plan = tiles.of(PLAIN).tiling
+    assert plan is not None
+    assert {plan.layout(*size) for size in nearly} == {(2, 2)}
+    apart = FACTS._replace(sizes=frozenset({(640, 640), (640, 400)}))
+    assert not [one for one in singles(PLAIN, apart) if "tiles" in one.label]

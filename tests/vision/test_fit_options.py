@@ -73,6 +73,16 @@ def test_cut_images_are_of_one_size(tmp_path: Path) -> None:
         fitted(images, tmp_path / "cut", tiling=TilePlan(tile=64))
 
 
+def test_cut_images_may_differ_by_a_few_pixels(tmp_path: Path) -> None:
+    images = written(tmp_path / "good", 4, 128, 256)
+    cv2.imwrite(str(images[1]), brushed(125, 259, 5))
+    plan = TilePlan(tile=100)
+    cut = fitted(images, tmp_path / "cut", tiling=plan)
+    assert len(cut.scores) == 4
+    near = pitted(brushed(126, 252, 9), 60, 200)
+    assert scores(cut, near)[0] > cut.threshold
+
+
 @pytest.mark.parametrize("plan", [None, pytest.param(TilePlan(tile=64, overlap=0.25), marks=pytest.mark.plant)])
 def test_what_lies_outside_the_region_is_neither_learnt_nor_judged(tmp_path: Path, plan: TilePlan | None) -> None:
     images = written(tmp_path / "good", 12, 128, 128)

@@ -6,6 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from neverblink.vision.errors import VisionError
 
+NEAR = 0.03
+"""Sizes of one product's images may differ by so much a side: a crop by hand, a scanner's feed."""
+
 
 class Tile(NamedTuple):
     """A rectangle in pixels of the source image."""
@@ -45,6 +48,17 @@ class TilePlan(BaseModel):
             for top in self._starts(height)
             for left in self._starts(width)
         ]
+
+    def layout(self, height: int, width: int) -> tuple[int, int]:
+        """Return the (rows, columns) of an image's tiles."""
+        return len(self._starts(height)), len(self._starts(width))
+
+    def alike(self, size: tuple[int, int], other: tuple[int, int]) -> bool:
+        """Say whether images of two sizes (height, width) are cut alike: into as many rows and columns, and so nearly
+        of one size that a tile shows the same of the part. Each is cut at its own size; nothing is scaled or padded.
+        """
+        near = all(abs(one - two) <= NEAR * two for one, two in zip(size, other, strict=True))
+        return near and self.layout(*size) == self.layout(*other)
 
     def map_size(self, height: int, width: int) -> tuple[int, int]:
         """Return (height, width) of the merged map: the image's, divided by max(1, longer side / map_side)."""

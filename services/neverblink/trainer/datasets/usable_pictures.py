@@ -14,6 +14,7 @@ from neverblink.trainer.datasets.labelled_image import DatasetError, LabelledIma
 from neverblink.vision.copies import Copies, Fingerprint, find_copies, fingerprint
 from neverblink.vision.decode import Image, ImageError, ImageFault, read_image
 from neverblink.vision.errors import VisionError
+from neverblink.vision.tile_plan import TilePlan
 
 _WORKERS = min(4, os.cpu_count() or 1)
 """Decoded pictures in memory at once: four of the largest allowed take 0.8 GB."""
@@ -90,23 +91,23 @@ def usable_pictures(
     paths: Sequence[Path],
     *,
     skip_unusable: bool = False,
-    one_size: bool = False,
+    tiling: TilePlan | None = None,
     depth: int | None = None,
     progress: Progress = lambda *_: None,
 ) -> Usable:
     """Decode every file, in a few threads, and return what can be used.
 
-    With `one_size` a picture of another size than the first one's cannot: it would be cut into other tiles. `depth` are
+    With a `tiling` a picture that it cuts otherwise than the first one cannot. `depth` are
     the bits that values of 16-bit pictures use. Raises UnusablePicturesError, which names all that cannot be used,
     unless `skip_unusable` leaves them out.
     """
     found = checked(paths, partial(_look, depth=depth), progress)
     pictures = [one for one in found if isinstance(one, Picture)]
     unusable = [one for one in found if isinstance(one, Unusable)]
-    if one_size and pictures:
+    if tiling is not None and pictures:
         first = pictures[0]
-        unusable += [_other_size(one, first) for one in pictures if one.size != first.size]
-        pictures = [one for one in pictures if one.size == first.size]
+        unusable += [_other_size(one, first) for one in pictures if not tiling.alike(one.size, first.size)]
+        pictures = [one for one in pictures if tiling.alike(one.size, first.size)]
     refuse(unusable, len(paths), skip_unusable=skip_unusable)
     return Usable(tuple(pictures), tuple(unusable))
 
@@ -202,7 +203,7 @@ def _other_size(one: Picture, first: Picture) -> Unusable:
     return Unusable(
         one.path,
         f"{one.path} has {width} × {height} pixels and {first.path} has {first_width} × {first_height}: images that are"
-        " cut into tiles must be of one size",
+        " cut into tiles must be of one size, within 3 % a side, and give as many tiles",
         "corrupt-image",
     )
 

@@ -69,7 +69,7 @@ def picture_set(
         found = usable_pictures(
             found,
             skip_unusable=skip_unusable,
-            one_size=settings.tiling is not None and not aligned and settings.align == "none",
+            tiling=None if aligned or settings.align != "none" else settings.tiling,
             depth=settings.depth,
             progress=progress,
         )

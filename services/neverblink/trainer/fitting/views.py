@@ -56,11 +56,11 @@ class Views:
         """Return an image's inputs. Raises DatasetError when it is cut and has another size than the first."""
         image = read_image(path, depth=self._depth)
         view = None if self.aligner is None else self.aligner.view(image)
-        if view is None and self.plan is not None and image.shape[:2] != self.size:
+        if view is None and self.plan is not None and not self.plan.alike(image.shape[:2], self.size):
             (height, width), (first_height, first_width) = image.shape[:2], self.size
             raise DatasetError(
                 f"{path} has {width} × {height} pixels and {self.images[0]} has {first_width} × {first_height}: images"
-                " that are cut into tiles must be of one size"
+                " that are cut into tiles must be of one size, within 3 % a side, and give as many tiles"
             )
         variants = self._lighting.variants(image)
         seen = variants if view is None else [view.of(variant) for variant in variants]

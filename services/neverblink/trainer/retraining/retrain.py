@@ -149,7 +149,7 @@ def _once(
     usable = usable_pictures(
         list(dict.fromkeys(image.path for image in normals)),
         skip_unusable=settings.skip_unusable,
-        one_size=champion.manifest.tiling is not None,
+        tiling=champion.manifest.tiling,
         depth=champion.manifest.depth,
         progress=progress,
     )

@@ -11,6 +11,7 @@ import orjson
 from neverblink.trainer.fitting.memory_banks import usual_ratio
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision.alignment.spec import Align
+from neverblink.vision.tile_plan import TilePlan
 
 TOPS: Final = (3, 10)
 _PATCH: Final = 8
@@ -64,13 +65,13 @@ class Candidate:
 
 
 class Facts(NamedTuple):
-    """What decides which recipes make sense: how many good pictures, (height, width) of the usual one, whether sizes
-    are so alike that all can be cut alike, and whether the parts lie differently.
+    """What decides which recipes make sense: how many good pictures, (height, width) of the first one and of all that
+    there are, and whether the parts lie differently.
     """
 
     pictures: int
     size: tuple[int, int]
-    alike: bool
+    sizes: frozenset[tuple[int, int]]
     lie_anyhow: bool
 
 
@@ -142,13 +143,23 @@ def _sizes(default: FitSettings, facts: Facts) -> list[Candidate]:
 
 def _tiles(default: FitSettings, facts: Facts) -> list[Candidate]:
     longer = max(facts.size)
-    if default.tiling is not None or not facts.alike or longer < 1.6 * default.size:
+    if default.tiling is not None or longer < 1.6 * default.size:
         return []
     # Two tiles along the longer side with the usual overlap; three where there is something to see in them.
-    sides = [math.ceil(longer / 1.75)]
+    wanted = [longer / 1.75]
     if longer >= 3 * default.size:
-        sides.append(math.ceil(longer / 2.5))
-    return [Candidate(f"tiles of {side} px", {"tiling": {"tile": side}}) for side in sides]
+        wanted.append(longer / 2.5)
+    sides = [side for side in (_side(one, facts) for one in wanted) if side is not None]
+    return [Candidate(f"tiles of {side} px", {"tiling": {"tile": side}}) for side in dict.fromkeys(sides)]
+
+
+def _side(wanted: float, facts: Facts) -> int | None:
+    """Return a tile's side near the wanted one that cuts all pictures alike, None where there is none."""
+    for step in range(6):
+        side = math.ceil(wanted * (1 + 0.02 * step))
+        if all(TilePlan(tile=side).alike(size, facts.size) for size in facts.sizes):
+            return side
+    return None
 
 
 def _with_network(network: Network) -> Candidate:

@@ -31,8 +31,6 @@ _ENOUGH_GOOD, _ENOUGH_BAD = 120, 60
 """From so many groups on a third of them screens: with fewer its thresholds would be chance."""
 
 _LOOKED_AT: Final = 8
-_ALIKE: Final = 0.03
-"""Sizes within so much of one another, a side, are cut alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +58,10 @@ def gathered(job: TuneJob, progress: Progress) -> Material:
     tied = defects.source == "synthetic"
     source = _sources(good, defects.shown) if tied else None
     every = Pictures(good, defects.shown, defects.group, source, fitted)
-    sizes = np.array([one.size for one in good.usable.pictures])
-    middle = np.median(sizes, axis=0)
-    alike = bool((np.abs(sizes - sizes[0]) <= _ALIKE * sizes[0]).all())
+    sizes = [one.size for one in good.usable.pictures]
     shown = [good.usable.paths[place] for place in spread_over(len(good.usable.paths), _LOOKED_AT)]
     spread = spread_of(read_image(path, depth=job.depth) for path in shown)
-    facts = Facts(fitted, (int(middle[0]), int(middle[1])), alike, spread is not None and spread.wide)
+    facts = Facts(fitted, sizes[0], frozenset(sizes), spread is not None and spread.wide)
     some, screened_good, screened_bad = _third(every, tied=tied)
     parts = Parts(good.groups.count, defects.group, tied, screened_good, screened_bad)
     return Material(every, some, parts, defects.source, facts, notes)

@@ -157,10 +157,12 @@ class _Seen:
             image, _ = shown.picture(self._drawing)
             try:
                 inputs = prepared(self.views.seen(image), self.extractor, self.views.plan)
-                self.found.append(True)
             except NotFoundError:
+                inputs = []
+            # What is cut into other tiles is no such part either.
+            self.found.append(len(inputs) == self.views.tiles)
+            if not self.found[-1]:
                 inputs = [blank] * self.views.tiles
-                self.found.append(False)
             self.bad.append(embedded(self.extractor, inputs).cpu())
             told("extracting features", len(paths) + number, total)
 
