@@ -25,7 +25,9 @@ PLANT_PARTS := postgresql:/usr/lib/postgresql/*/bin/initdb \
 	gstreamer1.0-plugins-good:/usr/lib/*/gstreamer-1.0/libgstrtp.so \
 	gstreamer1.0-plugins-ugly:/usr/lib/*/gstreamer-1.0/libgstx264.so \
 	chromium:/usr/bin/chromium \
-	kcat:/usr/bin/kcat
+	kcat:/usr/bin/kcat \
+	prometheus:/usr/bin/promtool \
+	prometheus-alertmanager:/usr/bin/prometheus-alertmanager
 # What hangs must not hold up whoever waits for the end; nor does a test process that died, whose tests nobody takes over.
 TEST_TIME := 40m
 PLANT_TIME := 45m
