@@ -1,51 +1,20 @@
 """Every alert says how bad it is and what to do, is built on what is measured, and is proven quiet and firing."""
 
-import re
 import shutil
 import subprocess
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from neverblink.telemetry.exposition import family_name
-from rigs.registered_telemetry import REGISTRY
+from rigs.alerting.deployed import exported, names_in, rules
 
 ROOT = Path(__file__).resolve().parents[2]
-RULES = sorted((ROOT / "deploy/prometheus/rules").glob("*.yml"))
 PROOFS = sorted((ROOT / "deploy/prometheus/tests").glob("*.yml"))
 RUNBOOKS = ROOT / "docs/runbooks"
 SECTIONS = ("## Cause", "## Check", "## Fix")
 
-_NAME = re.compile(r"\b(?:line:)?(?:neverblink|messaging)_[a-z0-9_]+\b(?!:)")
-
-
-@cache
-def rules() -> list[dict[str, Any]]:
-    read = [yaml.safe_load(path.read_text()) for path in RULES]
-    return [rule for one in read for group in one["groups"] for rule in group["rules"]]
-
-
 ALERTS = {rule["alert"]: rule for rule in rules() if "alert" in rule}
-
-
-@cache
-def exported() -> frozenset[str]:
-    """Return every name that a registered metric or a sample of it may have."""
-    found = {"up"}
-    for name, metric in REGISTRY["metrics"].items():
-        family = family_name(name, metric["unit"], is_gauge=metric["kind"] == "gauge")
-        endings = {"counter": ("_total",), "gauge": ("",), "histogram": ("", "_bucket", "_sum", "_count")}[
-            metric["kind"]
-        ]
-        found |= {f"{family}{ending}" for ending in endings}
-    return frozenset(found)
-
-
-def names_in(expression: str) -> set[str]:
-    return {name for name in _NAME.findall(expression) if not name.startswith("line:")}
 
 
 def test_there_are_rules_and_each_alert_has_one_name() -> None:

@@ -63,7 +63,8 @@ def rooms() -> dict[str, Any]:
         "drift": drift.instruments(), "ledger": ledger.instruments(), "alarms": ledger.alarm_instruments(),
         "evidence": ledger.evidence_instruments(), "console": console.instruments(),
         "telling": console.alarm_instruments(),
-        "kafka": {"lost": kafka.lost(), "dead": kafka.set_aside("scorer"), "sent": kafka.acknowledged()},
+        "kafka": {"lost": kafka.lost(), "dead": kafka.set_aside("scorer"), "sent": kafka.acknowledged(),
+            "unreadable": kafka.unreadable(), "reconnects": kafka.reconnects(), "moved": kafka.moved()},
         "life": {"restarts": restarts("scorer")},
     }  # fmt: skip
 
