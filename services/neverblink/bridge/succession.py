@@ -42,7 +42,7 @@ async def inheritance(kafka: Kafka, lines: Sequence[Line], now: datetime) -> dic
         ):
             for place, end in (await consumer.ends()).items():
                 start = max(0, end - TAIL)
-                consumer.read_alone(place, start)
+                consumer.read_alone((place, start))
                 span, records = TopicSpan(consumer, {place: end}), list[Record]()
                 while some := await span.take():
                     records += some

@@ -66,6 +66,16 @@ class LatestEvents(Generic[E]):
         """Return what has come, waiting at most `timeout_s` for the first. Raises KafkaError."""
         return self._all_read(await self._consumer.poll(_AT_ONCE, timeout_s))
 
+    async def is_read(self, within_s: float) -> bool:
+        """Say whether all that the topic holds now has been returned; whoever polls asks. Raises KafkaError."""
+        try:
+            async with time_limit(within_s):
+                ends = await self._consumer.ends()
+                positions = await self._consumer.positions()
+        except CLIENT_FAULTS as error:
+            raise explained(error, self._kafka, f"read {self._kind.TOPIC}") from error
+        return all(positions.get(place, 0) >= end for place, end in ends.items())
+
     def _all_read(self, records: Sequence[Record]) -> list[tuple[str, E | None]]:
         return [one for record in records if (one := self._read(record)) is not None]
 

@@ -55,7 +55,7 @@ class PlacedRecords:
             return None
         if self._next != (partition, offset):
             self._next = None
-            self._consumer.read_alone((self._topic, partition), offset)
+            self._consumer.read_alone(((self._topic, partition), offset))
         begin, end = (await self._consumer.span())[self._topic, partition]
         if not begin <= offset < end:
             self._next = None

@@ -179,6 +179,11 @@ class ScorerSettings(Section):
         description="Seconds between a scorer's signs of life, by which it also learns that another has come or gone: a"
         " third of session_s at most.",
     )
+    standby: Literal["all", "lines", "none"] = Field(
+        default="all",
+        description="Whose frames a scorer with time to spare answers for shortly before their deadlines, when the"
+        " scorer that has them is silent: `all`, `lines` of which it scores a station itself, or `none`.",
+    )
 
     @model_validator(mode="after")
     def _misses_two_heartbeats(self) -> Self:

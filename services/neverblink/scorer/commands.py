@@ -15,7 +15,9 @@ from neverblink.plant import Plant
 from neverblink.scorer.instruments import Instruments, instruments, observe_models
 from neverblink.scorer.models import Models
 from neverblink.scorer.service import Scorer
-from neverblink.scorer.slot_follower import READ_WITHIN_S, SlotFollower
+from neverblink.scorer.slot_follower import READ_WITHIN_S, Freshness, SlotFollower
+from neverblink.scorer.standby.answer_follower import AnswerFollower
+from neverblink.scorer.standby.standing_by import group_of, standing_by
 from neverblink.service_life import Duty, keeping, run_service, supervise
 from neverblink.service_life.standing import Parts, Standing, in_words, keep_standing
 from neverblink.storage.frame_objects import ObjectStore
@@ -36,13 +38,15 @@ async def run(plant: Plant, instance: str | None = None) -> None:
         await ensure_topics(plant.kafka, _TOPICS)
         # Before joining: a member that holds partitions must be able to score at once.
         measured = instruments()
-        async with followed_models(plant, measured, client_id=f"scorer-{name}-models") as models:
+        freshness = Freshness()
+        models_of = partial(followed_models, client_id=f"scorer-{name}-models", freshness=freshness)
+        async with models_of(plant, measured) as models:
             observe_models(models.faults, lambda: models.held_bytes)
             consumer = EventConsumer(
                 plant.kafka,
                 "frames",
                 client_id=f"scorer-{name}",
-                group=f"{plant.kafka.topic_prefix}-scorer",
+                group=group_of(plant),
                 membership=Membership(f"scorer-{name}", plant.scorer.session_s, plant.scorer.heartbeat_s),
             )
             producer = EventProducer(
@@ -51,6 +55,7 @@ async def run(plant: Plant, instance: str | None = None) -> None:
                 client_id=f"scorer-{name}",
                 writes=("verdicts", "evidence"),
             )
+            answers = None if plant.scorer.standby == "none" else AnswerFollower.of(plant, client_id=f"scorer-{name}")
             async with producer, consumer:
                 objects = ObjectStore.of(plant.storage)
                 scorer = Scorer(
@@ -62,6 +67,7 @@ async def run(plant: Plant, instance: str | None = None) -> None:
                     depths=plant.depths(),
                     objects=objects,
                     measured=measured,
+                    answers=answers,
                 )
                 standing = Standing("scorer", products=[product.name for product in plant.products])
 
@@ -74,7 +80,9 @@ async def run(plant: Plant, instance: str | None = None) -> None:
                     Duty("what waits", partial(scorer.backlog.follow, stop)),
                     Duty("the standing", partial(keep_standing, standing, parts, stop)),
                 ]
-                async with ServiceReports(plant, "scorer", instance=name, amiss=lambda: standing.amiss):
+                reports = ServiceReports(plant, "scorer", instance=name, amiss=lambda: standing.amiss)
+                beside = standing_by(plant, name, scorer, answers, freshness, own=lambda: consumer.assignment)
+                async with reports, beside:
                     await supervise("scorer", duties, stop, grace_s=_GRACE_S)
 
     await run_service("scorer", main)
@@ -82,10 +90,11 @@ async def run(plant: Plant, instance: str | None = None) -> None:
 
 @contextlib.asynccontextmanager
 async def followed_models(
-    plant: Plant, measured: Instruments | None = None, *, client_id: str
+    plant: Plant, measured: Instruments | None = None, *, client_id: str, freshness: Freshness | None = None
 ) -> AsyncIterator[Models]:
     """Load the models that the topic says are active, and follow its changes until the block is left.
 
+    `freshness` says afterwards, to whoever asks, whether they are those of now.
     Raises KafkaError when the topic cannot be read, and ModelError when nothing can score.
     """
     log = telemetry.logger("scorer")
@@ -95,5 +104,7 @@ async def followed_models(
         log.info("loading models", extra={"fields": {"stations_with_slots": len(slots)}})
         wanted = [event for event in slots.values() if event is not None]
         models = await asyncio.to_thread(Models.load, plant, wanted, measured)
-        async with keeping("scorer", Duty("following the models", SlotFollower(events, models).run)):
+        async with keeping(
+            "scorer", Duty("following the models", SlotFollower(events, models, freshness=freshness).run)
+        ):
             yield models

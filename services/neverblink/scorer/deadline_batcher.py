@@ -120,6 +120,7 @@ class DeadlineQueue(Generic[T]):
         # No bounds of their own: both hold what the fetcher and the statistics have in hand, and those are bounded.
         self._waiting: list[_Waiting[T]] = []
         self._spare: deque[T] = deque()
+        self._urgent = 0  # so many of the spare items, the first ones, go before the others
         self._slacks: deque[float] = deque(maxlen=_RECENT)
         self._order = 0
         self.coming = 0
@@ -138,9 +139,13 @@ class DeadlineQueue(Generic[T]):
         insort(self._waiting, _Waiting(deadline, self._order, item, station, now))
         self._slacks.append(deadline - now)
 
-    def put_spare(self, item: T) -> None:
-        """Hold an item that no part waits for."""
-        self._spare.append(item)
+    def put_spare(self, item: T, *, first: bool = False) -> None:
+        """Hold an item that no part of ours waits for; `first` is one that a part of others waits for."""
+        if first:
+            self._spare.insert(self._urgent, item)
+            self._urgent += 1
+        else:
+            self._spare.append(item)
 
     def take(self, now: float) -> Taken[T]:
         """Return what leaves now. Call it when the engine is free."""
@@ -151,7 +156,9 @@ class DeadlineQueue(Generic[T]):
         if wait is None or wait > 0:
             return Taken(expired=expired)
         if not self._waiting:
-            return Taken([self._spare.popleft() for _ in range(self._spare_size())], expired)
+            size = self._spare_size()
+            self._urgent = max(0, self._urgent - size)
+            return Taken([self._spare.popleft() for _ in range(size)], expired)
         chosen = self._chosen(now)
         leaving = {one.order for one in chosen}
         self._batches += 1
@@ -261,11 +268,16 @@ class DeadlineBatcher(Generic[T]):
                 if not self._queue.coming:
                     self._changed.notify()
 
-    def put_spare(self, item: T) -> None:
-        """Hold an item that no part waits for."""
+    def put_spare(self, item: T, *, first: bool = False) -> None:
+        """Hold an item that no part of ours waits for; `first` is one that a part of others waits for."""
         with self._changed:
-            self._queue.put_spare(item)
+            self._queue.put_spare(item, first=first)
             self._changed.notify()
+
+    def expected_s(self) -> tuple[float, float]:
+        """Return what a frame alone is expected to take in the engine, and what it takes at most but seldom."""
+        with self._changed:
+            return self._queue.times.expect(1), self._queue.times.cautiously(1)
 
     def take(self) -> Taken[T] | None:
         """Block until something leaves and return it; None once the batcher is closed."""

@@ -90,9 +90,12 @@ class DecodePool:
                 self._end_turn()
             yield made
 
-    async def prepared_spare(self, frame: Frame, model: Model) -> Prepared:
-        """Return the same when no frame waits, however much is decoded: the caller counts it."""
-        return await self._spared(lambda: _prepared(self._decoded(frame, model), model))
+    async def prepared_spare(self, frame: Frame, model: Model, *, first: bool = False) -> Prepared:
+        """Return the same when no frame waits, however much is decoded: the caller counts it.
+
+        `first` goes before all else that is spare.
+        """
+        return await self._spared(lambda: _prepared(self._decoded(frame, model), model), first=first)
 
     async def prepared_again(self, image: Image, model: Model) -> Prepared:
         """Return an (H, W, 3) uint8 RGB image, prepared for another model, when no frame waits. Raises VisionError."""
@@ -105,8 +108,8 @@ class DecodePool:
     def _decoded(self, frame: Frame, model: Model) -> Image:
         return decoded(frame, self._objects, self._depths.get((frame.line, frame.station), model.depth))
 
-    async def _spared(self, work: Callable[[], Prepared]) -> Prepared:
-        await self._turn(self._spare, _NEVER, "")
+    async def _spared(self, work: Callable[[], Prepared], *, first: bool = False) -> Prepared:
+        await self._turn(self._spare, _NEVER, "", first=first)
         try:
             return await self._in_thread(work)
         finally:
@@ -115,9 +118,11 @@ class DecodePool:
     async def _in_thread(self, work: Callable[[], Prepared]) -> Prepared:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-    async def _turn(self, queue: "list[_Turn] | deque[_Turn]", deadline: float, station: str) -> None:
+    async def _turn(
+        self, queue: "list[_Turn] | deque[_Turn]", deadline: float, station: str, *, first: bool = False
+    ) -> None:
         turn = asyncio.get_running_loop().create_future()
-        queue.append(_Turn(deadline, station, turn))
+        queue.insert(0 if first else len(queue), _Turn(deadline, station, turn))
         self._next()
         try:
             await turn

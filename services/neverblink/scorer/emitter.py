@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import TypedDict
+from typing import Literal, TypedDict, TypeVar
 
 from neverblink import telemetry
 from neverblink.decisions.judgement import Judgement, judged
@@ -22,16 +22,23 @@ from neverblink.events import (
 )
 from neverblink.events.envelope import attributes, trace_of
 from neverblink.events.evidence import EvidenceKind
-from neverblink.events.identity import derived_id, evidence_id
-from neverblink.kafka import DeadLetters, EventProducer, KafkaError, Record, RecordTooLargeError
+from neverblink.events.identity import derived_id, evidence_id, verdict_id
+from neverblink.kafka import DeadLetters, EventProducer, KafkaError, Place, Record, RecordTooLargeError
 from neverblink.scorer import spans, verdicts
 from neverblink.scorer.instruments import Instruments
 from neverblink.scorer.pictures import evidence_pictures, kinds_of_evidence
+from neverblink.scorer.standby.answer_follower import AnswerFollower
 from neverblink.scorer.work import Arrival, Cause, FramePlace, Work
 from neverblink.vision.errors import NoNumberError
 from neverblink.vision.inspection import Inspection
 
 _RETRY_S = 0.5
+
+T = TypeVar("T")
+
+Outcome = Literal["first", "second", "answered", "too-late", "left"]
+"""What came of a frame that was scored for another scorer: its verdict was the first or not, somebody had answered
+meanwhile, the deadline passed, or it cannot be scored and is left to its own scorer."""
 
 
 class Facts(TypedDict):
@@ -54,15 +61,17 @@ class Emitter:
         clock: Callable[[], datetime],
         measured: Instruments,
         passes_shown: float = 1.0,
+        answers: AnswerFollower | None = None,
     ) -> None:
         """`scales` are the mm per pixel of (line, station), where they are known; `passes_shown` the share of plain
-        passes that get evidence.
+        passes that get evidence. What `answers` knows to be answered is not told again; None: nobody else answers.
         """
         self._producer = producer
         self._dead_letters = DeadLetters(producer, "scorer")
         self._scales = scales
         self._clock = clock
         self._passes_shown = passes_shown
+        self._answers = answers
         # Apart from the decoding threads: a picture to look at must not keep the next part's image waiting.
         self._drawing = ThreadPoolExecutor(workers, thread_name_prefix="evidence")
         self._recurring = telemetry.Recurring(telemetry.logger("scorer"))
@@ -75,22 +84,57 @@ class Emitter:
     async def scored(self, work: Work, inspection: Inspection) -> None:
         """Send the verdict and its evidence; above the deadline by now, the score is for statistics only."""
         if self._clock() > work.frame.deadline:
-            await self.late(work.arrival)
-            await self.for_statistics(work, inspection, "late-frame")
+            if await self.late(work.arrival):
+                await self.for_statistics(work, inspection, "late-frame")
             return
+        if self.is_answered(work.frame):
+            return
+        verdict, kinds, _ = await self._told(work, inspection)
+        await self._shown(work, inspection, verdict, kinds)
+
+    async def hedged(self, work: Work, inspection: Inspection, sent: Callable[[], None]) -> Outcome:
+        """Send the verdict of another scorer's frame, and its evidence where it is the first in the partition.
+
+        `sent` is called when the verdict is acknowledged.
+        """
+        if self._answers is not None and self._answers.answers.first(verdict_id(work.frame.id)) is not None:
+            return "answered"
+        if self._clock() > work.frame.deadline:
+            return "too-late"
+        verdict, kinds, place = await self._told(work, inspection)
+        sent()
+        if self._answers is None or not await self._answers.stands(verdict.id, place):
+            return "second"
+        await self._shown(work, inspection, verdict, kinds)
+        return "first"
+
+    def is_answered(self, frame: Frame, *, is_late: bool = False) -> bool:
+        """Say, and count, whether a frame has a verdict to which its scorer has nothing to add."""
+        known = self._answers is not None and self._answers.answers.spares_the_owner(
+            verdict_id(frame.id), is_late=is_late
+        )
+        if known:
+            self._measured.answered.add(1, {"line": frame.line, "station": frame.station})
+        return known
+
+    async def _told(self, work: Work, inspection: Inspection) -> tuple[Verdict, tuple[EvidenceKind, ...], Place]:
         frame, facts = work.frame, self._facts(work, inspection)
         # Whatever a verdict names must be there to be looked at.
         kinds = kinds_of_evidence(frame, facts["judgement"], inspection, passes_shown=self._passes_shown)
         ids = tuple(evidence_id(frame.id, kind) for kind in kinds)
         verdict = verdicts.in_time(frame, ids, times=self._emitted(work.times), place=work.arrival.place, **facts)
         spans.told(verdict)
-        await self._send(verdict, work.arrival)
+        place = await self._send(verdict, work.arrival)
         self._count(verdict.decision, frame, verdict.times)
         if verdict.score is not None and verdict.threshold:
             labels = {"line": frame.line, "station": frame.station}
             self._measured.score.record(max(0.0, verdict.score / verdict.threshold), labels)
         for defect in verdict.defects:
             self._measured.defects.add(1, {"line": frame.line, "station": frame.station, "type": defect.type})
+        return verdict, kinds, place
+
+    async def _shown(self, work: Work, inspection: Inspection, verdict: Verdict, kinds: Sequence[EvidenceKind]) -> None:
+        frame = work.frame
         if not kinds:
             return
         try:
@@ -128,7 +172,7 @@ class Emitter:
         # Each is acknowledged or lost before the offset may move.
         sent = await asyncio.gather(*(self._send(one, work.arrival) for one in evidence), return_exceptions=True)
         for fault in sent:
-            if fault is not None:
+            if isinstance(fault, BaseException):
                 raise fault
 
     async def for_statistics(self, work: Work, inspection: Inspection, cause: Cause) -> None:
@@ -144,10 +188,16 @@ class Emitter:
         verdict = verdicts.for_statistics(work.frame, cause=cause, times=times, place=place, **facts)
         await self._send(verdict, work.arrival)
 
-    async def late(self, arrival: Arrival) -> None:
-        """Send the verdict of a frame whose deadline has passed."""
+    async def late(self, arrival: Arrival) -> bool:
+        """Send the verdict of a frame whose deadline has passed; False where it was answered, whoever did it."""
         over = (self._clock() - arrival.frame.deadline).total_seconds()
+        if self._answers is not None:
+            # Nobody waits for it any more: there is time to ask.
+            await self._answers.is_answered(verdict_id(arrival.frame.id))
+            if self.is_answered(arrival.frame, is_late=True):
+                return False
         await self.unscored(arrival, Reason.LATE, f"the deadline passed {over:.3f} s ago, before the part was scored")
+        return True
 
     async def unscored(self, arrival: Arrival, reason: Reason, sentence: str) -> None:
         """Send the verdict of a frame without a score."""
@@ -194,24 +244,22 @@ class Emitter:
         )
         return {"judgement": judgement, "artifact": model.reference, "calibrated": model.calibrated}
 
-    async def _send(self, event: Event, arrival: Arrival) -> None:
-        await self._until_sent(lambda: self._producer.send(event, trace=arrival.trace))
+    async def _send(self, event: Event, arrival: Arrival) -> Place:
+        return await self._until_sent(lambda: self._producer.send(event, trace=arrival.trace))
 
-    async def _until_sent(self, send: Callable[[], Awaitable[object]]) -> None:
+    async def _until_sent(self, send: Callable[[], Awaitable[T]]) -> T:
         """Send until it is acknowledged: until then the frame's offset stays uncommitted.
 
         Raises RecordTooLargeError, which no waiting mends.
         """
         while True:
             try:
-                await send()
+                return await send()
             except RecordTooLargeError:
                 raise
             except KafkaError as error:
                 self._recurring.tell("unsent", f"{error}; trying again")
                 await asyncio.sleep(_RETRY_S)
-            else:
-                return
 
     def _emitted(self, times: Times) -> Times:
         return times.model_copy(update={"emitted": self._clock()})

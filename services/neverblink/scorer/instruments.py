@@ -36,6 +36,8 @@ class Instruments:
     swaps: Counter
     faults: Counter
     unqualified: Counter
+    hedged: Counter
+    answered: Counter
 
     def record_way(self, times: Times, deadline: datetime, labels: Mapping[str, str]) -> None:
         """Record each step of a frame's way to its verdict, and what was left of its time then.
@@ -156,6 +158,16 @@ def instruments() -> Instruments:
             "neverblink.scorer.models_unqualified",
             unit="{model}",
             description="Models that were asked for and do not act: no report says that they pass the golden set.",
+        ),
+        hedged=meter.create_counter(
+            "neverblink.scorer.hedged",
+            unit="{frame}",
+            description="Frames of silent scorers that this one took on, by what came of it.",
+        ),
+        answered=meter.create_counter(
+            "neverblink.scorer.already_answered",
+            unit="{frame}",
+            description="Frames that were not scored or told again, because they had their verdict.",
         ),
     )
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from neverblink import telemetry
@@ -28,7 +29,10 @@ from neverblink.scorer.fetcher import Fetcher
 from neverblink.scorer.instruments import Instruments, instruments, observe_backlog, observe_decoded
 from neverblink.scorer.model_memory import MIB
 from neverblink.scorer.models import Model, Models
+from neverblink.scorer.slot_follower import Freshness
 from neverblink.scorer.spare_scoring import SpareScoring
+from neverblink.scorer.standby.answer_follower import AnswerFollower
+from neverblink.scorer.standby.hedging import Hedging
 from neverblink.scorer.watermark import Watermark
 from neverblink.scorer.work import Arrival, FramePlace, UnscorableError, Work
 from neverblink.service_life import nobody_asked, refuse_ended
@@ -64,6 +68,7 @@ class Scorer:
         depths: Mapping[tuple[str, str], int] | None = None,
         objects: ObjectStore | None = None,
         measured: Instruments | None = None,
+        answers: AnswerFollower | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`scales` are the mm per pixel of (line, station), `depths` the bits that their 16-bit pictures use, where
@@ -88,14 +93,16 @@ class Scorer:
             clock=lambda: clock().timestamp(),
         )
         self._compute = ComputeThread(self._batcher, models.score, measured, clock=clock)
-        self._emitter = Emitter(
-            producer,
+        self._emitter_of = partial(
+            Emitter,
             scales=scales or {},
             workers=workers,
             clock=clock,
             measured=measured,
             passes_shown=settings.evidence_of_passes,
+            answers=answers,
         )
+        self._emitter = self._emitter_of(producer)
         self._spare = SpareScoring(
             self._decode_pool,
             self._batcher,
@@ -104,11 +111,23 @@ class Scorer:
             bound=max(settings.max_batch, settings.max_queue_size // 4),
             max_bytes=bound_bytes // 4,
         )
+        self._spare_bytes = bound_bytes // 4
         self._committer = Committer(consumer, watermark)
         self.backlog = Backlog(consumer, watermark, clock)
         self._recurring = telemetry.Recurring(telemetry.logger("scorer"))
         observe_decoded(lambda: self._decode_pool.held_bytes)
         observe_backlog(self.backlog, lambda: self._batcher.waiting)
+
+    def emitter_of(self, producer: EventProducer) -> Emitter:
+        """Return what tells verdicts as this scorer does, by another producer."""
+        return self._emitter_of(producer)
+
+    def for_others(self, emitter: Emitter, freshness: Freshness) -> Hedging:
+        """Return what scores other scorers' frames in this one's spare time; `emitter` tells what came of them."""
+        return Hedging(
+            self._decode_pool, self._batcher, emitter, self._models, freshness,
+            max_bytes=self._spare_bytes, measured=self._measured, clock=self._clock,
+        )  # fmt: skip
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then finish and commit what is in hand."""
@@ -189,6 +208,8 @@ class Scorer:
 
     async def _score(self, arrival: Arrival) -> None:
         frame = arrival.frame
+        if self._emitter.is_answered(frame):
+            return
         model = self._model_of(frame)
         if self._clock() >= frame.deadline:
             await self._tell_late(arrival, model)
@@ -213,8 +234,7 @@ class Scorer:
                 self._spare.shadow(work, shadow)
 
     async def _tell_late(self, arrival: Arrival, model: Model, work: Work | None = None) -> None:
-        await self._emitter.late(arrival)
-        if self._scores_late:
+        if await self._emitter.late(arrival) and self._scores_late:
             self._spare.late(arrival, model, None if work is None else work.prepared)
 
     def _model_of(self, frame: Frame) -> Model:

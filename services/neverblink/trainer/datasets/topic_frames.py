@@ -233,7 +233,7 @@ def _image(frame: Frame, objects: ObjectStore | None, depth: int | None) -> Imag
 
 
 async def _read_alone(consumer: EventConsumer, partition: int, start: int) -> None:
-    consumer.read_alone((_TOPIC, partition), start)
+    consumer.read_alone(((_TOPIC, partition), start))
 
 
 def _by_number(span: tuple[str, object]) -> int:
