@@ -15,6 +15,9 @@ import logging
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+from itertools import product
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -36,16 +39,22 @@ def say(line: str) -> None:
 
 
 def by_kind(outcome: Outcome, found: Audit) -> None:
-    """Print what each kind of fault did."""
+    """Print what each kind of fault did, and of those that were due until the next one the share that was late."""
+
+    def kinds(deadlines: Iterable[datetime]) -> Counter[str | None]:
+        return Counter(None if (fault := caused(outcome, one)) is None else fault.kind for one in deadlines)
+
     calm, waited = pauses(outcome)
-    late = Counter(None if (fault := caused(outcome, one.deadline)) is None else fault.kind for one in found.late)
+    late, due = kinds(one.deadline for one in found.late), kinds(one.deadline for one in outcome.expected)
     print("| fault | times | longest wait of a line for a verdict, median / worst s | parts late |")
     print("|---|---|---|---|")
     print(f"| none yet | | {calm:.1f} | {late[None]} |")
     for kind in KINDS:
         seconds = [wait for fault, wait in waited if fault.kind == kind]
         if seconds:
-            print(f"| {kind} | {len(seconds)} | {median(seconds):.1f} / {max(seconds):.1f} | {late[kind]} |")
+            share = late[kind] / max(1, due[kind])
+            waits = f"{median(seconds):.1f} / {max(seconds):.1f}"
+            print(f"| {kind} | {len(seconds)} | {waits} | {late[kind]} of {due[kind]} ({share:.1%}) |")
 
 
 def totals(outcome: Outcome, found: Audit) -> None:
@@ -72,7 +81,10 @@ def totals(outcome: Outcome, found: Audit) -> None:
         "frames/s sent, at most": f"{outcome.rate:.1f}, {outcome.most:.1f}",
         "seconds, then until all was answered": f"{outcome.seconds:.0f}, {outcome.drained_s:.1f}",
     }
-    print(f"\n{chaos.nodes} nodes, {chaos.stations} stations, seed {chaos.seed}, {chaos.budget_s:g} s for a verdict\n")
+    print(
+        f"\n{chaos.nodes} nodes, {chaos.stations} stations, seed {chaos.seed}, {chaos.budget_s:g} s for a verdict,"
+        f" scorer.standby {chaos.standby}\n"
+    )
     print("| | |\n|---|---|")
     for name, value in rows.items():
         print(f"| {name} | {value} |")
@@ -88,34 +100,44 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of faults and poison")
     parser.add_argument("--load", type=float, default=0.6, help="share of what the scorers can do at most")
     parser.add_argument("--rate", type=float, help="frames/s to send instead")
-    parser.add_argument("--budget", type=float, default=10.0, help="seconds from capture to deadline")
+    parser.add_argument(
+        "--budget", type=float, nargs="+", default=[10.0], help="seconds from capture to deadline; several: in turn"
+    )
+    parser.add_argument(
+        "--hedging", nargs="+", choices=("on", "off"), default=["on"], help="scorer.standby all or none; both: in turn"
+    )
     parser.add_argument("--saturate", type=int, default=600, help="frames that measure what they can do at most")
     parser.add_argument("--size", type=int, default=256, help="side of what the model sees, pixels")
     parser.add_argument("--keep", type=Path, help="folder for the scorers' logs")
     given = parser.parse_args()
-    chaos = Chaos(
-        frames=given.frames, faults=given.faults, stations=given.stations, nodes=given.nodes, seed=given.seed,
-        rate=given.rate, load=given.load, budget_s=given.budget, saturate=given.saturate,
-    )  # fmt: skip
     # The client's own words about brokers that are away, which is what this is about.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    began = time.monotonic()
+    faults: list[str] = []
     with TemporaryDirectory() as place:
-        folder = given.keep or Path(place)
-        folder.mkdir(parents=True, exist_ok=True)
         artifacts, truth = fit_models(Path(place), given.size)
-        outcome = asyncio.run(run(chaos, artifacts, folder, say))
         models = [load_artifact(artifacts / name) for name in MODELS]
-    letters = [record.read(DeadLetter)[0] for record in outcome.letters]
-    thresholds = {model.digest: model.threshold for model in models}
-    found = audit(outcome.expected, outcome.verdicts, letters, truth, thresholds)
-    by_kind(outcome, found)
-    totals(outcome, found)
-    print(f"\n{time.monotonic() - began:.0f} s in all")
-    for sentence in found.faults[:SHOWN]:
-        print(f"- {sentence}")
-    if found.faults:
-        sys.exit(f"{len(found.faults)} faults of ours")
+        thresholds = {model.digest: model.threshold for model in models}
+        for number, (hedging, budget) in enumerate(product(given.hedging, given.budget)):
+            chaos = Chaos(
+                frames=given.frames, faults=given.faults, stations=given.stations, nodes=given.nodes, seed=given.seed,
+                rate=given.rate, load=given.load, budget_s=budget, saturate=given.saturate,
+                standby="all" if hedging == "on" else "none",
+            )  # fmt: skip
+            folder = (given.keep or Path(place)) / f"run-{number}"
+            folder.mkdir(parents=True)
+            began = time.monotonic()
+            outcome = asyncio.run(run(chaos, artifacts, folder, say))
+            letters = [record.read(DeadLetter)[0] for record in outcome.letters]
+            found = audit(outcome.expected, outcome.verdicts, letters, truth, thresholds)
+            totals(outcome, found)
+            print()
+            by_kind(outcome, found)
+            print(f"\n{time.monotonic() - began:.0f} s in all", flush=True)
+            for sentence in found.faults[:SHOWN]:
+                print(f"- {sentence}")
+            faults += found.faults
+    if faults:
+        sys.exit(f"{len(faults)} faults of ours")
 
 
 if __name__ == "__main__":

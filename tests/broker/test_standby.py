@@ -3,14 +3,20 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
+from neverblink.bridge.part_tracking import Effect, PartTracking
+from neverblink.brokers.apache import LocalKafka
 from neverblink.brokers.development import DevelopmentBroker
 from neverblink.events import Decision, Evidence, Frame, Verdict
 from neverblink.events.identity import verdict_id
 from neverblink.kafka import EventConsumer, EventProducer, Record, ensure_topics, partition_of
+from neverblink.kafka.group_progress import GroupProgress
 from neverblink.kafka.membership import Membership
+from neverblink.plant import Plant
 from neverblink.scorer.commands import followed_models
 from neverblink.scorer.service import Scorer
 from neverblink.scorer.slot_follower import Freshness
@@ -18,6 +24,7 @@ from neverblink.scorer.standby.answer_follower import BY_STANDBY, AnswerFollower
 from neverblink.scorer.standby.hedging import Hedging
 from neverblink.scorer.standby.standing_by import group_of, standing_by
 from rigs.scored_line import ScoredLine, sent
+from rigs.supervised_scorer import SupervisedScorer
 
 LEFT_S = 120.0
 LINES = ("line-1", "line-2", "line-3", "line-4")
@@ -89,12 +96,12 @@ def by_standby(record: Record) -> bool:
 
 
 async def test_a_silent_scorers_parts_are_answered_once_and_whoever_takes_over_has_nothing_to_add(
-    artifacts: object, monkeypatch: pytest.MonkeyPatch
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As if it took so long to score a frame: it is begun at once, and it has time in plenty.
     monkeypatch.setattr(Hedging, "needs_s", lambda _: LEFT_S)
     async with DevelopmentBroker() as broker:
-        line = ScoredLine(broker.bootstrap, artifacts, lines=LINES, partitions=4)  # type: ignore[arg-type]
+        line = ScoredLine(broker.bootstrap, artifacts, lines=LINES, partitions=4)
         await ensure_topics(line.kafka)
         async with line.producer() as producer, scoring(line, "scorer-b") as stands_by:
             await until(lambda: len(stands_by.assignment) == 4)
@@ -112,6 +119,10 @@ async def test_a_silent_scorers_parts_are_answered_once_and_whoever_takes_over_h
             verdicts = await told(line, lambda found: len({one.read(Verdict)[0].id for one in found}) >= 28)
             pictures = {identity for one in verdicts for identity in one.read(Verdict)[0].evidence}
             evidence = await line.read(Evidence, lambda found: {one.id for one in found} >= pictures)
+            # As one that stood still in the middle of a batch would say now.
+            stale = [one.read(Verdict)[0].model_copy(update={"decision": Decision.UNSCORED}) for one in verdicts]
+            await sent(producer, *stale)
+            log = await told(line, lambda found: len(found) >= 2 * len(verdicts))
     events = [one.read(Verdict)[0] for one in verdicts]
     assert sorted(one.id for one in events) == sorted(verdict_id(frame.id) for frame in (*frames, *more))
     assert {one.read(Verdict)[0].frame_id for one in verdicts if by_standby(one)} == theirs
@@ -120,6 +131,78 @@ async def test_a_silent_scorers_parts_are_answered_once_and_whoever_takes_over_h
         assert one.times.emitted is not None
         assert one.times.emitted < one.deadline
     assert len(evidence) == len(pictures)
+    assert told_to_the_plc(log) == {one.id: one.decision for one in events}
+
+
+def told_to_the_plc(log: list[Record]) -> dict[str, Decision]:
+    """Return what a bridge makes of the verdicts, in the order in which they lie."""
+    parts, decisions = {name: PartTracking(("top",), budget_s=LEFT_S) for name in LINES}, dict[str, Decision]()
+    for record in log:
+        said, _ = record.read(Verdict)
+        effect, decision = parts[said.line].add(said, said.deadline.timestamp(), {})
+        assert effect is (Effect.DUPLICATE if said.id in decisions else Effect.DECIDED)
+        if decision is not None:
+            decisions[said.id] = decision.decision
+    return decisions
+
+
+async def until_two_share(line: ScoredLine) -> None:
+    """Wait until the scorers' group has two members and is settled."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=line.kafka.bootstrap)
+    await admin.start()
+    try:
+        async with asyncio.timeout(90):
+            while True:
+                (answer,) = await admin.describe_consumer_groups([group_of(line.plant)])
+                ((_, _, state, _, _, members, *_),) = answer.groups
+                if state == "Stable" and len(members) == 2:
+                    return
+                await asyncio.sleep(0.2)
+    finally:
+        await admin.close()
+
+
+@pytest.mark.plant
+async def test_on_kafka_a_stopped_scorers_parts_are_told_in_time_and_when_it_goes_on_it_has_nothing_to_add(
+    apache: LocalKafka, artifacts: Path, tmp_path: Path
+) -> None:
+    line = ScoredLine(apache.bootstrap, artifacts, lines=LINES, partitions=4)
+    plant = line.plant.model_dump(mode="json")
+    plant["scorer"] |= {"session_s": 120, "heartbeat_s": 1}
+    for one in plant["lines"]:
+        # A slow PLC: its standby begins five seconds before the deadline, however fast the machine is.
+        one["plc"] = {
+            "endpoint": "opc.tcp://127.0.0.1:4840/", "security": {"policy": "None", "allow_insecure": True},
+            "write_budget_max_ms": 5000,
+        }  # fmt: skip
+    described = Plant.model_validate(plant)
+    await ensure_topics(line.kafka)
+    goes, stays = (SupervisedScorer(name, described, tmp_path) for name in ("scorer-a", "scorer-b"))
+    async with line.producer() as producer, goes, stays:
+        await asyncio.gather(goes.ready(), stays.ready())
+        await until_two_share(line)
+        before = [line.frame(n, line=name) for n in range(1, 3) for name in LINES]
+        await sent(producer, *before)
+        await told(line, lambda found: len(found) >= len(before))
+        goes.stop()
+        frames = [line.frame(n, line=name, left_s=18) for n in range(3, 6) for name in LINES]
+        await sent(producer, *frames)
+        await told(line, lambda found: len(found) >= len(before) + len(frames))
+        goes.go_on()
+        async with GroupProgress(line.kafka, "frames", group_of(described), client_id="test") as progress:
+            async with asyncio.timeout(90):
+                while any(  # noqa: ASYNC110 - what is waited for has no event
+                    one.committed != one.end for one in (await progress.look(range(4))).values() if one.end
+                ):
+                    await asyncio.sleep(0.2)
+        records = await told(line, lambda found: len(found) >= len(before) + len(frames))
+    events = [one.read(Verdict)[0] for one in records]
+    assert sorted(one.id for one in events) == sorted(verdict_id(frame.id) for frame in (*before, *frames))
+    stood_in = [one.read(Verdict)[0] for one in records if by_standby(one)]
+    assert 0 < len(stood_in) < len(frames)
+    for one in events:
+        assert one.decision is (Decision.REJECT if one.seq % 5 == 0 else Decision.PASS)
+        assert not one.late
 
 
 def _partition(frame: Frame) -> tuple[str, int]:

@@ -73,6 +73,8 @@ class Chaos:
     patience_s: float = 90.0
     longest_s: float = 10.0
     """No fault lasts longer."""
+    standby: Literal["all", "none"] = "all"
+    """Whether a scorer answers for the other one."""
 
 
 @dataclass
@@ -154,7 +156,8 @@ class ChaosLine(ScoredLine):
         storage = self.plant.storage.model_copy(
             update={"model_cache": folder / "cache", "objects": self._objects.as_uri()}
         )
-        self.plant: Plant = self.plant.model_copy(update={"storage": storage})
+        scorer = self.plant.scorer.model_copy(update={"standby": chaos.standby})
+        self.plant: Plant = self.plant.model_copy(update={"storage": storage, "scorer": scorer})
         self.places = [(line.name, station.name) for line, station in self.plant.stations()]
         self._bodies = [png(picture(number)) for number in range(PICTURES)]
         self._raw: AIOKafkaProducer | None = None
@@ -323,9 +326,9 @@ async def run(
             await asyncio.gather(*(member.ready() for member in members))
             outcome = Outcome(chaos, 0.0, chaos.rate or 0.0, [])
             following = asyncio.create_task(line.follow(outcome.arrivals))
-            await _warm(line, producer, outcome)
+            await warm(line, producer, outcome)
             if chaos.rate is None:
-                outcome.most = await _saturation(line, producer, outcome)
+                outcome.most = await saturation(line, producer, outcome)
                 outcome.rate = chaos.load * outcome.most
             await _disturbed(Stage(kafka, line, networks, members, producer), outcome, say)
             following.cancel()
@@ -339,17 +342,17 @@ async def run(
         return outcome
 
 
-async def _warm(line: ChaosLine, producer: EventProducer, outcome: Outcome) -> None:
+async def warm(line: ChaosLine, producer: EventProducer, outcome: Outcome) -> None:
     """Let the first frames, which pay for what is set up lazily, pass."""
-    await _answered(outcome, [await line.publish(producer, n, _LONG_S) for n in range(4 * len(line.places))], 120)
+    await answered(outcome, [await line.publish(producer, n, _LONG_S) for n in range(4 * len(line.places))], 120)
     outcome.arrivals.clear()
 
 
-async def _saturation(line: ChaosLine, producer: EventProducer, outcome: Outcome) -> float:
+async def saturation(line: ChaosLine, producer: EventProducer, outcome: Outcome) -> float:
     """Return the frames per second of a backlog that no deadline presses, its first and last tenth left out."""
     count = outcome.chaos.saturate
     sent = await asyncio.gather(*(line.publish(producer, number, _LONG_S) for number in range(count)))
-    await _answered(outcome, sent, 300)
+    await answered(outcome, sent, 300)
     instants = sorted(instant for instant, *_ in outcome.arrivals)
     outcome.arrivals.clear()
     first, last = count // 10, count - count // 10
@@ -389,13 +392,13 @@ async def _disturbed(stage: Stage, outcome: Outcome, say: Callable[[str], None])
     outcome.expected = await asyncio.gather(*sends)
     await inflicting
     outcome.seconds = time.monotonic() - began
-    await _answered(outcome, outcome.expected, chaos.patience_s)
+    await answered(outcome, outcome.expected, chaos.patience_s)
     outcome.drained_s = time.monotonic() - began - outcome.seconds
     await asyncio.sleep(_SETTLE_S)  # a verdict too many would come now
     say(f"{time.monotonic() - began:5.0f} s: done; {_standing(sends, outcome)}")
 
 
-async def _answered(outcome: Outcome, sent: Sequence[Expected], patience_s: float) -> None:
+async def answered(outcome: Outcome, sent: Sequence[Expected], patience_s: float) -> None:
     """Wait until all have a verdict, or until none has come for so long."""
     missing = {one.frame for one in sent}
     seen, moved = 0, time.monotonic()

@@ -33,6 +33,8 @@ class CuttableNetwork:
         self._refuses = False
         self._delay_s = 0.0
         self._holes: list[socket.socket] = []
+        self.carried_bytes = 0
+        """Both ways, since the beginning."""
 
     @property
     def bootstrap(self) -> str:
@@ -147,5 +149,6 @@ class CuttableNetwork:
             while chunk := await reader.read(_CHUNK):
                 await asyncio.sleep(self._delay_s)
                 await self._flows.wait()
+                self.carried_bytes += len(chunk)
                 writer.write(chunk)
                 await writer.drain()

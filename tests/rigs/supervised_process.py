@@ -107,6 +107,23 @@ class SupervisedProcess:
                     return int(line.split()[1]) / 1024
         return 0.0
 
+    @property
+    def cpu_s(self) -> float:
+        """Return the processor time that it has used since its last start, 0 while it is down."""
+        if self._process is None:
+            return 0.0
+        try:
+            fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    async def started_again(self, before: int, within_s: float = 60.0) -> None:
+        """Wait until it has had more restarts than before. Raises TimeoutError."""
+        async with asyncio.timeout(within_s):
+            while self.restarts <= before:  # noqa: ASYNC110 - what is waited for has no event
+                await asyncio.sleep(0.02)
+
     def _since_start(self) -> bytes:
         return self.log.read_bytes()[self._said_before :]
 

@@ -108,6 +108,12 @@ class Emitter:
         await self._shown(work, inspection, verdict, kinds)
         return "first"
 
+    async def has_answer(self, frame: Frame) -> bool:
+        """Say the same of a frame that has just come: after a standstill by what was answered meanwhile, too."""
+        if self._answers is not None:
+            await self._answers.caught_up()
+        return self.is_answered(frame)
+
     def is_answered(self, frame: Frame, *, is_late: bool = False) -> bool:
         """Say, and count, whether a frame has a verdict to which its scorer has nothing to add."""
         known = self._answers is not None and self._answers.answers.spares_the_owner(

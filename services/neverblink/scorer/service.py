@@ -208,7 +208,7 @@ class Scorer:
 
     async def _score(self, arrival: Arrival) -> None:
         frame = arrival.frame
-        if self._emitter.is_answered(frame):
+        if await self._emitter.has_answer(frame):
             return
         model = self._model_of(frame)
         if self._clock() >= frame.deadline:

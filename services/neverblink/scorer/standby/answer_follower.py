@@ -1,6 +1,7 @@
 """Follows all verdicts, so that nobody scores what has been answered, and nobody tells as late what was in time."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple, Self
@@ -26,6 +27,7 @@ _GATHER_S = 0.1
 _AT_ONCE = 500
 _AGAIN_S = 1.0
 _CATCH_UP_S = 2.0
+_STALE_S = 1.0
 _ID = f"{PREFIX}id"
 _SOURCE = f"{PREFIX}source"
 
@@ -50,6 +52,9 @@ class AnswerFollower:
         self._told: Callable[[FramePlaced], None] = lambda _: None
         self._asking: list[asyncio.Future[bool]] = []
         self._news = asyncio.Event()
+        # When it had last read what there was; None while it does not follow.
+        self._heard_at: float | None = None
+        self._follows = asyncio.Event()
         self._recurring = telemetry.Recurring(telemetry.logger("scorer"))
 
     @classmethod
@@ -72,9 +77,25 @@ class AnswerFollower:
                     await consumer.seek_to_time(datetime.now(UTC) - self._from)
                     await self._follow(consumer)
             except KafkaError as error:
+                self._heard_at = None
                 self._recurring.tell("unread", f"{error}; what other scorers answer is not known meanwhile")
                 self._answer_askers(False)
                 await asyncio.sleep(_AGAIN_S)
+
+    async def known(self, within_s: float) -> None:
+        """Wait until the topic has been read once, or so long."""
+        with contextlib.suppress(TimeoutError):
+            async with time_limit(within_s):
+                await self._follows.wait()
+
+    async def caught_up(self, within_s: float = 0.5) -> None:
+        """After this process stood still, wait until what came meanwhile has been read, or so long; else not at all.
+
+        Who cannot read the topic waits for nothing: frames do not wait for what nobody will tell.
+        """
+        heard = self._heard_at
+        if heard is not None and asyncio.get_running_loop().time() - heard > _STALE_S:
+            await self._current(within_s)
 
     async def is_answered(self, verdict: str, *, within_s: float = 1.0) -> bool:
         """Say whether a frame whose deadline has passed has a verdict, by all that the topic holds now.
@@ -100,19 +121,25 @@ class AnswerFollower:
         asked: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._asking.append(asked)
         try:
-            async with time_limit(within_s):
-                await asked
-        except TimeoutError:
-            pass
+            with contextlib.suppress(TimeoutError):
+                async with time_limit(within_s):
+                    await asked
         finally:
             if asked in self._asking:
                 self._asking.remove(asked)
 
     async def _follow(self, consumer: EventConsumer) -> None:
+        clock = asyncio.get_running_loop().time
+        await self._catch_up(consumer)
+        self._follows.set()
+        self._heard_at = clock()
         while True:
+            began = clock()
             self._take_all(await consumer.poll(_AT_ONCE, _GATHER_S))
-            if self._asking:
+            # It, or its broker, may have stood still: then what arrived first is not all.
+            if self._asking or clock() - began > _STALE_S:
                 await self._catch_up(consumer)
+            self._heard_at = clock()
 
     async def _catch_up(self, consumer: EventConsumer) -> None:
         """Read what the topic holds now, and tell those who asked before."""

@@ -18,6 +18,7 @@ from neverblink.scorer.standby.standby import Standby
 from neverblink.service_life import Duty, keeping
 
 _AGAIN_S = 2.0
+_KNOWN_WITHIN_S = 2.0
 
 
 def group_of(plant: Plant) -> str:
@@ -45,6 +46,8 @@ async def standing_by(
     stand = partial(_stand_by, plant, name, scorer, answers, freshness, own)
     following = Duty("following what others answer", answers.run)
     async with keeping("scorer", following, Duty("standing by for other scorers", stand)):
+        # Who comes again has frames in hand that were answered meanwhile.
+        await answers.known(_KNOWN_WITHIN_S)
         yield
 
 
