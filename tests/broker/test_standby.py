@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from neverblink.bridge.part_tracking import Effect, PartTracking
 from neverblink.brokers.apache import LocalKafka
 from neverblink.brokers.development import DevelopmentBroker
-from neverblink.events import Decision, Evidence, Frame, Verdict
+from neverblink.events import Decision, Evidence, Frame, Reason, Verdict
 from neverblink.events.identity import verdict_id
 from neverblink.kafka import EventConsumer, EventProducer, Record, ensure_topics, partition_of
 from neverblink.kafka.group_progress import GroupProgress
@@ -120,7 +120,8 @@ async def test_a_silent_scorers_parts_are_answered_once_and_whoever_takes_over_h
             pictures = {identity for one in verdicts for identity in one.read(Verdict)[0].evidence}
             evidence = await line.read(Evidence, lambda found: {one.id for one in found} >= pictures)
             # As one that stood still in the middle of a batch would say now.
-            stale = [one.read(Verdict)[0].model_copy(update={"decision": Decision.UNSCORED}) for one in verdicts]
+            late = {"decision": Decision.UNSCORED, "reason": Reason.LATE, "late": True}
+            stale = [one.read(Verdict)[0].model_copy(update=late) for one in verdicts]
             await sent(producer, *stale)
             log = await told(line, lambda found: len(found) >= 2 * len(verdicts))
     events = [one.read(Verdict)[0] for one in verdicts]

@@ -41,8 +41,7 @@ class Stalls:
 
     def looked(self, found: Mapping[int, Progress], now: float) -> None:
         """Take a look at all partitions of others; what is missing is nobody's, or ours."""
-        if self._looked_at is not None and now - self._looked_at > _BLIND_S:
-            self._watched.clear()
+        blind = self._looked_at is not None and now - self._looked_at > _BLIND_S
         self._looked_at = now
         self._watched = {number: one for number, one in self._watched.items() if number in found}
         for number, (committed, end) in found.items():
@@ -51,7 +50,9 @@ class Stalls:
                 # Where nothing is committed what came before the first look is left alone.
                 self._watched[number] = _Watched(end if committed is None else committed, end, now)
                 continue
-            one.before, one.end = one.end, end
+            one.before, one.end = (None if blind else one.end), end
+            if blind:
+                one.moved_at = now
             if committed is not None and committed > one.committed:
                 one.committed, one.moved_at = committed, now
                 one.answered.begin_at(committed)
