@@ -12,7 +12,7 @@ from neverblink.events import TOPICS
 from neverblink.kafka.connection import connection_settings, explained
 from neverblink.kafka.consumer import EventConsumer
 from neverblink.kafka.following_client import CLIENT_FAULTS
-from neverblink.kafka.record import Record
+from neverblink.kafka.record import Partition, Record
 from neverblink.plant import Kafka
 from neverblink.service_life import given_time
 from neverblink.service_life.time_limit import time_limit
@@ -23,9 +23,9 @@ _STOP_S = 2.0
 
 
 class Progress(NamedTuple):
-    """The offset that a group has committed of a partition, None: none yet, and the partition's end."""
+    """The offset that a group has committed of a partition, the oldest record's where it has not yet, and its end."""
 
-    committed: int | None
+    committed: int
     end: int
 
 
@@ -83,18 +83,25 @@ class GroupProgress:
                 # Committed before ends: what comes between the two is only seen as waiting.
                 committed = await self._committed(places)
                 ends = await self._consumer.ends((self._topic, place.partition) for place in places)
+                begins = await self._begins([place for place in places if place.partition not in committed], ends)
         except CLIENT_FAULTS as error:
             self._coordinator = None  # it may have moved
             denied = isinstance(error, GroupAuthorizationFailedError)
             right = f"Describe on group {self._group}" if denied else ""
             raise explained(error, self._kafka, f"look at the group {self._group}", right=right) from error
-        return {number: Progress(committed.get(number), end) for (_, number), end in ends.items()}
+        begin = begins | committed
+        return {number: Progress(begin.get(number, 0), end) for (_, number), end in ends.items()}
 
     async def _committed(self, places: Sequence[TopicPartition]) -> dict[int, int]:
         if self._coordinator is None:
             self._coordinator = await self._admin.find_coordinator(self._group)
         found = await self._admin.list_consumer_group_offsets(self._group, self._coordinator, list(places))
         return {place.partition: one.offset for place, one in found.items() if one.offset >= 0}
+
+    async def _begins(self, places: Sequence[TopicPartition], ends: Mapping[Partition, int]) -> dict[int, int]:
+        used = [place for place in places if ends.get((self._topic, place.partition))]
+        found = await self._consumer._client.beginning_offsets(used) if used else {}
+        return {place.partition: offset for place, offset in found.items()}
 
     async def read(self, offsets: Mapping[int, int], *, most: int, within_s: float) -> list[Record]:
         """Return the next records of these partitions and of no others, each from its offset on. Raises KafkaError.

@@ -47,13 +47,12 @@ class Stalls:
         for number, (committed, end) in found.items():
             one = self._watched.get(number)
             if one is None or end < one.end:  # a topic that was made anew begins anew
-                # Where nothing is committed what came before the first look is left alone.
-                self._watched[number] = _Watched(end if committed is None else committed, end, now)
+                self._watched[number] = _Watched(committed, end, now)
                 continue
             one.before, one.end = (None if blind else one.end), end
             if blind:
                 one.moved_at = now
-            if committed is not None and committed > one.committed:
+            if committed > one.committed:
                 one.committed, one.moved_at = committed, now
                 one.answered.begin_at(committed)
                 one.by_owner.begin_at(committed)
