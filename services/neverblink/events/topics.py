@@ -61,7 +61,7 @@ _ALL = (
     ),
     Topic(
         "verdicts", "line", "The one decision about each frame.", 4 * WEEK_MS,
-        ("scorer", "camera"), ("bridge", "drift", "ledger", "console", "trainer", "MES"),
+        ("scorer", "camera"), ("bridge", "scorer", "drift", "ledger", "console", "trainer", "MES"),
     ),
     Topic(
         "shadow-verdicts", "line", "Scores that must not act: shadow models, late frames.", 4 * WEEK_MS,

@@ -10,6 +10,7 @@ from neverblink import telemetry
 from neverblink.events import EventError, Frame, Times
 from neverblink.events.envelope import trace_of
 from neverblink.kafka import Record
+from neverblink.scorer import spans
 from neverblink.scorer.deadline_batcher import DeadlineBatcher
 from neverblink.scorer.decode_pool import DecodePool
 from neverblink.scorer.emitter import Emitter, Outcome
@@ -103,7 +104,8 @@ class Hedging:
         outcome: Outcome = "left"
         try:
             frame, _ = record.read(Frame)
-            outcome = await self._scored(frame, record)
+            with spans.processing(record, frame):
+                outcome = await self._scored(frame, record)
         except (EventError, UnscorableError):
             pass  # its own scorer tells what is wrong with it
         except TimeoutError:
@@ -125,7 +127,7 @@ class Hedging:
         began = self._clock()
         times = Times(captured=frame.captured, published=frame.published, received=began)
         place = FramePlace(record.partition, record.offset)
-        arrival = Arrival(frame, times, trace_of(record.headers), place)
+        arrival = Arrival(frame, times, telemetry.current_trace() or trace_of(record.headers), place)
         with ExitStack() as held:
             async with time_limit((frame.deadline - began).total_seconds()):
                 async with self._preparing:
@@ -134,6 +136,7 @@ class Hedging:
                 work = Work(arrival, model, prepared, times)
                 self._batcher.put_spare(work, first=True)
                 inspection = await work.scored
+                spans.scored(work)
 
             def sent() -> None:
                 self._took.learn((self._clock() - began).total_seconds())
