@@ -71,10 +71,8 @@ class Chaos:
     saturate: int = 400
     poison: float = 0.01
     patience_s: float = 90.0
-    longest_s: float = 10.0
-    """No fault lasts longer."""
+    longest_s: float = 10.0  # no fault lasts longer
     standby: Literal["all", "none"] = "all"
-    """Whether a scorer answers for the other one."""
 
 
 @dataclass
@@ -156,8 +154,8 @@ class ChaosLine(ScoredLine):
         storage = self.plant.storage.model_copy(
             update={"model_cache": folder / "cache", "objects": self._objects.as_uri()}
         )
-        scorer = self.plant.scorer.model_copy(update={"standby": chaos.standby})
-        self.plant: Plant = self.plant.model_copy(update={"storage": storage, "scorer": scorer})
+        update = {"storage": storage, "scorer": self.plant.scorer.model_copy(update={"standby": chaos.standby})}
+        self.plant: Plant = self.plant.model_copy(update=update)
         self.places = [(line.name, station.name) for line, station in self.plant.stations()]
         self._bodies = [png(picture(number)) for number in range(PICTURES)]
         self._raw: AIOKafkaProducer | None = None
