@@ -2,19 +2,22 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import yaml
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.protocol.coordination import FindCoordinatorRequest
+from aiokafka.protocol.fetch import FetchRequest
 from confluent_kafka import KafkaError as Fault
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from neverblink.events import TOPICS
 from neverblink.events.parties import PARTIES
+from neverblink.kafka.connection import connection_settings
 from neverblink.kafka.rights import apply, grants_of
 from neverblink.kafka.rights.grants import Operation, Resource
 from neverblink.plant import Kafka, Plant
@@ -92,14 +95,11 @@ class LockedPlant:
         return {**settings, **more}
 
     async def ask_broker(self) -> "dict[str, Answers]":
-        """Let every party try everything with a client that is not ours, and return what the broker said.
+        """Let every party try everything, and return what the broker said.
 
         It writes records that nobody can read: services must have ended.
         """
-        with ThreadPoolExecutor(4) as pool:
-            loop = asyncio.get_running_loop()
-            answers = await asyncio.gather(*(loop.run_in_executor(pool, self._ask, party) for party in PARTIES))
-        return dict(zip(PARTIES, answers, strict=True))
+        return {party: await self._ask(party) for party in PARTIES}
 
     @property
     def topics(self) -> dict[str, str]:
@@ -118,50 +118,38 @@ class LockedPlant:
             for group in party.groups
         }
 
-    def _ask(self, party: str) -> "Answers":
-        found = Answers()
-        found.written = self._try_writing(party)
-        found.read = self._try_reading(party)
-        found.joined = {group for full, group in self.groups.items() if self._may_join(party, full)}
-        found.administered = self._try_administering(party)
+    async def _ask(self, party: str) -> "Answers":
+        found = Answers(
+            await asyncio.to_thread(self._try_writing, party),
+            administered=await asyncio.to_thread(self._try_administering, party),
+        )
+        admin = AIOKafkaAdminClient(**connection_settings(self._kafka[party], "probe"))
+        await admin.start()
+        try:
+            asked = [(full, [(0, 0, 1)]) for full in self.topics]
+            answer = await admin._send_request(FetchRequest(0, 1, 1, 0, asked))
+            for full, ((_, code, *_),) in answer.topics:
+                if _let(party, full, code):
+                    found.read.add(self.topics[full])
+            for full, group in self.groups.items():
+                answer = await admin._send_request(FindCoordinatorRequest(full, 0))
+                # A broker that has just begun has no coordinators yet, and says so to who may ask.
+                if answer.error_code == Fault.COORDINATOR_NOT_AVAILABLE or _let(party, full, answer.error_code):
+                    found.joined.add(group)
+        finally:
+            await admin.close()
         return found
 
     def _try_writing(self, party: str) -> set[str]:
         told: dict[str | None, Fault | None] = {}
         producer = Producer(self.foreign(party, **{"message.timeout.ms": int(_ANSWER_S * 1000)}))
         for full in self.topics:
-            producer.produce(full, b"probe", on_delivery=lambda fault, message: told.update({message.topic(): fault}))
+            producer.produce(
+                full, b"probe", b"probe", on_delivery=lambda fault, message: told.update({message.topic(): fault})
+            )
         left = producer.flush(_ANSWER_S)
         assert left == 0, f"{party}: {left} records without an answer"
         return {name for full, name in self.topics.items() if _allowed(party, full, told[full])}
-
-    def _try_reading(self, party: str) -> set[str]:
-        told: dict[str, Fault | None] = {}
-        consumer = Consumer(
-            self.foreign(
-                party, **{"group.id": "none", "enable.auto.commit": False, "enable.partition.eof": True,
-                          "auto.offset.reset": "earliest"}
-            )
-        )  # fmt: skip
-        consumer.assign([TopicPartition(full, 0, 0) for full in self.topics])
-        while told.keys() != self.topics.keys():
-            message = consumer.poll(_ANSWER_S)
-            assert message is not None, f"{party}: no answer about {sorted(self.topics.keys() - told.keys())}"
-            fault = message.error()
-            if (full := message.topic()) is not None:
-                told.setdefault(full, None if fault is not None and fault.code() == Fault._PARTITION_EOF else fault)
-        consumer.close()
-        return {self.topics[full] for full, fault in told.items() if _allowed(party, full, fault)}
-
-    def _may_join(self, party: str, group: str) -> bool:
-        consumer = Consumer(self.foreign(party, **{"group.id": group}))
-        try:
-            consumer.committed([TopicPartition(f"{self.root.topic_prefix}.verdicts", 0)], timeout=_ANSWER_S)
-        except KafkaException as error:
-            return _allowed(party, group, error.args[0])
-        finally:
-            consumer.close()
-        return True
 
     def _try_administering(self, party: str) -> set[str]:
         admin = AdminClient(self.foreign(party))
@@ -219,7 +207,10 @@ def table(answers: Mapping[str, Answers], topics: Sequence[str]) -> list[str]:
 
 
 def _allowed(party: str, what: str, fault: Fault | None) -> bool:
-    if fault is None:
-        return True
-    assert fault.code() in _DENIED, f"{party}, {what}: {fault}"
-    return False
+    return _let(party, what, 0 if fault is None else fault.code())
+
+
+def _let(party: str, what: str, code: int) -> bool:
+    """Say whether an answer is that it was let, and not refused; any other answer is a fault of ours."""
+    assert code in {0, *_DENIED}, f"{party}, {what}: the broker answers {code}"
+    return code == 0

@@ -61,9 +61,11 @@ def test_the_drift_services_state_is_named_as_its_stream_processor_names_it() ->
     assert f"{KAFKA.topic_prefix}-{DRIFT_STATE}" == f"{app_id(KAFKA)}-{TABLE}-changelog"
 
 
-def test_nobody_makes_topics_takes_records_away_or_has_a_right_on_the_cluster() -> None:
+def test_nobody_makes_shared_topics_takes_records_away_or_has_a_right_on_the_cluster() -> None:
     found = grants_of(KAFKA)
-    assert {one.operation for one in found} == {Operation.READ, Operation.WRITE, Operation.DESCRIBE_CONFIGS}
+    assert [one.name for one in found if one.operation is Operation.CREATE] == [f"{KAFKA.topic_prefix}-{DRIFT_STATE}"]
+    usual = {Operation.READ, Operation.WRITE, Operation.DESCRIBE_CONFIGS}
+    assert {one.operation for one in found} == usual | {Operation.CREATE}
     assert {one.resource for one in found} == {Resource.TOPIC, Resource.GROUP}
     assert {one.pattern for one in found if one.resource is Resource.TOPIC} == {Pattern.LITERAL}
 

@@ -130,7 +130,8 @@ async def _recovered(drift: DriftApp, stop: asyncio.Event) -> bool:
         if asyncio.get_running_loop().time() > give_up:
             raise DriftError(
                 f"the drift state was not rebuilt from Kafka within {_RECOVERY_TIMEOUT_S:.0f} s; "
-                "are all brokers up? With --data-dir only the newest changes are read"
+                "are all brokers up, and may its user Create, Read and Write the topic of its state? "
+                "With --data-dir only the newest changes are read"
             )
         if await wait_or_stop(stop, 0.05):
             return False

@@ -237,13 +237,13 @@ class EventConsumer:
     def _reading(self) -> str:
         return f"read {', '.join(self._topics)}"
 
-    def _explained(self, error: BaseException) -> KafkaError:
+    def _explained(self, error: BaseException, doing: str = "") -> KafkaError:
         right = ""
         if isinstance(error, GroupAuthorizationFailedError):
             right = f"Read on group {self._group}"
         elif isinstance(error, TopicAuthorizationFailedError):
             right = f"Read and Describe on topic {', '.join(self._short)}"
-        told = explained(error, self._kafka, self._reading, right=right)
+        told = explained(error, self._kafka, doing or self._reading, right=right)
         self._watch.failed(str(told))
         return told
 
@@ -319,7 +319,7 @@ class EventConsumer:
                 extra={"fields": {"group": self._group}},
             )
         except CLIENT_FAULTS as error:
-            raise explained(error, self._kafka, f"commit offsets of {self._group}") from error
+            raise self._explained(error, f"commit offsets of {self._group}") from error
 
     async def seek_to_time(self, moment: datetime) -> None:
         """Read next the first record at or after that instant, or the end where there is none."""

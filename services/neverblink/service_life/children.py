@@ -78,17 +78,22 @@ class Services:
     async def stop(self, but: Collection[str] = ()) -> None:
         """End the children but for some, the last started first, with SIGTERM and after a while with SIGKILL."""
         for name in [name for name in reversed(self._children) if name not in but]:
-            child = self._children.pop(name)
-            if child.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    child.send_signal(signal.SIGTERM)
-                try:
-                    async with time_limit(_TERM_S):
-                        await child.wait()
-                except TimeoutError:
-                    with contextlib.suppress(ProcessLookupError):
-                        child.kill()
-                    await child.wait()
+            await self.end(name)
+
+    async def end(self, name: str) -> None:
+        """End one child with SIGTERM, and after a while with SIGKILL."""
+        child = self._children.pop(name)
+        if child.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            child.send_signal(signal.SIGTERM)
+        try:
+            async with time_limit(_TERM_S):
+                await child.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
 
     def _log(self, name: str) -> Path:
         return self._logs / f"{name}.log"

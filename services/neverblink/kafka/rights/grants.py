@@ -1,7 +1,7 @@
 """Who may do what on the broker, worked out from the registry of topics: no more than each needs for its work. Pure.
 
 What nobody needs, because brokers since Kafka 2.8 ask for it no longer or because we do without: IdempotentWrite on the
-cluster (Write on a topic is enough), transactional ids, and Create for services, whose topics `topics apply` makes.
+cluster (Write on a topic is enough), transactional ids, and Create on shared topics, which `topics apply` makes.
 """
 
 from collections.abc import Iterable, Iterator
@@ -129,7 +129,8 @@ def rights_of(party: Party, prefix: str) -> Iterator[Rights]:
         if operations:
             yield Resource.TOPIC, name, Pattern.LITERAL, tuple(operations)
     for kept in party.keeps:
-        yield Resource.TOPIC, f"{prefix}-{kept}", Pattern.LITERAL, (Operation.READ, Operation.WRITE)
+        # Its stream processor asks for the topic to be made at every start, also where it is there.
+        yield Resource.TOPIC, f"{prefix}-{kept}", Pattern.LITERAL, (Operation.READ, Operation.WRITE, Operation.CREATE)
     for group in party.groups:
         pattern = Pattern.PREFIXED if party.own_groups else Pattern.LITERAL
         yield Resource.GROUP, f"{prefix}-{group}", pattern, (Operation.READ,)

@@ -12,7 +12,7 @@ from neverblink.plant import Kafka
 _HEAD = """\
 # Who may do what on the broker, from the registry of topics: made by `neverblink topics acls`, not by hand.
 # `neverblink topics apply --acls` brings a broker to it and takes nothing away; `check --acls` says what differs.
-# Read and Write include Describe. Nobody needs Create, transactional ids or a right on the cluster.
+# Read and Write include Describe. Nobody needs transactional ids or a right on the cluster.
 """
 
 _TOOLS = "--bootstrap-server {bootstrap} --command-config admin.properties"
