@@ -1,6 +1,7 @@
 # make demo    installs what is missing and runs a whole plant on this machine (ARGS="--parts 200")
 # make test    installs what is missing and runs everything that can run here
 # make test-plant   then against real parts: it installs a database server and the like where apt-get and root allow
+# make collector   builds the OpenTelemetry collector that deploy/otel configures, with Go
 # make lint    ruff and mypy; make bench prints the benchmarks; make clean removes what make made
 
 PYTHON ?= python3
@@ -36,17 +37,20 @@ BOUNDED := timeout --kill-after=30s
 NO_TEST := 5
 PYTEST := $(BIN)/pytest --dist loadscope --max-worker-restart 0
 NODE_OPCUA := tests/plc/node/node_modules/.installed
+# The OpenTelemetry collector with what deploy/otel/collector.yaml names, built by Go: two minutes, once a version.
+COLLECTOR_VERSION := 0.148.0
+COLLECTOR := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/neverblink/collector-$(COLLECTOR_VERSION)
 AXE := tests/browser/node_modules/.installed
 KAFKAJS := tests/broker/foreign/node_modules/.installed
 
-.PHONY: demo test test-plant plant-parts lint bench format clean
+.PHONY: demo test test-plant plant-parts collector lint bench format clean
 demo: $(STAMP)
 	$(BIN)/neverblink demo $(ARGS)
 
 test: lint $(NODE_OPCUA)
 	$(BOUNDED) $(TEST_TIME) $(PYTEST) -n $(WORKERS) $(ARGS)
 
-test-plant: $(STAMP) $(NODE_OPCUA) $(AXE) $(KAFKAJS) plant-parts
+test-plant: $(STAMP) $(NODE_OPCUA) $(AXE) $(KAFKAJS) plant-parts collector
 	$(BOUNDED) $(PLANT_TIME) $(PYTEST) -m "plant and not live" -n $(WORKERS) $(ARGS) || test $$? = $(NO_TEST)
 	$(BOUNDED) $(PLANT_TIME) $(PYTEST) -m "plant and live" -n $(PLANT_WORKERS) $(ARGS) || test $$? = $(NO_TEST)
 
@@ -57,6 +61,15 @@ plant-parts:
 	if test "$$(id -u)" != 0; then echo "NOT INSTALLED:$$missing: only root may; their tests skip"; exit 0; fi; \
 	export DEBIAN_FRONTEND=noninteractive; apt-get update -q && apt-get install -y -q --no-install-recommends $$missing \
 		|| echo "NOT INSTALLED:$$missing: apt-get failed; their tests skip"
+
+collector: $(COLLECTOR)/built/otelcol
+
+$(COLLECTOR)/built/otelcol:
+	@if ! command -v go >/dev/null; then echo "NOT BUILT: the collector: there is no Go; its tests skip"; exit 0; fi; \
+	echo "building the OpenTelemetry collector $(COLLECTOR_VERSION) in $(COLLECTOR)"; config=$$PWD/deploy/otel/collector-builder.yaml; \
+	mkdir -p $(COLLECTOR) && cd $(COLLECTOR) && export GOTOOLCHAIN=local GOBIN=$(COLLECTOR) \
+		&& go install go.opentelemetry.io/collector/cmd/builder@v$(COLLECTOR_VERSION) && ./builder --config $$config >build.log 2>&1 \
+		|| echo "NOT BUILT: the collector: see $(COLLECTOR)/build.log; its tests skip"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
