@@ -4,7 +4,7 @@ import asyncio
 import re
 import stat
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from neverblink.records.questions.rollup_filter import RollupFilter
 from neverblink.records.reading import ReadOnlyRecords
 
 MADE = made_parts(60)
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SCHEMA = orjson.loads(openapi_json())
 
 
@@ -63,7 +64,8 @@ class Service:
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     url = f"sqlite:///{tmp_path_factory.mktemp('api') / 'ledger.db'}"
     database = Database(url, create=True)
-    keep(database, all_events(MADE), NOON)
+    events = all_events(MADE)
+    keep(database, events, NOON, traces={one.id: TRACE for one in events})
     database.close()
     return url
 
@@ -91,6 +93,15 @@ def problem(answer: httpx.Response, status: int) -> str:
     jsonschema.validate(body, {"required": ["type", "title", "status", "detail"]})
     assert body["status"] == status
     return str(body["detail"])
+
+
+async def test_a_part_leads_to_its_trace_where_the_plant_says_where_traces_are_seen(service: Service) -> None:
+    assert "Link" not in (await service.get("/api/v1/parts/1")).headers
+    desk = replace(service.desk, trace_address=lambda trace: f"https://traces.example/für uns/{trace}")
+    transport = httpx.ASGITransport(api_of(desk))
+    async with httpx.AsyncClient(transport=transport, base_url="http://ledger") as client:
+        answer = await client.get("/api/v1/parts/1", headers={"Authorization": f"Bearer {service.all}"})
+    assert answer.headers["Link"] == f'<https://traces.example/f%C3%BCr%20uns/{TRACE}>; rel="related"; title="trace"'
 
 
 async def test_answers_are_those_of_the_questions_and_fit_the_document(service: Service) -> None:

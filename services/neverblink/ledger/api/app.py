@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import orjson
 from fastapi import Depends, FastAPI, Path, Query, Request, Response
@@ -77,7 +78,10 @@ class YieldAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What the API is made of. `zone` is that of the plant's days; `store` is None where no pictures are kept."""
+    """What the API is made of. `zone` is that of the plant's days; `store` is None where no pictures are kept.
+
+    `trace_address` says where a trace is seen, by its id, where anybody has said.
+    """
 
     ask: Asking
     doorkeeper: Doorkeeper
@@ -85,6 +89,7 @@ class Desk:
     zone: tzinfo
     clock: Callable[[], datetime]
     store: EvidenceStore | None = None
+    trace_address: Callable[[str], str | None] = lambda _: None
 
 
 def api_of(desk: Desk | None) -> FastAPI:
@@ -125,6 +130,7 @@ def _granted(request: Request, bearer: Annotated[HTTPAuthorizationCredentials | 
 Granted = Annotated[Grant, Depends(_granted)]
 PictureDigest = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="SHA-256 in hexadecimal.")]
 _NOT_TO_BE_RUN = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
+_IN_ADDRESSES = ":/?#[]@!$&'()*+,;=%"
 PartId = Annotated[int, Path(ge=1, le=_LARGEST, description="`id` of a part.")]
 
 
@@ -181,7 +187,10 @@ def _add_parts(app: FastAPI) -> None:
         story = await desk.ask(lambda s: story_of(s, number, grant.lines))
         if story is None:
             raise ApiError(404, f"there is no part {number} among the lines that the token grants")
-        return _json(story)
+        answer, trace = _json(story), story.part.trace_id
+        if trace is not None and (address := desk.trace_address(trace)) is not None:
+            answer.headers["Link"] = f'<{quote(address, safe=_IN_ADDRESSES)}>; rel="related"; title="trace"'
+        return answer
 
 
 def _add_pictures(app: FastAPI) -> None:

@@ -40,7 +40,9 @@ async def serve(plant: Plant, stop: asyncio.Event) -> None:
     try:
         store = None if plant.records.evidence.store is None else EvidenceStore(plant.records.evidence.store)
         zone = ZoneInfo(plant.time_zone())
-        desk = Desk(ask, Doorkeeper(settings.tokens), settings.max_page, zone, utc_now, store)
+        desk = Desk(
+            ask, Doorkeeper(settings.tokens), settings.max_page, zone, utc_now, store, plant.console.trace_address
+        )
         most = settings.concurrent * _MOST_OPEN
         server = HttpServer("ledger-api", api_of(desk), settings, section="records.api", most=most)
         try:
