@@ -10,9 +10,9 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -86,39 +86,39 @@ def resident_mib(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-class Sink:
+class _Sink(BaseHTTPRequestHandler):
     """Takes what is exported, and forgets it: a collector's work is not the scorer's."""
 
-    def __init__(self) -> None:
-        sink = self
+    protocol_version = "HTTP/1.1"
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+    def do_POST(self) -> None:
+        """Take a request."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
-            def do_POST(self) -> None:
-                sink.bytes += len(self.rfile.read(int(self.headers["Content-Length"])))
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.bytes = 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, name="sink", daemon=True).start()
-
-    @property
-    def endpoint(self) -> str:
-        """Return where it listens."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
 
 
-def environments(sink: Sink) -> dict[str, dict[str, str]]:
+@asynccontextmanager
+async def sink() -> AsyncIterator[str]:
+    """Run the sink in a process of its own, so that it shares nothing with the broker; gives where it listens."""
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.line.telemetry", "--sink", str(port))
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def environments(endpoint: str) -> dict[str, dict[str, str]]:
     """Return what the environment of each kind says."""
     return {
         "off": {},
-        "on": {"OTEL_EXPORTER_OTLP_ENDPOINT": sink.endpoint},
+        "on": {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint},
         "away": {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}"},
     }
 
@@ -143,12 +143,11 @@ def told(runs: Mapping[str, Sequence[Run]]) -> list[str]:
 
 async def measure(frames: int, repeats: int) -> None:
     """Run all kinds in turn, and print what was measured."""
-    sink = Sink()
-    wanted = environments(sink)
     runs: dict[str, list[Run]] = {kind: [] for kind in KINDS}
     with tempfile.TemporaryDirectory() as folder:
         artifacts = fit_striped(Path(folder))
-        async with DevelopmentBroker() as broker:
+        async with sink() as endpoint, DevelopmentBroker() as broker:
+            wanted = environments(endpoint)
             for number in range(repeats):
                 # Each kind is first, second and third in turn.
                 for kind in [*KINDS[number % 3 :], *KINDS[: number % 3]]:
@@ -157,7 +156,7 @@ async def measure(frames: int, repeats: int) -> None:
                     runs[kind].append(run)
                     took = time.monotonic() - began
                     print(f"{number + 1} {kind:5} {run.rate:7.1f} frames/s, {took:.0f} s in all", flush=True)
-    print(f"\n{frames} frames a run, the first {WARM_UP} not counted; {sink.bytes / 2**20:.1f} MiB exported")
+    print(f"\n{frames} frames a run, the first {WARM_UP} not counted")
     print("\n".join(told(runs)))
 
 
@@ -166,7 +165,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=2000, help="so many a run")
     parser.add_argument("--repeats", type=int, default=5, help="so many runs of each kind")
+    parser.add_argument("--sink", type=int, help=argparse.SUPPRESS)
     settings = parser.parse_args()
+    if settings.sink is not None:
+        ThreadingHTTPServer(("127.0.0.1", settings.sink), _Sink).serve_forever()
     asyncio.run(measure(settings.frames, settings.repeats))
 
 
