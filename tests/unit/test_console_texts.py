@@ -144,7 +144,13 @@ def test_every_word_that_events_and_roles_may_have_is_said_in_the_page_s_languag
 def test_every_stage_that_a_page_s_job_tells_is_said_in_its_language() -> None:
     told = {
         stage
-        for room in ("trainer/fitting", "trainer/collecting", "qualification", "trainer/promises")
+        for room in (
+            "trainer/fitting",
+            "trainer/collecting",
+            "qualification",
+            "trainer/promises",
+            "trainer/offline_inspection/trying_out.py",
+        )
         for path in (ROOM.parent / room).rglob("*.py")
         for stage in re.findall(r'(?:progress\(|stage: str = )"([^"]+)"', path.read_text())
     }

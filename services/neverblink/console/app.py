@@ -18,6 +18,7 @@ from neverblink.console.pages import (
     onboarding,
     onboarding_pictures,
     onboarding_places,
+    onboarding_trials,
     parts,
     programs,
     provider,
@@ -56,6 +57,7 @@ def app_of(desk: Desk) -> FastAPI:
     app.include_router(onboarding.router)
     app.include_router(onboarding_pictures.router)
     app.include_router(onboarding_places.router)
+    app.include_router(onboarding_trials.router)
     app.include_router(alarms.router)
     app.include_router(health.router)
     app.include_router(quality.router)

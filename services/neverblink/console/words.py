@@ -83,6 +83,7 @@ JOBS = {
     "calibrate": N_("choose a threshold"),
     "qualify": N_("judge the golden set"),
     "look-over": N_("look pictures over"),
+    "try-out": N_("try the model on pictures"),
     "gather": N_("take pictures from the line"),
 }
 RUNS = {
@@ -123,6 +124,7 @@ STAGES = {
     "trying real defects": N_("trying real defects"),
     "trying synthetic defects": N_("trying drawn defects"),
     "judging the golden set": N_("judging the golden set"),
+    "judging the pictures": N_("judging the pictures"),
     "taking frames": N_("taking pictures from the line"),
 }
 FACTS = {

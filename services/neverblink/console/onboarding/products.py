@@ -59,6 +59,8 @@ class NewProduct(BaseModel):
     looked: str | None = None
     models: tuple[str, ...] = ()
     golden: str | None = None
+    tried: str | None = None
+    """The run that tried a model on chosen pictures last."""
     active: str | None = None
     """Digest of the model that was activated last from here."""
     active_at: datetime | None = None

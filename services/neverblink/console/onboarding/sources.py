@@ -86,15 +86,19 @@ def _plain(part: str) -> str:
 
 
 class Receiving:
-    """Takes uploads into one product's folder; at most `upload` bytes each, `room` bytes on the disk for all."""
+    """Takes uploads into one product's folder; at most `upload` bytes each, `room` bytes on the disk for all.
 
-    def __init__(self, pictures: Path, everything: Path, upload: int, room: int) -> None:
+    With `flat` there are no folders in it, and an upload has at most so many pictures.
+    """
+
+    def __init__(self, pictures: Path, everything: Path, upload: int, room: int, flat: int | None = None) -> None:
+        self._flat = flat
         self._pictures, self._everything = pictures, everything
         self._upload, self._room = upload, room
 
     async def receive(self, name: str, body: AsyncIterator[bytes]) -> Received:
         """Keep a picture, or the pictures of a ZIP archive. Raises OnboardingError."""
-        room = await asyncio.to_thread(self._left)
+        room = await asyncio.to_thread(self.left)
         path = self._pictures.parent / f".upload-{secrets.token_hex(8)}"
         size = 0
         try:
@@ -141,6 +145,8 @@ class Receiving:
                     place = plain_path(member.filename)
                     if member.is_dir():
                         continue
+                    if self._flat is not None and kept >= self._flat:
+                        raise OnboardingError("more than %(most)s pictures at once: send fewer", most=self._flat)
                     if place is None or member.flag_bits & 1 or "__MACOSX" in member.filename:
                         passed_over += 1
                         continue
@@ -175,7 +181,7 @@ class Receiving:
 
     def _move(self, path: Path, place: PurePosixPath) -> None:
         """Give a file its name; another picture of that name keeps it, the same one comes to lie once."""
-        target = self._pictures / place
+        target = self._pictures / (place if self._flat is None else place.name)
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -184,7 +190,7 @@ class Receiving:
             target = target.with_name(f"{target.stem[:80]}-{digest[:8]}{target.suffix}")
         path.replace(target)
 
-    def _left(self) -> int:
+    def left(self) -> int:
         """Return how many bytes there is room for."""
         used = sum(
             os.lstat(Path(folder) / name).st_size for folder, _, names in os.walk(self._everything) for name in names

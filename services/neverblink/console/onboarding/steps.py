@@ -16,9 +16,11 @@ from neverblink.console.onboarding.told import (
     LostPart,
     Model,
     SeenPicture,
+    Tried,
     judged_of,
     looked_over,
     model_of,
+    tried_of,
 )
 from neverblink.console.runs.book import Run, Runs, Wish
 from neverblink.console.runs.run_folder import RunFolderError
@@ -63,6 +65,8 @@ class Progress:
     golden: Run | None
     judged: Judged | None
     stale: bool
+    trial: Run | None = None
+    tried: Tried | None = None
 
     @property
     def odd(self) -> list[Card]:
@@ -114,7 +118,8 @@ def progress_of(product: NewProduct, runs: Runs) -> Progress:
     last, model = models[-1] if models else (made[-1] if made else None, None)
     golden = _found(runs, product.golden)
     judged = judged_of(golden)
-    everything = [run for run in (look, golden, *made) if run is not None]
+    trial = _found(runs, product.tried)
+    everything = [run for run in (look, golden, trial, *made) if run is not None]
     return Progress(
         product=product,
         running=next((run for run in everything if run.running), None),
@@ -126,6 +131,8 @@ def progress_of(product: NewProduct, runs: Runs) -> Progress:
         fitted=fits[-1][1] if fits else None,
         golden=golden,
         judged=judged if judged is not None and model is not None and judged.artifact == model.digest else None,
+        trial=trial,
+        tried=tried_of(trial),
         stale=bool(fits) and _of(fits[-1][0]) != _learnt(product),
     )
 
@@ -178,6 +185,14 @@ def golden_wish(product: NewProduct, model: Model, plant: Path, who: str) -> Wis
     """Return the job that lets a model judge the product's golden set."""
     settings = {"artifact": model.artifact, "product": product.product, "plant": str(plant), "by": who}
     return _wish("qualify", product, settings)
+
+
+def try_wish(product: NewProduct, model: Model, images: Path, station: str | None, plant: Path | None) -> Wish:
+    """Return the job that tries a model on chosen pictures, by the rules of a station where one is known."""
+    settings: dict[str, Any] = {"images": str(images), "artifact": model.artifact, "gallery": GALLERY}
+    if plant is not None and station is not None:
+        settings |= {"plant": str(plant), "station": station}
+    return _wish("try-out", product, settings)
 
 
 def frames_wanted(station: str, since: datetime, count: int, plant: Path) -> dict[str, Any]:

@@ -162,6 +162,47 @@ class Judged(_Told):
     escaped: int
 
 
+class TriedDefect(_Told):
+    """A defect that was found."""
+
+    type: str
+    taxonomy: str | None = None
+    region: str | None = None
+    source: str | None = None
+
+
+class TriedRegion(_Told):
+    """What a named region says."""
+
+    name: str
+    kind: str
+    score: float
+    threshold: float
+    ratio: float
+    state: str | None = None
+
+
+class TriedPicture(_Told):
+    """A picture that a model was tried on."""
+
+    path: str
+    picture: str | None = None
+    decision: str
+    reason: str | None = None
+    detail: str | None = None
+    unsure: bool = False
+    ratio: float | None = None
+    defects: tuple[TriedDefect, ...] = ()
+    regions: tuple[TriedRegion, ...] = ()
+
+
+class Tried(_Told):
+    """What `try-out` came to."""
+
+    artifact: str
+    pictures: tuple[TriedPicture, ...]
+
+
 def told(run: Run | None, kind: type[_Told]) -> object | None:
     """Return what a run that was done came to, None where there is nothing to tell."""
     if run is None or run.state.status not in {"done", "bad"}:
@@ -183,6 +224,12 @@ def model_of(run: Run | None) -> Model | None:
     """Return the model that a run made."""
     found = told(run, Model)
     return found if isinstance(found, Model) else None
+
+
+def tried_of(run: Run | None) -> Tried | None:
+    """Return what came of trying a model."""
+    found = told(run, Tried)
+    return found if isinstance(found, Tried) else None
 
 
 def judged_of(run: Run | None) -> Judged | None:

@@ -15,9 +15,10 @@ from neverblink.console.desk import Desk
 from neverblink.console.language import N_
 from neverblink.console.onboarding.activating import activate, stations_of
 from neverblink.console.onboarding.canvas import canvas_of, keep_alignment
-from neverblink.console.onboarding.named import KINDS, Draft, Row, draft_of, examples_of, kept, said
+from neverblink.console.onboarding.chosen import TRIES, offers
+from neverblink.console.onboarding.named import KINDS, Draft, Row, draft_of, examples_of, kept, pictures_in, said
 from neverblink.console.onboarding.products import NewProduct, NewProducts, OnboardingError
-from neverblink.console.onboarding.sources import folders_in
+from neverblink.console.onboarding.sources import Receiving, folders_in
 from neverblink.console.onboarding.steps import (
     ALIGNS,
     GALLERY,
@@ -55,6 +56,14 @@ def products_of(request: Request) -> NewProducts:
 def folder_of(request: Request, product: NewProduct) -> FilePath:
     """Return a new product's own folder."""
     return products_of(request).folder(product.id).absolute()
+
+
+def receiving_into(request: Request, pictures: FilePath, flat: int | None = None) -> Receiving:
+    """Return what takes uploads into a folder of a new product, within the bounds of the plant file."""
+    desk: Desk = request.app.state.desk
+    settings = desk.plant.console.onboarding
+    room = int(settings.disk_gib * 1024**3)
+    return Receiving(pictures, products_of(request).place, settings.upload_mib * 1024**2, room, flat)
 
 
 async def drawn_upon(
@@ -272,6 +281,7 @@ async def shown(
         "run": found.running,
         "folders": await asyncio.to_thread(folders_in, settings.onboarding.folders),
         "groups": GROUPS,
+        "offers": offers(product, found.looked) if found.model is not None else [],
         "aligns": ALIGNS,
         "sizes": SIZES,
         "usual_size": USUAL_SIZE,
@@ -296,6 +306,7 @@ def _drawn(folder: FilePath, product: NewProduct, draft: Draft | None, words: Ca
         "most_regions": MOST_REGIONS,
         "shares": {} if regions is None else regions.shares(),
         "examples": examples_of(folder, regions),
+        "tries": pictures_in(folder / TRIES),
     }
 
 

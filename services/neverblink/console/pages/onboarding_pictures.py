@@ -17,7 +17,7 @@ from neverblink.console.access.said import SaidError
 from neverblink.console.desk import Desk
 from neverblink.console.language import N_
 from neverblink.console.onboarding.products import NewProduct, OnboardingError
-from neverblink.console.onboarding.sources import Receiving, folder_below
+from neverblink.console.onboarding.sources import folder_below
 from neverblink.console.onboarding.steps import (
     GALLERY,
     GROUPS,
@@ -35,9 +35,11 @@ from neverblink.console.pages.onboarding import (
     known,
     noted,
     products_of,
+    receiving_into,
     refuse_while_running,
     tried,
 )
+from neverblink.console.pages.onboarding_trials import received_into
 from neverblink.console.pages.runs import begun, run_of
 from neverblink.console.pages.showing import in_words
 from neverblink.console.visitors import CheckedForm, Form, FormGate, Gate, RefusedError, Visitor, marked
@@ -106,17 +108,17 @@ async def pictures(
     name: ProductId,
     upload: Annotated[Upload, Depends(UploadGate())],
     file: Annotated[str, Query(max_length=400)] = "",
+    into: Annotated[str, Query(max_length=100)] = "",
 ) -> Response:
-    """Keep a picture or an archive of them."""
-    desk: Desk = request.app.state.desk
+    """Keep a picture or an archive of them: good ones, or what is chosen `into` a place of its own."""
     product = await known(request, visitor, name)
-    place, settings = products_of(request), desk.plant.console.onboarding
+    place = products_of(request)
     try:
         await refuse_while_running(request, product)
-        receiving = Receiving(
-            place.pictures(name), place.place, settings.upload_mib * 1024**2, int(settings.disk_gib * 1024**3)
-        )
-        received = await receiving.receive(file, upload.body)
+        if into:
+            received = await received_into(request, product, into, file, upload.body)
+            return JSONResponse({"kept": received.kept, "passed_over": received.passed_over})
+        received = await receiving_into(request, place.pictures(name)).receive(file, upload.body)
         folder = str(place.pictures(name).absolute())
         await asyncio.to_thread(place.change, name, lambda _: {"source": "upload", "folder": folder})
     except (SaidError, RefusedError) as error:
@@ -174,7 +176,7 @@ async def picture(
 ) -> Response:
     """Return a small picture that a job has made of one of the product's."""
     product = await known(request, visitor, name)
-    if run not in {product.looked, *product.models} or not _PICTURE.fullmatch(file):
+    if run not in {product.looked, product.tried, *product.models} or not _PICTURE.fullmatch(file):
         raise RefusedError(404, N_("There is no such picture."))
     path = (await run_of(request, visitor, run)).folder / GALLERY / file
     if not await asyncio.to_thread(path.is_file):

@@ -1,10 +1,11 @@
-"""What `neverblink inspect` comes to. Nothing heavy is imported."""
+"""What `neverblink inspect` and `neverblink try-out` come to. Nothing heavy is imported."""
 
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
+from neverblink.events import Defect, RegionScore
 from neverblink.job_life.results import JobResult
 
 
@@ -23,3 +24,27 @@ class InspectResult(JobResult):
     report: Path
     counts: dict[str, Any] = Field(description="All counts, as --json prints them.")
     notes: tuple[str, ...] = Field(default=(), description="What a person should know: what was left out.")
+
+
+class TriedPicture(JobResult):
+    """One picture, and what a model says of it."""
+
+    path: str = Field(description="Below the folder of images.")
+    picture: str | None = Field(default=None, description="Its JPEG in the gallery; null: there is none.")
+    decision: str = Field(description="pass, reject or unscored.")
+    reason: str | None = None
+    detail: str | None = Field(default=None, description="Of one without a score: why, in a sentence.")
+    unsure: bool = False
+    score: float | None = None
+    threshold: float | None = None
+    ratio: float | None = Field(default=None, description="score / threshold.")
+    defects: tuple[Defect, ...] = ()
+    regions: tuple[RegionScore, ...] = Field(default=(), description="What each named region says.")
+
+
+class TryOutResult(JobResult):
+    """What `neverblink try-out` comes to."""
+
+    artifact: str = Field(description="Digest of the model.")
+    product: str
+    pictures: tuple[TriedPicture, ...]

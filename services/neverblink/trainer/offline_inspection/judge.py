@@ -56,11 +56,12 @@ class Judge:
     def judge(self, images: Sequence[Image], places: Sequence[Place]) -> list[Opinion | Unscored]:
         """Decide images as the scorer does, each as at its place."""
         return [
-            one if isinstance(one, Unscored) else self._judged(one, place)
+            one if isinstance(one, Unscored) else self.opinion(one, place)
             for one, place in zip(self.look(images, places), places, strict=True)
         ]
 
-    def _judged(self, inspection: Inspection, place: Place) -> Opinion | Unscored:
+    def opinion(self, inspection: Inspection, place: Place) -> Opinion | Unscored:
+        """Decide by what the models saw, as the scorer does."""
         calibration = self.artifact.manifest.calibration
         try:
             found = judged(inspection, calibration, self._rules, mm_per_px=place.mm_per_px, edited=place.edited)
