@@ -1,6 +1,8 @@
 """Pictures that an engineer chooses: examples of presence checks, and those that a model is tried on."""
 
+import asyncio
 import json
+import os
 from pathlib import Path
 
 from onboarding_sitting import FITTED, LIE, LOOKED, PNG, Sitting, archive, looked, over, roots, send, sitting
@@ -17,7 +19,7 @@ TRIED = {
     "artifact": FITTED["digest"],
     "pictures": [
         {
-            "path": "0.png", "picture": "tried-000.jpg", "decision": "reject", "reason": "defect", "ratio": 1.4,
+            "path": "0.png", "picture": "seen-000.jpg", "decision": "reject", "reason": "defect", "ratio": 1.4,
             "defects": [{"type": "absent", "taxonomy": "assembly", "region": "screw-2", "source": "presence"}],
             "regions": [
                 {"name": "rest", "kind": "judged", "score": 0.5, "threshold": 1, "ratio": 0.5},
@@ -35,7 +37,7 @@ async def ready(sitting: Sitting, roots: Path) -> Path:
     for name in ("000.png", "dark.png", "test/1.png"):
         (roots / "pcb" / name).write_bytes(PNG)
     labelled = [{"path": "test/1.png", "defect": "missing", "picture": "defect-000.jpg"}]
-    results = {"look-over": {**LOOKED, "labelled": labelled}, "fit": FITTED, "try-out": TRIED}
+    results = {"look-over": {**LOOKED, "labelled": labelled}, "fit": FITTED, "inspect": TRIED}
     (sitting.results / "results.json").write_text(json.dumps(results))
     await looked(sitting, roots)
     assert await sitting.step("regions", **SCREW) == 303
@@ -96,9 +98,9 @@ async def test_a_model_is_tried_on_chosen_pictures_and_each_region_is_told(sitti
     assert await sitting.step("try", what="tries") == 303
     run = once(sitting.console.desk.runs, sitting.product.tried or "", over)
     assert (run.asked.job, run.settings()["images"], run.settings()["artifact"]) == (
-        "try-out", str(folder / "tries"), FITTED["artifact"],
+        "inspect", str(folder / "tries"), FITTED["artifact"],
     )  # fmt: skip
-    assert len(list((folder / "tries").iterdir())) == 2
+    assert len(await asyncio.to_thread(os.listdir, folder / "tries")) == 2
     page = (await sitting.page()).split('id="try"')[1]
     for said in (
         "1.40 of the threshold",
@@ -109,6 +111,9 @@ async def test_a_model_is_tried_on_chosen_pictures_and_each_region_is_told(sitti
     ):
         assert said in page, said
     assert page.index("140 %") < page.index("50 %")
+    assert await sitting.step("try", what="examples") == 422
+    assert "there is no picture to try: choose some first" in sitting.browser.seen
+    assert (await send(sitting, PNG, "gone.png", into="screw-2/absent"))[0] == 200
     assert await sitting.step("try", what="examples") == 303
     run = once(sitting.console.desk.runs, sitting.product.tried or "", over)
     assert run.settings()["images"] == str(folder / "regions/examples")

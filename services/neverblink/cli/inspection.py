@@ -7,8 +7,8 @@ from rich.table import Table
 
 from neverblink.cli.jobs import Job, Screen, Teller, command
 from neverblink.job_life.terminal import shown
-from neverblink.trainer.offline_inspection.job_result import InspectResult, TryOutResult
-from neverblink.trainer.offline_inspection.settings import InspectJob, TryOutJob
+from neverblink.trainer.offline_inspection.job_result import InspectResult
+from neverblink.trainer.offline_inspection.settings import InspectJob
 
 if TYPE_CHECKING:
     from neverblink.trainer.offline_inspection.job import Inspected
@@ -101,34 +101,5 @@ command(
 
     Exit codes: 0 done; 1 the lot is not accepted, or no image has a score; 2 bad input or surroundings; 130 stopped.
     docs/guides/offline-inspection.md has more.
-    """,
-)  # fmt: skip
-
-
-def _try_out(job: TryOutJob, teller: Teller) -> TryOutResult:
-    from neverblink.trainer.offline_inspection.trying_out import run_try_out
-
-    return run_try_out(job, teller.progress)
-
-
-def _show_try_out(_: TryOutJob, done: TryOutResult, screen: Screen) -> None:
-    table = Table("picture", "decision", "of the threshold", "regions")
-    for one in done.pictures:
-        share = "–" if one.ratio is None else f"{one.ratio:.2f}"
-        regions = (f"{each.name} {each.ratio:.2f}{f' {each.state}' if each.state else ''}" for each in one.regions)
-        said = f"{one.decision} {one.reason or ''}".strip()
-        table.add_row(shown(one.path), shown(said), share, shown(", ".join(regions) or (one.detail or "")))
-    screen.tables(table)
-
-
-command(
-    "try-out",
-    Job(
-        settings=TryOutJob, result=TryOutResult, work=_try_out, told=lambda _, done: done, show=_show_try_out,
-        title=lambda job: job.images.name, good=lambda done: bool(done.pictures),
-    ),
-    text="""Judge a few pictures, and say what each named region says.
-
-    `neverblink try-out screws/test --artifact artifacts/screw --gallery tried` also draws what was found.
     """,
 )  # fmt: skip

@@ -83,7 +83,7 @@ JOBS = {
     "calibrate": N_("choose a threshold"),
     "qualify": N_("judge the golden set"),
     "look-over": N_("look pictures over"),
-    "try-out": N_("try the model on pictures"),
+    "inspect": N_("try the model on pictures"),
     "gather": N_("take pictures from the line"),
 }
 RUNS = {
@@ -125,6 +125,8 @@ STAGES = {
     "trying synthetic defects": N_("trying drawn defects"),
     "judging the golden set": N_("judging the golden set"),
     "judging the pictures": N_("judging the pictures"),
+    "inspecting": N_("judging the pictures"),
+    "pictures": N_("making the report"),
     "taking frames": N_("taking pictures from the line"),
 }
 FACTS = {

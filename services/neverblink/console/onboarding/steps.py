@@ -189,10 +189,12 @@ def golden_wish(product: NewProduct, model: Model, plant: Path, who: str) -> Wis
 
 def try_wish(product: NewProduct, model: Model, images: Path, station: str | None, plant: Path | None) -> Wish:
     """Return the job that tries a model on chosen pictures, by the rules of a station where one is known."""
-    settings: dict[str, Any] = {"images": str(images), "artifact": model.artifact, "gallery": GALLERY}
+    settings: dict[str, Any] = {
+        "images": str(images), "artifact": model.artifact, "gallery": GALLERY, "out": "inspection",
+    }  # fmt: skip
     if plant is not None and station is not None:
         settings |= {"plant": str(plant), "station": station}
-    return _wish("try-out", product, settings)
+    return _wish("inspect", product, settings)
 
 
 def frames_wanted(station: str, since: datetime, count: int, plant: Path) -> dict[str, Any]:

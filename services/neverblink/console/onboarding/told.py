@@ -197,7 +197,7 @@ class TriedPicture(_Told):
 
 
 class Tried(_Told):
-    """What `try-out` came to."""
+    """What `inspect` came to."""
 
     artifact: str
     pictures: tuple[TriedPicture, ...]

@@ -112,6 +112,8 @@ async def try_out(request: Request, visitor: Engineer, name: ProductId, form: Ch
             raise RefusedError(422, N_("There is no model yet."))
         folder = folder_of(request, product)
         place = folder / ("regions/examples" if form.get("what", 16) == "examples" else TRIES)
+        if not await asyncio.to_thread(lambda: any(one.is_file() for one in place.rglob("*"))):
+            raise OnboardingError("there is no picture to try: choose some first")
         stations = stations_of(desk.plant, product.line, product.product)
         wish = try_wish(product, found.model, place, next(iter(stations), None), desk.plant_file)
         run = await begun(request, visitor, form, wish)

@@ -85,6 +85,11 @@ class OfflineInspection:
         return self._inputs.subject
 
     @property
+    def judge(self) -> Judge:
+        """Return what judges by the first artifact."""
+        return self._first
+
+    @property
     def result(self) -> Path:
         """Return the file of all rows; it is there when the inspection is done."""
         return self.folder / RESULT

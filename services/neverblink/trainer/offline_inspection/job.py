@@ -17,11 +17,13 @@ from neverblink.storage.frame_objects import ObjectStore
 from neverblink.trainer.datasets.inputs import FolderInputs, Inputs, InspectionError
 from neverblink.trainer.datasets.topic_frames import TopicFrames
 from neverblink.trainer.offline_inspection.inspection import OfflineInspection
-from neverblink.trainer.offline_inspection.job_result import InspectResult
+from neverblink.trainer.offline_inspection.job_result import InspectResult, ShownPicture
+from neverblink.trainer.offline_inspection.judge import Place
 from neverblink.trainer.offline_inspection.known_decisions import Known, known_from_file, known_from_verdicts
 from neverblink.trainer.offline_inspection.report import write_inspection_report
 from neverblink.trainer.offline_inspection.results import Results
 from neverblink.trainer.offline_inspection.settings import InspectJob, Severity
+from neverblink.trainer.offline_inspection.showing_pictures import shown_pictures
 from neverblink.trainer.offline_inspection.terms import InspectSettings, LotSettings, SecondPass
 from neverblink.vision.artifact import Artifact, read_manifest
 from neverblink.vision.likeness import likeness
@@ -39,6 +41,8 @@ class Inspected:
     report: Path
     done_before: bool
     notes: tuple[str, ...] = ()
+    artifact: str = ""
+    pictures: tuple[ShownPicture, ...] = ()
 
     @property
     def good(self) -> bool:
@@ -65,6 +69,8 @@ class Inspected:
             rows=self.rows,
             report=self.report,
             counts=self.counts(),
+            artifact=self.artifact,
+            pictures=self.pictures,
             notes=self.notes,
         )
 
@@ -108,7 +114,21 @@ def run_inspect(job: InspectJob, progress: Progress = lambda *_: None) -> Inspec
             inspection.report,
             done,
             (*_notes(inputs), *_unlike(results, inspection.artifact)),
+            inspection.artifact.digest,
+            _shown(job, inspection, stations, depth, progress),
         )
+
+
+def _shown(
+    job: InspectJob, inspection: OfflineInspection, stations: Sequence[str], depth: int | None, progress: Progress
+) -> tuple[ShownPicture, ...]:
+    """Show pictures of a folder as they were judged, where a gallery is asked for."""
+    if job.gallery is None or job.images is None:
+        return ()
+    line, _, station = (stations[0] if stations else "").partition("/")
+    settings = inspection.settings
+    place = Place(settings.scales.get((line, station)), settings.thresholds.get((line, station)))
+    return shown_pictures(inspection.judge, place, job.images, job.gallery, depth, progress)
 
 
 def _notes(inputs: Inputs) -> tuple[str, ...]:

@@ -12,37 +12,6 @@ Level = Literal["I", "II", "III"]
 Severity = Literal["normal", "tightened"]
 
 
-class TryOutJob(JobSettings):
-    """What `neverblink try-out` is asked to do."""
-
-    images: Annotated[Path, Spelling(argument=True)] = Field(description="Folder of images, with its sub-folders.")
-    artifact: Annotated[Path, Spelling(missing="name the model with --artifact FOLDER")] = Field(
-        description="Artifact folder."
-    )
-    gallery: Path | None = Field(
-        default=None,
-        description="Folder for a small JPEG of each picture with what was found; the result names them.",
-    )
-    most: int = Field(default=200, ge=1, le=1000, description="More pictures than that are refused.")
-    plant: Annotated[Path | None, Spelling(short="-p")] = Field(
-        default=None, description="Plant file: its rules for the product."
-    )
-    station: Annotated[str | None, Spelling(metavar="LINE/STATION")] = Field(
-        default=None, description="Where the images come from: its rules and scale."
-    )
-    weights: Path | None = Field(default=None, description=OWN_WEIGHTS)
-    device: str = Field(default="cpu", description="cpu, cuda or cuda:N.")
-    engine: FixedEngine = Field(
-        default="auto", description="What runs the backbone; auto: torch-cuda on a GPU, openvino on a CPU."
-    )
-
-    @model_validator(mode="after")
-    def _a_station_is_a_plants(self) -> Self:
-        if self.station is not None and self.plant is None:
-            raise ValueError("--station is a plant's: name its file with --plant")
-        return self
-
-
 class InspectJob(JobSettings):
     """What `neverblink inspect` is asked to do."""
 
@@ -54,6 +23,10 @@ class InspectJob(JobSettings):
     )
     out: Annotated[Path | None, Spelling(short="-o")] = Field(
         default=None, description="Folder of this inspection. Default: one of its own below runs/inspect."
+    )
+    gallery: Path | None = Field(
+        default=None,
+        description="Folder for small JPEGs of a folder's first 200 images with what was found; the result names them.",
     )
     kafka: bool = Field(default=False, description="Inspect frames that Kafka still keeps, from the plant's topic.")
     since: Annotated[Instant | None, Spelling(metavar="INSTANT")] = Field(
@@ -138,6 +111,8 @@ class InspectJob(JobSettings):
             raise ValueError("--kafka needs the --plant file and --from, the instant to begin with")
         if not self.kafka and (self.since is not None or self.until is not None):
             raise ValueError("--from and --to are for frames: they go with --kafka")
+        if self.kafka and self.gallery is not None:
+            raise ValueError("--gallery is for a folder of images")
         if self.aql is None and self.lot_size is not None:
             raise ValueError("--lot-size is for a sampling plan: name its --aql too")
         if self.threshold == "in-force" and (self.plant is None or not (self.kafka or self.station)):
