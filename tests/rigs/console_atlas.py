@@ -23,6 +23,7 @@ from PIL import Image
 
 from neverblink.simulation.parts import Simulation
 from rigs.console_pictures import FOLDER, OF_PHOTOGRAPHS, Shot, kept, placed, small
+from rigs.lying_boards import write_boards
 from rigs.seeded_console import PASSWORD, Seeded, seeded_console
 from rigs.seeded_day import TYPES
 from rigs.served_console import chromium, signed_in
@@ -58,17 +59,23 @@ async def _taken(page: Any) -> None:
     await page.wait_for_selector("#bench[data-ready]")
 
 
-async def _new_product(page: Any) -> None:
-    await page.locator("main td a").first.click()
+async def _new_product(page: Any, name: str = "disc") -> None:
+    await page.locator(f"main td a:text-is('{name}')").first.click()
     await page.wait_for_load_state("load")
 
 
-def _product_at(part: str) -> Callable[[Any], Awaitable[None]]:
+def _product_at(part: str, name: str = "disc") -> Callable[[Any], Awaitable[None]]:
     async def steps(page: Any) -> None:
-        await _new_product(page)
+        await _new_product(page, name)
         await _at(part)(page)
 
     return steps
+
+
+async def _examples(page: Any) -> None:
+    await _new_product(page, "board")
+    await page.click(".place-examples a")
+    await page.wait_for_load_state("load")
 
 
 async def _printed(browser: Any, seeded: Seeded, out: Path) -> Path:
@@ -137,6 +144,10 @@ CALM = (
     Shot("new-product", "/onboarding", account="erin", steps=_new_product),
     Shot("new-product-odd", "/onboarding", account="erin", steps=_product_at("#odd")),
     Shot("new-product-region", "/onboarding", account="erin", steps=_product_at("#region")),
+    Shot("new-product-lie", "/onboarding", account="erin", steps=_product_at("#lie", "board"), most=OF_PHOTOGRAPHS),
+    Shot("new-product-named", "/onboarding", account="erin", steps=_product_at("#named", "board")),
+    Shot("new-product-examples", "/onboarding", account="erin", steps=_examples),
+    Shot("new-product-try", "/onboarding", account="erin", steps=_product_at("#try", "board"), most=OF_PHOTOGRAPHS),
     Shot("new-product-model", "/onboarding", account="erin", steps=_product_at("#fit")),
     Shot("new-product-promise", "/onboarding", account="erin", steps=_product_at("#promise")),
     Shot("jobs", "/runs", account="erin"),
@@ -202,6 +213,49 @@ async def _made_product(browser: Any, seeded: Seeded, folder: Path) -> None:
     await page.context.close()
 
 
+_REGIONS = (
+    ("processor", "judged", "170,138 240,138 240,240 170,240"),
+    ("connector", "judged", "272,60 316,60 316,256 272,256"),
+    ("markings", "ignored", "184,240 244,240 244,256 184,256"),
+    ("capacitor-6", "presence", "38,130 80,130 80,182 38,182"),
+)
+"""On the upright board, in its pixels."""
+
+
+async def _made_boards(browser: Any, seeded: Seeded, folder: Path) -> None:
+    """Make a model of boards that lie anyhow, with named regions, and try it on some."""
+    page = await signed_in(browser, seeded.address, "erin", PASSWORD)
+    await page.goto(f"{seeded.address}/onboarding")
+    await page.fill("[name=product]", "board")
+    await page.select_option("[name=line]", "line-1")
+    await page.click("text=Begin >> nth=-1")
+    await page.fill("[name=folder]", str(folder))
+    await page.click("button:text-is('Look them over')")
+    await page.wait_for_selector("#lie", timeout=_JOB_MS)
+    for number, (name, kind, polygon) in enumerate(_REGIONS):
+        await page.focus("#onb-named .onb-drawing")
+        await page.keyboard.press("a")
+        await page.fill(f"[name=name-{number}]", name)
+        await page.select_option(f"[name=kind-{number}]", kind)
+        await page.fill(f"[name=polygon-{number}]", polygon)
+    await page.click("button:text-is('Keep these regions')")
+    await page.wait_for_selector("#named .onb-number.done")
+    await page.click(".place-examples a")
+    for box in await page.locator(".onb-card:has-text('missing') [name=pick]").all():
+        await box.check()
+    await page.click("button:text-is('Take them as examples')")
+    await page.click(".back a")
+    await page.select_option("#fit [name=size]", "256")
+    await page.click("#fit button:text-is('Make the model')")
+    await page.wait_for_selector("#try", timeout=_JOB_MS)
+    for box in (await page.locator("#try [name=pick]").all())[:8]:
+        await box.check()
+    await page.click("#try button:text-is('Choose these')")
+    await page.click("#try button:text-is('Try the model')")
+    await page.wait_for_selector("#try .try-card", timeout=_JOB_MS)
+    await page.context.close()
+
+
 @asynccontextmanager
 async def _plant(folder: Path) -> AsyncIterator[tuple[Any, Seeded]]:
     console = {"work": f"{folder}/work", "onboarding": {"folders": [str(folder / "pictures")]}}
@@ -225,6 +279,8 @@ async def _written(names: Sequence[str], out: Path) -> None:
             if any(one.name.startswith(_OF_PRODUCTS) for one in chosen(CALM)):
                 pictures = await asyncio.to_thread(_pictures, Path(place) / "pictures" / "discs")
                 await _made_product(browser, seeded, pictures)
+                boards = await asyncio.to_thread(write_boards, Path(place) / "pictures" / "boards")
+                await _made_boards(browser, seeded, boards)
             await shown(CALM)
             if not names or "quality-report-printed" in names:
                 sys.stdout.write(f"{await _printed(browser, seeded, out)}\n")
