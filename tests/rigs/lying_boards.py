@@ -38,7 +38,7 @@ def lying(picture: Any, random: np.random.Generator) -> Picture:
     matrix[:, 2] += _SIDE / 2 + random.uniform(-35, 35, 2) - np.array(middle)
     covered = cv2.warpAffine(mask, matrix, (_SIDE, _SIDE))[..., None]
     laid = cv2.warpAffine(picture.astype(np.float32), matrix, (_SIDE, _SIDE))
-    return np.clip(_belt(random) * (1 - covered) + laid * covered, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(_belt(random) * (1 - covered) + laid * covered, 0, 255), dtype=np.uint8)
 
 
 def _belt(random: np.random.Generator) -> Picture:
@@ -46,7 +46,7 @@ def _belt(random: np.random.Generator) -> Picture:
     weave = 5 * np.sin(columns / 2.4) * np.sin(rows / 2.4)
     light = 1 + 0.1 * (columns / _SIDE - 0.5)
     grey = (172 + weave + random.normal(0, 2, weave.shape)) * light
-    return np.clip(np.dstack([grey, grey, grey * 1.03]), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.dstack([grey, grey, grey * 1.03]), 0, 255), dtype=np.uint8)
 
 
 def _write(file: Path, image: Picture) -> None:
