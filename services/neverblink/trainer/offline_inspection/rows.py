@@ -48,6 +48,7 @@ _DEFECT = pa.struct(
         ("peak", _number),
         ("source", _text),
         ("seen_by", pa.list_(_text)),
+        ("region", _text),
     ]
 )
 SCHEMA = pa.schema(
