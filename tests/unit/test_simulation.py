@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 
 from neverblink.simulation.parts import PRODUCTS, SIZE, Simulation, write_dataset
+from neverblink.vision.alignment.learning import learn_silhouette
 
 TAXONOMY = {"surface", "structural", "dimensional", "foreign-object", "assembly"}
 EVERY_DEFECT = [(name, kind.name) for name, drawing in PRODUCTS.items() for kind in drawing.defects]
 
-both_products = pytest.mark.parametrize("product", sorted(PRODUCTS))
+every_product = pytest.mark.parametrize("product", sorted(PRODUCTS))
+held_products = pytest.mark.parametrize("product", sorted(set(PRODUCTS) - {"bracket"}))
 every_defect = pytest.mark.parametrize(("product", "defect"), EVERY_DEFECT)
 
 
-@both_products
+@every_product
 def test_a_part_is_an_rgb_image_with_a_mask_of_the_same_size(product: str) -> None:
     part = Simulation(product, seed=3, defect_rate=1).part(0)
     assert part.image.shape == (SIZE, SIZE, 3)
@@ -28,7 +30,7 @@ def test_a_part_is_an_rgb_image_with_a_mask_of_the_same_size(product: str) -> No
     assert part.mask.dtype == np.bool_
 
 
-@both_products
+@every_product
 def test_the_same_number_is_the_same_part_whatever_was_drawn_before(product: str) -> None:
     first = Simulation(product, seed=5, defect_rate=0.5)
     forwards = [first.part(number) for number in range(6)]
@@ -59,7 +61,7 @@ def test_seed_number_and_product_each_change_the_image() -> None:
     assert (Simulation("disc", seed=1).good(0).image != part).mean() > 0.5
 
 
-@both_products
+@every_product
 def test_drawing_leaves_the_global_random_state_alone(product: str) -> None:
     np.random.seed(1)  # noqa: NPY002
     expected = np.random.random()  # noqa: NPY002
@@ -68,7 +70,7 @@ def test_drawing_leaves_the_global_random_state_alone(product: str) -> None:
     assert np.random.random() == expected  # noqa: NPY002
 
 
-@both_products
+@every_product
 def test_the_truth_names_what_is_drawn(product: str) -> None:
     sim = Simulation(product, seed=7, defect_rate=0.5)
     parts = [sim.part(number) for number in range(40)]
@@ -78,7 +80,7 @@ def test_the_truth_names_what_is_drawn(product: str) -> None:
         assert (part.taxonomy is None) == (part.defect is None)
 
 
-@both_products
+@every_product
 def test_the_defect_rate_holds_and_every_type_occurs(product: str) -> None:
     sim = Simulation(product, seed=2, defect_rate=0.2)
     truth = [sim.truth(number) for number in range(2000)]
@@ -88,7 +90,7 @@ def test_the_defect_rate_holds_and_every_type_occurs(product: str) -> None:
     assert {kind: bad.count(kind) for kind in kinds if bad.count(kind) < 0.4 * len(bad) / len(kinds)} == {}
 
 
-@both_products
+@every_product
 def test_a_rate_of_zero_has_no_defect_and_a_rate_of_one_nothing_else(product: str) -> None:
     assert not any(Simulation(product, defect_rate=0).truth(number) for number in range(200))
     assert all(Simulation(product, defect_rate=1).truth(number) for number in range(200))
@@ -117,7 +119,7 @@ def test_defects_of_a_type_vary_in_place_or_size(product: str, defect: str) -> N
     assert min(areas) >= 40
 
 
-@both_products
+@every_product
 def test_training_parts_are_good_and_are_no_parts_of_the_stream(product: str) -> None:
     sim = Simulation(product, seed=4, defect_rate=0)
     good = sim.good(0)
@@ -126,7 +128,7 @@ def test_training_parts_are_good_and_are_no_parts_of_the_stream(product: str) ->
     assert (good.image != sim.part(0).image).any()
 
 
-@both_products
+@held_products
 def test_good_parts_differ_by_noise_and_placement_only(product: str) -> None:
     sim = Simulation(product, seed=4)
     levels = [sim.good(number).image.mean() for number in range(20)]
@@ -135,7 +137,16 @@ def test_good_parts_differ_by_noise_and_placement_only(product: str) -> None:
     assert max(np.abs(image - smooth[0]).mean() for image in smooth) < 6
 
 
-@both_products
+@pytest.mark.plant
+def test_a_bracket_lies_as_it_fell_all_of_it_in_the_picture() -> None:
+    simulation = Simulation("bracket", seed=3)
+    aligner = learn_silhouette(simulation.good(number).image for number in range(8)).aligner
+    angles = [aligner.find(simulation.good(number).image).angle for number in range(20, 32)]
+    spread = np.abs(np.exp(1j * np.radians(angles)).mean())
+    assert spread < 0.7, "no angle is preferred"
+
+
+@every_product
 def test_brightness_scales_the_image_like_a_dimmer_lamp(product: str) -> None:
     sim = Simulation(product, seed=4)
     full, half = sim.good(0).image.astype(float), replace(sim, brightness=0.5).good(0).image.astype(float)
@@ -143,7 +154,7 @@ def test_brightness_scales_the_image_like_a_dimmer_lamp(product: str) -> None:
     assert half[unclipped].mean() / full[unclipped].mean() == pytest.approx(0.5, abs=0.01)
 
 
-@both_products
+@every_product
 def test_images_are_exposed_well_enough_for_the_quality_gate(product: str) -> None:
     for number in range(5):
         image = Simulation(product, seed=6).good(number).image
@@ -152,7 +163,7 @@ def test_images_are_exposed_well_enough_for_the_quality_gate(product: str) -> No
 
 
 def test_an_unknown_product_is_refused_with_the_known_names() -> None:
-    with pytest.raises(ValueError, match=r"no simulated product 'pcbs'\. Known products: disc, pcb\."):
+    with pytest.raises(ValueError, match=r"no simulated product 'pcbs'\. Known products: bracket, disc, pcb\."):
         Simulation("pcbs")
 
 
@@ -180,7 +191,7 @@ def test_a_negative_part_number_is_refused() -> None:
         Simulation("disc").part(-1)
 
 
-@both_products
+@every_product
 def test_a_written_data_set_has_the_mvtec_layout(product: str, tmp_path: Path) -> None:
     sim = Simulation(product, seed=8)
     write_dataset(tmp_path, sim, train=3, test_good=2, per_defect=1)

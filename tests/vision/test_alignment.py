@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from lying_parts import HEIGHT, WIDTH, ground, laid, looks, lying, outline
 
 from neverblink.trainer.fitting.fit import Fitted, fit
-from neverblink.trainer.fitting.settings import FitSettings
+from neverblink.trainer.fitting.jobs import run_fit_and_trial
+from neverblink.trainer.fitting.settings import FitJob, FitSettings
 from neverblink.vision.alignment.aligner import Aligner, NotFoundError
 from neverblink.vision.alignment.foreground import foreground
 from neverblink.vision.alignment.learning import learn_silhouette
@@ -228,3 +229,29 @@ def test_pictures_of_several_sizes_are_cut_into_the_tiles_of_the_upright_part(tm
     (anomaly,) = inspect([(Inspector(artifact, extractor_of(artifact)), lying(77).picture)])
     assert np.isfinite(anomaly.score)
     assert anomaly.anomaly_map.shape[1] / anomaly.anomaly_map.shape[0] == pytest.approx(320 / 240, rel=0.03)
+
+
+@pytest.mark.plant
+def test_a_fits_page_and_gallery_show_what_was_aligned_and_where_no_part_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / "good"
+    written(folder, range(24))
+    bare = ground(240, 320, np.random.default_rng(1))
+    cv2.imwrite(str(folder / "bare.png"), cv2.cvtColor(bare, cv2.COLOR_RGB2BGR))
+    job = FitJob.model_validate(
+        {
+            "images": folder, "product": "plate", "out": tmp_path / "model", "size": SIDE, "ratio": 0.05,
+            "brightness": (1.0,), "align": "silhouette", "report": tmp_path / "fit.html", "gallery": tmp_path / "small",
+        }
+    )  # fmt: skip
+    done = run_fit_and_trial(job).result
+    shown = (tmp_path / "fit.html").read_text()
+    assert "How the parts lie" in shown
+    assert "Where no part is found" in shown
+    assert "bare.png" in shown
+    *found, lost = done.parts
+    assert lost.path.name == "bare.png"
+    assert lost.why == "no part stands out from the ground"
+    assert len(found) == 6
+    for one in found:
+        for name in (one.lies, one.upright):
+            assert cv2.imread(str(tmp_path / "small" / str(name))) is not None

@@ -12,13 +12,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from neverblink.simulation.parts.bracket import BRACKET
 from neverblink.simulation.parts.disc import DISC
 from neverblink.simulation.parts.drawing import HALF, MARGIN, DefectType, ProductDrawing, SimulationError
 from neverblink.simulation.parts.light import REACH, light
 from neverblink.simulation.parts.pcb import PCB
 from neverblink.simulation.parts.surface import SCALE, Field, Surface, clouds
 
-PRODUCTS: Mapping[str, ProductDrawing] = MappingProxyType({drawing.name: drawing for drawing in (PCB, DISC)})
+PRODUCTS: Mapping[str, ProductDrawing] = MappingProxyType({drawing.name: drawing for drawing in (PCB, DISC, BRACKET)})
 """The simulated products by name."""
 
 SIZE = 2 * HALF

@@ -6,24 +6,24 @@ from functools import partial
 from pathlib import Path
 from typing import Final, get_args
 
-import cv2
 import numpy as np
 
 from neverblink.job_life.progress import Progress
-from neverblink.reports.galleries import LABEL_COLOUR, jpeg
+from neverblink.reports.galleries import jpeg
 from neverblink.trainer.collecting.results import LostPart, PartsLie, PlacedPart
 from neverblink.trainer.collecting.settings import LookOverJob
 from neverblink.trainer.datasets.picture_groups import below
 from neverblink.trainer.datasets.usable_pictures import checked
 from neverblink.vision.alignment.aligner import Aligner, AlignmentError, NotFoundError
+from neverblink.vision.alignment.drawing import drawn
+from neverblink.vision.alignment.drawing import upright as upright_of
 from neverblink.vision.alignment.kept import keep_aligner, kept_aligner
-from neverblink.vision.alignment.learning import MOST_PICTURES, learn_silhouette
-from neverblink.vision.alignment.learning_marks import MOST_MARKED, learn_template
+from neverblink.vision.alignment.learning import MOST_PICTURES
+from neverblink.vision.alignment.learning_marks import learn
 from neverblink.vision.alignment.spec import Kind
 from neverblink.vision.alignment.spread import Spread, spread_of, spread_of_marks
 from neverblink.vision.alignment.view import Pose
-from neverblink.vision.decode import Image, read_image
-from neverblink.vision.overlay import OUTLINE, at_most, outlined
+from neverblink.vision.decode import read_image
 
 _LOOKED_AT: Final = 8
 _TURNS: Final = 3
@@ -122,9 +122,8 @@ def _aligner(paths: Sequence[Path], job: LookOverJob, kinds: Sequence[Kind]) -> 
         return kept_aligner(job.alignment)
     faults = []
     for kind in kinds:
-        learn, most = (learn_silhouette, MOST_PICTURES) if kind == "silhouette" else (learn_template, MOST_MARKED)
         try:
-            return learn(read_image(path, depth=job.depth) for path in _some(paths, most)).aligner
+            return learn(kind, (read_image(path, depth=job.depth) for path in _some(paths, MOST_PICTURES))).aligner
         except (AlignmentError, NotFoundError) as error:
             faults.append(str(error))
     raise AlignmentError("; ".join(faults))
@@ -154,7 +153,7 @@ class _Shown:
                 image = read_image(one.path, depth=self._depth)
                 lies, upright = f"lies-{number:02}.jpg", f"upright-{number:02}.jpg"
                 (self._gallery / lies).write_bytes(jpeg(drawn(image, one.pose, self._aligner)))
-                (self._gallery / upright).write_bytes(jpeg(self._upright(image, one.pose, _UPRIGHT)))
+                (self._gallery / upright).write_bytes(jpeg(upright_of(image, one.pose, self._aligner, _UPRIGHT)))
             pose = one.pose
             told.append(
                 PlacedPart(
@@ -169,7 +168,7 @@ class _Shown:
         if self._gallery is None or not found:
             return None
         ordinary = sorted(found, key=lambda one: one.pose.fit)[len(found) // 2]
-        image = self._upright(read_image(ordinary.path, depth=self._depth), ordinary.pose, _TO_DRAW_ON)
+        image = upright_of(read_image(ordinary.path, depth=self._depth), ordinary.pose, self._aligner, _TO_DRAW_ON)
         (self._gallery / _SAMPLE).write_bytes(jpeg(image))
         return _SAMPLE
 
@@ -179,31 +178,6 @@ class _Shown:
             return None
         keep_aligner(self._gallery / _ALIGNMENT, self._aligner)
         return _ALIGNMENT
-
-    def _upright(self, image: Image, pose: Pose, side: int) -> Image:
-        height, width = self._aligner.size
-        scale = min(1.0, side / max(height, width))
-        size = max(1, round(height * scale)), max(1, round(width * scale))
-        return self._aligner.placed(image, pose).sampled(*size)
-
-
-def drawn(image: Image, pose: Pose, aligner: Aligner) -> Image:
-    """Return an (H, W, 3) uint8 RGB picture, smaller, with the outline that was found, the frame of the upright picture
-    and a mark at the side that is its top.
-    """
-    small = at_most(image, _SHOWN)
-    try:
-        small = outlined(small, aligner.covered(image), OUTLINE)
-    except NotFoundError:
-        small = small.copy()  # its pose is known otherwise than by an outline
-    height, width = aligner.size
-    matrix = pose.matrix(height, width) * (small.shape[1] / image.shape[1])
-    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]]) @ matrix[:, :2].T + matrix[:, 2]
-    points = np.rint(corners * 16).astype(np.int32)
-    thick = max(1, round(max(small.shape[:2]) / 240))
-    cv2.polylines(small, [points], True, LABEL_COLOUR, thick, cv2.LINE_AA, shift=4)
-    cv2.line(small, points[0].tolist(), points[1].tolist(), LABEL_COLOUR, 3 * thick, cv2.LINE_AA, shift=4)
-    return small
 
 
 def _some(paths: Sequence[Path], most: int) -> list[Path]:

@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.images import DatasetError
 from neverblink.vision.alignment.aligner import Aligner, NotFoundError
+from neverblink.vision.alignment.view import Pose
 from neverblink.vision.decode import read_image
 
 _One = TypeVar("_One")
@@ -28,10 +29,11 @@ def with_parts(
     *,
     depth: int | None = None,
     progress: Progress = lambda *_: None,
+    poses: dict[Path, Pose] | None = None,
 ) -> tuple[list[_One], list[Unfound]]:
     """Return the images in which the part is found, and the others. Raises ImageError; DatasetError where none is left.
 
-    Without an `aligner` nothing is read.
+    Without an `aligner` nothing is read. Where parts lie is written to `poses`.
     """
     if aligner is None:
         return list(images), []
@@ -40,11 +42,13 @@ def with_parts(
     for done, one in enumerate(images, start=1):
         path = path_of(one)
         try:
-            aligner.find(read_image(path, depth=depth))
+            pose = aligner.find(read_image(path, depth=depth))
         except NotFoundError as error:
             lost.append(Unfound(path, str(error)))
         else:
             kept.append(one)
+            if poses is not None:
+                poses[path] = pose
         progress("finding parts", done, len(images))
     if images and not kept:
         raise DatasetError(f"in none of {len(images)} pictures a part is found; {lost[0].path}: {lost[0].why}")

@@ -1,7 +1,7 @@
 """Whether the parts of a fit are turned alike, how, and what that gains."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -10,15 +10,16 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from neverblink.job_life.progress import Progress
-from neverblink.trainer.datasets.found_parts import unfound_note, with_parts
+from neverblink.trainer.datasets.found_parts import Unfound, unfound_note, with_parts
 from neverblink.trainer.datasets.images import DatasetError
 from neverblink.trainer.fitting.picture_set import PictureSet, counted_in
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision.alignment.aligner import Aligner, AlignmentError
-from neverblink.vision.alignment.learning import MOST_PICTURES, Learnt, learn_silhouette
-from neverblink.vision.alignment.learning_marks import MOST_MARKED, learn_template
+from neverblink.vision.alignment.learning import MOST_PICTURES, Learnt
+from neverblink.vision.alignment.learning_marks import learn
 from neverblink.vision.alignment.spec import Kind
 from neverblink.vision.alignment.spread import Spread, spread_of, spread_of_marks
+from neverblink.vision.alignment.view import Pose
 from neverblink.vision.calibration import threshold_rank
 from neverblink.vision.decode import Image, read_image
 from neverblink.vision.inspector import embedded, prepared
@@ -40,11 +41,16 @@ _BATCH: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Aligning:
-    """What finds the parts, None where they are not looked for, the pictures that are left, and what is to be known."""
+    """What finds the parts, None where they are not looked for, the pictures that are left, and what is to be known.
+
+    `poses` are where parts lie in the pictures that are left, `unfound` those in which none is found.
+    """
 
     aligner: Aligner | None
     pictures: PictureSet
     notes: tuple[str, ...] = ()
+    poses: Mapping[Path, Pose] = field(default_factory=dict)
+    unfound: tuple[Unfound, ...] = ()
 
 
 def aligning(
@@ -121,9 +127,8 @@ def _called_for(
 
 
 def _learnt(paths: Sequence[Path], settings: FitSettings, kind: Kind) -> Learnt:
-    learn, most = (learn_silhouette, MOST_PICTURES) if kind == "silhouette" else (learn_template, MOST_MARKED)
     try:
-        return learn(_read(_some(paths, most), settings))
+        return learn(kind, _read(_some(paths, MOST_PICTURES), settings))
     except AlignmentError as error:
         raise DatasetError(f"the parts cannot be aligned: {error}") from error
 
@@ -131,16 +136,17 @@ def _learnt(paths: Sequence[Path], settings: FitSettings, kind: Kind) -> Learnt:
 def _with_found(given: PictureSet, aligner: Aligner, settings: FitSettings, progress: Progress) -> Aligning:
     """Leave out the good pictures in which no part is found."""
     paths = given.usable.paths
-    _, lost = with_parts(paths, lambda path: path, aligner, depth=settings.depth, progress=progress)
+    poses: dict[Path, Pose] = {}
+    _, lost = with_parts(paths, lambda path: path, aligner, depth=settings.depth, progress=progress, poses=poses)
     notes = unfound_note(lost, len(paths))
     if len(lost) > _MOST_LOST * len(paths):
         raise DatasetError(f"the parts cannot be aligned: {notes[0]}")
     if not lost:
-        return Aligning(aligner, given)
+        return Aligning(aligner, given, poses=poses)
     left = given.without(one.path for one in lost)
     if settings.false_reject is not None:
         threshold_rank(left.groups.count, settings.false_reject, counted=counted_in(settings))
-    return Aligning(aligner, left, tuple(notes))
+    return Aligning(aligner, left, tuple(notes), poses, tuple(lost))
 
 
 def _gain(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neverblink import __version__
 from neverblink.job_life.progress import Progress
-from neverblink.trainer.datasets.found_parts import with_parts
+from neverblink.trainer.datasets.found_parts import Unfound, with_parts
 from neverblink.trainer.datasets.images import LabelledImage
 from neverblink.trainer.datasets.usable_pictures import Usable
 from neverblink.trainer.fitting.aligning import Aligning, aligning
@@ -57,8 +57,8 @@ _VALIDATED_WITH = 8
 class Fitted:
     """The artifact, how many images are behind it, and what a person should know of them, in sentences.
 
-    `suspects` stand out among them, `left_out` stood out and were taken for not good by a robust fit. `extractor` is
-    what made the features.
+    `suspects` stand out among them, `left_out` stood out and were taken for not good by a robust fit, in `unfound` no
+    part is found. `extractor` is what made the features.
     """
 
     artifact: Artifact
@@ -66,6 +66,7 @@ class Fitted:
     notes: tuple[str, ...] = ()
     suspects: tuple[Suspect, ...] = ()
     left_out: tuple[Suspect, ...] = ()
+    unfound: tuple[Unfound, ...] = ()
     extractor: FeatureExtractor | None = None
 
 
@@ -135,7 +136,9 @@ def fit(
     )
     suspects = find_suspects(learnt.usable.paths, model.held_out, rate_of(settings))
     notes = _notes(looked_at, aligned, assumed, suspects, model.calibration)
-    return Fitted(artifact, len(learnt.usable.pictures), tuple(notes), tuple(suspects), left_out, extractor=extractor)
+    return Fitted(
+        artifact, len(learnt.usable.pictures), tuple(notes), tuple(suspects), left_out, aligned.unfound, extractor
+    )
 
 
 def _notes(
@@ -227,7 +230,7 @@ def _without_suspects(
 ) -> tuple[PictureSet, Views, _Model, Robust | None]:
     """Fit, and in a robust fit once more without what stands out; return what was learnt from, and what it assumed."""
     given = aligned.pictures
-    views = Views(given.usable.paths, extractor, settings, judged, given.groups.group, aligned.aligner)
+    views = Views(given.usable.paths, extractor, settings, judged, given.groups.group, aligned.aligner, aligned.poses)
     model = _model(views, extractor, settings, progress)
     if not settings.robust:
         return given, views, model, None
@@ -237,7 +240,7 @@ def _without_suspects(
     learnt = given.without(one.path for one in assumed.left_out)
     if settings.false_reject is not None:
         threshold_rank(learnt.groups.count, settings.false_reject, counted=counted_in(settings))
-    views = Views(learnt.usable.paths, extractor, settings, judged, learnt.groups.group, aligned.aligner)
+    views = Views(learnt.usable.paths, extractor, settings, judged, learnt.groups.group, aligned.aligner, aligned.poses)
     return learnt, views, _model(views, extractor, settings, progress), assumed
 
 

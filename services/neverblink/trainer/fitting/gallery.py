@@ -1,4 +1,5 @@
-"""Small pictures beside a fit's result: what stands out among what it learnt from, and the defects it barely sees."""
+"""Small pictures beside a fit's result: what stands out among what it learnt from, the defects it barely sees,
+and how parts lie."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +7,8 @@ from pathlib import Path
 from neverblink.reports.galleries import LABEL_COLOUR, HeatScale, heat, jpeg, small
 from neverblink.reports.pages import ReportError
 from neverblink.trainer.fitting.first_trial import Tried
-from neverblink.trainer.fitting.results import LeastDefect
+from neverblink.trainer.fitting.placed_parts import ShownPart
+from neverblink.trainer.fitting.results import AlignedPicture, LeastDefect
 from neverblink.trainer.fitting.suspects import Suspect
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.decode import Image, read_image
@@ -56,6 +58,19 @@ class Gallery:
                 )
             )
         return tuple(found)
+
+    def parts(self, parts: Sequence[ShownPart]) -> tuple[AlignedPicture, ...]:
+        """Write where parts lie, and pictures in which none is found, and return what is told of them."""
+        return tuple(
+            AlignedPicture(
+                path=one.path,
+                lies=self._written(f"part-{number:03d}.jpg", one.lies),
+                upright=None if one.upright is None else self._written(f"part-{number:03d}-upright.jpg", one.upright),
+                fit=one.fit,
+                why=one.why,
+            )
+            for number, one in enumerate(parts)
+        )
 
     def _written(self, name: str, image: Image) -> str:
         try:

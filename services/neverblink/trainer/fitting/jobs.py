@@ -15,6 +15,7 @@ from neverblink.trainer.datasets.usable_pictures import usable_pictures
 from neverblink.trainer.fitting.first_trial import FirstTrial, try_out
 from neverblink.trainer.fitting.fit import Fitted, fit
 from neverblink.trainer.fitting.gallery import Gallery
+from neverblink.trainer.fitting.placed_parts import ShownPart, shown_parts
 from neverblink.trainer.fitting.places import check_place, check_writable
 from neverblink.trainer.fitting.recalibrate import Cost, Wish, recalibrate
 from neverblink.trainer.fitting.report import write_fit_report
@@ -68,12 +69,13 @@ def run_fit_and_trial(job: FitJob, progress: Progress = lambda *_: None) -> Firs
         said = "no defect could be drawn on these pictures: `neverblink evaluate` judges the model by real ones"
         return FirstFit(result.model_copy(update={"notes": (*result.notes, said)}))
     manifest = fitted.artifact.manifest
+    parts = _parts(job, fitted, good)
     places = Places(job.folder, job.images, manifest.product, manifest.backbone.preprocess.side)
     advice = advise(trial.costs, trial.ranking, places)
     notes = (*result.notes, *trial.notes)
     written = None
     if job.report is not None:
-        written = write_fit_report(fitted.artifact, trial, advice, job.report, notes=notes)
+        written = write_fit_report(fitted.artifact, trial, advice, job.report, notes=notes, parts=parts)
     more: dict[str, object] = {
         "notes": notes,
         "promises": trial.costs.as_dict(),
@@ -82,8 +84,16 @@ def run_fit_and_trial(job: FitJob, progress: Progress = lambda *_: None) -> Firs
         "report": None if written is None else written.html,
     }
     if job.gallery is not None:
-        more["least"] = Gallery(job.gallery, fitted.artifact, job.depth).least(trial.lowest)
+        gallery = Gallery(job.gallery, fitted.artifact, job.depth)
+        more |= {"least": gallery.least(trial.lowest), "parts": gallery.parts(parts)}
     return FirstFit(result.model_copy(update=more), trial, advice, written)
+
+
+def _parts(job: FitJob, fitted: Fitted, good: Sequence[Path]) -> tuple[ShownPart, ...]:
+    """Return pictures of what was aligned, and of what was not found, where somebody looks at them."""
+    if job.report is None and job.gallery is None:
+        return ()
+    return shown_parts(aligner_of(fitted.artifact), good, fitted.unfound, job.depth)
 
 
 def _tried(job: FitJob, fitted: Fitted, good: Sequence[Path], progress: Progress) -> FirstTrial | None:

@@ -1,5 +1,6 @@
 """A fresh model as one HTML file that needs nothing else: its promise, what that costs, and what stands out least."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from neverblink.reports.figures import of_threshold
@@ -14,6 +15,7 @@ from neverblink.reports.galleries import (
 )
 from neverblink.reports.pages import Written, template, write_page
 from neverblink.trainer.fitting.first_trial import FirstTrial, Tried
+from neverblink.trainer.fitting.placed_parts import ShownPart
 from neverblink.trainer.promises.advice import Advice
 from neverblink.trainer.promises.promise_chart import promise_chart
 from neverblink.vision.artifact import Artifact
@@ -23,9 +25,15 @@ _TEMPLATE = "fit.html.jinja"
 
 
 def write_fit_report(
-    artifact: Artifact, trial: FirstTrial, advice: Advice, path: Path, *, notes: tuple[str, ...] = ()
+    artifact: Artifact,
+    trial: FirstTrial,
+    advice: Advice,
+    path: Path,
+    *,
+    notes: tuple[str, ...] = (),
+    parts: Sequence[ShownPart] = (),
 ) -> Written:
-    """Write `path` (HTML) and the same figures as JSON beside it. Raises ReportError."""
+    """Write `path` (HTML) and the same figures as JSON beside it; `parts` say how they lie. Raises ReportError."""
     html = template(_TEMPLATE).render(
         artifact=artifact,
         manifest=artifact.manifest,
@@ -36,6 +44,8 @@ def write_fit_report(
         advice=advice,
         cards=[_card(tried, artifact) for tried in trial.lowest],
         heat_says=HEAT_SAYS,
+        found=[_part(one) for one in parts if one.why is None],
+        unfound=[_part(one) for one in parts if one.why is not None],
     )
     figures: dict[str, object] = {
         "name": artifact.name,
@@ -50,6 +60,11 @@ def write_fit_report(
         "next": list(advice.commands),
     }
     return write_page(path, html, figures)
+
+
+def _part(one: ShownPart) -> Card:
+    said = one.why or f"fits by {one.fit:.2f}"
+    return Card(one.path.name, (said,), data_url(one.lies), None if one.upright is None else data_url(one.upright))
 
 
 def _card(tried: Tried, artifact: Artifact) -> Card:

@@ -65,6 +65,16 @@ class LeastDefect(JobResult):
     heat: str = Field(description="The picture with its map over it.")
 
 
+class AlignedPicture(JobResult):
+    """A picture that was aligned, or in which no part is found."""
+
+    path: Path
+    lies: str = Field(description="Its small JPEG in the gallery, the part's outline and frame drawn.")
+    upright: str | None = Field(default=None, description="The part upright; null: none is found.")
+    fit: float | None = Field(default=None, description="How well it fits what good parts look like, 0 to 1.")
+    why: str | None = Field(default=None, description="Why no part is found, in a sentence.")
+
+
 class FitResult(ModelResult):
     """What `neverblink fit` comes to."""
 
@@ -77,6 +87,9 @@ class FitResult(ModelResult):
     )
     least: tuple[LeastDefect, ...] = Field(
         default=(), description="The tried defects that stand out least, where a gallery was asked for."
+    )
+    parts: tuple[AlignedPicture, ...] = Field(
+        default=(), description="Some parts as they lie and upright, and some not found, where a gallery was asked for."
     )
     doubts: tuple[str, ...] = Field(default=(), description="Why the model is of no use; none: it is of some.")
     next: tuple[str, ...] = Field(default=(), description="Commands to try next, in order.")

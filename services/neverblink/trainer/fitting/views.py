@@ -1,7 +1,8 @@
 """Training images as a fit sees them: preprocessed, in several lights, within a region."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from neverblink.trainer.datasets.images import DatasetError
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision.alignment.aligner import Aligner
-from neverblink.vision.alignment.view import View
+from neverblink.vision.alignment.view import Pose, View
 from neverblink.vision.augmentation import Lighting
 from neverblink.vision.copies import Groups
 from neverblink.vision.decode import read_image
@@ -35,12 +36,13 @@ class Views:
         judged: Mask | None,
         group: Groups | None = None,
         aligner: Aligner | None = None,
+        poses: Mapping[Path, Pose] = MappingProxyType({}),
     ) -> None:
         """`group` (n,) int64 counts images that are copies as one; None: none are. With an `aligner` parts are seen
-        upright.
+        upright; where it finds them need not be known by `poses`.
         """
         self._depth = settings.depth
-        self.aligner = aligner
+        self.aligner, self._poses = aligner, poses
         self.images = images
         self.group = np.arange(len(images)) if group is None else group
         self.size = read_image(images[0], depth=settings.depth).shape[:2] if aligner is None else aligner.size
@@ -55,7 +57,7 @@ class Views:
     def of(self, path: Path) -> list[Image]:
         """Return an image's inputs. Raises DatasetError when it is cut and has another size than the first."""
         image = read_image(path, depth=self._depth)
-        view = None if self.aligner is None else self.aligner.view(image)
+        view = self._view(path, image)
         if view is None and self.plan is not None and not self.plan.alike(image.shape[:2], self.size):
             (height, width), (first_height, first_width) = image.shape[:2], self.size
             raise DatasetError(
@@ -65,6 +67,12 @@ class Views:
         variants = self._lighting.variants(image)
         seen = variants if view is None else [view.of(variant) for variant in variants]
         return [part for one in seen for part in prepared(one, self._extractor, self.plan)]
+
+    def _view(self, path: Path, image: Image) -> View[np.uint8] | None:
+        if self.aligner is None:
+            return None
+        known = self._poses.get(path)
+        return self.aligner.view(image) if known is None else self.aligner.placed(image, known)
 
     def seen(self, image: Image) -> Image | View[np.uint8]:
         """Return what of an (H, W, 3) uint8 RGB image goes to the network. Raises NotFoundError."""

@@ -18,7 +18,7 @@ from neverblink.vision.alignment.registration import LAYERS, Placed, Sight, Temp
 from neverblink.vision.alignment.spec import AlignmentSpec
 
 LEAST_PICTURES = 4
-MOST_PICTURES = 200
+MOST_PICTURES = 100
 """Pictures of all the set that a template is made from: the mean of more is the same."""
 
 _FOUND = 0.95
@@ -46,7 +46,7 @@ _NEARLY_ALL = 0.05
 """A turn is told apart when it lowers the rank of all but 5 % of good parts by as much."""
 
 _CLEARLY = 0.5
-_TRIED = 40
+_TRIED = 24
 _SLID_BACK = 10.0
 _SMALL_TURNS = (30.0, 50.0)
 """Where these are not told apart, no angle is: the part is round, or no two have the same shape."""
@@ -65,7 +65,7 @@ class Learnt:
 def learn_silhouette(pictures: Iterable[Image]) -> Learnt:
     """Learn from (H, W, 3) uint8 RGB pictures of good parts how they are found by their outlines.
 
-    At most 200 pictures are worth giving. Raises AlignmentError where outlines do not tell where parts lie.
+    At most 100 pictures are worth giving. Raises AlignmentError where outlines do not tell where parts lie.
     """
     shrink: float | None = None
     seen: list[Sight] = []

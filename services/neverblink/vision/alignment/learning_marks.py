@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import cv2
@@ -9,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from neverblink.vision.alignment.aligner import Aligner, AlignmentError, Image, searched_picture
-from neverblink.vision.alignment.learning import LEAST_PICTURES, Learnt
+from neverblink.vision.alignment.learning import LEAST_PICTURES, Learnt, learn_silhouette
 from neverblink.vision.alignment.marks import MARKS_SEARCHED, ROOM, Marked, MarkTemplate, marked
 from neverblink.vision.alignment.registration import Placed
 from neverblink.vision.alignment.silhouette import Floats
 from neverblink.vision.alignment.sliding import Slid, laid_upright
-from neverblink.vision.alignment.spec import AlignmentSpec
+from neverblink.vision.alignment.spec import AlignmentSpec, Kind
 
-MOST_MARKED = 80
+MOST_MARKED = 100
 """Pictures of all the set that a template of marks is made from: the mean of more is the same."""
 
 _FOUND = 0.95
@@ -56,6 +57,11 @@ _TOLD_APART = 0.05
 _LEAD_SHARE = 0.2
 
 
+def learn(kind: Kind, pictures: Iterable[Image]) -> Learnt:
+    """Learn from pictures of good parts, MOST_PICTURES at most, how they are found. Raises AlignmentError."""
+    return learn_silhouette(pictures) if kind == "silhouette" else learn_template(islice(pictures, MOST_MARKED))
+
+
 class _Mean(NamedTuple):
     """The (h, w) mean of contrasts of `pictures` laid upon one another, their variance, and what share shows each."""
 
@@ -68,7 +74,7 @@ class _Mean(NamedTuple):
 def learn_template(pictures: Iterable[Image]) -> Learnt:
     """Learn from (H, W, 3) uint8 RGB pictures of good parts how they are found by marks that all of them share.
 
-    At most 80 pictures are worth giving. Raises AlignmentError where marks do not tell where parts lie.
+    At most 100 pictures are worth giving. Raises AlignmentError where marks do not tell where parts lie.
     """
     shrink: float | None = None
     seen: list[Marked] = []

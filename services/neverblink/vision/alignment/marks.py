@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from neverblink.vision.alignment.registration import Placed, apart
 from neverblink.vision.alignment.silhouette import logarithms
-from neverblink.vision.alignment.sliding import Floats, Slid, laid_upright, slid, steps_of, turned_by
+from neverblink.vision.alignment.sliding import Floats, Slid, Steps, laid_upright, slid, steps_of, turned_by
 
 MARK_LAYERS: Final = 2
 """What is judged, and the contrasts of the mean of good parts."""
@@ -250,7 +250,7 @@ class MarkTemplate:
             return np.where(shown > 0.5, found, target)
 
         began = self._rated(seen, start)
-        ended = self._rated(seen, slid(warped, target, self._jacobian, start, reach=self.length / 2))
+        ended = self._rated(seen, slid(warped, target, self._steps, start, reach=self.length / 2))
         near = apart(ended.angle, began.angle) < _APART / 2
         return ended if near and ended.rank >= began.rank else began
 
@@ -263,6 +263,5 @@ class MarkTemplate:
         return Placed(place.x, place.y, place.angle, max(0.0, alike), alike, 1.0)
 
     @cached_property
-    def _jacobian(self) -> Floats:
-        judged = np.repeat(self.judged.reshape(-1, 1), 3, axis=1)
-        return steps_of(self._own.contrasts[..., None]) * judged
+    def _steps(self) -> Steps:
+        return steps_of(self._own.contrasts[..., None], self.judged)

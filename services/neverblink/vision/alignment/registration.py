@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neverblink.vision.alignment.silhouette import Floats, Silhouette, logarithms
-from neverblink.vision.alignment.sliding import Slid, laid_upright, slid, steps_of, turned_by
+from neverblink.vision.alignment.sliding import Slid, Steps, laid_upright, slid, steps_of, turned_by
 
 LAYERS = 4
 """Outline, brightness, and two colours."""
@@ -182,7 +182,7 @@ class Template:
         place = slid(
             lambda one: self._warped(seen, *one),
             self.layers,
-            self._jacobian,
+            self._steps,
             Slid(x, y, angle),
             reach=max(self.height, self.width) / 2,
             turned=turned,
@@ -192,7 +192,7 @@ class Template:
         return ended if ended.rank >= start.rank and apart(ended.angle, start.angle) < _APART else start
 
     @cached_property
-    def _jacobian(self) -> Floats:
+    def _steps(self) -> Steps:
         return steps_of(self.layers)
 
 

@@ -18,6 +18,17 @@ _STILL = 0.02
 """Pixels, and as far at the part's end: smaller steps are none."""
 
 
+_FLAT = 2e-3
+"""Pixels that a step of one pixel changes by less say nothing of where a part lies."""
+
+
+class Steps(NamedTuple):
+    """What a step along x, along y and round the middle changes, (n, 3), of the pixels `rows` (n,) that it changes."""
+
+    rows: npt.NDArray[np.int64]
+    jacobian: Floats
+
+
 class Slid(NamedTuple):
     """Where the middle (x, y) lies in searched pixels, and by how many degrees it is turned from x to y."""
 
@@ -29,7 +40,7 @@ class Slid(NamedTuple):
 def slid(
     warped: Callable[[Slid], Floats],
     target: Floats,
-    jacobian: Floats,
+    steps: Steps,
     start: Slid,
     *,
     reach: float,
@@ -38,13 +49,13 @@ def slid(
     """Slide to where `warped` differs least from `target`: inverse compositional Lucas–Kanade (Baker and Matthews, IJCV
     2004), with weights against what differs too much.
 
-    `jacobian` (target.size, 3) is `steps_of` the target; `reach` in pixels is from its middle to its end.
+    `steps` are `steps_of` the target; `reach` in pixels is from its middle to its end.
     """
     x, y, angle = start
-    flat = target.reshape(-1)
-    jacobian = jacobian if turned else jacobian[:, :2]
+    flat = target.reshape(-1)[steps.rows]
+    jacobian = steps.jacobian if turned else steps.jacobian[:, :2]
     for _ in range(_STEPS):
-        rest = warped(Slid(x, y, angle)).reshape(-1) - flat
+        rest = warped(Slid(x, y, angle)).reshape(-1)[steps.rows] - flat
         weight = 1 / (1 + np.square(rest / _FAR))
         weighted = jacobian * weight[:, None]
         curvature = weighted.T @ jacobian + 1e-6 * np.eye(jacobian.shape[1])
@@ -58,14 +69,19 @@ def slid(
     return Slid(x, y, angle)
 
 
-def steps_of(layers: Floats) -> Floats:
-    """Return (h · w · c, 3): what a step along x, along y and round the middle changes of each pixel of (h, w, c)."""
+def steps_of(layers: Floats, judged: Floats | None = None) -> Steps:
+    """Return what steps change of the pixels of (h, w, c) layers, or of those alone that are `judged`, (h, w)."""
     height, width = layers.shape[:2]
     down = np.gradient(layers, axis=0)
     across = np.gradient(layers, axis=1)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     y, x = (y - (height - 1) / 2)[..., None], (x - (width - 1) / 2)[..., None]
-    return np.stack([across, down, x * down - y * across], axis=-1).reshape(-1, 3).astype(np.float32)
+    changes = np.hypot(down, across) > _FLAT
+    if judged is not None:
+        changes &= judged[..., None] > 0.5
+    rows = np.flatnonzero(changes)
+    jacobian = np.stack([across, down, x * down - y * across], axis=-1).reshape(-1, 3)[rows]
+    return Steps(rows, jacobian.astype(np.float32))
 
 
 def laid_upright(layers: Floats, place: Slid, height: int, width: int, *, left: int = 0, top: int = 0) -> Floats:
