@@ -58,6 +58,7 @@ def fit_models(
             weights=own,
             ratio=_RATIO,
             brightness=_BRIGHTNESS,
+            align=stream.align,
         )
         with progress_bar(console, stream.product) as progress:
             done = run_fit(job, progress)

@@ -7,6 +7,7 @@ from pathlib import Path
 from neverblink.camera.sources import ordered_images
 from neverblink.plant import FolderSource, PlantError, SimulatedSource
 from neverblink.simulation.parts import Simulation
+from neverblink.vision.alignment.spec import Align
 
 _ORDER_SEED = 1
 _PARTS_SEED = 11
@@ -28,11 +29,18 @@ class Stream:
     truth: Truth
     hides: Callable[[int], bool] = lambda _: False
     """From a part's number to whether it has a defect that its picture does not show."""
+    align: Align = "none"
+    """How a fit turns its parts alike."""
 
 
 def simulated_streams(hidden_rate: float = 0.0) -> list[Stream]:
-    """Return two lines with a different drawn product each; so large a share of the defects shows in no picture."""
-    return [_simulated("line-1", "top", "pcb", hidden_rate), _simulated("line-2", "face", "disc", hidden_rate)]
+    """Return two lines with a different drawn product each, boards that a fixture holds and brackets that lie as they
+    fell; so large a share of the defects shows in no picture.
+    """
+    return [
+        _simulated("line-1", "top", "pcb", hidden_rate),
+        _simulated("line-2", "belt", "bracket", hidden_rate, align="silhouette"),
+    ]
 
 
 def folder_streams(images: Path, backbones: list[str]) -> list[Stream]:
@@ -59,9 +67,10 @@ def folder_streams(images: Path, backbones: list[str]) -> list[Stream]:
     ]
 
 
-def _simulated(line: str, station: str, drawing: str, hidden_rate: float) -> Stream:
+def _simulated(line: str, station: str, drawing: str, hidden_rate: float, *, align: Align = "none") -> Stream:
     simulation = Simulation(product=drawing, seed=_PARTS_SEED, defect_rate=_DEFECT_RATE, hidden_rate=hidden_rate)
     source = SimulatedSource(
         kind="simulated", drawing=drawing, seed=_PARTS_SEED, defect_rate=_DEFECT_RATE, hidden_rate=hidden_rate
     )
-    return Stream(line, station, drawing, f"simulated {drawing}", source, simulation.truth, simulation.hides)
+    title = f"simulated {drawing}" + ("" if align == "none" else ", lying anyhow")
+    return Stream(line, station, drawing, title, source, simulation.truth, simulation.hides, align)

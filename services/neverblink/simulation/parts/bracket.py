@@ -115,7 +115,7 @@ def _fibre(clean: Surface, rng: np.random.Generator) -> Surface:
 BRACKET = ProductDrawing(
     name="bracket",
     title="Stamped bracket, lying on a conveyor as it fell",
-    shift_px=34.0,
+    shift_px=20.0,
     turn_degrees=180.0,
     build=build,
     defects=(
