@@ -28,7 +28,7 @@ def watched(tmp_path: Path, port: int) -> Iterator[WatchedPlant]:
         yield one
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_a_plc_that_is_off_and_a_bridge_that_is_gone_are_told_and_so_is_their_return(
     watched: WatchedPlant, tmp_path: Path, port: int
 ) -> None:

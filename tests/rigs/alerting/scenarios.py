@@ -345,7 +345,7 @@ class Seen(NamedTuple):
     runbook: str
 
 
-def run_together(watched: WatchedPlant, scenarios: Sequence[Scenario], within_s: float = 90.0) -> list[Seen]:
+def run_together(watched: WatchedPlant, scenarios: Sequence[Scenario], within_s: float = 240.0) -> list[Seen]:
     """Let all happen at once, wait until each was told, end them all, and wait until each was told as over.
 
     Raises TimeoutError.

@@ -134,7 +134,7 @@ class WatchedPlant:
         found: list[dict[str, Any]] = self._ask("query_exemplars", query=expression, start=now - 600, end=now)["data"]
         return found
 
-    def until(self, holds: Callable[[], bool], what: str, within_s: float = 90.0) -> None:
+    def until(self, holds: Callable[[], bool], what: str, within_s: float = 240.0) -> None:
         """Wait for something. Raises TimeoutError, with what fires."""
         give_up = time.monotonic() + within_s
         while not holds():

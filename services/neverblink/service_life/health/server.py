@@ -24,6 +24,7 @@ _MOST_AT_ONCE: Final = 16
 _HEAD_BYTES: Final = 8 * 1024
 _WITHIN_S: Final = 5.0
 _AGAIN_S: Final = 15.0
+_BEGIN_S: Final = 5.0
 _END_S: Final = 2.0
 _JSON: Final = "application/json"
 _WORDS: Final = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
@@ -110,7 +111,7 @@ class HealthServer:
     def start(self) -> None:
         """Begin; whether it can listen is told in the log."""
         self._thread.start()
-        self._began.wait(_END_S)
+        self._began.wait(_BEGIN_S)
 
     def stop(self) -> None:
         """End; what is in hand is left after a moment."""
