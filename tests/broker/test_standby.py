@@ -6,17 +6,13 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 
 from neverblink.bridge.part_tracking import Effect, PartTracking
-from neverblink.brokers.apache import LocalKafka
 from neverblink.brokers.development import DevelopmentBroker
 from neverblink.events import Decision, Evidence, Frame, Reason, Verdict
 from neverblink.events.identity import verdict_id
 from neverblink.kafka import EventConsumer, EventProducer, Record, ensure_topics, partition_of
-from neverblink.kafka.group_progress import GroupProgress
 from neverblink.kafka.membership import Membership
-from neverblink.plant import Plant
 from neverblink.scorer.commands import followed_models
 from neverblink.scorer.service import Scorer
 from neverblink.scorer.slot_follower import Freshness
@@ -24,7 +20,6 @@ from neverblink.scorer.standby.answer_follower import BY_STANDBY, AnswerFollower
 from neverblink.scorer.standby.hedging import Hedging
 from neverblink.scorer.standby.standing_by import group_of, standing_by
 from rigs.scored_line import ScoredLine, sent
-from rigs.supervised_scorer import SupervisedScorer
 
 LEFT_S = 120.0
 LINES = ("line-1", "line-2", "line-3", "line-4")
@@ -145,65 +140,6 @@ def told_to_the_plc(log: list[Record]) -> dict[str, Decision]:
         if decision is not None:
             decisions[said.id] = decision.decision
     return decisions
-
-
-async def until_two_share(line: ScoredLine) -> None:
-    """Wait until the scorers' group has two members and is settled."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=line.kafka.bootstrap)
-    await admin.start()
-    try:
-        async with asyncio.timeout(90):
-            while True:
-                (answer,) = await admin.describe_consumer_groups([group_of(line.plant)])
-                ((_, _, state, _, _, members, *_),) = answer.groups
-                if state == "Stable" and len(members) == 2:
-                    return
-                await asyncio.sleep(0.2)
-    finally:
-        await admin.close()
-
-
-@pytest.mark.plant
-async def test_on_kafka_a_stopped_scorers_parts_are_told_in_time_and_when_it_goes_on_it_has_nothing_to_add(
-    apache: LocalKafka, artifacts: Path, tmp_path: Path
-) -> None:
-    line = ScoredLine(apache.bootstrap, artifacts, lines=LINES, partitions=4)
-    plant = line.plant.model_dump(mode="json")
-    plant["scorer"] |= {"session_s": 120, "heartbeat_s": 1}
-    for one in plant["lines"]:
-        # A slow PLC: its standby begins five seconds before the deadline, however fast the machine is.
-        one["plc"] = {
-            "endpoint": "opc.tcp://127.0.0.1:4840/", "security": {"policy": "None", "allow_insecure": True},
-            "write_budget_max_ms": 5000,
-        }  # fmt: skip
-    described = Plant.model_validate(plant)
-    await ensure_topics(line.kafka)
-    goes, stays = (SupervisedScorer(name, described, tmp_path) for name in ("scorer-a", "scorer-b"))
-    async with line.producer() as producer, goes, stays:
-        await asyncio.gather(goes.ready(), stays.ready())
-        await until_two_share(line)
-        before = [line.frame(n, line=name) for n in range(1, 3) for name in LINES]
-        await sent(producer, *before)
-        await told(line, lambda found: len(found) >= len(before))
-        goes.stop()
-        frames = [line.frame(n, line=name, left_s=18) for n in range(3, 6) for name in LINES]
-        await sent(producer, *frames)
-        await told(line, lambda found: len(found) >= len(before) + len(frames))
-        goes.go_on()
-        async with GroupProgress(line.kafka, "frames", group_of(described), client_id="test") as progress:
-            async with asyncio.timeout(90):
-                while any(  # noqa: ASYNC110 - what is waited for has no event
-                    one.committed != one.end for one in (await progress.look(range(4))).values() if one.end
-                ):
-                    await asyncio.sleep(0.2)
-        records = await told(line, lambda found: len(found) >= len(before) + len(frames))
-    events = [one.read(Verdict)[0] for one in records]
-    assert sorted(one.id for one in events) == sorted(verdict_id(frame.id) for frame in (*before, *frames))
-    stood_in = [one.read(Verdict)[0] for one in records if by_standby(one)]
-    assert 0 < len(stood_in) < len(frames)
-    for one in events:
-        assert one.decision is (Decision.REJECT if one.seq % 5 == 0 else Decision.PASS)
-        assert not one.late
 
 
 def _partition(frame: Frame) -> tuple[str, int]:
