@@ -12,6 +12,7 @@ from neverblink.brokers.development import DevelopmentBroker
 from neverblink.events import Decision, Evidence, Frame, Reason, Verdict
 from neverblink.events.identity import verdict_id
 from neverblink.kafka import EventConsumer, EventProducer, Record, ensure_topics, partition_of
+from neverblink.kafka.group_progress import GroupProgress, Progress
 from neverblink.kafka.membership import Membership
 from neverblink.scorer.commands import followed_models
 from neverblink.scorer.service import Scorer
@@ -144,3 +145,19 @@ def told_to_the_plc(log: list[Record]) -> dict[str, Decision]:
 
 def _partition(frame: Frame) -> tuple[str, int]:
     return "frames", partition_of(frame.key, 4)
+
+
+async def test_records_are_read_again_from_where_it_is_asked_for(tmp_path: Path) -> None:
+    async with DevelopmentBroker() as broker:
+        line = ScoredLine(broker.bootstrap, tmp_path, lines=("line-1",), partitions=1)
+        await ensure_topics(line.kafka)
+        async with line.producer() as producer:
+            await sent(producer, *(line.frame(number, body=b"frame") for number in range(5)))
+        async with GroupProgress(line.kafka, "frames", "nobody", client_id="test") as progress, asyncio.timeout(60):
+            assert await progress.look([0]) == {0: Progress(0, 5)}
+            for begin in (0, 3, 0):
+                found: list[int] = []
+                while not found:
+                    found = [one.offset for one in await progress.read({0: begin}, most=2, within_s=0.1)]
+                assert found[0] == begin
+                assert await progress.read({}, most=2, within_s=0) == []

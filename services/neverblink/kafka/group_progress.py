@@ -45,7 +45,8 @@ class GroupProgress:
         self._coordinator: int | None = None
         # With one key it takes one partition when it starts, at its end, instead of all, none of which is wanted yet.
         self._consumer = EventConsumer(kafka, topic, client_id=client_id, keys=[""], start="latest")
-        self._reads: set[int] = set()
+        # The next offset of each partition that the client has.
+        self._at: dict[int, int] = {}
 
     async def __aenter__(self) -> Self:
         """Connect. Raises KafkaError."""
@@ -106,10 +107,12 @@ class GroupProgress:
     async def read(self, offsets: Mapping[int, int], *, most: int, within_s: float) -> list[Record]:
         """Return the next records of these partitions and of no others, each from its offset on. Raises KafkaError.
 
-        An offset counts when its partition was not read by the call before. Waits at most `within_s`.
+        Waits at most `within_s`.
         """
-        if offsets.keys() - self._reads:
+        if any(self._at.get(number) != offset for number, offset in offsets.items()):
             self._consumer.read_alone(*(((self._topic, number), offset) for number, offset in offsets.items()))
-        self._reads = set(offsets)
+            self._at = dict(offsets)
         others = frozenset(place for place in self._consumer.assignment if place[1] not in offsets)
-        return await self._consumer.poll(most, within_s, pause=others)
+        records = await self._consumer.poll(most, within_s, pause=others)
+        self._at |= {record.partition: record.offset + 1 for record in records}
+        return records
