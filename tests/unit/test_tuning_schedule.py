@@ -107,6 +107,12 @@ def test_every_recipe_is_one_that_a_fit_takes() -> None:
             assert one.of(PLAIN) != PLAIN or one.label == "default"
 
 
+def test_a_bank_is_a_choice_of_the_patches_however_few_pictures_there_are() -> None:
+    for pictures in (16, 64, 300, 5000):
+        found = singles(PLAIN.model_copy(update={"brightness": (1.0,)}), FACTS._replace(pictures=pictures))
+        assert all(float(str(one.changes.get("ratio", 0))) <= 0.3 for one in found)
+
+
 def test_what_helped_is_joined_and_what_is_one_thing_is_not() -> None:
     gains = [
         (Candidate("top 3", {"top": 3}), 0.02),

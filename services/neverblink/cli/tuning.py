@@ -65,7 +65,7 @@ command(
 def _table(done: TuneResult) -> Table:
     kind = "drawn" if done.defects == "synthetic" else "real"
     table = Table(
-        "recipe", "found", "of 95 % of draws", "against the default", "AUROC", "ms", "",
+        "recipe", "found", "of 95 % of draws", "around, against the default", "AUROC", "ms", "",
         title=f"{done.defective} {kind} defects, {done.good} good, at a promise of {100 * done.promise:.3g} %",
     )  # fmt: skip
     for place, one in enumerate(done.recipes):

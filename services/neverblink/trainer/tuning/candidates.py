@@ -23,6 +23,10 @@ _FEATURES: Final = frozenset({"ratio", "top", "neighbours", "false_reject", "pro
 _NAMES: Final = frozenset({"product", "name", "version", "memory_gib", "scratch", "group_by", "robust", "seed"})
 
 _TOO_SMALL: Final = 128
+
+_MOST_OF_ALL: Final = 0.3
+"""A bank of more of all patches is no choice of them."""
+
 _EFFORT: Final = {
     "tf_efficientnet_lite0": 1.0,
     "tf_efficientnet_lite1": 1.3,
@@ -120,9 +124,9 @@ def _banks(default: FitSettings, facts: Facts) -> list[Candidate]:
     lights = len(default.brightness)
     patches = max(1, facts.pictures * (default.size // _PATCH) ** 2)
     now = default.ratio or usual_ratio(patches) / lights
-    smaller, larger = float(f"{now / 4:.2g}"), float(f"{min(1.0, 2.5 * now):.2g}")
+    smaller, larger = float(f"{now / 4:.2g}"), float(f"{2.5 * now:.2g}")
     found = []
-    if larger > now:
+    if larger <= _MOST_OF_ALL:
         found.append(Candidate(f"bank of {100 * larger:.3g} %", {"ratio": larger}))
     if smaller * patches >= _TOO_SMALL:
         found.append(Candidate(f"bank of {100 * smaller:.3g} %", {"ratio": smaller}))

@@ -1,10 +1,13 @@
 """Which recipe to take, from what each scores on the same good and defective parts, and how far chance moves it.
 
 Pure: arrays in, a decision out. A recipe's threshold is the order statistic of its good parts' held-out scores that
-keeps the promise, as `calibrate` chooses it; its recall is the share of defective parts above. Parts are drawn anew
-with replacement, groups whole, and every recipe is judged by the same draws: differences are paired.
+keeps the promise, as `calibrate` chooses it; its recall is the share of defective parts above. That threshold hangs on
+the one or two highest of the good parts, and so on which were photographed: recipes are told apart by their recall
+around the promise, the mean of those at the promised share of false rejects, at twice and at five times as much. Parts
+are drawn anew with replacement, groups whole, and all recipes judged by the same draws: differences are paired.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -20,6 +23,11 @@ Weights = npt.NDArray[np.int64]
 Taken = npt.NDArray[np.bool_]
 
 DRAWS: Final = 400
+
+AROUND: Final = (1.0, 2.0, 5.0)
+"""Shares of false rejects, as multiples of the promise, that recipes are told apart by."""
+
+_LOOSEST: Final = 0.25
 
 DOUBT: Final = 0.1
 """A recipe beats the default when the best of as many that are no better gains as much by chance in one of ten such
@@ -96,28 +104,33 @@ def threshold_of(scores: Scores, promise: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Recalls:
-    """Thresholds and recalls (B,) of one recipe over all draws."""
+    """Thresholds, recalls and recalls around the promise (B,) of one recipe over all draws."""
 
     threshold: Floats
     recall: Floats
+    around: Floats
 
 
 def recalls_of(scores: Scores, draws: Draws, promise: float) -> Recalls:
     """Judge one recipe by every draw."""
-    rank = threshold_rank(len(scores.good), promise)
+    count = len(scores.good)
     order = np.argsort(scores.good, kind="stable")
-    passed = np.cumsum(draws.good[:, order], axis=1) >= rank
-    threshold = scores.good[order][passed.argmax(axis=1)]
-    found = scores.bad[None, :] > threshold[:, None]
-    shown = draws.bad.sum(axis=1)
-    recall = (found * draws.bad).sum(axis=1) / np.maximum(shown, 1)
-    return Recalls(threshold, np.where(shown > 0, recall, 0.0))
+    passed = np.cumsum(draws.good[:, order], axis=1)
+
+    def at(rank: int) -> tuple[Floats, Floats]:
+        threshold = scores.good[order][(passed >= rank).argmax(axis=1)]
+        found = (scores.bad[None, :] > threshold[:, None]) * draws.bad
+        return threshold, np.asarray(found.sum(axis=1) / np.maximum(draws.bad.sum(axis=1), 1))
+
+    shares = [min(_LOOSEST, factor * promise) for factor in AROUND]
+    around = np.mean([at(math.ceil((1 - share) * count))[1] for share in shares], axis=0)
+    return Recalls(*at(threshold_rank(count, promise)), around)
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One recipe's figures: recall by all parts, its mean over the draws with the middle 95 % of them, the same of its
-    gain over the default, the AUROC, and whether it `beats` the default or is `near` the best that do.
+    """One recipe's figures: recall at the promise by all parts with the middle 95 % of the draws, the `mean` around the
+    promise and its gain over the default, the AUROC, and whether it `beats` the default or is `near` the best that do.
     """
 
     recall: float
@@ -161,8 +174,8 @@ class Decision:
 
 
 def gains(scores: Sequence[Scores], draws: Draws, promise: float) -> Floats:
-    """Return the mean gain of each recipe over the first one."""
-    recalls = np.stack([recalls_of(one, draws, promise).recall for one in scores])
+    """Return the mean gain around the promise of each recipe over the first one."""
+    recalls = np.stack([recalls_of(one, draws, promise).around for one in scores])
     return np.asarray((recalls - recalls[0]).mean(axis=1))
 
 
@@ -176,7 +189,7 @@ def decide(
     """
     draws = drawn(parts, seed=seed)
     judged = [recalls_of(one, draws, promise) for one in scores]
-    recalls = np.stack([one.recall for one in judged])
+    recalls = np.stack([one.around for one in judged])
     gain = recalls - recalls[0]
     margin = _margins(gain)
     fast = np.array([max_ms is None or one.ms <= max_ms for one in scores])
@@ -187,7 +200,7 @@ def decide(
         Judged(
             recall=float((one.bad > threshold_of(one, promise)).mean()),
             mean=float(recalls[place].mean()),
-            **dict(zip(("low", "high"), _middle(recalls[place]), strict=True)),
+            **dict(zip(("low", "high"), _middle(judged[place].recall), strict=True)),
             gain=float(gain[place].mean()),
             **dict(zip(("gain_low", "gain_high"), _middle(gain[place]), strict=True)),
             auroc=_auroc(one),
@@ -243,7 +256,7 @@ def _fresh(
     """Choose within each draw, and judge by the parts that it lacks and that no screening saw (I. Tsamardinos, E.
     Greasidou, G. Borboudakis, Machine Learning 107, 2018).
     """
-    gain = np.stack([one.recall for one in judged]) - judged[0].recall
+    gain = np.stack([one.around for one in judged]) - judged[0].around
     gain = np.where((gain > margin[:, None]) & fast[:, None], gain, -np.inf)
     home = 0 if fast[0] or not fast.any() else int(np.flatnonzero(fast)[0])
     chosen = np.where(np.isfinite(gain.max(axis=0)), gain.argmax(axis=0), home)

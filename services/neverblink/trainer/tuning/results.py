@@ -17,7 +17,9 @@ class TriedRecipe(JobResult):
     recall: float | None = Field(default=None, description="Defects found at the promise, by all pictures.")
     low: float | None = Field(default=None, description="Of 400 drawings of the parts 95 % are from here")
     high: float | None = Field(default=None, description="to here.")
-    gain: float | None = Field(default=None, description="Mean gain in recall over the default, on the same drawings;")
+    gain: float | None = Field(
+        default=None, description="Mean gain over the default in recall around the promise, on the same drawings;"
+    )
     gain_low: float | None = Field(default=None, description="95 % of them are from here")
     gain_high: float | None = Field(default=None, description="to here.")
     auroc: float | None = None

@@ -22,7 +22,7 @@ _TOO_SLOW: Final = 1.1
 
 
 class Done(NamedTuple):
-    """A trial that was made: `gain` in recall over the default on the same pictures, None where it failed."""
+    """A trial that was made: `gain` over the default on the same pictures, None where it failed."""
 
     gain: float | None
     ms: float = 0.0

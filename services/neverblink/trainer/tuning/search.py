@@ -135,7 +135,7 @@ class Search:
         left = self.plan.left(self.done()) - len(step.candidates)
         labels = " and ".join(one.label for one in step.candidates)
         on = " on a third" if step.rung == "some" else ""
-        minutes = f"{self.spent / MINUTE:.1f} of {self.job.budget_s / MINUTE:g} min"
+        minutes = f"{self.spent / MINUTE:.1f} of {self.job.budget_s / MINUTE:.3g} min"
         stage = f"{labels}{on}; {max(0, left)} left, {minutes}"
         halves = {"extracting features": 0, "scoring": work}
 

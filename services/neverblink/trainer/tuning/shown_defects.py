@@ -93,7 +93,10 @@ def _real(
 ) -> Defects | None:
     try:
         usable = usable_pictures(
-            [one.path for one in labelled], skip_unusable=True, depth=settings.depth, progress=progress
+            [one.path for one in labelled],
+            skip_unusable=True,
+            depth=settings.depth,
+            progress=lambda _, done, total: progress("checking the defects", done, total),
         )
     except UnusablePicturesError:
         return None

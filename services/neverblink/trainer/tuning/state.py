@@ -21,6 +21,9 @@ from neverblink.trainer.tuning.trials import Pictures
 
 _MAX_BYTES = 256 * 1024**2
 
+_NO_MATTER = {"scratch", "memory_gib", "false_reject"}
+"""Settings that change no score: by another promise what was tried is judged anew."""
+
 
 class Trial(BaseModel):
     """One recipe on some or all pictures: its scores, null where no part was found, or why it failed."""
@@ -104,7 +107,7 @@ class State(BaseModel):
 
 def identity(pictures: Pictures, default: FitSettings) -> str:
     """Return a digest of all that scores depend on: pictures, groups, defects, settings with their files, version."""
-    settings: dict[str, object] = default.model_dump(mode="json", exclude={"scratch", "memory_gib"})
+    settings: dict[str, object] = default.model_dump(mode="json", exclude=_NO_MATTER)
     for name in type(default).model_fields:
         value = getattr(default, name)
         if isinstance(value, Path) and value.is_file():
