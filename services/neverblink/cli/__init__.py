@@ -8,6 +8,7 @@ import typer
 # isort: off
 from neverblink.cli.application import EXIT_BAD_INPUT, EXIT_STOPPED, app, sentence_of
 from neverblink.cli import demo, collecting, fitting, tuning, teaching, retraining, evaluation, inspection, golden  # noqa: F401
+from neverblink.cli import regions  # noqa: F401
 from neverblink.cli import agreement  # noqa: F401
 from neverblink.cli import services, bridge, ledger_questions, ledger_proof, ledger_export  # noqa: F401
 from neverblink.cli import ledger_api, ledger_backup, ledger_upkeep  # noqa: F401

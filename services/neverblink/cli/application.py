@@ -67,12 +67,12 @@ ANSWER_AT = Annotated[
 
 # Who needs which commands: the groups of `--help`, and their order.
 GROUPS = {
-    "Try it out": ("demo", "simulate-drift", "plc-sim", "broker"),
-    "Make and judge models": (
-        "look-over", "fit", "tune", "calibrate", "update", "synthesize", "train-unet", "train-classifier", "retrain",
-        "keep-reviewed", "backbones", "artifact", "evaluate", "compare", "inspect", "qualify", "golden", "msa",
+    # Two groups, so that all fit a screen: what shows a plant first, services first.
+    "Try it out, make and judge models": (
+        "demo", "simulate-drift", "plc-sim", "broker",
+        "look-over", "region", "fit", "tune", "calibrate", "update", "synthesize", "train-unet", "train-classifier",
+        "retrain", "keep-reviewed", "backbones", "artifact", "evaluate", "compare", "inspect", "qualify", "golden", "msa",
     ),
-    # One group, so that all fit a screen: services first.
     "Run the line and look after it": (
         "camera", "scorer", "bridge", "drift", "ledger", "console", "review", "models", "context", "holdouts",
         "challenge", "alarms", "plant", "topics", "dead-letters", "schemas",
@@ -122,6 +122,7 @@ dead_letters_app = typer.Typer(no_args_is_help=True, help="Records that no servi
 schemas_app = typer.Typer(no_args_is_help=True, help="The contracts for the outside.")
 ledger_app = typer.Typer(no_args_is_help=True, help="Keeps every verdict and actuation, and answers.")
 artifact_app = typer.Typer(no_args_is_help=True, help="Look into fitted models, check them, send them.")
+region_app = typer.Typer(no_args_is_help=True, help="Draw named regions: judged, ignored, or to be there.")
 review_app = typer.Typer(no_args_is_help=True, help="What people say of parts: what waits, who takes it, answers.")
 models_app = typer.Typer(no_args_is_help=True, help="Which model scores which station; change it while the line runs.")
 golden_app = typer.Typer(
@@ -138,6 +139,7 @@ console_audit_app = typer.Typer(no_args_is_help=True, help="The console's audit:
 console_app.add_typer(console_audit_app, name="audit")
 for _name, _sub, _short in (
     ("artifact", artifact_app, None),
+    ("region", region_app, None),
     ("camera", camera_app, "Camera nodes: trigger, grab, judge the image, publish the frame."),
     ("bridge", bridge_app, "Tells each line's PLC the verdict before the part reaches the gate."),
     ("ledger", ledger_app, None),

@@ -13,6 +13,7 @@ from neverblink.job_life.terminal import say, shown
 if TYPE_CHECKING:
     from neverblink.vision.artifact_manifest import ClassifierPart, UnetPart
     from neverblink.vision.calibration import Calibration
+    from neverblink.vision.named_regions.spec import RegionsSpec
 
 
 @app.command(short_help="Print the networks that features can come from.")
@@ -69,6 +70,7 @@ def artifact_inspect(
         ("weights", f"{artifact.backbone.weights} ({artifact.backbone.source})"),
         ("input", f"{artifact.backbone.preprocess.side} px{'' if manifest.tiling is None else ', in tiles'}"),
         ("alignment", "–" if manifest.alignment is None else manifest.alignment.sentence()),
+        ("regions", "–" if manifest.named_regions is None else _regions(manifest.named_regions, artifact.threshold)),
         ("engine", manifest.engine),
         *((f"also runs on {one.name}", f"scores differ by at most {one.difference:.1e}") for one in manifest.engines),
         ("memory bank", f"{bank.shape[0]} × {bank.shape[1]}, {manifest.provenance.coreset_ratio:.1%} of all patches"),
@@ -88,6 +90,20 @@ def artifact_inspect(
 
 def _of_threshold(calibration: "Calibration") -> str:
     return f"{(calibration.unsure_from or 0) / calibration.threshold:.2f} of the threshold"
+
+
+def _regions(spec: "RegionsSpec", threshold: float) -> str:
+    lines = [spec.sentence()]
+    for region in spec.regions:
+        if region.kind == "ignored":
+            continue
+        said = f"{region.name}: rejects from a distance of {region.level * threshold:.4g}"
+        said += f", {region.share:.1%} of the promise"
+        if region.kind == "presence":
+            counts = ", ".join(f"{count} {state}" for state, count in region.examples.items())
+            said += f"; examples: {counts or 'none'}"
+        lines.append(said)
+    return "\n".join(lines)
 
 
 def _unet(part: "UnetPart") -> str:

@@ -4,12 +4,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from neverblink.decisions.rules import ProductRules, taxonomy_of
-from neverblink.events import BoundingBox, Decision, Defect
+from neverblink.events import BoundingBox, Decision, Defect, RegionScore
 from neverblink.vision.calibration import Calibration
 from neverblink.vision.errors import NoNumberError
 from neverblink.vision.findings import Finding
 from neverblink.vision.hybrid import area_mm2, decide
-from neverblink.vision.inspection import Inspection
+from neverblink.vision.inspection import Inspection, NamedScore
+
+_ASSEMBLY = "assembly"
+"""The class of what is not there, another part or turned, unless the plant file says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class Judgement:
     reason: Literal["anomaly", "defect"] | None
     unsure: bool
     defects: tuple[Defect, ...] = ()
+    regions: tuple[RegionScore, ...] = ()
 
     @property
     def decision(self) -> Decision:
@@ -64,13 +68,25 @@ def judged(
         mm_per_px=mm_per_px,
     )
     defects = tuple(_defect(finding, rules, mm_per_px) for finding in inspection.findings)
-    return Judgement(score, threshold, decision.reject, decision.reason, decision.unsure, defects)
+    regions = tuple(_region(one, threshold) for one in inspection.regions)
+    return Judgement(score, threshold, decision.reject, decision.reason, decision.unsure, defects, regions)
+
+
+def _region(seen: NamedScore, threshold: float) -> RegionScore:
+    return RegionScore(
+        name=seen.name,
+        kind=seen.kind,
+        score=seen.score,
+        threshold=threshold,
+        ratio=seen.score / threshold,
+        state=seen.state,
+    )
 
 
 def _defect(finding: Finding, rules: ProductRules, mm_per_px: float | None) -> Defect:
     return Defect(
         type=finding.type,
-        taxonomy=taxonomy_of(rules.defects, finding.type),
+        taxonomy=taxonomy_of(rules.defects, finding.type) or (_ASSEMBLY if finding.source == "presence" else None),
         bbox=BoundingBox(x=finding.x, y=finding.y, width=finding.width, height=finding.height),
         area_px=finding.area_px,
         area_mm2=area_mm2(finding, mm_per_px),
@@ -78,4 +94,5 @@ def _defect(finding: Finding, rules: ProductRules, mm_per_px: float | None) -> D
         peak=finding.peak,
         source=finding.source,
         seen_by=finding.seen_by,
+        region=finding.region,
     )

@@ -146,7 +146,7 @@ def fault_of(error: ValidationError) -> tuple[str, str]:
 
 
 _OPTION = re.compile(r"--([a-z][a-z-]*)")
-_BRANCHES = {"str", "int", "float", "path", "RegionOfInterest"}
+_BRANCHES = {"str", "int", "float", "path", "RegionOfInterest", "RegionsFile"}
 
 
 def _sentence(error: ValidationError, path: Path | None, given: Mapping[str, object]) -> str:

@@ -76,6 +76,7 @@ def scored(
             "ratio": judgement.ratio,
             "artifact": artifact,
             "defects": judgement.defects,
+            "regions": judgement.regions,
             "unsure": judgement.unsure,
             "times": times,
             **more,

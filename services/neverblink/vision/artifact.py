@@ -52,7 +52,7 @@ class Artifact:
     (n,) float32 are those of all pictures, which differ where groups were made. `sketch` is the
     KLL sketch of them / threshold; `probe` (q, C) float32 or None are patches of these images, to choose the search
     with; `region` (R, h, w) bool or None; `graph` and `weights` (n,) uint8 are the int8 network.
-    `parts` holds the float32 tensors of U-Net, classifier and alignment, where the manifest has them.
+    `parts` holds the float32 tensors of U-Net, classifier, alignment and regions, where the manifest has them.
     """
 
     manifest: Manifest

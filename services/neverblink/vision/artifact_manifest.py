@@ -11,20 +11,22 @@ from neverblink.vision.backbone_spec import SHA256, BackboneSpec
 from neverblink.vision.calibration import Calibration
 from neverblink.vision.classifier_spec import ClassifierSpec
 from neverblink.vision.errors import VisionError
+from neverblink.vision.named_regions.spec import RegionsSpec
 from neverblink.vision.plain_name import Plain
 from neverblink.vision.tile_plan import TilePlan
 from neverblink.vision.unet_spec import UnetSpec
 
 Digest = Annotated[str, StringConstraints(pattern=SHA256)]
-PartName = Literal["unet", "classifier", "alignment"]
+PartName = Literal["unet", "classifier", "alignment", "named_regions"]
 MANIFEST = "manifest.json"
 TENSORS: Final = "tensors.safetensors"
 PARTS: Final[dict[PartName, str]] = {
     "unet": "unet.safetensors",
     "classifier": "classifier.safetensors",
     "alignment": "alignment.safetensors",
+    "named_regions": "named_regions.safetensors",
 }
-"""The files beside the memory bank's: what knows known defects, and what parts are found by."""
+"""The files beside the memory bank's: what knows known defects, what parts are found by, what named regions are."""
 
 MAX_MANIFEST_BYTES = 32 * 1024 * 1024
 """Holds the digests of about 400,000 training images."""
@@ -152,6 +154,9 @@ class Description(_Strict):
     alignment: AlignmentSpec | None = Field(
         default=None, description="How parts that lie anyhow are found and turned alike; null: they are not."
     )
+    named_regions: RegionsSpec | None = Field(
+        default=None, description="Regions with a name and a rule of their own; null: the part is judged as one."
+    )
     regions: int = Field(
         default=0, ge=0, le=4096, description="1: only patches inside a region are judged; more: one a tile; 0: all."
     )
@@ -179,7 +184,7 @@ class TensorFile(_Strict):
 
 
 class PartFile(_Strict):
-    """The file of a U-Net, a classifier or an alignment."""
+    """The file of a U-Net, a classifier, an alignment or named regions."""
 
     sha256: Digest
     bytes: int = Field(ge=1, le=MAX_PART_BYTES)

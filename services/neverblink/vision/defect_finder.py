@@ -10,9 +10,11 @@ from torch import Tensor
 
 from neverblink.vision.alignment.view import View
 from neverblink.vision.artifact import Artifact
+from neverblink.vision.artifact_manifest import Manifest
 from neverblink.vision.classifier import Classifier
 from neverblink.vision.hybrid import Marked, mark, named
 from neverblink.vision.inspection import Anomaly, Inspection
+from neverblink.vision.named_regions.naming import RegionNames
 from neverblink.vision.network_names import OWN_BANK, EngineName
 from neverblink.vision.region_features import describe
 from neverblink.vision.regions import outlined_by
@@ -64,6 +66,8 @@ class DefectFinder:
                 engine="auto" if engine in OWN_BANK else engine,
             )
         )
+        regions = manifest.named_regions
+        self._names_of_regions = None if regions is None else RegionNames(regions, patches_across(manifest))
         self._classifier = (
             None
             if manifest.classifier is None
@@ -122,9 +126,14 @@ class DefectFinder:
         self, image: Picture, anomaly: Anomaly, features: Tensor, probabilities: Probabilities | None
     ) -> Inspection:
         outlined = self._outlined(image, probabilities)
-        marked = self._marked(image, anomaly, probabilities, outlined, anomalous=anomaly.score > self._threshold)
+        marked = self._marked(image, anomaly, probabilities, outlined, anomalous=anomaly.unusual > self._threshold)
         names = self._names(marked, features, image)
-        return Inspection(anomaly, tuple(named(marked, self._unet, names)), probabilities, outlined)
+        findings = tuple(named(marked, self._unet, names))
+        if self._names_of_regions is None:
+            return Inspection(anomaly, findings, probabilities, outlined)
+        regions = self._names_of_regions.scores(anomaly, self._threshold)
+        found = self._names_of_regions.named(findings, regions, image)
+        return Inspection(anomaly, found, probabilities, outlined, regions)
 
     def _outlined(self, image: Picture, probabilities: Probabilities | None) -> Mask | None:
         if probabilities is None or self._unet is None:
@@ -208,6 +217,18 @@ class DefectFinder:
             return np.stack(tiles[0])
         height, width = size
         return np.stack([merge(planes, self._plan, image_size=(width, height)) for planes in zip(*tiles, strict=True)])
+
+
+def patches_across(manifest: Manifest) -> float:
+    """Return how many patches of the network's grid the longer side of what named regions are drawn on has."""
+    assert manifest.named_regions is not None
+    if manifest.tiling is None:
+        return float(max(manifest.grid))
+    drawn = manifest.alignment
+    longer = max(manifest.named_regions.width, manifest.named_regions.height)
+    if drawn is not None:
+        longer = max(drawn.width, drawn.height)
+    return max(manifest.grid) * max(1.0, longer / manifest.tiling.tile)
 
 
 def _size(image: Picture) -> tuple[int, int]:

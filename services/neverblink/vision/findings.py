@@ -9,7 +9,7 @@ ANOMALY = "anomaly"
 UNKNOWN = "unknown"
 """The type of a region that the classifier looked at and knows no type for."""
 
-Source = Literal["patchcore", "unet", "classifier"]
+Source = Literal["patchcore", "unet", "classifier", "presence"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,8 @@ class Finding:
     """One region that does not look right, box and area in pixels of the image.
 
     `type` is a defect type, `anomaly` or `unknown`; `source` the model that says so, with a `confidence` of 0 to 1
-    (None from PatchCore). `peak` is the highest anomaly value in the region, `seen_by` every model that marked it.
+    (None from PatchCore). `peak` is the highest anomaly value in the region, `seen_by` every model that marked it,
+    `region` the named one that its middle lies in.
     """
 
     type: str
@@ -30,3 +31,4 @@ class Finding:
     confidence: float | None = None
     peak: float | None = None
     seen_by: tuple[Source, ...] = ()
+    region: str | None = None

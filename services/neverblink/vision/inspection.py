@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,23 @@ from neverblink.vision.findings import Finding
 from neverblink.vision.map_on_demand import A_MAP, MapField
 
 
+@dataclass(frozen=True, slots=True)
+class RegionSeen:
+    """What a named region scores, in the unit of the image's score: how `unusual` its patches are, and for a presence
+    check how far it is from `presence`, and the state that it looks like, None: like none of the examples.
+    """
+
+    name: str
+    unusual: float
+    presence: float | None = None
+    looks: str | None = None
+
+    @property
+    def score(self) -> float:
+        """Return the higher of both; NaN where either is."""
+        return self.unusual if self.presence is None else float(np.maximum(self.unusual, self.presence))
+
+
 @dataclass(frozen=True)
 class Anomaly:
     """`score`: L2 distance of the most unusual patch, comparable with the threshold; `anomaly_map`: (S, S)
@@ -20,10 +38,17 @@ class Anomaly:
 
     A score is had for a tenth of what the map costs, and few maps are looked at: given what makes it instead of the
     map, it is made when it is first read, in whatever thread reads it, and is then the same whole map.
+    `regions` are what named regions score, where the model has any; the score is the highest of them.
     """
 
     score: float
     anomaly_map: MapField = A_MAP
+    regions: tuple[RegionSeen, ...] = ()
+
+    @property
+    def unusual(self) -> float:
+        """Return the score of the patches alone: what must be there and is not shows in no map."""
+        return max((region.unusual for region in self.regions), default=self.score)
 
     @property
     def fault(self) -> str | None:
@@ -38,17 +63,28 @@ class Anomaly:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedScore:
+    """A named region's score in the unit of the image's; `state` of a presence check, None of others."""
+
+    name: str
+    kind: Literal["judged", "presence"]
+    score: float
+    state: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Inspection:
     """PatchCore's `anomaly`, and the `findings` of all models, the most conspicuous first.
 
     The U-Net's `probabilities` (K, h, w) float32 over the whole image, one channel a class, and what it marks by them,
-    `outlined` (K, h, w) bool; both None where it did not run or there is none.
+    `outlined` (K, h, w) bool; both None where it did not run or there is none. `regions` are the named ones.
     """
 
     anomaly: Anomaly
     findings: tuple[Finding, ...] = ()
     probabilities: npt.NDArray[np.float32] | None = None
     outlined: npt.NDArray[np.bool_] | None = None
+    regions: tuple[NamedScore, ...] = ()
 
     @property
     def anomalous(self) -> bool:

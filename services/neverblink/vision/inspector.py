@@ -21,6 +21,9 @@ from neverblink.vision.engines import QuantisedNetwork
 from neverblink.vision.errors import VisionError
 from neverblink.vision.inspection import Anomaly, Inspection
 from neverblink.vision.map_on_demand import MapField, MapOnDemand
+from neverblink.vision.named_regions.fitted import PART as REGIONS
+from neverblink.vision.named_regions.fitted import FittedRegions
+from neverblink.vision.named_regions.scoring import RegionScorer, Scorer, joined_regions
 from neverblink.vision.neighbours import Method
 from neverblink.vision.network_names import EngineName
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
@@ -77,6 +80,11 @@ class Inspector:
             min_area_px=min_area_px,
         )
         self._patchcore = PatchCore.from_artifact(artifact, device=device, search=search)
+        named = regions_of(artifact)
+        preprocess, grid = artifact.backbone.preprocess, artifact.manifest.grid
+        self._scorer: Scorer = (
+            self._patchcore if named is None else RegionScorer(self._patchcore, named, preprocess, grid)
+        )
         self._plan = artifact.manifest.tiling
         self._regions = artifact.manifest.regions
         self.aligner = aligner_of(artifact)
@@ -139,8 +147,8 @@ class Inspector:
         else:
             side = self.extractor.spec.preprocess.side
             features = self.extractor.embed([np.full((side, side, 3), 128, dtype=np.uint8)] * inputs)
-        self._patchcore.score(features)
-        self._patchcore.score(features[: max(1, self._regions)], complete=True)
+        self._scorer.score(features)
+        self._scorer.score(features[: max(1, self._regions)], complete=True)
         self.finder.warm_up(batch)
 
     def judge(self, features: Tensor, sizes: Sequence[tuple[int, int]], *, complete: bool = False) -> list[Anomaly]:
@@ -151,7 +159,7 @@ class Inspector:
         image, in order. Raises VisionError when an image is cut into other tiles than its region was drawn for.
         """
         if self._plan is None:
-            return self._patchcore.score(features, complete=complete)
+            return self._scorer.score(features, complete=complete)
         if self.aligner is not None:
             sizes = [self.aligner.size] * len(sizes)
         counts = [len(self._plan.tiles(height, width)) for height, width in sizes]
@@ -161,7 +169,7 @@ class Inspector:
                     f"an image of {width} × {height} pixels has {count} tiles and the region was drawn for "
                     f"{self._regions}: the region belongs to images of another size"
                 )
-        tiles = iter(self._patchcore.score(features, complete=complete, tiles=counts))
+        tiles = iter(self._scorer.score(features, complete=complete, tiles=counts))
         return [
             joined([next(tiles) for _ in range(count)], self._plan, size)
             for size, count in zip(sizes, counts, strict=True)
@@ -216,6 +224,13 @@ def aligner_of(artifact: Artifact) -> Aligner | None:
     return Aligner.of_parts(artifact.manifest.alignment, artifact.parts.get(PART))
 
 
+def regions_of(artifact: Artifact) -> FittedRegions | None:
+    """Return an artifact's named regions, None where it has none. Raises RegionsError."""
+    manifest = artifact.manifest
+    patches = manifest.grid[0] * manifest.grid[1]
+    return FittedRegions.of_parts(manifest.named_regions, artifact.parts.get(REGIONS), manifest.dimension, patches)
+
+
 def prepared(image: Image | View[np.uint8], extractor: FeatureExtractor, plan: TilePlan | None) -> list[Image]:
     """Return an image's network inputs: the image itself, or its tiles, through the extractor's preprocessing."""
     parts: Sequence[Image | View[np.uint8]] = [image] if plan is None else cut(image, plan)
@@ -229,7 +244,7 @@ def brought_back(anomaly: Anomaly, view: View[np.uint8] | None) -> Anomaly:
     returned = MapOnDemand(lambda: view.back(anomaly.anomaly_map))
     if MapField.made(anomaly) is not None:
         returned.get()
-    return Anomaly(anomaly.score, returned)
+    return replace(anomaly, anomaly_map=returned)
 
 
 def joined(tiles: Sequence[Anomaly], plan: TilePlan, size: tuple[int, int]) -> Anomaly:
@@ -238,7 +253,7 @@ def joined(tiles: Sequence[Anomaly], plan: TilePlan, size: tuple[int, int]) -> A
     # `max` of Python may pass over a score that is no number.
     highest = float(np.max([tile.score for tile in tiles]))
     merged = MapOnDemand(lambda: merge([tile.anomaly_map for tile in tiles], plan, image_size=(width, height)))
-    anomaly = Anomaly(highest, merged)
+    anomaly = Anomaly(highest, merged, joined_regions([tile.regions for tile in tiles]))
     if all(MapField.made(tile) is not None for tile in tiles):
         merged.get()
     return anomaly

@@ -162,18 +162,10 @@ class PatchCore:
         first read, from a copy of its features; `complete` says that all maps will be read, and makes them at once.
         An image with a feature that is no finite number has the score NaN, wherever it lies.
         """
-        count, high, wide, dimension = features.shape
-        if dimension != self._bank.shape[1]:
-            raise VisionError(
-                f"features of {dimension} numbers do not fit a bank of {self._bank.shape[1]}: another backbone"
-            )
+        count, high, wide, _ = features.shape
+        patches, sound = self._patches(features)
         if count == 0:
             return []
-        patches = features.reshape(count, high * wide, dimension)
-        # A search that skips what cannot be the farthest would skip what cannot be compared, or find no neighbour.
-        sound = patches.sum(dim=(1, 2)).isfinite()
-        if not sound.all():
-            patches = torch.where(sound.view(-1, 1, 1), patches, 0)
         inside = self._inside(count)
         maps: Sequence[Map | MapOnDemand]
         if complete or not self._spares(high * wide):
@@ -182,15 +174,69 @@ class PatchCore:
             maps = self._maps(distances.view(count, high, wide))
         else:
             scores = self._by_the_farthest(patches, inside, tiles)
-            # A copy: the caller's memory may change, and a view would keep all of a batch for one of its images.
-            maps = [
-                MapOnDemand(partial(self._map, own.clone(), None if inside is None else inside[index], (high, wide)))
-                for index, own in enumerate(patches)
-            ]
+            maps = self._maps_on_demand(patches, inside, (high, wide))
         scores = torch.where(sound & (scores.isfinite() | (scores == -torch.inf)), scores, torch.nan)
+        return [Anomaly(score=score, anomaly_map=maps[index]) for index, score in enumerate(scores.tolist())]
+
+    @torch.inference_mode()
+    def score_by_region(
+        self, features: Tensor, labels: Tensor, count: int, *, complete: bool = False
+    ) -> tuple[Tensor, Sequence[Map | MapOnDemand]]:
+        """Return the (N, count) scores of regions of (N, h, w, C) features, and the maps of inputs, both as distances.
+
+        `labels` (T, h · w) say which region each patch of an image's T inputs belongs to, -1: to none. A region of
+        which an input has no patch scores 0 there.
+        """
+        inputs, high, wide, dimension = features.shape
+        patches, sound = self._patches(features)
+        scores = features.new_zeros((inputs, count))
+        if inputs == 0:
+            return scores, []
+        inside = self._inside(inputs)
+        distances: Tensor | None = None
+        maps: Sequence[Map | MapOnDemand]
+        if complete or not self._spares(high * wide):
+            distances = self._distances(patches, inside)
+            maps = self._maps(distances.view(inputs, high, wide))
+        else:
+            maps = self._maps_on_demand(patches, inside, (high, wide))
+        for tile, own in enumerate(labels):
+            shown = slice(tile, None, len(labels))
+            for region in torch.unique(own[own >= 0]).tolist():
+                places = torch.nonzero(own == region).flatten().to(patches.device)
+                part = patches[shown][:, places]
+                if distances is None and self._spares(len(places)):
+                    scores[shown, region] = self._by_the_farthest(part, None, None)
+                    continue
+                known = (
+                    self._index.distances(part.reshape(-1, dimension)).view(part.shape[:2])
+                    if distances is None
+                    else distances[shown][:, places]
+                )
+                scores[shown, region] = self._by_all(part, known)
+        return torch.where(sound.unsqueeze(1) & scores.isfinite(), scores, torch.nan), maps
+
+    def _patches(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (N, P, C) patches, and (N,) whether each input's are finite; those that are not are zero."""
+        count, high, wide, dimension = features.shape
+        if dimension != self._bank.shape[1]:
+            raise VisionError(
+                f"features of {dimension} numbers do not fit a bank of {self._bank.shape[1]}: another backbone"
+            )
+        patches = features.reshape(count, high * wide, dimension)
+        # A search that skips what cannot be the farthest would skip what cannot be compared, or find no neighbour.
+        sound = patches.sum(dim=(1, 2)).isfinite()
+        if not sound.all():
+            patches = torch.where(sound.view(-1, 1, 1), patches, 0)
+        return patches, sound
+
+    def _maps_on_demand(
+        self, patches: Tensor, inside: Tensor | None, grid: tuple[int, int]
+    ) -> Sequence[Map | MapOnDemand]:
+        # A copy: the caller's memory may change, and a view would keep all of a batch for one of its images.
         return [
-            Anomaly(score=score, anomaly_map=anomaly_map)
-            for score, anomaly_map in zip(scores.tolist(), maps, strict=True)
+            MapOnDemand(partial(self._map, own.clone(), None if inside is None else inside[index], grid))
+            for index, own in enumerate(patches)
         ]
 
     def _spares(self, places: int) -> bool:

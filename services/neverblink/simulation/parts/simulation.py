@@ -125,6 +125,10 @@ class Simulation:
         kind = self.drawing.defect(defect)
         return self._expose(number, self._random(_Stream.DEFECT, number, zlib.crc32(defect.encode())), kind)
 
+    def showing(self, kind: DefectType, number: int) -> SimulatedPart:
+        """Return a part with a defect that the product's drawing does not know, in an exposure of its own."""
+        return self._expose(number, self._random(_Stream.DEFECT, number, zlib.crc32(kind.name.encode())), kind)
+
     def _random(self, stream: _Stream, *numbers: int) -> np.random.Generator:
         if min(numbers) < 0:
             raise SimulationError(f"Part numbers start at 0, got {min(numbers)}.")

@@ -31,7 +31,7 @@ RESULTS = "comparison.json"
 _MAX_LABEL = 80
 _LABEL = "label"
 _NOT_COMPARED: Final = frozenset({"scratch"})
-_FILES: Final = frozenset({"weights", "region"})
+_FILES: Final = frozenset({"weights", "region", "regions"})
 
 _EXAMPLE = """\
 # Each item is one configuration: what `neverblink fit` takes, as far as it differs from the defaults.

@@ -56,7 +56,7 @@ def cross_fitted(
             features = banks.features.images(rows).view(len(rows), *grid, -1)
             anomaly = views.anomaly(model.score(features, complete=True))
             scores[image], peaks[image] = anomaly.score, anomaly.anomaly_map.max()
-            maps[image] = _small(anomaly.anomaly_map)
+            maps[image] = small_map(anomaly.anomaly_map)
             if len(maps) > MAPS:
                 del maps[min(maps, key=lambda place: float(scores[place]))]
             done += 1
@@ -64,7 +64,8 @@ def cross_fitted(
     return HeldOut(scores, peaks, views.group, maps)
 
 
-def _small(anomaly_map: Floats) -> Floats:
+def small_map(anomaly_map: Floats) -> Floats:
+    """Return an (h, w) map as small as it is kept to be looked at."""
     height, width = anomaly_map.shape
     scale = _MAP_SIDE / max(height, width)
     if scale >= 1:

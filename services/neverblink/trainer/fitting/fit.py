@@ -21,14 +21,15 @@ from neverblink.trainer.fitting.aligning import Aligning, aligning
 from neverblink.trainer.fitting.cross_fitting import HeldOut, cross_fitted
 from neverblink.trainer.fitting.feature_store import FeatureStore
 from neverblink.trainer.fitting.memory_banks import Banks, projected, room_of
+from neverblink.trainer.fitting.named_regions import RegionPlan, cross_fitted_regions, planned
 from neverblink.trainer.fitting.picture_set import PictureSet, counted_in, grouped_notes, picture_set, rate_of
 from neverblink.trainer.fitting.places import check_place
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.trainer.fitting.suspects import Robust, Suspect, find_suspects, suspects_notes, taken_for_bad
 from neverblink.trainer.fitting.views import Views, preprocess_of
 from neverblink.vision.alignment.aligner import PART, Aligner
-from neverblink.vision.artifact import Artifact, save_artifact
-from neverblink.vision.artifact_manifest import Description, Provenance, Quantised, ValidatedEngine
+from neverblink.vision.artifact import Artifact, Tensors, save_artifact
+from neverblink.vision.artifact_manifest import Description, PartName, Provenance, Quantised, ValidatedEngine
 from neverblink.vision.backbones import Backbone, load_backbone
 from neverblink.vision.calibration import Calibration, calibrate, threshold_rank
 from neverblink.vision.decode import read_image
@@ -36,6 +37,11 @@ from neverblink.vision.embedding import PatchEmbedding
 from neverblink.vision.engines import QuantisedNetwork, check_shift, quantise
 from neverblink.vision.errors import NoNumberError
 from neverblink.vision.inspector import embedded, prepared
+from neverblink.vision.named_regions.fitted import PART as REGIONS
+from neverblink.vision.named_regions.fitted import FittedRegions
+from neverblink.vision.named_regions.places import Places
+from neverblink.vision.named_regions.scoring import RegionScorer, Scorer
+from neverblink.vision.named_regions.spec import RegionsFile
 from neverblink.vision.neighbours import neighbour_table
 from neverblink.vision.network_names import OWN_BANK
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
@@ -82,6 +88,7 @@ def fit(
     root: Path | None = None,
     excluded: Mapping[str, str] | None = None,
     aligner: Aligner | None = None,
+    regions: FittedRegions | None = None,
 ) -> Fitted:
     """Fit a PatchCore model to images of good parts and write it to `folder`.
 
@@ -90,7 +97,8 @@ def fit(
     of fresh images; leaving only an image's own vectors out of the one bank puts it 2.5 % higher.
     `neighbours` above 0 turns on the re-weighting of eq. 7. Memory stays below `memory_gib`: what does not fit
     is in a file, and many patches are condensed fold by fold, which serves all banks. `judged` (R, h, w) bool are the
-    patches that another artifact judges, `aligner` what finds its parts; they take the place of what the settings say.
+    patches that another artifact judges, `aligner` what finds its parts, `regions` its named ones; they take the place
+    of what the settings say.
 
     All images are looked at first, unless that was done: those that cannot be used are told at once, or left out with
     `skip_unusable`. Images of a group (`group_by`, by their paths below `root`) and copies of a picture share a fold
@@ -110,11 +118,13 @@ def fit(
     checked = settings.engine in OWN_BANK
     if checked:
         labelled, _ = with_parts(labelled, lambda one: one.path, aligned.aligner, depth=settings.depth)
-    learnt, views, model, assumed = _without_suspects(aligned, extractor, settings, judged, progress)
+    learnt, views, model, assumed = _without_suspects(aligned, extractor, settings, Before(judged, regions), progress)
     engines: tuple[ValidatedEngine, ...] = ()
     network: QuantisedNetwork | None = None
     if checked:
-        extractor, model, network = _with_own_bank(backbone, (model, extractor), views, settings, labelled, progress)
+        extractor, model, network = _with_own_bank(
+            backbone, (model, extractor), views, settings, labelled, regions, progress
+        )
     else:
         engines = _validated(backbone, model, extractor, views)
     left_out = () if assumed is None else assumed.left_out
@@ -131,7 +141,7 @@ def fit(
         probe=model.probe.numpy(),
         region=views.region,
         int8=None if network is None else (network.graph, network.weights),
-        parts={} if aligned.aligner is None else {PART: aligned.aligner.tensors},
+        parts=_parts(aligned.aligner, model.named, extractor.grid),
         overwrite=True,
     )
     suspects = find_suspects(learnt.usable.paths, model.held_out, rate_of(settings))
@@ -139,6 +149,11 @@ def fit(
     return Fitted(
         artifact, len(learnt.usable.pictures), tuple(notes), tuple(suspects), left_out, aligned.unfound, extractor
     )
+
+
+def _parts(aligner: Aligner | None, named: FittedRegions | None, grid: tuple[int, int]) -> dict[PartName, Tensors]:
+    found: dict[PartName, Tensors] = {} if aligner is None else {PART: aligner.tensors}
+    return found if named is None else found | {REGIONS: named.tensors(grid)}
 
 
 def _notes(
@@ -198,12 +213,34 @@ class _Model:
     scores: npt.NDArray[np.float32]
     peaks: npt.NDArray[np.float32]
     calibration: Calibration
-    patchcore: PatchCore
+    scorer: Scorer
     probe: Tensor
+    named: FittedRegions | None = None
 
 
-def _model(views: Views, extractor: FeatureExtractor, settings: FitSettings, progress: Progress) -> _Model:
-    """Fit with one engine's features."""
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What another artifact judges, in place of what the settings say: its patches (R, h, w), its named regions."""
+
+    judged: Mask | None = None
+    regions: FittedRegions | None = None
+
+    @property
+    def places(self) -> Places | None:
+        """Return the patches of its named regions."""
+        return None if self.regions is None else self.regions.places
+
+
+def _model(
+    views: Views,
+    extractor: FeatureExtractor,
+    settings: FitSettings,
+    known: FittedRegions | None,
+    progress: Progress,
+) -> _Model:
+    """Fit with one engine's features; `known` are the named regions of another model."""
+    drawn = settings.regions if isinstance(settings.regions, RegionsFile) else None
+    plan = planned(drawn, views, extractor, known)
     rows = len(views.images) * views.an_image
     patches = extractor.grid[0] * extractor.grid[1]
     room = room_of(settings)
@@ -214,24 +251,46 @@ def _model(views: Views, extractor: FeatureExtractor, settings: FitSettings, pro
         with projected(features, settings) as small:
             banks = Banks(features, small, views, settings)
             bank = banks.all_images(lambda done, total: progress("choosing the memory bank", done, total))
-            held_out = cross_fitted(
-                banks, views, extractor.grid, lambda some: _patchcore(some, views, extractor, settings)[1], progress
-            )
+            held_out, named = _held_out(banks, views, extractor, settings, plan, progress)
     scores, peaks = held_out.one_a_group()
     calibration = calibrate(scores, peaks, false_reject=rate_of(settings), counted=counted_in(settings))
     if settings.group_by is not None:
         calibration = calibration.model_copy(update={"pictures": len(views.images)})
     table, patchcore = _patchcore(bank, views, extractor, settings)
-    return _Model(bank, banks.ratio, banks.levels, table, held_out, scores, peaks, calibration, patchcore, probe)
+    made: Scorer = patchcore
+    if named is not None:
+        made = RegionScorer(patchcore, named, extractor.spec.preprocess, extractor.grid)
+    return _Model(bank, banks.ratio, banks.levels, table, held_out, scores, peaks, calibration, made, probe, named)
+
+
+def _held_out(
+    banks: Banks,
+    views: Views,
+    extractor: FeatureExtractor,
+    settings: FitSettings,
+    plan: RegionPlan | None,
+    progress: Progress,
+) -> tuple[HeldOut, FittedRegions | None]:
+    """Return what each picture scores by what the other folds know, and the levels of named regions."""
+
+    def scorer(bank: Tensor) -> PatchCore:
+        return _patchcore(bank, views, extractor, settings)[1]
+
+    if plan is None:
+        return cross_fitted(banks, views, extractor.grid, scorer, progress), None
+    return cross_fitted_regions(
+        plan, banks, views, extractor.grid, extractor.spec.preprocess, scorer, progress, false_reject=rate_of(settings)
+    )
 
 
 def _without_suspects(
-    aligned: Aligning, extractor: FeatureExtractor, settings: FitSettings, judged: Mask | None, progress: Progress
+    aligned: Aligning, extractor: FeatureExtractor, settings: FitSettings, before: Before, progress: Progress
 ) -> tuple[PictureSet, Views, _Model, Robust | None]:
     """Fit, and in a robust fit once more without what stands out; return what was learnt from, and what it assumed."""
     given = aligned.pictures
-    views = Views(given.usable.paths, extractor, settings, judged, given.groups.group, aligned.aligner, aligned.poses)
-    model = _model(views, extractor, settings, progress)
+    seen = (before.judged, given.groups.group, aligned.aligner, aligned.poses, before.places)
+    views = Views(given.usable.paths, extractor, settings, *seen)
+    model = _model(views, extractor, settings, before.regions, progress)
     if not settings.robust:
         return given, views, model, None
     assumed = taken_for_bad(find_suspects(given.usable.paths, model.held_out, rate_of(settings)), len(views.images))
@@ -240,8 +299,9 @@ def _without_suspects(
     learnt = given.without(one.path for one in assumed.left_out)
     if settings.false_reject is not None:
         threshold_rank(learnt.groups.count, settings.false_reject, counted=counted_in(settings))
-    views = Views(learnt.usable.paths, extractor, settings, judged, learnt.groups.group, aligned.aligner, aligned.poses)
-    return learnt, views, _model(views, extractor, settings, progress), assumed
+    seen = (before.judged, learnt.groups.group, aligned.aligner, aligned.poses, before.places)
+    views = Views(learnt.usable.paths, extractor, settings, *seen)
+    return learnt, views, _model(views, extractor, settings, before.regions, progress), assumed
 
 
 def _with_own_bank(
@@ -250,6 +310,7 @@ def _with_own_bank(
     views: Views,
     settings: FitSettings,
     labelled: Sequence[LabelledImage],
+    known: FittedRegions | None,
     progress: Progress,
 ) -> tuple[FeatureExtractor, _Model, QuantisedNetwork | None]:
     """Fit once more with the features of bf16 or int8. Raises VisionError when that model is not as good."""
@@ -260,7 +321,7 @@ def _with_own_bank(
             PatchEmbedding(backbone), side=backbone.spec.preprocess.side, images=views.some(_QUANTISED_WITH)
         )
     extractor = FeatureExtractor(backbone, engine=settings.engine, quantised=network)
-    model = _model(views, extractor, settings, progress)
+    model = _model(views, extractor, settings, known, progress)
     _check(reference, (model, extractor), views, labelled)
     return extractor, model, network
 
@@ -289,6 +350,7 @@ def _description(
         probe=len(model.probe),
         top=settings.top,
         alignment=None if views.aligner is None else views.aligner.spec,
+        named_regions=None if model.named is None else model.named.spec,
         regions=0 if views.region is None else len(views.region),
         tiling=settings.tiling,
         engine=extractor.engine_name,
@@ -346,7 +408,7 @@ def _validated(
     inputs = views.some(_VALIDATED_WITH)
     plain = FeatureExtractor(backbone, engine="torch")
     here, there = (
-        np.array([anomaly.score for anomaly in model.patchcore.score(embedded(one, inputs).cpu())])
+        np.array([anomaly.score for anomaly in model.scorer.score(embedded(one, inputs).cpu())])
         for one in (extractor, plain)
     )
     furthest = float(np.max(np.abs(here - there) / np.maximum(here, model.calibration.threshold)))
@@ -370,6 +432,6 @@ def _check(
         for image in labelled:
             pixels = read_image(image.path, depth=extractor.spec.preprocess.depth)
             features = embedded(extractor, prepared(views.seen(pixels), extractor, views.plan)).cpu()
-            found.append(views.anomaly(model.patchcore.score(features)).score / model.calibration.threshold)
+            found.append(views.anomaly(model.scorer.score(features)).score / model.calibration.threshold)
         scores.append(np.array(found))
     check_shift(*scores, labels=np.array([image.defect is not None for image in labelled]))

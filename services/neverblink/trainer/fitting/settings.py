@@ -12,6 +12,7 @@ from neverblink.job_life.yaml_file import read_yaml
 from neverblink.trainer.datasets.settings import OWN_WEIGHTS, AnyEngine, GroupBy, PictureSettings
 from neverblink.vision.alignment.spec import Align
 from neverblink.vision.colour import Clahe, Gain
+from neverblink.vision.named_regions.spec import RegionsFile, load_regions
 from neverblink.vision.network_names import DEFAULT_MODEL
 from neverblink.vision.pictures.stated_depth import Depth
 from neverblink.vision.plain_name import Plain
@@ -30,6 +31,14 @@ def _polygons(value: object) -> object:
         return read_yaml(Path(value), "region", SettingsError)
     return value
 
+
+def _named(value: object) -> object:
+    """Read named regions where a setting names a file. Raises RegionsError."""
+    return load_regions(Path(value)) if isinstance(value, str | Path) else value
+
+
+Regions = Annotated[Path | RegionsFile | None, BeforeValidator(_named)]
+"""Named regions; those of a file are read at once."""
 
 Region = Annotated[Path | RegionOfInterest | None, BeforeValidator(_polygons)]
 """A mask image, or polygons; those of a YAML file are read at once."""
@@ -123,6 +132,9 @@ class ModelSettings(JobSettings):
         description="Turn parts that lie anyhow alike, by silhouette or template; auto: where pictures call for it.",
     )
     region: Region = Field(default=None, description="What is judged: a mask image, or polygons in a YAML file.")
+    regions: Annotated[Regions, Spelling(metavar="FILE")] = Field(
+        default=None, description="Named regions, each with a rule of its own: `neverblink region preview`."
+    )
     tiling: Annotated[
         TilePlan | None, Spelling(metavar="PX", old_parts=(("--tile", "tile"), ("--overlap", "overlap")))
     ] = Field(

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from neverblink.trainer.datasets.images import DatasetError
 from neverblink.trainer.fitting.settings import FitSettings
@@ -16,10 +17,13 @@ from neverblink.vision.copies import Groups
 from neverblink.vision.decode import read_image
 from neverblink.vision.inspection import Anomaly
 from neverblink.vision.inspector import Image, joined, prepared
+from neverblink.vision.named_regions.places import Drawn, Grid, Places, places_of
+from neverblink.vision.named_regions.spec import REST, FittedRegion, RegionsFile, check_size
 from neverblink.vision.patchcore import FeatureExtractor
 from neverblink.vision.preprocess import Preprocess
 from neverblink.vision.region import Mask, patch_region, read_mask, tiled_patch_region
 from neverblink.vision.region_of_interest import RegionOfInterest
+from neverblink.vision.tiling import merge
 
 
 class Views:
@@ -37,9 +41,11 @@ class Views:
         group: Groups | None = None,
         aligner: Aligner | None = None,
         poses: Mapping[Path, Pose] = MappingProxyType({}),
+        named: Places | None = None,
     ) -> None:
         """`group` (n,) int64 counts images that are copies as one; None: none are. With an `aligner` parts are seen
-        upright; where it finds them need not be known by `poses`.
+        upright; where it finds them need not be known by `poses`. `named` are another model's named regions, in place
+        of those of the settings.
         """
         self._depth = settings.depth
         self.aligner, self._poses = aligner, poses
@@ -53,6 +59,21 @@ class Views:
         self.an_image = self.tiles * len(settings.brightness)
         self._as_it_is = self.tiles * settings.brightness.index(1.0)
         self.region = region_of(settings, extractor, self.size, aligner) if judged is None else judged
+        self.places = named
+        if named is None and isinstance(settings.regions, RegionsFile):
+            self.places = self._places(settings.regions, extractor)
+        if self.places is not None:
+            self.region = self.places.labels.reshape(-1, *extractor.grid) >= 0
+
+    def _places(self, drawn: RegionsFile, extractor: FeatureExtractor) -> Places:
+        """Return which patches named regions are. Raises RegionsError."""
+        height, width = self.size
+        check_size((drawn.width, drawn.height), (width, height))
+        regions: list[Drawn] = list(drawn.regions)
+        if drawn.rest == "judged":
+            regions.append(FittedRegion(name=REST, kind="judged", polygon=()))
+        grid = Grid((height, width), extractor.spec.preprocess, extractor.grid, self.plan)
+        return places_of(regions, (drawn.width, drawn.height), grid, self.region)
 
     def of(self, path: Path) -> list[Image]:
         """Return an image's inputs. Raises DatasetError when it is cut and has another size than the first."""
@@ -89,6 +110,11 @@ class Views:
         paths = self.images[:: max(1, len(self.images) // wanted)][:wanted]
         shown = (self.seen(read_image(path, depth=self._depth)) for path in paths)
         return [part for image in shown for part in prepared(image, self._extractor, self.plan)]
+
+    def whole(self, tiles: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+        """Return an image's map from those of its inputs."""
+        height, width = self.size
+        return tiles[0] if self.plan is None else merge(tiles, self.plan, image_size=(width, height))
 
     def anomaly(self, tiles: Sequence[Anomaly]) -> Anomaly:
         """Return an image's anomaly from those of its inputs."""

@@ -12,7 +12,7 @@ from neverblink.trainer.fitting.fit import fit
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision.artifact import Artifact, joined, load_artifact, recalibrated
 from neverblink.vision.calibration import calibrate, tightest_promise
-from neverblink.vision.inspector import aligner_of
+from neverblink.vision.inspector import aligner_of, regions_of
 from neverblink.vision.network_names import OWN_BANK
 
 
@@ -75,8 +75,9 @@ def refit(
     Raises VisionError.
     """
     fitted = fit(
-        images, out, settings, progress, judged=champion.region, labelled=labelled, aligner=aligner_of(champion)
-    ).artifact
+        images, out, settings, progress, judged=champion.region, labelled=labelled, aligner=aligner_of(champion),
+        regions=regions_of(champion),
+    ).artifact  # fmt: skip
     manifest = champion.manifest
     unsure = _unsure_share(champion)
     if unsure is not None:

@@ -1,0 +1,85 @@
+"""The picture on which named regions are drawn: a part upright where parts are aligned, else as the camera saw it."""
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from neverblink.storage.whole_file import write_whole
+from neverblink.trainer.datasets.images import DatasetError, good_images
+from neverblink.vision.alignment.aligner import Aligner, AlignmentError, NotFoundError
+from neverblink.vision.alignment.learning import MOST_PICTURES, learn_silhouette
+from neverblink.vision.artifact import load_artifact
+from neverblink.vision.decode import read_image
+from neverblink.vision.inspector import aligner_of
+from neverblink.vision.named_regions.drawing import drawn
+from neverblink.vision.named_regions.spec import RegionsFile, RegionsSpec, check_size
+
+Image = npt.NDArray[np.uint8]
+
+
+class Preview(NamedTuple):
+    """The picture's (width, height), which is what a regions file states, and the picture that it was made from."""
+
+    width: int
+    height: int
+    source: Path
+
+
+def preview(
+    pictures: Path,
+    out: Path,
+    *,
+    regions: RegionsFile | None = None,
+    artifact: Path | None = None,
+    align: Literal["none", "silhouette"] = "none",
+    depth: int | None = None,
+) -> Preview:
+    """Write a PNG with a frame of coordinates and what regions there are: those given, else the artifact's.
+
+    `pictures` is a folder of good parts or one picture. Parts are found as the artifact finds them, else, with
+    `align`, as a fit to these pictures would. Raises VisionError.
+    """
+    paths = [pictures] if pictures.is_file() else good_images(pictures)
+    aligner: Aligner | None = None
+    shown: RegionsFile | RegionsSpec | None = regions
+    if artifact is not None:
+        model = load_artifact(artifact)
+        aligner, shown, depth = aligner_of(model), regions or model.manifest.named_regions, model.manifest.depth
+    elif align == "silhouette":
+        aligner = _learnt(paths, depth)
+    source, picture = _picture(paths, aligner, depth)
+    height, width = picture.shape[:2]
+    if shown is not None:
+        check_size((shown.width, shown.height), (width, height))
+    lines = drawn(picture, shown)
+    _, png = cv2.imencode(".png", cv2.cvtColor(lines, cv2.COLOR_RGB2BGR))
+    try:
+        write_whole(out, png.tobytes())
+    except OSError as error:
+        raise DatasetError(f"{out} cannot be written: {error.strerror}") from error
+    return Preview(width, height, source)
+
+
+def _learnt(paths: list[Path], depth: int | None) -> Aligner:
+    places = np.unique(np.linspace(0, len(paths) - 1, min(len(paths), MOST_PICTURES)).round().astype(int))
+    try:
+        return learn_silhouette(read_image(paths[place], depth=depth) for place in places).aligner
+    except AlignmentError as error:
+        raise DatasetError(f"the parts cannot be aligned: {error}") from error
+
+
+def _picture(paths: list[Path], aligner: Aligner | None, depth: int | None) -> tuple[Path, Image]:
+    """Return the first picture in which a part is found, upright in the camera's pixels."""
+    why = ""
+    for path in paths:
+        image = read_image(path, depth=depth)
+        if aligner is None:
+            return path, image
+        try:
+            return path, aligner.view(image).sampled(*aligner.size)
+        except NotFoundError as error:
+            why = why or f"; {path}: {error}"
+    raise DatasetError(f"in none of {len(paths)} pictures a part is found{why}")
