@@ -18,7 +18,7 @@ def region() -> None:
 @region_app.command("preview")
 def region_preview(
     pictures: Annotated[Path, typer.Argument(help="Folder of good parts, or one picture.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.png", help="Picture to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.png", help="Picture to write, PNG or JPEG.")],
     regions: Annotated[Path | None, typer.Option(metavar="FILE", help="Regions to draw, a YAML file.")] = None,
     artifact: Annotated[
         Path | None, typer.Option(help="Artifact folder: parts are found as it finds them, and its regions are drawn.")

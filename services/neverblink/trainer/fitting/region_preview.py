@@ -20,6 +20,10 @@ from neverblink.vision.named_regions.spec import RegionsFile, RegionsSpec, check
 Image = npt.NDArray[np.uint8]
 
 
+_KINDS = (".png", ".jpg")
+_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 88)
+
+
 class Preview(NamedTuple):
     """The picture's (width, height), which is what a regions file states, and the picture that it was made from."""
 
@@ -37,7 +41,7 @@ def preview(
     align: Literal["none", "silhouette"] = "none",
     depth: int | None = None,
 ) -> Preview:
-    """Write a PNG with a frame of coordinates and what regions there are: those given, else the artifact's.
+    """Write a picture with a frame of coordinates and what regions there are: those given, else the artifact's.
 
     `pictures` is a folder of good parts or one picture. Parts are found as the artifact finds them, else, with
     `align`, as a fit to these pictures would. Raises VisionError.
@@ -55,9 +59,11 @@ def preview(
     if shown is not None:
         check_size((shown.width, shown.height), (width, height))
     lines = drawn(picture, shown)
-    _, png = cv2.imencode(".png", cv2.cvtColor(lines, cv2.COLOR_RGB2BGR))
+    if out.suffix.lower() not in _KINDS:
+        raise DatasetError(f"{out} is no picture: name a file that ends in {' or '.join(_KINDS)}")
+    _, body = cv2.imencode(out.suffix.lower(), cv2.cvtColor(lines, cv2.COLOR_RGB2BGR), _JPEG)
     try:
-        write_whole(out, png.tobytes())
+        write_whole(out, body.tobytes())
     except OSError as error:
         raise DatasetError(f"{out} cannot be written: {error.strerror}") from error
     return Preview(width, height, source)
