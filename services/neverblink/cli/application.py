@@ -71,7 +71,8 @@ GROUPS = {
     "Try it out, make and judge models": (
         "demo", "simulate-drift", "plc-sim", "broker",
         "look-over", "region", "fit", "tune", "calibrate", "update", "synthesize", "train-unet", "train-classifier",
-        "retrain", "keep-reviewed", "backbones", "artifact", "evaluate", "compare", "inspect", "qualify", "golden", "msa",
+        "retrain", "keep-reviewed", "backbones", "artifact", "evaluate", "compare", "inspect", "qualify", "golden",
+        "msa",
     ),
     "Run the line and look after it": (
         "camera", "scorer", "bridge", "drift", "ledger", "console", "review", "models", "context", "holdouts",

@@ -24,7 +24,7 @@ def region_preview(
         Path | None, typer.Option(help="Artifact folder: parts are found as it finds them, and its regions are drawn.")
     ] = None,
     align: Annotated[
-        Literal["none", "silhouette"], typer.Option(help="Upright, as `fit --align` would make parts.")
+        Literal["none", "silhouette", "template"], typer.Option(help="Upright, as `fit --align` would make parts.")
     ] = "none",
     depth: Annotated[int | None, typer.Option(help="Bits that values of 16-bit pictures use.")] = None,
 ) -> None:

@@ -11,6 +11,8 @@ from neverblink.storage.whole_file import write_whole
 from neverblink.trainer.datasets.images import DatasetError, good_images
 from neverblink.vision.alignment.aligner import Aligner, AlignmentError, NotFoundError
 from neverblink.vision.alignment.learning import MOST_PICTURES, learn_silhouette
+from neverblink.vision.alignment.learning_marks import MOST_MARKED, learn_template
+from neverblink.vision.alignment.spec import Kind
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.decode import read_image
 from neverblink.vision.inspector import aligner_of
@@ -38,7 +40,7 @@ def preview(
     *,
     regions: RegionsFile | None = None,
     artifact: Path | None = None,
-    align: Literal["none", "silhouette"] = "none",
+    align: Literal["none", "silhouette", "template"] = "none",
     depth: int | None = None,
 ) -> Preview:
     """Write a picture with a frame of coordinates and what regions there are: those given, else the artifact's.
@@ -52,8 +54,8 @@ def preview(
     if artifact is not None:
         model = load_artifact(artifact)
         aligner, shown, depth = aligner_of(model), regions or model.manifest.named_regions, model.manifest.depth
-    elif align == "silhouette":
-        aligner = _learnt(paths, depth)
+    elif align != "none":
+        aligner = _learnt(paths, align, depth)
     source, picture = _picture(paths, aligner, depth)
     height, width = picture.shape[:2]
     if shown is not None:
@@ -69,10 +71,11 @@ def preview(
     return Preview(width, height, source)
 
 
-def _learnt(paths: list[Path], depth: int | None) -> Aligner:
-    places = np.unique(np.linspace(0, len(paths) - 1, min(len(paths), MOST_PICTURES)).round().astype(int))
+def _learnt(paths: list[Path], kind: Kind, depth: int | None) -> Aligner:
+    learn, most = (learn_silhouette, MOST_PICTURES) if kind == "silhouette" else (learn_template, MOST_MARKED)
+    places = np.unique(np.linspace(0, len(paths) - 1, min(len(paths), most)).round().astype(int))
     try:
-        return learn_silhouette(read_image(paths[place], depth=depth) for place in places).aligner
+        return learn(read_image(paths[place], depth=depth) for place in places).aligner
     except AlignmentError as error:
         raise DatasetError(f"the parts cannot be aligned: {error}") from error
 
