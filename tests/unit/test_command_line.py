@@ -115,7 +115,7 @@ def test_a_mistake_in_a_settings_file_is_told_before_anything_heavy_is_imported(
     (tmp_path / "job.yaml").write_text("such_a_setting: 1\n")
     (tmp_path / "text.yaml").write_text("just a text\n")
     jobs = [words for words, command in commands() if any("--settings" in one.opts for one in command.params)]
-    assert len(jobs) == 13
+    assert len(jobs) == 14
     lines = [[*words, "--settings", str(tmp_path / name)] for words in jobs for name in ("job.yaml", "text.yaml")]
     lines += [[*words, "--settings", str(tmp_path / "gone.yaml")] for words in jobs]
     for words, code, told, heavy in probed(lines):
