@@ -96,9 +96,8 @@ def fit(
     built without it (`folds` banks of all but one fold each). On magnetic tiles those scores have the median
     of fresh images; leaving only an image's own vectors out of the one bank puts it 2.5 % higher.
     `neighbours` above 0 turns on the re-weighting of eq. 7. Memory stays below `memory_gib`: what does not fit
-    is in a file, and many patches are condensed fold by fold, which serves all banks. `judged` (R, h, w) bool are the
-    patches that another artifact judges, `aligner` what finds its parts, `regions` its named ones; they take the place
-    of what the settings say.
+    is in a file, and many patches are condensed fold by fold, which serves all banks. `judged` (R, h, w) bool,
+    `aligner` and named `regions` are another artifact's; they take the place of what the settings say.
 
     All images are looked at first, unless that was done: those that cannot be used are told at once, or left out with
     `skip_unusable`. Images of a group (`group_by`, by their paths below `root`) and copies of a picture share a fold
@@ -122,9 +121,8 @@ def fit(
     engines: tuple[ValidatedEngine, ...] = ()
     network: QuantisedNetwork | None = None
     if checked:
-        extractor, model, network = _with_own_bank(
-            backbone, (model, extractor), views, settings, labelled, regions, progress
-        )
+        fp32 = (model, extractor)
+        extractor, model, network = _with_own_bank(backbone, fp32, views, settings, labelled, regions, progress)
     else:
         engines = _validated(backbone, model, extractor, views)
     left_out = () if assumed is None else assumed.left_out
@@ -146,9 +144,8 @@ def fit(
     )
     suspects = find_suspects(learnt.usable.paths, model.held_out, rate_of(settings))
     notes = _notes(looked_at, aligned, assumed, suspects, model.calibration)
-    return Fitted(
-        artifact, len(learnt.usable.pictures), tuple(notes), tuple(suspects), left_out, aligned.unfound, extractor
-    )
+    count = len(learnt.usable.pictures)
+    return Fitted(artifact, count, tuple(notes), tuple(suspects), left_out, aligned.unfound, extractor)
 
 
 def _parts(aligner: Aligner | None, named: FittedRegions | None, grid: tuple[int, int]) -> dict[PartName, Tensors]:
