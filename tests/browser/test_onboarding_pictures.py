@@ -64,13 +64,13 @@ async def corners(page: Any) -> list[tuple[float, float]]:
 
 async def at(page: Any, x: float, y: float) -> tuple[float, float]:
     """Return where a place of the picture, in percent, is on the screen."""
-    box = await page.locator(".onb-drawing svg").bounding_box()
+    box = await page.locator("#onb-region svg").bounding_box()
     return box["x"] + box["width"] * x / 100, box["y"] + box["height"] * y / 100
 
 
 async def drawn_by_mouse(page: Any) -> None:
     await page.click("button[data-do=in]")
-    await page.locator(".onb-drawing").scroll_into_view_if_needed()
+    await page.locator("#onb-region .onb-drawing").scroll_into_view_if_needed()
     assert await corners(page) == [(12, 12), (88, 12), (88, 88), (12, 88)]
     for begin, end in (((12, 12), (20, 30)), ((50, 50), (55, 45))):
         await page.mouse.move(*await at(page, *begin))

@@ -119,6 +119,7 @@ NOW = (
 CALM = (
     Shot("sign-in", "/sign-in", account=""),
     Shot("part", "/verdicts/{reject}", most=OF_PHOTOGRAPHS),
+    Shot("part-regions", "/verdicts/{board}", steps=_at(".score"), most=OF_PHOTOGRAPHS, variants=_FEW),
     Shot("review-begin", "/review", account="rita"),
     Shot("review", "/review", account="rita", steps=_taken, most=OF_PHOTOGRAPHS),
     Shot("review-keys", "/review/keys", account="rita"),

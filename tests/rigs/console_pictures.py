@@ -150,14 +150,17 @@ def _palette(image: Image.Image, colours: int) -> list[int]:
 
 
 def placed(place: str, seeded: Seeded) -> str:
-    """Return a page's place with what it names put in: `{reject}` and `{good}` are verdicts with pictures."""
+    """Return a page's place with what it names put in: `{reject}`, `{board}` and `{good}` are verdicts with
+    pictures; the board's tells its named regions.
+    """
 
     def verdict(part: SeededPart) -> str:
         return next((one.id for one in part.verdicts if one.defects), part.verdicts[0].id)
 
     reject = seeded.part_where(lambda one: one.found is not None and one.review is not None)
+    board = seeded.part_where(lambda one: one.found == "missing_component" and one.holds_picture)
     good = seeded.part_where(lambda one: one.found is None and one.holds_picture)
-    return place.format(reject=verdict(reject), good=verdict(good))
+    return place.format(reject=verdict(reject), board=verdict(board), good=verdict(good))
 
 
 async def _made(pages: Sequence[str], account: str, hours: float, folder: Path, most: int) -> None:
