@@ -76,6 +76,10 @@ async def corners(page: Any, row: int) -> list[tuple[float, float]]:
 async def drawn_by_clicks(page: Any, size: tuple[int, int]) -> None:
     """Draw a triangle by four clicks, the last on the first corner."""
     await page.locator("#onb-named .onb-drawing").scroll_into_view_if_needed()
+    # What is loaded late moves what lies below it.
+    await page.wait_for_function(
+        "[...document.querySelectorAll('.onb-drawing img')].every((one) => one.complete && one.naturalWidth)"
+    )
     await page.click("#onb-named [data-do=draw]")
     for place in ((0.2, 0.2), (0.5, 0.2), (0.5, 0.6), (0.2, 0.2)):
         await page.mouse.click(*await at(page, *place))
