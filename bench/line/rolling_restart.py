@@ -29,13 +29,15 @@ from neverblink.demo.summary import gate_entries
 from neverblink.events import Actuation, Decision, Frame, Reason, Verdict
 from neverblink.kafka import EventConsumer
 from neverblink.plant import Plant
-from neverblink.service_life.children import Services
+from neverblink.service_life.children import ProcessError, Services
 
 # isort: split
 from rigs.locked_plant import LockedPlant
 from rigs.secured_kafka import SecuredKafka
 
+PRODUCTS = ("pcb", "disc")
 READY_S = 180.0
+ATTEMPTS = 3
 DRAIN_S = 120.0
 NOBODY = "nothing stood still"
 
@@ -50,13 +52,27 @@ class Fleet:
     _starts: Counter[str] = field(default_factory=Counter)
 
     async def start(self, *names: str) -> None:
-        """Start these and wait until they are ready; each start has a log of its own."""
-        children = []
+        """Start these and wait until they are ready; each start has a log of its own.
+
+        One that ends instead is started again, as whoever keeps services does: a busy broker may not answer in time.
+        """
         for name in names:
-            self._starts[name] += 1
-            children.append(self._child(name))
-            await self.services.start(children[-1], *self.commands[name])
-        await self.services.until_ready(children, READY_S, lambda _: None)
+            await self._begin(name)
+        for name in names:
+            for attempt in range(ATTEMPTS):
+                try:
+                    await self.services.until_ready([self._child(name)], READY_S, lambda _: None)
+                    break
+                except ProcessError as error:
+                    if attempt == ATTEMPTS - 1:
+                        raise
+                    say(f"{name} is started again: {str(error).splitlines()[0]}")
+                    await self.services.end(self._child(name))
+                    await self._begin(name)
+
+    async def _begin(self, name: str) -> None:
+        self._starts[name] += 1
+        await self.services.start(self._child(name), *self.commands[name])
 
     async def restart(self, name: str) -> None:
         """Tell one to stop, wait until it has gone, and start it again."""
@@ -127,11 +143,12 @@ def commands_of(locked: LockedPlant, folder: Path, plant: Plant) -> dict[str, li
 
 async def run(secured: SecuredKafka, folder: Path, rate: float, rounds: int, settle_s: float) -> list[str]:
     """Restart everything so often; print what came of the parts, and return what must not be."""
-    streams = simulated_streams()
+    streams = [stream for stream in simulated_streams() if stream.product in PRODUCTS]
     locked = LockedPlant(secured, folder, "rolling", partitions=4)
     await locked.allow()
     plant = write_plant(folder, streams, locked.root.bootstrap, {}, console_port=0)
-    await asyncio.to_thread(fit_models, plant, streams, None, {}, Console(file=sys.stderr))
+    if not all(plant.artifact_folder(product).exists() for product in plant.products):
+        await asyncio.to_thread(fit_models, plant, streams, None, {}, Console(file=sys.stderr))
     root = plant.model_copy(update={"kafka": locked.root})
     services, found = Services(folder / "logs"), Found()
     fleet = Fleet(services, commands_of(locked, folder, plant))
@@ -247,7 +264,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=20.0, help="parts a second, of both lines together")
     parser.add_argument("--rounds", type=int, default=3, help="how often each service is restarted")
     parser.add_argument("--settle", type=float, default=10.0, help="seconds between two restarts")
-    parser.add_argument("--keep", type=Path, default=None, help="keep logs, records and gate log in this folder")
+    parser.add_argument("--keep", type=Path, default=None, help="keep all in this folder; models there are used")
     asked = parser.parse_args()
 
     async def work(folder: Path) -> list[str]:
