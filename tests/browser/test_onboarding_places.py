@@ -77,9 +77,8 @@ async def drawn_by_clicks(page: Any, size: tuple[int, int]) -> None:
     """Draw a triangle by four clicks, the last on the first corner."""
     await page.locator("#onb-named .onb-drawing").scroll_into_view_if_needed()
     # What is loaded late moves what lies below it.
-    await page.wait_for_function(
-        "[...document.querySelectorAll('.onb-drawing img')].every((one) => one.complete && one.naturalWidth)"
-    )
+    for image in await page.locator(".onb-drawing img").all():
+        await image.evaluate("(one) => { one.loading = 'eager'; return one.decode(); }")
     await page.click("#onb-named [data-do=draw]")
     for place in ((0.2, 0.2), (0.5, 0.2), (0.5, 0.6), (0.2, 0.2)):
         await page.mouse.click(*await at(page, *place))

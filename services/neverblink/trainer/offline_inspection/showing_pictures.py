@@ -77,7 +77,7 @@ def _judged(
             yield ShownPicture(
                 path=name, picture=picture, decision=judgement.decision, reason=judgement.reason,
                 unsure=judgement.unsure, score=judgement.score, threshold=judgement.threshold, ratio=judgement.ratio,
-                defects=judgement.defects, regions=getattr(judgement, "regions", ()),
+                defects=judgement.defects, regions=judgement.regions,
             )  # fmt: skip
 
 
