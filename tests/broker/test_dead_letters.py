@@ -92,7 +92,8 @@ async def test_a_record_is_written_again_as_it_was_once_and_who_did_it_stays(pla
     words = ("replay", letter["id"][:8], "--yes", "--by", "r.lindqvist", "--why", "the ledger was updated")
     code, told = await plant.run(*words)
     assert code == 0, told
-    assert f"1 records go to {plant.kafka.topic_prefix}.verdicts again, for all its readers (bridge, scorer, drift" in told
+    readers = "(bridge, scorer, drift"
+    assert f"1 records go to {plant.kafka.topic_prefix}.verdicts again, for all its readers {readers}" in told
     assert "verdicts[0]@7 is written again as verdicts[0]@0" in told
     (again,) = await plant.read("verdicts")
     assert (again.key, again.value) == (message.key.decode(), message.value)

@@ -156,7 +156,7 @@ def test_a_part_that_is_no_number_is_never_passed(inspector: Inspector) -> None:
     "changes",
     [
         {"tiling": {"tile": 64, "overlap": 0.25}},
-        {"clahe": 2.0, "top": 3, "neighbours": 3},
+        {"clahe": {"clip_limit": 2.0}, "top": 3, "neighbours": 3},
         {"brightness": (0.8, 1.0, 1.2), "keep_aspect": True},
     ],
     ids=["tiles", "CLAHE, top and eq. 7", "in other light"],
@@ -164,12 +164,13 @@ def test_a_part_that_is_no_number_is_never_passed(inspector: Inspector) -> None:
 def test_named_regions_work_with_what_else_a_fit_may_be_asked(folder: Path, changes: dict[str, object]) -> None:
     model = fitted(folder, f"model-{len(changes)}-{next(iter(changes))}", **changes)
     own = Inspector(model, extractor_of(model))
-    images = [plate(2000, plug="absent"), plate(2001, clip="wrong"), plate(3000)]
-    absent, wrong, good = judge(own, *images)
+    images = [plate(2000, plug="absent"), plate(2001, clip="wrong"), *(plate(3000 + number) for number in range(40))]
+    absent, wrong, *good = judge(own, *images)
     assert failed(absent)[0] == ("absent", "plug", "assembly")
     assert failed(wrong)[0][1] == "clip"
-    assert failed(good) == []
-    for image, one in zip(images, (absent, wrong, good), strict=True):
+    # At most 9.5 % are promised: of 40 hardly ever more than a quarter.
+    assert sum(one.reject for one in good) <= 10
+    for image, one in zip(images[:3], (absent, wrong, good[0]), strict=True):
         assert judge(own, image)[0].score == pytest.approx(one.score, rel=1e-5)
 
 

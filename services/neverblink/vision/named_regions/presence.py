@@ -60,8 +60,10 @@ class Presence:
         axes = vectors[:, :most].T if not narrow else (vectors[:, :most].T @ away)
         lengths = np.linalg.norm(axes, axis=1, keepdims=True)
         axes = axes / np.maximum(lengths, np.finfo(np.float64).tiny)
-        freedom = max(1, min(dimension, count - 1) - most)
-        rest = max((total - values[:most].sum()) / (count - 1) / freedom, np.finfo(np.float32).eps)
+        # Of what the axes leave in the pictures that chose them a share of most / (count - 1) is missing; with it put
+        # back the measure does not depend on how many pictures there were, and fold and whole model say the same.
+        left = max(1, count - 1 - most) * (dimension - most)
+        rest = max((total - values[:most].sum()) / left, np.finfo(np.float32).eps)
         spread = np.append(np.maximum(values[:most] / max(1, count - 1), rest), rest)
         return cls(mean.astype(np.float32), axes.astype(np.float32), np.sqrt(spread).astype(np.float32), dict(states))
 
