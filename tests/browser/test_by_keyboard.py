@@ -20,14 +20,15 @@ pytestmark = pytest.mark.plant
 
 NO_PAGES = {
     "/live", "/alarms/list", "/alarms/count", "/health/now", "/review/queue", "/runs/{name}/state",
-    "/onboarding/{name}/picture", "/pictures/{digest}", "/audit/export", "/quality/report/figures.csv",
+    "/onboarding/{name}/picture", "/onboarding/{name}/chosen", "/pictures/{digest}", "/audit/export",
+    "/quality/report/figures.csv",
     "/quality/report/parts.{kind}", "/quality/studies/{name}", "/models/reports/{artifact}/{report}",
     "/verdicts/{verdict}",
 }  # fmt: skip
 """Pieces of pages, pictures, files, and what leads on."""
 
-ELSEWHERE = {"/runs/{name}", "/proven"}
-"""Pages that a job or a login provider leads to: with the tests of those."""
+ELSEWHERE = {"/runs/{name}", "/onboarding/{name}/regions/{region}", "/proven"}
+"""Pages that a job, a drawn region or a login provider leads to: with the tests of those."""
 
 
 def routes() -> Iterator[APIRoute]:

@@ -156,3 +156,7 @@ async def test_parts_that_lie_anyhow_are_shown_upright_and_regions_are_drawn_on_
                 ("connector", "judged", 0.25), ("screw-2", "presence", None),
             ]  # fmt: skip
             assert (found.width, found.height) == size
+            await page.click("#named a[href*='/regions/screw-2']")
+            await page.wait_for_url("**/regions/screw-2")
+            assert await serious_faults(page) == []
+            assert await faults_by_keyboard(page) == {}
