@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from bridged_cell import until, verdict
+from opentelemetry.context import Context
 
 from neverblink.bridge.instruments import Instruments, instruments
 from neverblink.bridge.line_session import LineSession
@@ -24,7 +25,7 @@ ABOUT = {"line": "line-1"}
 class Recorded:
     amounts: list[float] = field(default_factory=list)
 
-    def record(self, amount: float, attributes: Mapping[str, str]) -> None:
+    def record(self, amount: float, attributes: Mapping[str, str], context: Context | None = None) -> None:
         self.amounts.append(amount)
 
 

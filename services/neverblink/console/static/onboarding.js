@@ -73,9 +73,13 @@
   function another() {
     const number = Math.max(-1, ...all().map((row) => Number(row.dataset.row))) + 1;
     if (number > 63) return undefined;
-    const holder = document.createElement("template");
-    holder.innerHTML = blank.innerHTML.replaceAll("__", number);
-    rows.append(holder.content);
+    const row = blank.content.cloneNode(true);
+    for (const one of row.querySelectorAll("*")) {
+      for (const { name, value } of [...one.attributes]) {
+        if (value.includes("__")) one.setAttribute(name, value.replaceAll("__", number));
+      }
+    }
+    rows.append(row);
     return all().at(-1);
   }
 

@@ -93,7 +93,7 @@ class FittedRegions:
             presence[place] = Presence(own["mean"], axes, own["deviations"], states)
             for name in presence[place].checks:
                 if name not in region.checks:
-                    raise KeyError(f"a level of {name}")
+                    raise RegionsError(f"the regions of the artifact lack a level of {name}")
         return cls(spec, Places(labels, looked), presence)
 
 
