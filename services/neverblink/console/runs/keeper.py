@@ -91,7 +91,8 @@ def keep(folder: Path, command: Sequence[str], descriptors: Sequence[int], grace
     telling = Telling(_now())
     asked_to_end = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: asked_to_end.set())
-    write_json(folder / STATE, telling.state())
+    begun = telling.state()
+    write_json(folder / STATE, begun)
     child = subprocess.Popen(  # noqa: S603 - what the console asks for, no shell
         command,
         stdin=subprocess.DEVNULL,
@@ -109,7 +110,7 @@ def keep(folder: Path, command: Sequence[str], descriptors: Sequence[int], grace
     ]
     for reader in readers:
         reader.start()
-    stopped = _until_it_ends(child, folder, telling, asked_to_end, grace_s)
+    stopped = _until_it_ends(child, folder, telling, begun, asked_to_end, grace_s)
     for reader in readers:
         reader.join(5.0)  # what the job has left behind may hold the pipes
     write_whole(folder / NOISE, bytes(noise[-LONGEST_NOISE:]), mode=0o600, forced=False)
@@ -120,12 +121,12 @@ def _until_it_ends(
     child: "subprocess.Popen[bytes]",
     folder: Path,
     telling: Telling,
+    told: State,
     asked_to_end: threading.Event,
     grace_s: float,
 ) -> bool:
-    """Wait for a job's end, telling how far it is; return whether it was stopped."""
+    """Wait for a job's end, telling how far it is, where that is not what was `told`; return whether it was stopped."""
     latest, written = time.monotonic() + LONGEST_S, 0.0
-    told = telling.state()
     ended_by: float | None = None
     while True:
         try:
