@@ -1,7 +1,7 @@
 """PatchCore (Roth et al., CVPR 2022): patches of an image against a bank of patches of good images."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Literal, Self
@@ -30,6 +30,10 @@ _LARGE_BANK = 1 << 10
 
 _MANY_PATCHES = 64
 """Patches of an image below which all of them are as quickly searched as the farthest."""
+
+
+PatchesOf = Mapping[int, Tensor]
+"""Of one input of an image the (n,) places of the patches of each region that it shows."""
 
 
 class FeatureExtractor:
@@ -180,12 +184,11 @@ class PatchCore:
 
     @torch.inference_mode()
     def score_by_region(
-        self, features: Tensor, labels: Tensor, count: int, *, complete: bool = False
+        self, features: Tensor, regions: Sequence[PatchesOf], count: int, *, complete: bool = False
     ) -> tuple[Tensor, Sequence[Map | MapOnDemand]]:
         """Return the (N, count) scores of regions of (N, h, w, C) features, and the maps of inputs, both as distances.
 
-        `labels` (T, h · w) say which region each patch of an image's T inputs belongs to, -1: to none. A region of
-        which an input has no patch scores 0 there.
+        `regions` are `patches_of` the T inputs of an image. A region of which an input has no patch scores 0 there.
         """
         inputs, high, wide, dimension = features.shape
         patches, sound = self._patches(features)
@@ -200,10 +203,10 @@ class PatchCore:
             maps = self._maps(distances.view(inputs, high, wide))
         else:
             maps = self._maps_on_demand(patches, inside, (high, wide))
-        for tile, own in enumerate(labels):
-            shown = slice(tile, None, len(labels))
-            for region in torch.unique(own[own >= 0]).tolist():
-                places = torch.nonzero(own == region).flatten().to(patches.device)
+        for tile, shown_there in enumerate(regions):
+            shown = slice(tile, None, len(regions))
+            for region, own in shown_there.items():
+                places = own.to(patches.device)
                 part = patches[shown][:, places]
                 if distances is None and self._spares(len(places)):
                     scores[shown, region] = self._by_the_farthest(part, None, None)
@@ -329,6 +332,14 @@ class PatchCore:
         rows, columns = (_smoothing(patches, side, self._smoothing, distances.device) for patches in (high, wide))
         maps: npt.NDArray[np.float32] = (rows @ distances @ columns.T).cpu().numpy()
         return [self._preprocess.uncrop(anomaly_map) for anomaly_map in maps]
+
+
+def patches_of(labels: npt.NDArray[np.int64]) -> tuple[PatchesOf, ...]:
+    """Return the patches of each region by (T, h · w) labels of an image's inputs, -1: of none."""
+    return tuple(
+        {int(region): torch.from_numpy(np.flatnonzero(own == region)) for region in np.unique(own[own >= 0])}
+        for own in labels
+    )
 
 
 @lru_cache(maxsize=32)

@@ -6,24 +6,22 @@ from functools import partial
 from pathlib import Path
 from typing import Final, get_args
 
-import numpy as np
-
 from neverblink.job_life.progress import Progress
 from neverblink.reports.galleries import jpeg
 from neverblink.trainer.collecting.results import LostPart, PartsLie, PlacedPart
 from neverblink.trainer.collecting.settings import LookOverJob
+from neverblink.trainer.datasets.found_parts import learnt_parts
 from neverblink.trainer.datasets.picture_groups import below
 from neverblink.trainer.datasets.usable_pictures import checked
 from neverblink.vision.alignment.aligner import Aligner, AlignmentError, NotFoundError
 from neverblink.vision.alignment.drawing import drawn
 from neverblink.vision.alignment.drawing import upright as upright_of
 from neverblink.vision.alignment.kept import keep_aligner, kept_aligner
-from neverblink.vision.alignment.learning import MOST_PICTURES
-from neverblink.vision.alignment.learning_marks import learn
 from neverblink.vision.alignment.spec import Kind
 from neverblink.vision.alignment.spread import Spread, spread_of, spread_of_marks
 from neverblink.vision.alignment.view import Pose
 from neverblink.vision.decode import read_image
+from neverblink.vision.evenly import some_of
 
 _LOOKED_AT: Final = 8
 _TURNS: Final = 3
@@ -106,13 +104,13 @@ def _spread(paths: Sequence[Path], job: LookOverJob) -> tuple[Spread | None, tup
     """
     for turn in range(_TURNS):
         try:
-            some = _some(paths[turn : len(paths) - turn], _LOOKED_AT)
+            some = some_of(paths[turn : len(paths) - turn], _LOOKED_AT)
             found = spread_of(read_image(path, depth=job.depth) for path in some)
         except NotFoundError:
             return None, ()  # pictures that are too large to be searched
         if found is not None:
             return found, ("silhouette", "template")
-    some = _some(paths, _LOOKED_AT)
+    some = some_of(paths, _LOOKED_AT)
     return spread_of_marks(read_image(path, depth=job.depth) for path in some), ("template",)
 
 
@@ -123,7 +121,7 @@ def _aligner(paths: Sequence[Path], job: LookOverJob, kinds: Sequence[Kind]) -> 
     faults = []
     for kind in kinds:
         try:
-            return learn(kind, (read_image(path, depth=job.depth) for path in _some(paths, MOST_PICTURES))).aligner
+            return learnt_parts(kind, paths, job.depth).aligner
         except (AlignmentError, NotFoundError) as error:
             faults.append(str(error))
     raise AlignmentError("; ".join(faults))
@@ -147,7 +145,7 @@ class _Shown:
         worst = sorted(found, key=lambda one: one.pose.fit)[:_WORST]
         rest = [one for one in found if one not in worst]
         told = []
-        for number, one in enumerate([*worst, *(rest[place] for place in _places(len(rest), _EVENLY))]):
+        for number, one in enumerate([*worst, *some_of(rest, _EVENLY)]):
             lies = upright = None
             if self._gallery is not None:
                 image = read_image(one.path, depth=self._depth)
@@ -178,12 +176,3 @@ class _Shown:
             return None
         keep_aligner(self._gallery / _ALIGNMENT, self._aligner)
         return _ALIGNMENT
-
-
-def _some(paths: Sequence[Path], most: int) -> list[Path]:
-    return [paths[place] for place in _places(len(paths), most)]
-
-
-def _places(count: int, most: int) -> list[int]:
-    """Return at most so many places, from all over a sequence."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist() if count else []

@@ -1,4 +1,4 @@
-"""Pictures in which a model that aligns its parts finds none: a line leaves them unscored, and jobs leave them out."""
+"""Where parts lie in pictures, as it is learnt from good ones; those in which none is found, jobs leave out."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,8 +7,12 @@ from typing import NamedTuple, TypeVar
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.images import DatasetError
 from neverblink.vision.alignment.aligner import Aligner, NotFoundError
+from neverblink.vision.alignment.learning import MOST_PICTURES, Learnt
+from neverblink.vision.alignment.learning_marks import learn
+from neverblink.vision.alignment.spec import Kind
 from neverblink.vision.alignment.view import Pose
 from neverblink.vision.decode import read_image
+from neverblink.vision.evenly import some_of
 
 _One = TypeVar("_One")
 
@@ -20,6 +24,11 @@ class Unfound(NamedTuple):
 
     path: Path
     why: str
+
+
+def learnt_parts(kind: Kind, paths: Sequence[Path], depth: int | None) -> Learnt:
+    """Learn from good pictures, some from all over them, how their parts are found. Raises AlignmentError."""
+    return learn(kind, (read_image(path, depth=depth) for path in some_of(paths, MOST_PICTURES)))
 
 
 def with_parts(

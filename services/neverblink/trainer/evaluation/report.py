@@ -17,6 +17,7 @@ from neverblink.trainer.evaluation.pixel_ranking import PRO_LIMIT
 from neverblink.trainer.promises.advice import NO_ADVICE, Advice
 from neverblink.trainer.promises.promise_chart import promise_chart
 from neverblink.vision.decode import read_image
+from neverblink.vision.evenly import places_over
 from neverblink.vision.likeness import Likeness
 from neverblink.vision.overlay import outlined
 
@@ -209,5 +210,5 @@ def _labels_and_scores(evaluation: Evaluation) -> tuple[list[bool], list[float]]
 
 
 def _thinned(across: np.ndarray, up: np.ndarray) -> str:
-    chosen = np.unique(np.linspace(0, len(across) - 1, min(len(across), _CURVE_POINTS)).round().astype(int))
+    chosen = places_over(len(across), _CURVE_POINTS)
     return points(across[chosen], up[chosen])

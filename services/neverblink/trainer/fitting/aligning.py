@@ -10,18 +10,18 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from neverblink.job_life.progress import Progress
-from neverblink.trainer.datasets.found_parts import Unfound, unfound_note, with_parts
+from neverblink.trainer.datasets.found_parts import Unfound, learnt_parts, unfound_note, with_parts
 from neverblink.trainer.datasets.images import DatasetError
 from neverblink.trainer.fitting.picture_set import PictureSet, counted_in
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision.alignment.aligner import Aligner, AlignmentError
-from neverblink.vision.alignment.learning import MOST_PICTURES, Learnt
-from neverblink.vision.alignment.learning_marks import learn
+from neverblink.vision.alignment.learning import Learnt
 from neverblink.vision.alignment.spec import Kind
 from neverblink.vision.alignment.spread import Spread, spread_of, spread_of_marks
 from neverblink.vision.alignment.view import Pose
 from neverblink.vision.calibration import threshold_rank
 from neverblink.vision.decode import Image, read_image
+from neverblink.vision.evenly import some_of
 from neverblink.vision.inspector import embedded, prepared
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
 from neverblink.vision.synthesis import KINDS, Scene, SynthesisError, synthesise
@@ -81,7 +81,7 @@ def aligning(
 
 def _spread(paths: Sequence[Path], settings: FitSettings) -> tuple[Spread | None, tuple[Kind, ...]]:
     """Return how differently parts lie, and by what they may be found."""
-    some = _some(paths, _LOOKED_AT)
+    some = some_of(paths, _LOOKED_AT)
     outlined = spread_of(_read(some, settings))
     if outlined is not None:
         return outlined, ("silhouette", "template")
@@ -128,7 +128,7 @@ def _called_for(
 
 def _learnt(paths: Sequence[Path], settings: FitSettings, kind: Kind) -> Learnt:
     try:
-        return learn(kind, _read(_some(paths, MOST_PICTURES), settings))
+        return learnt_parts(kind, paths, settings.depth)
     except AlignmentError as error:
         raise DatasetError(f"the parts cannot be aligned: {error}") from error
 
@@ -156,7 +156,7 @@ def _gain(
 
     Raises DatasetError where parts are not found or no defect can be drawn.
     """
-    kept, _ = with_parts(_some(paths, _TRIED), lambda path: path, aligner, depth=settings.depth)
+    kept, _ = with_parts(some_of(paths, _TRIED), lambda path: path, aligner, depth=settings.depth)
     known, judged = kept[::2], kept[1::2]
     if not judged:
         raise DatasetError("too few pictures to say what alignment gains")
@@ -199,9 +199,3 @@ def _with_defects(good: Sequence[Image], aligner: Aligner, seed: int) -> Iterato
             # A kind that such parts have no room for, or that hides where they lie, says nothing of alignment.
             continue
         yield drawn
-
-
-def _some(paths: Sequence[Path], most: int) -> list[Path]:
-    """Return at most so many, from all over the set."""
-    places = np.unique(np.linspace(0, len(paths) - 1, min(len(paths), most)).round().astype(int))
-    return [paths[place] for place in places]

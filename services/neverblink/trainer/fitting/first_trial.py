@@ -20,6 +20,7 @@ from neverblink.vision.alignment.aligner import NotFoundError
 from neverblink.vision.alignment.foreground import foreground
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.decode import Image, ImageError, read_image
+from neverblink.vision.evenly import some_of
 from neverblink.vision.inspection import Inspection
 from neverblink.vision.inspector import Inspector, inspect
 from neverblink.vision.patchcore import FeatureExtractor
@@ -73,8 +74,8 @@ def try_out(
     """
     fitted = set(artifact.manifest.provenance.images)
     usable, unusable = usable_labelled(labelled, skip_unusable=True, depth=settings.depth) if labelled else ([], [])
-    defective = _some([image for image in usable if image.defect is not None], _MOST)
-    fresh = _some(good_beside(usable, fitted), _MOST) if defective else []
+    defective = some_of([image for image in usable if image.defect is not None], _MOST)
+    fresh = some_of(good_beside(usable, fitted), _MOST) if defective else []
     tally = PromiseTally(artifact, DEFAULT_RULES)
     tried = _Tried(Inspector(artifact, extractor, device=settings.device), tally)
     source: Source = "real" if defective else "synthetic"
@@ -189,12 +190,6 @@ def drawing_region(settings: FitSettings, image: Image, *, aligned: bool) -> Mas
 
 def _per_kind(good: Sequence[Path]) -> int:
     return min(_MOST_PER_KIND, max(1, len(good) // (_IMAGES_PER_DEFECT * len(KINDS))))
-
-
-def _some(images: Sequence[LabelledImage], most: int) -> list[LabelledImage]:
-    """Return at most so many, from all over the set."""
-    places = np.unique(np.linspace(0, len(images) - 1, min(len(images), most)).round().astype(int))
-    return [images[place] for place in places]
 
 
 def _notes(

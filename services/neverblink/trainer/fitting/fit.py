@@ -17,20 +17,21 @@ from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.found_parts import Unfound, with_parts
 from neverblink.trainer.datasets.images import LabelledImage
 from neverblink.trainer.datasets.usable_pictures import Usable
-from neverblink.trainer.fitting.aligning import Aligning, aligning
+from neverblink.trainer.fitting.aligning import Aligning
 from neverblink.trainer.fitting.cross_fitting import HeldOut, cross_fitted
 from neverblink.trainer.fitting.feature_store import FeatureStore
 from neverblink.trainer.fitting.memory_banks import Banks, projected, room_of
 from neverblink.trainer.fitting.named_regions import RegionPlan, cross_fitted_regions, planned
+from neverblink.trainer.fitting.opening import aligned_network
 from neverblink.trainer.fitting.picture_set import PictureSet, counted_in, grouped_notes, picture_set, rate_of
 from neverblink.trainer.fitting.places import check_place
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.trainer.fitting.suspects import Robust, Suspect, find_suspects, suspects_notes, taken_for_bad
-from neverblink.trainer.fitting.views import Views, preprocess_of
+from neverblink.trainer.fitting.views import Views
 from neverblink.vision.alignment.aligner import PART, Aligner
 from neverblink.vision.artifact import Artifact, Tensors, save_artifact
 from neverblink.vision.artifact_manifest import Description, PartName, Provenance, Quantised, ValidatedEngine
-from neverblink.vision.backbones import Backbone, load_backbone
+from neverblink.vision.backbones import Backbone
 from neverblink.vision.calibration import Calibration, calibrate, threshold_rank
 from neverblink.vision.decode import read_image
 from neverblink.vision.embedding import PatchEmbedding
@@ -113,7 +114,7 @@ def fit(
         images, settings, progress, root=root, excluded=excluded or {}, skip_unusable=skip_unusable,
         aligned=aligner is not None,
     )  # fmt: skip
-    backbone, extractor, aligned = _opened(looked_at, settings, progress, aligner)
+    backbone, extractor, aligned = aligned_network(looked_at, settings, progress, aligner)
     checked = settings.engine in OWN_BANK
     if checked:
         labelled, _ = with_parts(labelled, lambda one: one.path, aligned.aligner, depth=settings.depth)
@@ -168,31 +169,6 @@ def _notes(
         *suspects_notes(suspects, calibration),
         *([] if assumed is None else [assumed.note()]),
     ]
-
-
-def _opened(
-    given: PictureSet, settings: FitSettings, progress: Progress, known: Aligner | None
-) -> tuple[Backbone, FeatureExtractor, Aligning]:
-    """Open the network, and learn how parts are found: what an aspect is of depends on it."""
-    checked = settings.engine in OWN_BANK
-
-    def opened(aligner: Aligner | None) -> tuple[Backbone, FeatureExtractor]:
-        backbone = load_backbone(
-            settings.model,
-            weights=settings.weights,
-            levels=settings.levels,
-            dimension=settings.dimension,
-            preprocess=preprocess_of(given.usable.paths, settings, aligner),
-        )
-        return backbone, FeatureExtractor(
-            backbone, device=settings.device, engine="auto" if checked else settings.engine
-        )
-
-    backbone, extractor = opened(known)
-    aligned = aligning(given, settings, extractor, progress, known=known)
-    if settings.keep_aspect and aligned.aligner is not known:
-        backbone, extractor = opened(aligned.aligner)
-    return backbone, extractor, aligned
 
 
 @dataclass(frozen=True, slots=True)

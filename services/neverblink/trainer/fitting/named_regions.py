@@ -25,7 +25,7 @@ from neverblink.vision.named_regions.places import Places
 from neverblink.vision.named_regions.presence import Presence
 from neverblink.vision.named_regions.scoring import label_maps
 from neverblink.vision.named_regions.spec import REST, FittedRegion, RegionsFile, RegionsSpec
-from neverblink.vision.patchcore import FeatureExtractor, PatchCore
+from neverblink.vision.patchcore import FeatureExtractor, PatchCore, patches_of
 from neverblink.vision.preprocess import Preprocess
 
 Floats = npt.NDArray[np.float32]
@@ -231,7 +231,7 @@ def _distances(
     count, regions = len(views.images), len(plan.spec.regions)
     scores, peaks = np.zeros((count, regions)), np.zeros((count, regions))
     maps: dict[int, Floats] = {}
-    labels = torch.from_numpy(plan.places.labels)
+    shown = patches_of(plan.places.labels)
     fine = label_maps(plan.places.labels, preprocess, grid)
     done = 0
     progress("calibrating", done, count)
@@ -240,7 +240,7 @@ def _distances(
         for image in torch.nonzero(banks.fold_of == fold).flatten().tolist():
             rows = torch.tensor(views.judged(image))
             features = banks.features.images(rows).view(len(rows), *grid, -1)
-            found, made = model.score_by_region(features, labels, regions, complete=True)
+            found, made = model.score_by_region(features, shown, regions, complete=True)
             scores[image] = found.numpy().max(axis=0)
             drawn = [np.asarray(one) for one in made]
             for label, one in zip(fine, drawn, strict=True):

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from neverblink.reports.galleries import small
 from neverblink.trainer.datasets.found_parts import Unfound
 from neverblink.vision.alignment.aligner import Aligner, NotFoundError
 from neverblink.vision.alignment.drawing import drawn, upright
 from neverblink.vision.decode import Image, read_image
+from neverblink.vision.evenly import some_of
 
 _FOUND: Final = 6
 _LOST: Final = 6
@@ -38,14 +37,14 @@ def shown_parts(
     lost = {one.path for one in unfound}
     kept = [path for path in good if path not in lost]
     found = []
-    for place in np.unique(np.linspace(0, len(kept) - 1, min(_FOUND, len(kept))).round().astype(int)):
-        image = read_image(kept[place], depth=depth)
+    for path in some_of(kept, _FOUND):
+        image = read_image(path, depth=depth)
         try:
             pose = aligner.find(image)
         except NotFoundError:
             continue  # a picture that was left out for another reason
         lies = drawn(image, pose, aligner)
-        found.append(ShownPart(kept[place], small(lies), upright(image, pose, aligner, _SIDE), pose.fit))
+        found.append(ShownPart(path, small(lies), upright(image, pose, aligner, _SIDE), pose.fit))
     return (
         *found,
         *(ShownPart(one.path, small(read_image(one.path, depth=depth)), why=one.why) for one in unfound[:_LOST]),

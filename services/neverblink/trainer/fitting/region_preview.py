@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from neverblink.storage.whole_file import write_whole
+from neverblink.trainer.datasets.found_parts import learnt_parts
 from neverblink.trainer.datasets.images import DatasetError, good_images
 from neverblink.vision.alignment.aligner import Aligner, AlignmentError, NotFoundError
-from neverblink.vision.alignment.learning import MOST_PICTURES, learn_silhouette
-from neverblink.vision.alignment.learning_marks import MOST_MARKED, learn_template
 from neverblink.vision.alignment.spec import Kind
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.decode import read_image
@@ -72,10 +71,8 @@ def preview(
 
 
 def _learnt(paths: list[Path], kind: Kind, depth: int | None) -> Aligner:
-    learn, most = (learn_silhouette, MOST_PICTURES) if kind == "silhouette" else (learn_template, MOST_MARKED)
-    places = np.unique(np.linspace(0, len(paths) - 1, min(len(paths), most)).round().astype(int))
     try:
-        return learn(read_image(paths[place], depth=depth) for place in places).aligner
+        return learnt_parts(kind, paths, depth).aligner
     except AlignmentError as error:
         raise DatasetError(f"the parts cannot be aligned: {error}") from error
 

@@ -86,11 +86,6 @@ def _counts(random: np.random.Generator, groups: int, count: int) -> Weights:
     return random.multinomial(groups, np.full(groups, 1 / groups), size=count).astype(np.int64)
 
 
-def spread_over(count: int, most: int) -> list[int]:
-    """Return at most so many of the places 0 to `count` - 1, from all over them."""
-    return [int(place) for place in np.unique(np.linspace(0, count - 1, min(count, most)).round())]
-
-
 def promise_of(good: int, asked: float | None) -> float:
     """Return the share of false rejects that so many good groups are judged at: what is asked, or the tightest."""
     return max(asked or DEFAULT_FALSE_REJECT, tightest_promise(good))

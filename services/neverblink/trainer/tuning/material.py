@@ -15,12 +15,13 @@ from neverblink.trainer.fitting.picture_set import PictureSet, picture_set
 from neverblink.trainer.promises.promise_costs import Source
 from neverblink.trainer.tuning.candidates import Facts
 from neverblink.trainer.tuning.errors import TuneError
-from neverblink.trainer.tuning.judging import Parts, spread_over
+from neverblink.trainer.tuning.judging import Parts
 from neverblink.trainer.tuning.settings import TuneJob
 from neverblink.trainer.tuning.shown_defects import Shown, shown_defects
 from neverblink.trainer.tuning.trials import Pictures
 from neverblink.vision.alignment.spread import spread_of
 from neverblink.vision.decode import read_image
+from neverblink.vision.evenly import places_over, some_of
 
 FEWEST: Final = 16
 MOST_GOOD: Final = 320
@@ -59,7 +60,7 @@ def gathered(job: TuneJob, progress: Progress) -> Material:
     source = _sources(good, defects.shown) if tied else None
     every = Pictures(good, defects.shown, defects.group, source, fitted)
     sizes = [one.size for one in good.usable.pictures]
-    shown = [good.usable.paths[place] for place in spread_over(len(good.usable.paths), _LOOKED_AT)]
+    shown = some_of(good.usable.paths, _LOOKED_AT)
     spread = spread_of(read_image(path, depth=job.depth) for path in shown)
     facts = Facts(fitted, sizes[0], frozenset(sizes), spread is not None and spread.wide)
     some, screened_good, screened_bad = _third(every, tied=tied)
@@ -87,7 +88,7 @@ def _good(job: TuneJob, progress: Progress) -> tuple[PictureSet, int, tuple[str,
     whole = len(given.usable.pictures)
     if whole > MOST_GOOD:
         wanted = max(FEWEST, round(given.groups.count * MOST_GOOD / whole))
-        given = _of_groups(given, spread_over(given.groups.count, wanted))
+        given = _of_groups(given, places_over(given.groups.count, wanted))
         notes = (*notes, f"judged by {len(given.usable.pictures)} of {whole} good pictures, from all over them")
     return given, whole, notes
 

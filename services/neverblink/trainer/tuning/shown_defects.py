@@ -18,9 +18,9 @@ from neverblink.trainer.fitting.first_trial import drawing_region
 from neverblink.trainer.fitting.picture_set import PictureSet
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.trainer.promises.promise_costs import Source
-from neverblink.trainer.tuning.judging import spread_over
 from neverblink.vision.decode import Image, ImageError, read_image
 from neverblink.vision.errors import VisionError
+from neverblink.vision.evenly import some_of
 from neverblink.vision.region import Mask
 from neverblink.vision.synthesis import KINDS, Scene, SynthesisError, synthesise
 from neverblink.vision.synthesis.policy import Kind
@@ -105,7 +105,7 @@ def _real(
     kept = [place for place, one in enumerate(usable.pictures) if one.digest not in learnt]
     if not kept:
         return None
-    chosen = [kept[place] for place in spread_over(len(kept), MOST)]
+    chosen = some_of(kept, MOST)
     paths = [usable.pictures[place].path for place in chosen]
     group = usable.copies.group[chosen]
     if settings.group_by is not None:

@@ -14,22 +14,21 @@ import torch
 from torch import Tensor
 
 from neverblink.job_life.progress import Progress
-from neverblink.trainer.fitting.aligning import aligning
 from neverblink.trainer.fitting.feature_store import FeatureStore, SomeRows
 from neverblink.trainer.fitting.memory_banks import Banks, projected, room_of, usual_ratio
+from neverblink.trainer.fitting.opening import aligned_network, network_of
 from neverblink.trainer.fitting.picture_set import PictureSet
 from neverblink.trainer.fitting.settings import FitSettings
-from neverblink.trainer.fitting.views import Views, preprocess_of
+from neverblink.trainer.fitting.views import Views
 from neverblink.trainer.tuning.candidates import Candidate
 from neverblink.trainer.tuning.judging import NEVER, Scores
 from neverblink.trainer.tuning.shown_defects import Shown
 from neverblink.vision.alignment.aligner import Aligner, NotFoundError
-from neverblink.vision.backbones import Backbone, load_backbone
+from neverblink.vision.backbones import Backbone
 from neverblink.vision.copies import in_order, one_each
 from neverblink.vision.decode import read_image
 from neverblink.vision.inspector import embedded, prepared
 from neverblink.vision.neighbours import neighbour_table
-from neverblink.vision.network_names import OWN_BANK
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
 
 _BATCH: Final = 8
@@ -171,25 +170,10 @@ def _opened(
     settings: FitSettings, pictures: Pictures, told: Progress
 ) -> tuple[Backbone, FeatureExtractor, Aligner | None, set[Path]]:
     """Open the network, and learn how parts are found where the recipe looks for them."""
-    engine = "auto" if settings.engine in OWN_BANK else settings.engine
     paths = pictures.good.usable.paths
-
-    def opened(aligner: Aligner | None) -> tuple[Backbone, FeatureExtractor]:
-        backbone = load_backbone(
-            settings.model,
-            weights=settings.weights,
-            levels=settings.levels,
-            dimension=settings.dimension,
-            preprocess=preprocess_of(paths, settings, aligner),
-        )
-        return backbone, FeatureExtractor(backbone, device=settings.device, engine=engine)
-
-    backbone, extractor = opened(None)
     if settings.align == "none":
-        return backbone, extractor, None, set(paths)
-    aligned = aligning(pictures.good, settings, extractor, told)
-    if settings.keep_aspect and aligned.aligner is not None:
-        backbone, extractor = opened(aligned.aligner)
+        return *network_of(paths, settings, None), None, set(paths)
+    backbone, extractor, aligned = aligned_network(pictures.good, settings, told)
     return backbone, extractor, aligned.aligner, set(aligned.pictures.usable.paths)
 
 
@@ -302,7 +286,7 @@ def _vectors(seen: _Seen, views: Views, settings: FitSettings, patches: int) -> 
 def least_seconds(default: FitSettings, pictures: Pictures, clock: Callable[[], float]) -> float:
     """Return what the default's features alone take: a trial takes longer."""
     settings = default.model_copy(update={"align": "none"})
-    _, extractor, _, _ = _opened(settings, pictures, lambda *_: None)
+    _, extractor = network_of(pictures.good.usable.paths, settings, None)
     paths = pictures.good.usable.paths[:_TIMED]
     views = Views(paths, extractor, settings, None)
     spent = []

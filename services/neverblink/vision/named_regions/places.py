@@ -50,8 +50,12 @@ class Looked:
 
     def vectors(self, features: Floats) -> Floats:
         """Return the (n, cells · C) means of a check's cells in (n, h · w, C) features of its tile."""
-        cells = np.einsum("cm,nmd->ncd", self.shares, features[:, self.patches], optimize=True)
-        return np.ascontiguousarray(cells.reshape(len(features), -1), dtype=np.float32)
+        return self.means(features[:, self.patches])
+
+    def means(self, patches: Floats) -> Floats:
+        """Return the same of (n, m, C) features of its own patches."""
+        cells = np.einsum("cm,nmd->ncd", self.shares, patches, optimize=True)
+        return np.ascontiguousarray(cells.reshape(len(patches), -1), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)

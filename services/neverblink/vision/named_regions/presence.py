@@ -12,6 +12,8 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
+from neverblink.vision.evenly import places_over
+
 Floats = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
 
@@ -46,8 +48,7 @@ class Presence:
     @classmethod
     def learn(cls, good: Floats, states: Mapping[str, Floats]) -> Self:
         """Learn from (n, D) vectors of good parts, and the means (D,) of examples of each state."""
-        chosen = np.unique(np.linspace(0, len(good) - 1, min(len(good), _MOST_LEARNT)).round().astype(int))
-        known = good[chosen].astype(np.float64)
+        known = good[places_over(len(good), _MOST_LEARNT)].astype(np.float64)
         mean = known.mean(axis=0)
         away = known - mean
         count, dimension = away.shape

@@ -18,7 +18,7 @@ from neverblink.vision.inspection import Anomaly, RegionSeen
 from neverblink.vision.map_on_demand import Map, MapOnDemand
 from neverblink.vision.named_regions.fitted import FittedRegions
 from neverblink.vision.named_regions.presence import UNLIKE
-from neverblink.vision.patchcore import PatchCore
+from neverblink.vision.patchcore import PatchCore, patches_of
 from neverblink.vision.preprocess import Preprocess
 
 
@@ -36,7 +36,7 @@ class RegionScorer:
         self, patchcore: PatchCore, fitted: FittedRegions, preprocess: Preprocess, grid: tuple[int, int]
     ) -> None:
         self._patchcore, self._fitted = patchcore, fitted
-        self._labels = torch.from_numpy(fitted.places.labels)
+        self._regions = patches_of(fitted.places.labels)
         self._levels = fitted.levels
         self._weights = weights_of(fitted, preprocess, grid)
 
@@ -46,7 +46,7 @@ class RegionScorer:
         A region that an input does not show has the score 0 in it. `tiles` says nothing here: all are searched.
         """
         count = len(self._fitted.spec.regions)
-        distances, maps = self._patchcore.score_by_region(features, self._labels, count, complete=complete)
+        distances, maps = self._patchcore.score_by_region(features, self._regions, count, complete=complete)
         unusual = distances.cpu().numpy().astype(np.float64) / self._levels
         presence, looks = self._looked(features)
         found = []
@@ -64,14 +64,13 @@ class RegionScorer:
         """Return the presence scores of inputs, and what they look like, by (input, region)."""
         scores: dict[tuple[int, int], float] = {}
         looks: dict[tuple[int, int], str | None] = {}
-        tiles = len(self._labels)
+        tiles = len(self._regions)
         rows = features.shape[0]
         for place, looked in self._fitted.places.looked.items():
             own = list(range(looked.tile, rows, tiles))
             model, levels = self._fitted.presence[place], self._fitted.checks(place)
             patches = features[own].flatten(1, 2)[:, torch.from_numpy(looked.patches).to(features.device)]
-            vectors = np.einsum("cm,nmd->ncd", looked.shares, patches.float().cpu().numpy(), optimize=True)
-            vectors = np.ascontiguousarray(vectors.reshape(len(own), -1), dtype=np.float32)
+            vectors = looked.means(patches.float().cpu().numpy())
             ratios = model.scores(vectors) / levels
             for row, ratio, near in zip(own, ratios, model.nearest(vectors), strict=True):
                 scores[row, place] = float(np.max(ratio))
