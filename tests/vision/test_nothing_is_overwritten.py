@@ -8,8 +8,7 @@ from plates import SIDE, write_plates
 from small_artifacts import write_artifact
 
 from neverblink.trainer.datasets.inputs import InspectionError
-from neverblink.trainer.fitting import fit as fitting
-from neverblink.trainer.fitting import picture_set
+from neverblink.trainer.fitting import opening, picture_set
 from neverblink.trainer.fitting.fit import fit
 from neverblink.trainer.fitting.jobs import run_calibrate, run_fit, run_update
 from neverblink.trainer.fitting.settings import CalibrateJob, FitJob, FitSettings, UpdateJob
@@ -41,7 +40,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     def unwanted(*_: object, **__: object) -> None:
         raise AssertionError("the work begins before the place is known to be right")
 
-    for module, name in ((picture_set, "usable_pictures"), (fitting, "load_backbone")):
+    for module, name in ((picture_set, "usable_pictures"), (opening, "load_backbone")):
         monkeypatch.setattr(module, name, unwanted)
 
 

@@ -16,7 +16,7 @@ from neverblink.trainer.datasets.images import DatasetError, good_images
 from neverblink.trainer.datasets.usable_pictures import UnusablePicturesError
 from neverblink.trainer.evaluation.jobs import run_evaluate
 from neverblink.trainer.evaluation.settings import EvaluateJob
-from neverblink.trainer.fitting import fit as fitting
+from neverblink.trainer.fitting import opening
 from neverblink.trainer.fitting.jobs import run_fit
 from neverblink.trainer.fitting.settings import FitJob
 from neverblink.vision.artifact import load_artifact
@@ -94,7 +94,7 @@ def test_fit_names_all_fifteen_at_once_before_a_network_is_loaded(
     def unwanted(*_: object, **__: object) -> None:
         raise AssertionError("a network is loaded before the pictures are known to be usable")
 
-    monkeypatch.setattr(fitting, "load_backbone", unwanted)
+    monkeypatch.setattr(opening, "load_backbone", unwanted)
     stages: list[tuple[str, int, int]] = []
     with pytest.raises(UnusablePicturesError) as error:
         run_fit(job(folder, tmp_path / "model"), lambda *told: stages.append(told))
