@@ -17,7 +17,7 @@ from neverblink.cli import app
 from neverblink.ledger.writing import keep
 from neverblink.plant import EXAMPLE
 from neverblink.records.database import Database
-from neverblink.records.part_files import ExportError, FileFormat, begun_until, export_parts
+from neverblink.records.part_files import COLUMNS, ExportError, FileFormat, begun_until, export_parts
 from neverblink.records.questions.part_filter import PartFilter
 from neverblink.records.questions.parts import Part, PartsPage
 from neverblink.records.reading import ReadOnlyRecords
@@ -155,6 +155,28 @@ def test_cells_are_as_other_programs_read_them(plant: Path, tmp_path: Path) -> N
     nothing = tmp_path / "none.json"
     export_parts(Ask(plant), PartFilter(until=END, lot="none"), nothing, "json")
     assert json.loads(nothing.read_text()) == []
+
+
+def test_a_row_ends_with_the_named_regions_of_its_defects(plant: Path, tmp_path: Path) -> None:
+    files: dict[FileFormat, Path] = {kind: tmp_path / f"parts.{kind}" for kind in ("csv", "json", "parquet")}
+    for kind, file in files.items():
+        export_parts(Ask(plant), PartFilter(until=END), file, kind)
+    assert list(rows_of(files["csv"], "csv")[0])[-2:] == ["revision", "regions"]
+    for row, other, table, made in zip(*(rows_of(file, kind) for kind, file in files.items()), MADE, strict=True):
+        known = ["label"] if made.defects else []
+        assert (row["regions"], other["regions"], table["regions"]) == ('["label"]' if known else "", known, known)
+
+
+def test_a_file_that_was_begun_with_other_columns_is_not_gone_on_with(
+    plant: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "parts.csv"
+    monkeypatch.setattr("neverblink.records.part_files.COLUMNS", COLUMNS[:-1])
+    with pytest.raises(KeyboardInterrupt):
+        export_parts(Ask(plant, 2), PartFilter(until=END), file, "csv", page_rows=7)
+    monkeypatch.undo()
+    with pytest.raises(ExportError, match="another question or format"):
+        export_parts(Ask(plant), PartFilter(until=END), file, "csv", resume=True)
 
 
 def test_nothing_is_overwritten_and_another_question_does_not_go_on(plant: Path, tmp_path: Path) -> None:

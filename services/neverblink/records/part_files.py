@@ -81,7 +81,7 @@ def export_parts(
     `PARQUET_ROWS`. Raises ExportError when the path is taken, or is not what an earlier run of this question left.
     """
     mark_file = path.with_name(f"{path.name}{_MARK}")
-    asked = orjson.dumps([kind, wanted.asked()], option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z).decode()
+    asked = orjson.dumps([kind, wanted.asked(), COLUMNS], option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z).decode()
     mark = _mark_at(path, mark_file, asked, resume)
     writer: _Writer = _ParquetFolder(path) if kind == "parquet" else _TextFile(path, kind)
     batch_rows = PARQUET_ROWS if kind == "parquet" else page_rows
@@ -243,11 +243,12 @@ def part_table(rows: Sequence[Part], columns: Sequence[str] = COLUMNS) -> Any:
 
 
 def _schema(pyarrow: Any, columns: Sequence[str]) -> Any:
-    kinds: list[tuple[type, Any]] = [
+    kinds: list[tuple[Any, Any]] = [
         (bool, pyarrow.bool_()),
         (int, pyarrow.int64()),
         (float, pyarrow.float64()),
         (datetime, pyarrow.timestamp("us", tz="UTC")),
+        (tuple[str, ...], pyarrow.list_(pyarrow.string())),
     ]
     found = []
     for field in fields(Part):
@@ -269,6 +270,8 @@ def _cell(value: Any) -> Any:
         return "true" if value else "false"
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, tuple):
+        return orjson.dumps(value).decode() if value else ""
     return _plain(value)
 
 

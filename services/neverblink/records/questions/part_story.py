@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from neverblink.records.columns import Table
 from neverblink.records.part_tables import EvidenceFileRow, PartRow
-from neverblink.records.questions.parts import PART_COLUMNS, Part
+from neverblink.records.questions.parts import PART_COLUMNS, Part, with_regions
 from neverblink.records.tables import ActuationRow, DefectRow, ReviewRow, VerdictRow
 
 MOST_ROWS = 1000
@@ -169,7 +169,7 @@ def story_of(session: Session, number: int, lines: tuple[str, ...] | None = None
     reviews = _rows(session, ReviewOf, ReviewRow, ReviewRow.verdict.in_(ids), ReviewRow.at)
     pictures = _rows(session, PictureOf, EvidenceFileRow, EvidenceFileRow.verdict_id.in_(ids), EvidenceFileRow.captured)
     return PartStory(
-        Part(*found),
+        with_regions(session, [Part(*found)])[0],
         tuple(
             VerdictOf(
                 **row | {"regions": _regions(row["regions"])},

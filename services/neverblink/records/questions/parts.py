@@ -1,5 +1,6 @@
 """The parts that fit a filter, page by page, in an order that rows which arrive meanwhile do not disturb."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -11,6 +12,8 @@ from neverblink.records.part_tables import PartDefectRow, PartRow, RollupRow
 from neverblink.records.questions.cursor import cursor_of, mark_of, place_in
 from neverblink.records.questions.part_filter import PartFilter
 from neverblink.records.questions.rollup_filter import HOUR, RollupFilter
+from neverblink.records.slices import slices
+from neverblink.records.tables import DefectRow, VerdictRow
 
 Order = Literal["newest", "oldest", "changes"]
 """By trigger time, newest or oldest first; or by when the ledger last changed the part, for whoever follows along."""
@@ -18,6 +21,7 @@ Order = Literal["newest", "oldest", "changes"]
 LOOKED_AT = 20_000
 """Changes that one page may have to look at, however few of them fit."""
 
+_AT_ONCE = 5000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -27,7 +31,8 @@ class Part:
 
     `decision` is the worst of its stations; None while no verdict is known. `told_outcome` is what became of telling
     the PLC, `gate` what its gate did. `judgement` is what people found, `disputed` when they do not agree. `revision`
-    grows with each change of any part: of two rows of one part the greater one is the newer.
+    grows with each change of any part: of two rows of one part the greater one is the newer. `regions` are the named
+    regions in which a station saw a defect. A new field is the last one: files have their columns in this order.
     """
 
     id: int
@@ -66,6 +71,7 @@ class Part:
     trace_id: str | None
     changed: datetime
     revision: int
+    regions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,9 @@ class PartsPage:
 
 
 PART_COLUMNS: tuple[InstrumentedAttribute[Any], ...] = tuple(
-    PartRow.order_no if field.name == "order" else getattr(PartRow, field.name) for field in fields(Part)
+    PartRow.order_no if field.name == "order" else getattr(PartRow, field.name)
+    for field in fields(Part)
+    if field.name != "regions"
 )
 
 
@@ -109,7 +117,7 @@ def parts(
     rows = [row for one in each for row in session.execute(_in_time(one, order, behind).limit(limit + 1))]
     found = sorted((Part(*row) for row in rows), key=_place, reverse=order == "newest")
     more = len(found) > limit
-    page = tuple(found[:limit])
+    page = with_regions(session, found[:limit])
     return PartsPage(page, cursor_of(mark, _place(page[-1])) if more else None, more)
 
 
@@ -166,10 +174,23 @@ def _changes(session: Session, wanted: PartFilter, limit: int, cursor: str | Non
     query = select(*PART_COLUMNS).where(PartRow.revision > behind, PartRow.revision <= last)
     query = query.where(*wanted.conditions(along_revisions=True)).order_by(PartRow.revision)
     rows = session.execute(query.limit(limit + 1)).all()
-    found = tuple(Part(*row) for row in rows[:limit])
+    found = with_regions(session, [Part(*row) for row in rows[:limit]])
     if len(rows) > limit:
         return PartsPage(found, cursor_of(mark, (found[-1].revision,)), True)
     return PartsPage(found, cursor_of(mark, (last,)), more)
+
+
+def with_regions(session: Session, parts: Sequence[Part]) -> tuple[Part, ...]:
+    """Return the parts with the named regions in which their stations saw defects."""
+    seen: dict[int, set[str]] = {}
+    for some in slices([one.id for one in parts if one.decision is not None], _AT_ONCE):
+        query = select(VerdictRow.part_id, DefectRow.region).join(DefectRow, DefectRow.verdict_id == VerdictRow.id)
+        found = session.execute(query.where(VerdictRow.part_id.in_(some), DefectRow.region.is_not(None)))
+        for part, region in found.tuples():
+            assert part is not None
+            assert region is not None
+            seen.setdefault(part, set()).add(region)
+    return tuple(replace(one, regions=tuple(sorted(seen[one.id]))) if one.id in seen else one for one in parts)
 
 
 def _place(part: Part) -> tuple[int, int]:
