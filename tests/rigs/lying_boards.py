@@ -12,18 +12,21 @@ from neverblink.simulation.parts import Simulation
 _LEFT, _TOP, _RIGHT, _BOTTOM = 24, 44, 326, 306
 """Where the board is in the drawn picture."""
 
+_LACKING = (0, 2, 13, 17, 34, 44)
+"""Seeds of a missing component that is one of the three capacitors beside one another."""
+
 _SIDE = 520
 Picture = npt.NDArray[np.uint8]
 
 
-def write_boards(folder: Path, good: int = 44, missing: int = 6) -> Path:
+def write_boards(folder: Path, good: int = 44) -> Path:
     """Write a data set in MVTec layout, the bare belt among its good pictures, and return its folder."""
     drawing, random = Simulation(product="pcb"), np.random.default_rng(5)
     for number in range(good):
         _write(folder / "train" / "good" / f"{number:03}.png", lying(drawing.good(number).image, random))
     _write(folder / "train" / "good" / "bare.png", _belt(random))
-    for number in range(missing):
-        bad = drawing.defective("missing_component", number)
+    for number, seed in enumerate(_LACKING):
+        bad = drawing.defective("missing_component", seed)
         _write(folder / "test" / "missing" / f"{number:03}.png", lying(bad.image, random))
         _write(folder / "test" / "good" / f"{number:03}.png", lying(drawing.good(900 + number).image, random))
     return folder

@@ -1,7 +1,10 @@
-"""What drift and ledger say in events is said in the page's language, and nothing else is touched."""
+"""What drift, ledger and alignment say in events is said in the page's language, and nothing else is touched."""
 
+import ast
+import inspect
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -12,6 +15,9 @@ from neverblink.console.alarms.phrases import SENTENCES, SIGNALS, phrase
 from neverblink.console.language import speech
 from neverblink.drift import causes
 from neverblink.ledger.challenges import findings
+from neverblink.vision.alignment import aligner
+from neverblink.vision.alignment.spec import AlignmentSpec
+from neverblink.vision.alignment.spread import Spread
 
 GERMAN = speech("de").gettext
 
@@ -59,6 +65,29 @@ def test_everything_that_the_ledger_says_of_reference_parts_is_said_in_german() 
     )  # fmt: skip
     said = [text for one in told for text in (one.what, one.cause, one.next_step)]
     assert [text for text in said if phrase(text, GERMAN) == text] == []
+
+
+def test_everything_that_is_said_of_how_parts_lie_is_said_in_german() -> None:
+    told = [Spread(8, 0.13, turned).sentence() for turned in (0.0, 77.0)]
+    size = {"width": 352, "height": 312}
+    kinds = ("silhouette", "template")
+    told += [
+        AlignmentSpec.model_construct(kind=kind, turns=turns, **size).sentence()
+        for kind in kinds
+        for turns in (0, 1, 2)
+    ]
+    told += list(_reasons_of(aligner))
+    assert len(told) == 18
+    assert [text for text in told if phrase(text, GERMAN) == text] == []
+
+
+def _reasons_of(module: ModuleType) -> Iterator[str]:
+    """Yield what a module says when no part is found, a number in each of its places."""
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
+        match node:
+            case ast.Raise(exc=ast.Call(func=ast.Name(id="NotFoundError"), args=[said])):
+                pieces = said.values if isinstance(said, ast.JoinedStr) else [said]
+                yield "".join(str(one.value) if isinstance(one, ast.Constant) else "0.5" for one in pieces)
 
 
 @given(st.text(max_size=600) | st.sampled_from(SENTENCES))

@@ -75,12 +75,12 @@ def at_most(image: Image, side: int) -> Image:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def outlined(image: Image, mask: npt.NDArray[Any], colour: tuple[int, int, int] = OUTLINE) -> Image:
-    """Return a copy of an (H, W, 3) uint8 RGB image on which an (h, w) mask's regions have an outline."""
+def outlined(image: Image, mask: npt.NDArray[Any], colour: tuple[int, int, int] = OUTLINE, *, thick: int = 1) -> Image:
+    """Return a copy of an (H, W, 3) uint8 RGB image on which an (h, w) mask's regions have an outline, in pixels."""
     height, width = image.shape[:2]
     marked = np.where(mask > 0, np.uint8(255), np.uint8(0))
     shrinks = marked.shape[0] > height or marked.shape[1] > width
     # Area averages keep a hair-fine region, whose pixels a smaller image would lose.
     covered = cv2.resize(marked, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST)
     contours, _ = cv2.findContours((covered > 0).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return np.asarray(cv2.drawContours(image.copy(), contours, -1, colour, 1, cv2.LINE_AA), dtype=np.uint8)
+    return np.asarray(cv2.drawContours(image.copy(), contours, -1, colour, thick, cv2.LINE_AA), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Sentences that drift and ledger write into events, said in another language. What is not known stays as it came.
+"""Sentences of events and jobs, said in another language. What is not known stays as it came.
 
 Events travel in English. Each sentence here is one of theirs, with places for what differs; a test compares both sides.
 """
@@ -72,6 +72,52 @@ SENTENCES: Final = (
     N_("nobody has sent it, it was not announced in time, or no camera node has marked it"),
     N_("send %(reference)s down %(line)s now: `neverblink challenge announce %(same)s`"),
     N_("nothing more to do for this alarm"),
+    # How parts lie, and why none is found in a picture.
+    N_("the parts of %(count)s pictures lie up to %(share)s of their length apart"),
+    N_("the parts of %(count)s pictures lie up to %(share)s of their length apart and are turned by up to %(angle)s°"),
+    N_(
+        "parts are found by their outline and turned the same way round: upright, they have %(width)s ×"
+        " %(height)s pixels"
+    ),
+    N_(
+        "parts are found by their outline and moved to one place; no angle of them is told from others, so they"
+        " are not turned: upright, they have %(width)s × %(height)s pixels"
+    ),
+    N_(
+        "parts are found by their outline and turned alike, up to %(ways)s ways that look the same: upright, they"
+        " have %(width)s × %(height)s pixels"
+    ),
+    N_(
+        "parts are found by marks that all of them share and turned the same way round: upright, they have"
+        " %(width)s × %(height)s pixels"
+    ),
+    N_(
+        "parts are found by marks that all of them share and moved to one place; no angle of them is told from"
+        " others, so they are not turned: upright, they have %(width)s × %(height)s pixels"
+    ),
+    N_(
+        "parts are found by marks that all of them share and turned alike, up to %(ways)s ways that look the"
+        " same: upright, they have %(width)s × %(height)s pixels"
+    ),
+    N_("no part stands out from the ground"),
+    N_(
+        "the largest outline has %(area)s of the searched pixels, and parts have %(least)s to %(most)s: another"
+        " part, half of one, or several that touch"
+    ),
+    N_("a second outline has %(share)s of the area of the first: more than one part lies there"),
+    N_(
+        "what lies there fits a good part's outline by %(fit)s, and %(least)s is the least: another part, half of"
+        " one, or several"
+    ),
+    N_(
+        "it cannot be told which way round the part lies: one way is better than another by %(lead)s, and"
+        " %(least)s is the least"
+    ),
+    N_("the marks of a good part are not there: another part, or none"),
+    N_("what lies there fits a good part's marks by %(fit)s, and %(least)s is the least: another part, or half of one"),
+    N_("the part could lie in two places: one fits better than another by %(lead)s, and %(least)s is the least"),
+    N_("%(share)s of what is judged lies beyond the picture's edge"),
+    N_("a picture of %(width)s × %(height)s pixels is far larger than those that were learnt from"),
 )
 SIGNALS: Final = (
     N_("score / threshold of passing parts"),

@@ -18,15 +18,15 @@ def drawn(image: Image, pose: Pose, aligner: Aligner) -> Image:
     and a mark at the side that is its top.
     """
     small = at_most(image, _SHOWN)
+    thick = max(1, round(max(small.shape[:2]) / 240))
     try:
-        small = outlined(small, aligner.covered(image), OUTLINE)
+        small = outlined(small, aligner.covered(image), OUTLINE, thick=thick)
     except NotFoundError:
         small = small.copy()  # its pose is known otherwise than by an outline
     height, width = aligner.size
     matrix = pose.matrix(height, width) * (small.shape[1] / image.shape[1])
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]]) @ matrix[:, :2].T + matrix[:, 2]
     points = np.rint(corners * 16).astype(np.int32)
-    thick = max(1, round(max(small.shape[:2]) / 240))
     cv2.polylines(small, [points], True, _FRAME, thick, cv2.LINE_AA, shift=4)
     cv2.line(small, points[0].tolist(), points[1].tolist(), _FRAME, 3 * thick, cv2.LINE_AA, shift=4)
     return small
