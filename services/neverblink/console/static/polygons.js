@@ -24,7 +24,9 @@
     function draw() {
       const drawn = shapes.flatMap(({ kind, name, corners }, index) => {
         if (!corners.length) return [];
-        const own = [mark("polygon", { points: points(corners), class: `${kind}${index === chosen ? " chosen" : ""}`, "vector-effect": "non-scaling-stroke", "data-shape": index })];
+        // A dark line below each: a colour alone is lost on what looks like it.
+        const under = mark("polygon", { points: points(corners), class: "under", "vector-effect": "non-scaling-stroke" });
+        const own = [under, mark("polygon", { points: points(corners), class: `${kind}${index === chosen ? " chosen" : ""}`, "vector-effect": "non-scaling-stroke", "data-shape": index })];
         if (name) {
           const label = mark("text", { x: Math.min(...corners.map(([x]) => x)) + width / 150, y: Math.min(...corners.map(([, y]) => y)) + width / 42, "font-size": width / 48, class: "place-name" });
           label.textContent = name;
