@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from neverblink.vision.area_average import area_average
 from neverblink.vision.decode import Image
 
 _NORMAL = 0.5
@@ -71,8 +72,7 @@ def at_most(image: Image, side: int) -> Image:
     scale = side / max(height, width)
     if scale >= 1:
         return image
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return area_average(image, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
 def outlined(image: Image, mask: npt.NDArray[Any], colour: tuple[int, int, int] = OUTLINE, *, thick: int = 1) -> Image:

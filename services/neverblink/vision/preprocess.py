@@ -8,6 +8,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from neverblink.vision.alignment.view import View
+from neverblink.vision.area_average import area_average
 from neverblink.vision.colour import Clahe, Gain
 from neverblink.vision.errors import VisionError
 from neverblink.vision.pictures.stated_depth import Depth
@@ -119,6 +120,8 @@ def _resized(image: npt.NDArray[_Pixel], height: int, width: int) -> npt.NDArray
         return image
     # Area averaging is the one filter of OpenCV that does not alias when it shrinks.
     shrinks = image.shape[0] >= height and image.shape[1] >= width
+    if shrinks and image.dtype == np.uint8:
+        return np.asarray(area_average(np.asarray(image, dtype=np.uint8), height, width), dtype=image.dtype)
     resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     return np.asarray(resized, dtype=image.dtype)
 
