@@ -1,6 +1,7 @@
 """Decoders refuse with a sentence whatever they are given, and what they let through can be passed on."""
 
 import math
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from neverblink.drift.moments import unmeasurable
 from neverblink.drift.statistics import Window
 from neverblink.events import EVENTS, DeadLetter, Event, EventError, Identity, Reason, Verdict, decode, encode
-from neverblink.events.envelope import Unreadable
+from neverblink.events.envelope import Part, Unreadable, _integer_fields
 from neverblink.events.examples import examples
 from neverblink.kafka import DeadLetters, Record
 from neverblink.scorer import verdicts
@@ -57,6 +58,19 @@ def test_the_years_within_are_taken_and_can_be_shown_in_any_zone() -> None:
 def test_an_integer_that_no_database_holds_is_refused(value: float) -> None:
     with pytest.raises(EventError, match=r"64 bits|maximum size"):
         decode(*with_data(VERDICT, seq=value), Verdict)
+
+
+def test_every_field_of_an_event_that_takes_an_integer_is_looked_at() -> None:
+    def kinds(of: type[Part]) -> Iterator[type[Part]]:
+        for kind in of.__subclasses__():
+            yield kind
+            yield from kinds(kind)
+
+    for kind in kinds(Part):
+        said = kind.model_json_schema()["properties"] if kind.model_fields else {}
+        shapes = {name: (field, *field.get("anyOf", ())) for name, field in said.items()}
+        takes = {name for name, some in shapes.items() if any(one.get("type") == "integer" for one in some)}
+        assert set(_integer_fields(kind)) == takes, kind
 
 
 BROKEN = {

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -25,6 +26,7 @@ from neverblink.drift.station_table import is_current
 from neverblink.drift.stations import Stations
 from neverblink.drift.statistics import Windowing, as_of_a_defect, event_time
 from neverblink.events import TOPICS, DriftReport, EventError, Verdict
+from neverblink.events.envelope import decode
 from neverblink.kafka import DeadLetters, EventProducer, KafkaError, Record
 from neverblink.kafka.connection import explained, topics_of
 from neverblink.kafka.following_client import CLIENT_FAULTS
@@ -81,6 +83,7 @@ class DriftApp:
         self._stale = True
         self._changing = asyncio.Lock()
         self._batch = Batch(clock())
+        self._is_traced = telemetry.is_traced()
         self._reader = Reader.of(kafka.topic_prefix, ["verdicts"], "neverblink-drift", app_id(kafka))
         self._topic = TOPICS["verdicts"].full_name(kafka.topic_prefix)
         self.app = faust_app(kafka, layout, store, self._topic)
@@ -152,6 +155,7 @@ class DriftApp:
     async def _count_verdicts(self, stream: Any) -> None:
         async for event in stream.noack().events():
             async with self._changing:
+                self._is_traced = telemetry.is_traced()  # once for all that waits: asking costs a verdict 2 %
                 await self._count_or_refuse(event)
                 for more in self._waiting(stream.channel.queue):
                     await self._count_or_refuse(more)
@@ -179,44 +183,48 @@ class DriftApp:
 
     async def _count(self, event: EventT[Any]) -> None:
         """Count one record; what it changes is kept with the batch."""
-        record = _record(event)
-        expected = self._processed.get(record.partition, record.offset - 1) + 1
-        if record.offset > expected:
-            self._measured.skipped.add(record.offset - expected)
-            sentence = f"records {expected} to {record.offset - 1} of partition {record.partition} never arrived"
+        message = event.message
+        partition, offset = message.partition, message.offset
+        expected = self._processed.get(partition, offset - 1) + 1
+        if offset > expected:
+            self._measured.skipped.add(offset - expected)
+            sentence = f"records {expected} to {offset - 1} of partition {partition} never arrived"
             self._recurring.tell("skipped", sentence, level=logging.ERROR)
         turns = False
         try:
-            verdict, envelope = record.read(Verdict)
-            spans.taken(record, verdict, envelope.trace, self._reader)
+            # No `Record` is made: it is needed for what is set aside, and for spans.
+            verdict, envelope = decode(record_headers(message.headers), event.value, Verdict)
+            if self._is_traced:
+                spans.taken(_record(event), verdict, envelope.trace, self._reader)
             if why := unmeasurable(verdict):
                 raise EventError(why)
             self._load_if_stale()
             if turns := self._stations.turns(verdict):
                 await self._keep()
-            self._take(verdict, record)
+            self._take(verdict, event)
         except EventError as error:
-            await self._set_aside(record, str(error))
+            await self._set_aside(_record(event), str(error))
         except DriftError:
             raise  # no fault of this verdict: the state cannot be used
         except Exception as error:  # noqa: BLE001 - the boundary: Faust would end the agent, and count nothing more
             self._recurring.tell(
                 ("not counted", type(error)),
-                f"a verdict of partition {record.partition} could not be counted",
+                f"a verdict of partition {partition} could not be counted",
                 level=logging.ERROR,
                 error=error,
             )
-            await self._set_aside(record, f"it could not be counted: {error!r}")
-        self._processed[record.partition] = record.offset
-        self._batch.read(event, len(record.value))
+            await self._set_aside(_record(event), f"it could not be counted: {error!r}")
+        self._processed[partition] = offset
+        self._batch.read(event, len(event.value or b""))
         if turns:
             await self._keep()
 
-    def _take(self, verdict: Verdict, record: Record) -> None:
-        self._forget_another_topic(record.partition)
+    def _take(self, verdict: Verdict, event: EventT[Any]) -> None:
+        place = event.message.partition, event.message.offset
+        self._forget_another_topic(place[0])
         if verdict.challenge and verdict.reference is not None and self._known_good(verdict.reference):
             verdict = as_of_a_defect(verdict)
-        taken = self._stations.count(verdict, (record.partition, record.offset), event_time(verdict, record.time))
+        taken = self._stations.count(verdict, place, event_time(verdict, _written(event)))
         if taken.is_new:
             self._heard[taken.state] = self._clock()
         self._batch.took(verdict, taken)
@@ -326,14 +334,17 @@ class DriftApp:
 
 def _record(event: EventT[Any]) -> Record:
     message = event.message
-    stamp = message.timestamp or 0.0
     return Record(
         topic="verdicts",
         partition=message.partition,
         offset=message.offset,
-        # A producer's clock that runs ahead must not close windows of parts that are still to come.
-        time=record_time(1000 * min(stamp, time.time())),
+        time=_written(event),
         key=record_key(event.key),
         value=event.value or b"",
         headers=record_headers(message.headers),
     )
+
+
+def _written(event: EventT[Any]) -> datetime:
+    # A producer's clock that runs ahead must not close windows of parts that are still to come.
+    return record_time(1000 * min(event.message.timestamp or 0.0, time.time()))

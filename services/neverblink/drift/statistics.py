@@ -149,8 +149,11 @@ class Window:
             self.pass_ratio.add(verdict.ratio)
             self.sketch.add(verdict.ratio)
         if verdict.quality is not None:
-            for name in LOOKS:
-                self.moments(name).add(getattr(verdict.quality, name))
+            looks = verdict.quality
+            self.brightness.add(looks.brightness)
+            self.contrast.add(looks.contrast)
+            self.sharpness.add(looks.sharpness)
+            self.saturation.add(looks.saturation)
 
     def merge(self, other: "Window") -> None:
         """Take all that another window saw, and its span of time; the other stays as it is."""

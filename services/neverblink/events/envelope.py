@@ -7,7 +7,9 @@ extensions, so their names are lower-case letters and digits only.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import ClassVar, Self, TypeVar
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin
 
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -49,10 +51,29 @@ class Part(BaseModel):
     @model_validator(mode="after")
     def _integers_fit(self) -> Self:
         # Neither JSON writers nor databases take more; what nobody can pass on is refused where it arrives.
-        for name, value in self.__dict__.items():
+        values = self.__dict__
+        for name in _integer_fields(type(self)):
+            value = values[name]
             if type(value) is int and not -_INTEGERS <= value < _INTEGERS:
                 raise ValueError(f"{name} does not fit into 64 bits")
         return self
+
+
+@cache
+def _integer_fields(kind: type[BaseModel]) -> tuple[str, ...]:
+    """Return the fields that may hold an integer: of each event that is read, the others are not looked at."""
+    return tuple(name for name, field in kind.model_fields.items() if _may_be_integer(field.annotation))
+
+
+def _may_be_integer(annotation: object) -> bool:
+    origin = get_origin(annotation)
+    if origin is None:
+        return annotation is Any or not isinstance(annotation, type) or issubclass(int, annotation)
+    if origin is Annotated:
+        return _may_be_integer(get_args(annotation)[0])
+    if origin is Union or origin is UnionType:
+        return any(_may_be_integer(one) for one in get_args(annotation))
+    return origin is Literal and any(type(one) is int for one in get_args(annotation))
 
 
 class Event(Part):
