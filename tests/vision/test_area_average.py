@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neverblink.vision.area_average import area_average, rows_first
+from neverblink.vision.overlay import at_most, thumbnail
 
 
 @settings(max_examples=40, deadline=None)
@@ -48,3 +49,12 @@ def test_a_large_picture_becomes_what_opencv_makes_of_it(rows: int, columns: int
     found = area_average(image, 256, 256).astype(int)
     assert np.abs(found - wanted).max() <= 1
     assert np.count_nonzero(found != wanted) <= 2e-3 * wanted.size
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(300, 300), (511, 700), (1024, 64), (1100, 3), (2048, 1537), (200, 90)])
+def test_a_thumbnail_shows_what_the_area_average_does(rows: int, columns: int) -> None:
+    coarse = np.random.default_rng(0).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    image = np.asarray(cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+    found, wanted = thumbnail(image, 256), at_most(image, 256)
+    assert found.shape == wanted.shape
+    assert np.abs(found.astype(int) - wanted).mean() < 3

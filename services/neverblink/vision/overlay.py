@@ -75,6 +75,25 @@ def at_most(image: Image, side: int) -> Image:
     return area_average(image, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
+def thumbnail(image: Image, side: int) -> Image:
+    """Return what `at_most` does, sooner and for looking alone.
+
+    Whole pixels are averaged, which OpenCV does in a fifth of the time, and what is left, less than a half, is
+    interpolated. An image may lose fewer pixels at its right and lower edge than lie in one of the thumbnail.
+    """
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return image
+    whole = min(int(1 / scale), height, width)
+    high, wide = height // whole, width // whole
+    if whole > 1:
+        cut = image[: high * whole, : wide * whole]
+        image = np.asarray(cv2.resize(cut, (wide, high), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
 def outlined(image: Image, mask: npt.NDArray[Any], colour: tuple[int, int, int] = OUTLINE, *, thick: int = 1) -> Image:
     """Return a copy of an (H, W, 3) uint8 RGB image on which an (h, w) mask's regions have an outline, in pixels."""
     height, width = image.shape[:2]
