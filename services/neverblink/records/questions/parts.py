@@ -186,7 +186,7 @@ def with_regions(session: Session, parts: Sequence[Part]) -> tuple[Part, ...]:
     for some in slices([one.id for one in parts if one.decision is not None], _AT_ONCE):
         query = select(VerdictRow.part_id, DefectRow.region).join(DefectRow, DefectRow.verdict_id == VerdictRow.id)
         found = session.execute(query.where(VerdictRow.part_id.in_(some), DefectRow.region.is_not(None)))
-        for part, region in found.tuples():
+        for part, region in found:
             assert part is not None
             assert region is not None
             seen.setdefault(part, set()).add(region)
