@@ -113,6 +113,7 @@ ALIGNS = {
     "silhouette": N_("by their outline"),
     "template": N_("by what they look like, where no outline shows"),
 }
+REGIONS = {"rest": N_("the rest")}
 REGION_KINDS = {"judged": N_("judged"), "ignored": N_("ignored"), "presence": N_("presence check")}
 PRESENCE = {"present": N_("present"), "absent": N_("absent"), "wrong": N_("wrong"), "turned": N_("turned round")}
 STAGES = {
@@ -198,7 +199,7 @@ WORDS = {
     "decision": DECISIONS, "reason": REASONS, "outcome": OUTCOMES, "gate": GATE, "judgement": JUDGEMENTS,
     "picture": PICTURES, "role": ROLES, "scope": SCOPES, "answer": ANSWERS, "action": ACTIONS,
     "waiting": WAITING, "job": JOBS, "run": RUNS, "fact": FACTS, "stage": STAGES, "odd": ODDNESS, "group": GROUPS,
-    "align": ALIGNS, "region_kind": REGION_KINDS, "presence": PRESENCE,
+    "align": ALIGNS, "region": REGIONS, "region_kind": REGION_KINDS, "presence": PRESENCE,
     "priority": PRIORITIES, "alarm_state": ALARM_STATES, "service_state": SERVICE_STATES, "alarm_stage": ALARM_STAGES,
     "model_change": MODEL_CHANGES, "model_asked": MODEL_ASKED,
 }  # fmt: skip
