@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import assembled_plates
 import numpy as np
 import orjson
 import pytest
@@ -14,6 +15,7 @@ from plates import write_plates
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.images import DatasetError
 from neverblink.trainer.fitting.fit import fit
+from neverblink.trainer.fitting.named_regions import examples_of
 from neverblink.trainer.fitting.settings import FitJob
 from neverblink.trainer.tuning.candidates import DEFAULT, Candidate
 from neverblink.trainer.tuning.errors import TuneError
@@ -23,7 +25,9 @@ from neverblink.trainer.tuning.material import gathered
 from neverblink.trainer.tuning.results import TuneResult
 from neverblink.trainer.tuning.search import STATE
 from neverblink.trainer.tuning.settings import TuneJob
+from neverblink.trainer.tuning.state import identity
 from neverblink.trainer.tuning.trials import Pictures, Workbench
+from neverblink.vision.named_regions.spec import RegionsFile
 
 
 class Bench:
@@ -190,6 +194,72 @@ def test_a_trial_scores_good_parts_as_a_fit_holds_them_out(plates: Path, tmp_pat
         assert np.allclose(np.sort(scores[one.key].good), fitted.artifact.scores, rtol=1e-3), one.label
     assert (scores[DEFAULT.key].bad > np.median(scores[DEFAULT.key].good)).mean() > 0.9
     assert scores[DEFAULT.key].ms > 0
+
+
+def with_regions(folder: Path) -> Path:
+    """Write plates whose plug is absent in some, and a file of regions; an example lies among the defects too."""
+    assembled_plates.write_plates(folder / "pictures/train/good", 24)
+    assembled_plates.write_plates(folder / "pictures/test/absent", 14, 500, plug="absent")
+    (folder / "absent").mkdir()
+    for one in sorted((folder / "pictures/test/absent").iterdir())[:2]:
+        shutil.copy(one, folder / "absent")
+    regions = [
+        {"name": "label", "kind": "ignored", "polygon": assembled_plates.polygon_of("label")},
+        {"name": "screw", "kind": "judged", "share": 0.2, "polygon": assembled_plates.polygon_of("screw")},
+        {
+            "name": "plug",
+            "kind": "presence",
+            "polygon": assembled_plates.polygon_of("plug"),
+            "examples": {"absent": "absent"},
+        },
+    ]
+    size = {"width": assembled_plates.SIDE, "height": assembled_plates.SIDE}
+    (folder / "regions.yaml").write_text(yaml.safe_dump(size | {"regions": regions}))
+    return folder / "pictures"
+
+
+@pytest.mark.plant
+def test_a_trial_judges_by_named_regions_as_a_fit_does(tmp_path: Path) -> None:
+    job = TuneJob.model_validate(
+        {
+            "images": with_regions(tmp_path), "regions": tmp_path / "regions.yaml", "size": 96, "brightness": (1.0,),
+            "ratio": 0.1, "model": "tf_efficientnet_lite0",
+        }
+    )  # fmt: skip
+    material = gathered(job, lambda *_: None)
+    assert len(material.every.defects) == 12
+    assert "2 pictures of defects are examples of a presence check and are not shown" in material.notes
+    with Workbench(job.default) as bench:
+        tried = [DEFAULT, Candidate("top 3", {"top": 3})]
+        scores = bench.try_out(tried, material.every, lambda *_: None)
+    for one in tried:
+        fitted = fit(material.every.good.usable, tmp_path / "model", one.of(job.default), root=job.images)
+        assert np.allclose(np.sort(scores[one.key].good), fitted.artifact.scores, rtol=1e-3), one.label
+        assert (scores[one.key].bad > scores[one.key].good.max()).all(), one.label
+        assert scores[one.key].ms > 0
+
+
+def test_the_settings_file_names_regions_and_examples_from_wherever_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = with_regions(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    found = searched(monkeypatch, Bench(), images, size=64, regions=Path("regions.yaml"), out=Path("tuned/plate"))
+    monkeypatch.chdir("/")
+    asked = FitJob.read(tmp_path / found.settings_file, {})
+    assert isinstance(asked.regions, RegionsFile)
+    assert [one.name for one in asked.regions.regions] == ["label", "screw", "plug"]
+    assert len(examples_of(asked.regions)) == 2
+
+
+def test_with_named_regions_another_promise_or_example_is_another_search(tmp_path: Path) -> None:
+    given = {"images": with_regions(tmp_path), "regions": tmp_path / "regions.yaml", "size": 64}
+    job = TuneJob.model_validate(given)
+    pictures = gathered(job, lambda *_: None).every
+    first = identity(pictures, job.default)
+    assert identity(pictures, TuneJob.model_validate(given | {"false_reject": 0.2}).default) != first
+    (tmp_path / "absent/500.png").unlink()
+    assert identity(pictures, TuneJob.model_validate(given).default) != first
 
 
 @pytest.mark.plant

@@ -90,6 +90,11 @@ def planned(
     return RegionPlan(spec.model_copy(update={"regions": tuple(regions)}), views.places, examples)
 
 
+def examples_of(drawn: RegionsFile) -> list[Path]:
+    """Return the pictures of all examples. Raises DatasetError."""
+    return [path for one in drawn.regions for _, folder in sorted(one.examples.items()) for path in images_in(folder)]
+
+
 class _Examples:
     """The (T, h · w, C) features of pictures, each looked at once: one may show the faults of several regions."""
 
@@ -111,6 +116,17 @@ class _Examples:
             return None
         features = embedded(self._extractor, prepared(image, self._extractor, self._views.plan)).cpu()
         return np.asarray(features.flatten(1, 2).numpy(), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What pictures show: the distances (n, R) of regions by the banks of other folds than `fold_of` (n,) says, and
+    the (n, D) vectors of each presence check.
+    """
+
+    distances: Scores
+    vectors: Mapping[int, Floats]
+    fold_of: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +160,9 @@ def cross_fitted_regions(
     distances, peaks, maps = _distances(plan, banks, views, grid, preprocess, scorer, progress)
     presence = {place: Presence.learn(own, plan.examples[place]) for place, own in vectors.items()}
     columns = _columns(plan, presence)
-    held = _held_out(plan, columns, distances, vectors, fold_of)
-    floors = np.array([_floor(column, presence) for column in columns])
-    shares = [column.share for column in columns]
-    own, by_fold = shared_out(held, shares, floors, views.group, fold_of, false_reject)
+    good = Measured(distances, vectors, fold_of)
+    held = _scored(plan, columns, good, good)
+    own, by_fold = _levels(columns, presence, held, views.group, fold_of, false_reject)
     fitted = _fitted(plan, presence, columns, own)
     unusual = [index for index, column in enumerate(columns) if column.check is None]
     relative = peaks[:, [columns[index].place for index in unusual]] / by_fold[:, unusual]
@@ -265,26 +280,49 @@ def _columns(plan: RegionPlan, presence: Mapping[int, Presence]) -> list[_Column
     return found
 
 
-def _held_out(
-    plan: RegionPlan,
-    columns: Sequence[_Column],
-    distances: Scores,
-    vectors: Mapping[int, Floats],
-    fold_of: npt.NDArray[np.int64],
-) -> Scores:
-    """Return the (n, K) held-out scores of all columns."""
-    found = np.zeros((len(distances), len(columns)))
+def _scored(plan: RegionPlan, columns: Sequence[_Column], shown: Measured, good: Measured) -> Scores:
+    """Return the (n, K) scores of all columns, by what the good parts of other folds than a picture's say."""
+    found = np.zeros((len(shown.distances), len(columns)))
     where = {(column.place, column.check): index for index, column in enumerate(columns)}
     for index, column in enumerate(columns):
         if column.check is None:
-            found[:, index] = distances[:, column.place]
-    for place, own in vectors.items():
-        for fold in np.unique(fold_of):
-            held = fold_of == fold
-            model = Presence.learn(own[~held], plan.examples[place])
+            found[:, index] = shown.distances[:, column.place]
+    for place, own in shown.vectors.items():
+        for fold in np.unique(shown.fold_of):
+            held = shown.fold_of == fold
+            model = Presence.learn(good.vectors[place][good.fold_of != fold], plan.examples[place])
             for check, scores in zip(model.checks, model.scores(own[held]).T, strict=True):
                 found[held, where[place, check]] = scores
     return found
+
+
+def _levels(
+    columns: Sequence[_Column],
+    presence: Mapping[int, Presence],
+    held: Scores,
+    group: npt.NDArray[np.int64],
+    fold_of: npt.NDArray[np.int64],
+    false_reject: float | Literal["auto"],
+) -> tuple[Scores, Scores]:
+    floors = np.array([_floor(column, presence) for column in columns])
+    return shared_out(held, [column.share for column in columns], floors, group, fold_of, false_reject)
+
+
+def scored_by_regions(
+    plan: RegionPlan,
+    good: Measured,
+    bad: Measured,
+    group: npt.NDArray[np.int64],
+    false_reject: float | Literal["auto"],
+) -> tuple[Scores, Scores]:
+    """Return the (n,) scores of good and (m,) of defective parts, each by banks, presence and levels of other folds."""
+    presence = {place: Presence.learn(own, plan.examples[place]) for place, own in good.vectors.items()}
+    columns = _columns(plan, presence)
+    held = _scored(plan, columns, good, good)
+    _, by_fold = _levels(columns, presence, held, group, good.fold_of, false_reject)
+    of_fold = {fold: by_fold[place] for place, fold in enumerate(good.fold_of.tolist())}
+    levels = np.stack([of_fold[fold] for fold in bad.fold_of.tolist()])
+    return (held / by_fold).max(axis=1), (_scored(plan, columns, bad, good) / levels).max(axis=1)
 
 
 def _floor(column: _Column, presence: Mapping[int, Presence]) -> float:

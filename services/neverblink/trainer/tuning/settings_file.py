@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Final
 
 import yaml
 
@@ -9,6 +10,10 @@ from neverblink.storage.whole_file import UnwritableError, write_whole
 from neverblink.trainer.fitting.settings import FitJob, FitSettings, ModelSettings
 from neverblink.trainer.tuning.errors import TuneError
 from neverblink.trainer.tuning.settings import TuneJob
+from neverblink.vision.named_regions.spec import RegionsFile
+
+REGIONS: Final = "regions.yaml"
+"""Where the named regions go, beside the settings."""
 
 
 def write_settings(path: Path, job: TuneJob, taken: FitSettings, says: str) -> None:
@@ -24,13 +29,31 @@ def write_settings(path: Path, job: TuneJob, taken: FitSettings, says: str) -> N
             continue
         value = getattr(taken, name)
         values[keys[name]] = _beside(value, path) if isinstance(value, Path) else plain[name]
-    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    regions = None
+    if isinstance(taken.regions, RegionsFile):
+        values[keys["regions"]] = REGIONS
+        regions = _text(_placed(taken.regions, path))
     try:
-        write_whole(path, f"# {says}\n{text}".encode())
+        if regions is not None:
+            write_whole(path.with_name(REGIONS), regions)
+        write_whole(path, f"# {says}\n".encode() + _text(values))
     except UnwritableError as error:
         raise TuneError(str(error)) from error
     # What a fit would refuse must not be found out by the person who starts it.
     FitJob.read(path, {})
+
+
+def _placed(regions: RegionsFile, path: Path) -> dict[str, object]:
+    """Return named regions as a file beside the settings has them: its folders of examples are relative to it."""
+    placed = [
+        one.model_copy(update={"examples": {state: Path(_beside(at, path)) for state, at in one.examples.items()}})
+        for one in regions.regions
+    ]
+    return regions.model_copy(update={"regions": tuple(placed)}).model_dump(mode="json", exclude_defaults=True)
+
+
+def _text(values: dict[str, object]) -> bytes:
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode()
 
 
 def _beside(place: Path, file: Path) -> str:

@@ -11,16 +11,18 @@ import numpy.typing as npt
 
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.images import DatasetError
-from neverblink.trainer.datasets.labelled_image import LabelledImage
+from neverblink.trainer.datasets.labelled_image import LabelledImage, file_digest
 from neverblink.trainer.datasets.picture_groups import group_pictures
 from neverblink.trainer.datasets.usable_pictures import UnusablePicturesError, usable_pictures
 from neverblink.trainer.fitting.first_trial import drawing_region
+from neverblink.trainer.fitting.named_regions import examples_of
 from neverblink.trainer.fitting.picture_set import PictureSet
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.trainer.promises.promise_costs import Source
 from neverblink.vision.decode import Image, ImageError, read_image
 from neverblink.vision.errors import VisionError
 from neverblink.vision.evenly import some_of
+from neverblink.vision.named_regions.spec import RegionsFile
 from neverblink.vision.region import Mask
 from neverblink.vision.synthesis import KINDS, Scene, SynthesisError, synthesise
 from neverblink.vision.synthesis.policy import Kind
@@ -101,8 +103,11 @@ def _real(
     except UnusablePicturesError:
         return None
     learnt = {one.digest for one in good.usable.pictures}
+    # What a presence check knows as its example it would find by every recipe.
+    examples = examples_of(settings.regions) if isinstance(settings.regions, RegionsFile) else []
+    known = {file_digest(path) for path in examples}
     by_path = {one.path: one for one in labelled}
-    kept = [place for place, one in enumerate(usable.pictures) if one.digest not in learnt]
+    kept = [place for place, one in enumerate(usable.pictures) if one.digest not in learnt | known]
     if not kept:
         return None
     chosen = some_of(kept, MOST)
@@ -113,6 +118,8 @@ def _real(
         with contextlib.suppress(DatasetError):
             group = group_pictures(paths, good.root, settings.group_by, group).group
     notes = []
+    if shown_before := sum(one.digest in known for one in usable.pictures):
+        notes.append(f"{shown_before} pictures of defects are examples of a presence check and are not shown")
     if usable.left_out:
         notes.append(f"{len(usable.left_out)} pictures of defects cannot be used and are not shown")
     if len(chosen) < len(kept):

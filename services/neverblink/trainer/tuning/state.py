@@ -13,11 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from neverblink import __version__
 from neverblink.storage.whole_file import UnwritableError, write_whole
 from neverblink.trainer.datasets.labelled_image import file_digest
+from neverblink.trainer.fitting.named_regions import examples_of
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.trainer.tuning.errors import TuneError
 from neverblink.trainer.tuning.judging import NEVER, Scores
 from neverblink.trainer.tuning.schedule import Key, Rung
 from neverblink.trainer.tuning.trials import Pictures
+from neverblink.vision.named_regions.spec import RegionsFile
 
 _MAX_BYTES = 256 * 1024**2
 
@@ -108,6 +110,11 @@ class State(BaseModel):
 def identity(pictures: Pictures, default: FitSettings) -> str:
     """Return a digest of all that scores depend on: pictures, groups, defects, settings with their files, version."""
     settings: dict[str, object] = default.model_dump(mode="json", exclude=_NO_MATTER)
+    examples: list[str] = []
+    if isinstance(default.regions, RegionsFile):
+        # Levels share the promise out: with regions it changes scores.
+        settings["false_reject"] = default.false_reject
+        examples = [file_digest(path) for path in examples_of(default.regions)]
     for name in type(default).model_fields:
         value = getattr(default, name)
         if isinstance(value, Path) and value.is_file():
@@ -117,6 +124,7 @@ def identity(pictures: Pictures, default: FitSettings) -> str:
         "groups": pictures.good.groups.group.tolist(),
         "defects": [[file_digest(one.path), one.kind, one.drawn, list(one.seed)] for one in pictures.defects],
         "settings": settings,
+        "examples": examples,
         "version": __version__,
     }
     return hashlib.sha256(orjson.dumps(about, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -16,18 +16,21 @@ from torch import Tensor
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.fitting.feature_store import FeatureStore, SomeRows
 from neverblink.trainer.fitting.memory_banks import Banks, projected, room_of, usual_ratio
+from neverblink.trainer.fitting.named_regions import planned
 from neverblink.trainer.fitting.opening import aligned_network, network_of
 from neverblink.trainer.fitting.picture_set import PictureSet
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.trainer.fitting.views import Views
 from neverblink.trainer.tuning.candidates import Candidate
 from neverblink.trainer.tuning.judging import NEVER, Scores
+from neverblink.trainer.tuning.marks import Judge, Marks
 from neverblink.trainer.tuning.shown_defects import Shown
 from neverblink.vision.alignment.aligner import Aligner, NotFoundError
 from neverblink.vision.backbones import Backbone
 from neverblink.vision.copies import in_order, one_each
 from neverblink.vision.decode import read_image
 from neverblink.vision.inspector import embedded, prepared
+from neverblink.vision.named_regions.spec import RegionsFile
 from neverblink.vision.neighbours import neighbour_table
 from neverblink.vision.patchcore import FeatureExtractor, PatchCore
 
@@ -104,6 +107,8 @@ class _Seen:
         self.backbone, self.aligner = backbone, aligner
         self.kept = np.array([place for place, path in enumerate(paths) if path in kept], dtype=np.int64)
         self.views = self.views_of(settings)
+        drawn = settings.regions if isinstance(settings.regions, RegionsFile) else None
+        self.regions = planned(drawn, self.views, self.extractor, None)
         self._stack = ExitStack()
         with ExitStack() as stack:
             self.good = stack.enter_context(self._store(len(self.kept) * self.views.an_image))
@@ -182,35 +187,39 @@ def _scored(seen: _Seen, settings: Sequence[FitSettings], clock: Callable[[], fl
     first, pictures = settings[0], seen.pictures
     views = seen.views_of(first)
     features = SomeRows(seen.good, seen.rows(first.brightness))
-    good = np.full((len(settings), len(pictures.good.usable.pictures)), NEVER)
-    bad = np.full((len(settings), len(pictures.defects)), NEVER)
+    judge = Judge(views, seen.extractor, seen.regions, first.false_reject)
+    good = [Marks(len(seen.kept)) for _ in settings]
+    bad = [Marks(len(pictures.defects)) for _ in settings]
     total, done = len(seen.kept) + len(pictures.defects), 0
     with projected(features, first) as small:
         banks = Banks(features, small, views, first)
         banks.condense_folds()
-        folds = int(banks.fold_of.max()) + 1
-        defect_fold = _defect_folds(seen, banks.fold_of.numpy(), folds)
+        fold_of = banks.fold_of.numpy()
+        folds = int(fold_of.max()) + 1
+        defect_fold = _defect_folds(seen, fold_of, folds)
         bank = banks.without(0)
         for fold in range(folds):
             bank = bank if fold == 0 else banks.without(fold)
             models = _models(bank, views, seen.extractor, settings)
             for place in torch.nonzero(banks.fold_of == fold).flatten().tolist():
                 own = features.images(torch.tensor(views.judged(place)))
-                for number, model in enumerate(models):
-                    good[number, seen.kept[place]] = _score(model, own, views, seen.extractor)
+                for marks, model in zip(good, models, strict=True):
+                    marks.note(place, fold, judge.looked(model, own))
                 told("scoring", done := done + 1, total)
             for place in np.flatnonzero(defect_fold == fold).tolist():
                 if seen.found[place]:
                     own = seen.bad.images(torch.arange(place * views.tiles, (place + 1) * views.tiles))
-                    for number, model in enumerate(models):
-                        bad[number, place] = _score(model, own, views, seen.extractor)
+                    for marks, model in zip(bad, models, strict=True):
+                        marks.note(place, fold, judge.looked(model, own))
                 told("scoring", done := done + 1, total)
         timed = _ms(seen, features, views, bank, settings, clock)
-    group = pictures.good.groups.group
-    return [
-        Scores(one_each(scores, group).astype(np.float64), shown, ms)
-        for scores, shown, ms in zip(good, bad, timed, strict=True)
-    ]
+    found = []
+    for known, shown, ms in zip(good, bad, timed, strict=True):
+        held_out, defects = judge.scores(known, shown)
+        every = np.full(len(pictures.good.usable.pictures), NEVER)
+        every[seen.kept] = held_out
+        found.append(Scores(one_each(every, pictures.good.groups.group).astype(np.float64), defects, ms))
+    return found
 
 
 def _defect_folds(seen: _Seen, fold_of: Places, folds: int) -> Places:
@@ -238,10 +247,6 @@ def _models(
     return [model.with_top(one.top) for one in settings]
 
 
-def _score(model: PatchCore, features: Tensor, views: Views, extractor: FeatureExtractor) -> float:
-    return views.anomaly(model.score(features.view(len(features), *extractor.grid, -1))).score
-
-
 def _ms(
     seen: _Seen,
     features: FeatureStore,
@@ -261,12 +266,13 @@ def _ms(
     paths = (seen.paths * (_TIMED + _WARM))[: _TIMED + _WARM]
     images = [read_image(path, depth=settings[0].depth) for path in paths]
     found = []
+    judge = Judge(views, seen.extractor, seen.regions, settings[0].false_reject)
     for model in _models(bank, views, seen.extractor, settings):
         spent = []
         for image in images:
             began = clock()
             inputs = prepared(views.seen(image), seen.extractor, views.plan)
-            views.anomaly(model.score(embedded(seen.extractor, inputs).cpu()))
+            judge.looked(model, embedded(seen.extractor, inputs).cpu())
             spent.append(clock() - began)
         found.append(1000 * float(np.median(spent[_WARM:])))
     return found
