@@ -30,6 +30,7 @@ from neverblink.kafka import EventProducer, ensure_topics
 from rigs.chaos_audit import Expected
 from rigs.chaos_run import MEMBERS, Chaos, ChaosLine, Outcome, answered, fit_models, saturation, warm
 from rigs.cuttable_network import CuttableNetwork
+from rigs.steadiness import watched
 from rigs.supervised_scorer import SupervisedScorer
 
 READY = '"state":"ready"'
@@ -50,6 +51,9 @@ class Found:
     ended: float = 0.0
     late: dict[float, int] = field(default_factory=dict)
     due: dict[float, int] = field(default_factory=dict)
+    stood: dict[float, float] = field(default_factory=dict)
+    """After each kill or stop, the longest time in which a thread of this program that only sleeps was not woken."""
+    late_parts: list[str] = field(default_factory=list)
     without: int = 0
     hedged: int = 0
 
@@ -77,18 +81,24 @@ async def feed(line: ChaosLine, producer: EventProducer, rate: float, left_s: fl
 
 async def each_in_turn(
     members: Sequence[SupervisedScorer], times: int, hit: Callable[[SupervisedScorer], None], settle_s: float
-) -> list[float]:
-    """Hit one member after the other, and wait each time until it works again; return when."""
-    instants = []
+) -> dict[float, float]:
+    """Hit one member after the other, and wait each time until it works again.
+
+    Returns when, and how long the machine stood still meanwhile, seconds.
+    """
+    instants = {}
     for number in range(times):
         member = members[number % len(members)]
         before = member.restarts
-        instants.append(time.time())
-        hit(member)
-        await member.started_again(before)
-        await member.said(READY, within_s=180)
-        await asyncio.sleep(settle_s)
-        say(f"{number + 1} of {times}")
+        with watched() as seen:
+            at = time.time()
+            hit(member)
+            await member.started_again(before)
+            await member.said(READY, within_s=180)
+            back_s = time.time() - at
+            await asyncio.sleep(settle_s)
+        instants[at] = seen.stood_s
+        say(f"{number + 1} of {times}: back after {back_s:.1f} s; the machine stood for {seen.stood_s:.2f} s at most")
     return instants
 
 
@@ -124,8 +134,9 @@ async def measured(given: argparse.Namespace, artifacts: Path, folder: Path, sta
             found.calm_s = time.monotonic() - began[2]
             found.cpu_s = sum(one.cpu_s for one in members) - sum(began[0])
             found.carried = sum(one.carried_bytes for one in networks) - sum(began[1])
-            found.kills = await each_in_turn(members, given.kills, SupervisedScorer.kill, given.settle)
-            found.stops = await each_in_turn(members, given.stops, lambda one: one.send(signal.SIGTERM), given.settle)
+            kills = await each_in_turn(members, given.kills, SupervisedScorer.kill, given.settle)
+            stops = await each_in_turn(members, given.stops, lambda one: one.send(signal.SIGTERM), given.settle)
+            found.kills, found.stops, found.stood = list(kills), list(stops), kills | stops
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
             found.ended = time.time()
@@ -140,6 +151,8 @@ async def measured(given: argparse.Namespace, artifacts: Path, folder: Path, sta
             found.hedged += envelope.source.endswith("/standby")
             firsts[verdict.frame_id] = verdict
     count(found, sent, firsts)
+    for one in found.late_parts:
+        say(one)
     return found
 
 
@@ -156,6 +169,17 @@ def count(found: Found, sent: Sequence[Expected], firsts: dict[str, Verdict]) ->
             is_late = first.decision is Decision.UNSCORED and first.reason == Reason.LATE
             found.due[before[-1]] = found.due.get(before[-1], 0) + 1
             found.late[before[-1]] = found.late.get(before[-1], 0) + is_late
+            if is_late:
+                found.late_parts.append(_told_late(first, before[-1]))
+
+
+def _told_late(verdict: Verdict, hit: float) -> str:
+    told, due = verdict.times.emitted, verdict.deadline.timestamp()
+    after = "" if told is None else f", told as late {told.timestamp() - due:.1f} s after that"
+    return (
+        f"late: partition {verdict.frame_partition}, captured {verdict.times.captured.timestamp() - hit:+.2f} s from"
+        f" the kill or stop, due {due - hit:+.2f} s{after}"
+    )
 
 
 def table(runs: Sequence[Found], budget_s: float) -> None:
@@ -168,7 +192,7 @@ def table(runs: Sequence[Found], budget_s: float) -> None:
         due = sum(one.due.get(at, 0) for at in instants)
         return f"{sum(late(one, instants))} of {due} ({sum(late(one, instants)) / max(1, due):.1%})"
 
-    def spread(numbers: Sequence[int]) -> str:
+    def spread(numbers: Sequence[float]) -> str:
         return f"{median(numbers):g} / {max(numbers)}" if numbers else "–"
 
     print(f"\n{budget_s:g} s from trigger to deadline, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}\n")
@@ -180,6 +204,7 @@ def table(runs: Sequence[Found], budget_s: float) -> None:
         "parts late of those due between kills": lambda one: share(one, one.kills),
         "kills without a late part": lambda one: str(sum(not number for number in late(one, one.kills))),
         "planned stops, parts late": lambda one: f"{len(one.stops)}, {share(one, one.stops)}",
+        "machine stood still, s, median / worst": lambda one: spread([round(at, 2) for at in one.stood.values()]),
         "frames that the standby answered first": lambda one: str(one.hedged),
         "frames without a verdict": lambda one: str(one.without),
         "calm, CPU of both scorers, cores": lambda one: f"{one.cpu_s / max(1e-9, one.calm_s):.3f}",

@@ -15,6 +15,7 @@ from neverblink.kafka import EventConsumer, EventProducer, Record, ensure_topics
 from neverblink.kafka.group_progress import GroupProgress, Progress
 from neverblink.kafka.membership import Membership
 from neverblink.scorer.commands import followed_models
+from neverblink.scorer.fetcher import Fetcher
 from neverblink.scorer.service import Scorer
 from neverblink.scorer.slot_follower import Freshness
 from neverblink.scorer.standby.answer_follower import BY_STANDBY, AnswerFollower
@@ -145,6 +146,24 @@ def told_to_the_plc(log: list[Record]) -> dict[str, Decision]:
 
 def _partition(frame: Frame) -> tuple[str, int]:
     return "frames", partition_of(frame.key, 4)
+
+
+async def test_while_the_group_is_shared_out_anew_and_nobody_reads_frames_are_answered_all_the_same(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def reads_nothing(_: Fetcher) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Hedging, "needs_s", lambda _: LEFT_S)
+    monkeypatch.setattr(Fetcher, "run", reads_nothing)
+    async with DevelopmentBroker() as broker:
+        line = ScoredLine(broker.bootstrap, artifacts, lines=LINES[:1], partitions=1)
+        await ensure_topics(line.kafka)
+        async with line.producer() as producer, scoring(line, "scorer") as alone:
+            await until(lambda: len(alone.assignment) == 1)
+            await sent(producer, *(line.frame(number, left_s=LEFT_S) for number in range(1, 4)))
+            verdicts = await told(line, lambda found: len(found) >= 3)
+    assert [by_standby(one) for one in verdicts] == [True] * 3
 
 
 async def test_records_are_read_again_from_where_it_is_asked_for(tmp_path: Path) -> None:

@@ -139,6 +139,28 @@ def test_late_frames_wait_where_the_next_part_could_not_wait_for_them() -> None:
     assert queue.wait_s(NOW) is None
 
 
+def test_a_part_of_others_waits_for_no_backlog_that_is_through() -> None:
+    queue = queue_of(("tight", NOW + 0.15), each=0.1)
+    assert queue.take(NOW).batch == ["tight"]
+    queue.put_spare("statistics")
+    queue.put_spare("of others", first=True)
+    assert queue.take(NOW + 0.5).batch == ()
+    assert queue.wait_s(NOW + 0.5) == pytest.approx(1.5)
+    assert queue.take(NOW + 2.0).batch == ["of others"]
+    assert queue.take(NOW + 2.0).batch == ()
+
+
+def test_what_nobody_waits_for_any_more_keeps_no_part_waiting() -> None:
+    queue = queue_of(each=0.1)
+    for item in ("too late", "in time"):
+        queue.put_spare(item, first=True)
+    queue.put_spare("statistics")
+    queue.drop_spare("too late")
+    queue.drop_spare("left already")
+    assert queue.take(NOW).batch == ["in time"]
+    assert queue.take(NOW).batch == ["statistics"]
+
+
 def test_the_batch_clock_expects_nothing_before_it_has_measured() -> None:
     assert BatchClock(8).expect(8) == 0.0
 

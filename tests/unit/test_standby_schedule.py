@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +12,7 @@ from neverblink.kafka import Place
 from neverblink.kafka.group_progress import Progress
 from neverblink.scorer.deadline_batcher import DeadlineQueue
 from neverblink.scorer.standby.answers import KEPT, MOST_APART, Answer, Answers, Front
-from neverblink.scorer.standby.schedule import SHARE, HedgeSchedule, Owed
+from neverblink.scorer.standby.schedule import SHARE, HedgeSchedule, Owed, Took
 from neverblink.scorer.standby.stalls import LOOK_S, SILENT_S, Stalls
 
 STEP_S = 0.01
@@ -33,6 +34,8 @@ class Run:
     answers_after_s: float | None = 0.1
     """How long the other one takes for a frame, None: it is dead."""
     dies_at_s: float = float("inf")
+    own_backlog_s: float = 0.0
+    """So long its own frames come when hardly any time is left: it was away itself."""
     seed: int = 0
     log: list[tuple[float, str, bool]] = field(default_factory=list)
     """When a verdict of which frame came, and whether the standby sent it."""
@@ -50,6 +53,7 @@ class Run:
         stalls, answers, deadlines = Stalls(), Answers(), dict[str, float]()
         end, busy_until, looked = 0, 0.0, -1.0
         batch: list[str] = []
+        under_way: set[str] = set()
         pending: list[tuple[float, str]] = []
         read_to, now = 0, 0.0
 
@@ -64,8 +68,9 @@ class Run:
         while now < seconds:
             now = round(now + STEP_S, 6)
             while next_own <= now:
-                deadlines[f"o{numbers}"] = next_own + self.left_s
-                queue.put(f"o{numbers}", next_own + self.left_s, "own", now)
+                left = self.left_s if next_own > self.own_backlog_s else self.batch_s + 2 * STEP_S
+                deadlines[f"o{numbers}"] = next_own + left
+                queue.put(f"o{numbers}", next_own + left, "own", now)
                 numbers += 1
                 next_own += self.own_every_s
             while next_theirs <= now:
@@ -86,6 +91,7 @@ class Run:
             if batch and now >= busy_until:
                 for name in batch:
                     if name[0] == "t":
+                        under_way.discard(name)
                         if answers.first(name) is None and now <= self.theirs[name]:
                             answer(name, now, True)
                     elif now > deadlines[name]:
@@ -100,7 +106,9 @@ class Run:
                 read_to += 1
             schedule.too_late(now, self.batch_s)
             needs_s = 2 * self.batch_s + 0.1
-            for owed in schedule.due(now, needs_s=needs_s, each_s=self.batch_s, silent=silent, room=4):
+            room = 4 - len(under_way)
+            for owed in schedule.due(now, needs_s=needs_s, each_s=self.batch_s, silent=silent, room=room):
+                under_way.add(owed.verdict)
                 self.begun.append((now, owed.verdict))
                 queue.put_spare(owed.verdict, first=True)
             if not batch:
@@ -145,6 +153,13 @@ def test_a_dead_scorers_parts_are_answered_in_time_by_one_with_time_to_spare(lef
 
 
 @simulated
+@given(st.integers(0, 99))
+def test_one_that_came_back_itself_just_before_helps_the_next(seed: int) -> None:
+    run = Run(batch_s=0.05, dies_at_s=4.5, own_every_s=0.12, theirs_every_s=0.12, own_backlog_s=2.0, seed=seed).run(8)
+    assert run.in_time(0, 7.5) == 1
+
+
+@simulated
 @given(st.floats(0.015, 0.06), RATES, st.integers(0, 99))
 def test_its_own_lines_never_wait_for_others_however_many_those_are(own: float, theirs: float, seed: int) -> None:
     # Below 0.02 s its own frames alone are more than it can do.
@@ -178,24 +193,50 @@ def owed(number: int, by: float, partition: int = 0, size: int = 1) -> Owed[int]
 
 
 def test_where_a_backlog_must_be_through_in_time_it_is_begun_so_early_that_it_is() -> None:
-    def begun(count: int, now: float, silent: set[int]) -> int:
+    def begun(count: int, now: float, silent: dict[int, float]) -> int:
         schedule: HedgeSchedule[int] = HedgeSchedule(bound=100, max_bytes=100, now=0)
         for number in range(count):
             schedule.hold(owed(number, by=10))
         return len(schedule.due(now, needs_s=0.5, each_s=0.2, silent=silent, room=count))
 
-    assert (begun(1, 9.49, {0}), begun(1, 9.51, {0})) == (0, 1)
+    assert (begun(1, 9.49, {0: 0}), begun(1, 9.51, {0: 0})) == (0, 1)
     # The last of ten needs half a second, and nine are before it.
-    assert (begun(10, 7.69, {0}), begun(10, 7.71, {0}), begun(10, 7.91, {0})) == (0, 1, 2)
+    assert (begun(10, 7.69, {0: 0}), begun(10, 7.71, {0: 0}), begun(10, 7.91, {0: 0})) == (0, 1, 2)
+    # The longer it is silent, the less is left to chance.
+    assert (begun(1, 9.19, {0: 0.3}), begun(1, 9.21, {0: 0.3})) == (0, 1)
+    assert (begun(1, 8.49, {0: 99}), begun(1, 8.51, {0: 99})) == (0, 1)
     # Whose scorer lives is not helped before its time.
-    assert begun(10, 9.49, set()) == 0
+    assert begun(10, 9.49, {}) == 0
+
+
+def test_a_slow_engine_helps_one_that_lives_with_a_frame_now_and_then_and_not_never() -> None:
+    schedule: HedgeSchedule[int] = HedgeSchedule(bound=100, max_bytes=100, now=0)
+    began = []
+    for second in range(40):
+        schedule.hold(owed(second, by=second + 1.0))
+        began += schedule.due(float(second), needs_s=1.5, each_s=1.0, silent={}, room=4)
+    # Half a second is saved up, and one in twenty comes in.
+    assert len(began) == 2
+
+
+def test_what_is_held_of_a_partition_that_comes_here_is_kept_until_its_scorer_has_read_it() -> None:
+    schedule: HedgeSchedule[int] = HedgeSchedule(bound=100, max_bytes=100, now=0)
+    for number in range(4):
+        schedule.hold(owed(number, by=10, partition=number % 2))
+    schedule.keep_only({1}, {0: 0})
+    assert len(schedule) == 4
+    schedule.keep_only({1}, {0: 1})
+    assert [one.offset for one in schedule.due(10.0, needs_s=0, each_s=0, silent={0: 0, 1: 0}, room=4)] == [2, 1, 3]
+    schedule.hold(owed(4, by=10))
+    schedule.keep_only({1}, {})
+    assert len(schedule) == 0
 
 
 def test_earliest_deadlines_go_first_and_no_more_than_there_is_room_for() -> None:
     schedule: HedgeSchedule[int] = HedgeSchedule(bound=100, max_bytes=100, now=0)
     for number, by in enumerate([3.0, 1.0, 2.0]):
         schedule.hold(owed(number, by))
-    due = schedule.due(5.0, needs_s=0.1, each_s=0.1, silent={0}, room=2)
+    due = schedule.due(5.0, needs_s=0.1, each_s=0.1, silent={0: 0}, room=2)
     assert [one.item for one in due] == [1, 2]
     assert len(schedule) == 1
 
@@ -228,12 +269,12 @@ def test_a_stall_is_told_from_work_from_a_look_that_came_late_and_from_a_standby
         stalls.looked({3: Progress(10, 14)}, 0.2 * number)
         stalls.answered(3, 12, 0.2 * number, by_standby=True)
     assert stalls.stalled() == {3: 13}
-    assert stalls.silent(1.6) == {3}
+    assert stalls.silent(1.6) == {3: pytest.approx(0.7)}
     stalls.looked({3: Progress(14, 14)}, 1.8)
-    assert (stalls.stalled(), stalls.silent(1.8)) == ({}, set())
+    assert (stalls.stalled(), stalls.silent(1.8)) == ({}, {})
     stalls.looked({3: Progress(14, 20)}, 2.0)
     stalls.looked({3: Progress(14, 20)}, 9.0)
-    assert stalls.silent(9.0) == set(), "nobody looked meanwhile"
+    assert stalls.silent(9.0) == {}, "nobody looked meanwhile"
     stalls.looked({3: Progress(14, 20)}, 9.2)
     assert stalls.stalled() == {3: 14}, "and what waits is not forgotten"
 
@@ -256,6 +297,17 @@ def test_the_front_is_the_first_offset_without_an_answer_in_whatever_order_they_
     assert front.low == next(number for number in range(13) if number not in set(offsets[:told]))
     front.begin_at(6)
     assert front.low == next(number for number in range(6, 13) if number not in set(offsets[:told]))
+
+
+def test_how_long_a_frame_takes_is_learnt_of_those_that_were_given_up_too() -> None:
+    took = Took()
+    for _ in range(20):
+        took.learn(0.05)
+    took.at_least(0.01)
+    assert took.cautiously() == pytest.approx(0.05)
+    for _ in range(5):
+        took.at_least(0.3)
+    assert 0.3 < (took.cautiously() or 0) < 0.5
 
 
 def test_a_gap_that_stays_is_passed_and_old_answers_are_forgotten() -> None:

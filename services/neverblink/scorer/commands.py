@@ -56,7 +56,7 @@ async def run(plant: Plant, instance: str | None = None) -> None:
                 writes=("verdicts", "evidence"),
             )
             answers = None if plant.scorer.standby == "none" else AnswerFollower.of(plant, client_id=f"scorer-{name}")
-            async with producer, consumer:
+            async with producer:
                 objects = ObjectStore.of(plant.storage)
                 scorer = Scorer(
                     consumer,
@@ -82,7 +82,9 @@ async def run(plant: Plant, instance: str | None = None) -> None:
                 ]
                 reports = ServiceReports(plant, "scorer", instance=name, amiss=lambda: standing.amiss)
                 beside = standing_by(plant, name, scorer, answers, freshness, own=lambda: consumer.assignment)
-                async with reports, beside:
+                # Last of all: whose session runs has partitions, and their frames wait until it can score. And first to
+                # go, while it can still answer for others.
+                async with reports, beside, consumer:
                     await supervise("scorer", duties, stop, grace_s=_GRACE_S)
 
     await run_service("scorer", main)

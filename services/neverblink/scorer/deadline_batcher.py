@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from typing import Generic, TypeVar
 
 _SMOOTHING = 0.2
@@ -17,6 +18,9 @@ _WORTH = 0.95
 # All that waits would be through in a tenth of the time that the most urgent frame has left: order is free.
 _PLENTY = 10
 _RECENT = 64
+# Who was away itself has a backlog with hardly any time left. That says nothing of the frames that come now, and one
+# for which a part of others waits is not held up by it for longer than so.
+_LATELY_S = 2.0
 _SLICE_S = 0.0005
 _NO_TIME_S = 1e-9
 """Differences of instants are not exact."""
@@ -110,8 +114,9 @@ class DeadlineQueue(Generic[T]):
 
     They take turns too where there is time in plenty: a backlog whose deadlines are earlier, but far, delays nobody.
 
-    Spare items (late frames, shadow models) leave when nothing else waits, and so few that a frame that comes
-    meanwhile is still in time, to judge by the least time left that frames came with lately.
+    Spare items (late frames, shadow models, parts of others) leave when nothing else waits, and so few that a frame
+    that comes meanwhile is still in time, to judge by the least time left that frames came with: the last 64, and for
+    parts of others those of the last two seconds.
     """
 
     def __init__(self, *, max_batch: int, max_queue_delay_s: float) -> None:
@@ -121,7 +126,8 @@ class DeadlineQueue(Generic[T]):
         self._waiting: list[_Waiting[T]] = []
         self._spare: deque[T] = deque()
         self._urgent = 0  # so many of the spare items, the first ones, go before the others
-        self._slacks: deque[float] = deque(maxlen=_RECENT)
+        # When frames came, and with how much time left.
+        self._slacks: deque[tuple[float, float]] = deque(maxlen=_RECENT)
         self._order = 0
         self.coming = 0
         """How many frames are being decoded: who waits for company waits for these."""
@@ -137,7 +143,7 @@ class DeadlineQueue(Generic[T]):
         """Hold an item until it leaves in a batch or expires."""
         self._order += 1
         insort(self._waiting, _Waiting(deadline, self._order, item, station, now))
-        self._slacks.append(deadline - now)
+        self._slacks.append((now, deadline - now))
 
     def put_spare(self, item: T, *, first: bool = False) -> None:
         """Hold an item that no part of ours waits for; `first` is one that a part of others waits for."""
@@ -146,6 +152,13 @@ class DeadlineQueue(Generic[T]):
             self._urgent += 1
         else:
             self._spare.append(item)
+
+    def drop_spare(self, item: T) -> None:
+        """Forget a spare item that nobody waits for any more, where it has not left."""
+        if item in self._spare:
+            place = self._spare.index(item)
+            del self._spare[place]
+            self._urgent -= place < self._urgent
 
     def take(self, now: float) -> Taken[T]:
         """Return what leaves now. Call it when the engine is free."""
@@ -156,7 +169,7 @@ class DeadlineQueue(Generic[T]):
         if wait is None or wait > 0:
             return Taken(expired=expired)
         if not self._waiting:
-            size = self._spare_size()
+            size = self._spare_size(now)
             self._urgent = max(0, self._urgent - size)
             return Taken([self._spare.popleft() for _ in range(size)], expired)
         chosen = self._chosen(now)
@@ -170,7 +183,7 @@ class DeadlineQueue(Generic[T]):
         """Return for how long a batch may still wait for company; None when there is nothing to do."""
         count = len(self._waiting)
         if not count:
-            return 0.0 if self._spare_size() else None
+            return 0.0 if self._spare_size(now) else self._until_spare(now)
         if count >= self._max_batch or not self.coming or not self.times.gains_by_company(count):
             return 0.0
         oldest = min(one.since for one in self._waiting)
@@ -226,13 +239,18 @@ class DeadlineQueue(Generic[T]):
             turns[one.station] += 1
         return [one for _, _, one in sorted(ranked)]
 
-    def _spare_size(self) -> int:
-        most = min(self._max_batch, len(self._spare))
+    def _spare_size(self, now: float) -> int:
+        most = min(self._max_batch, self._urgent or len(self._spare))
         if not self.times.is_learnt:
             return min(most, 1)
-        if not self._slacks:
-            return most
-        return self.times.largest(most, min(self._slacks) - self.times.cautiously(1))
+        since = now - _LATELY_S if self._urgent else -inf
+        slacks = [slack for came, slack in self._slacks if came > since]
+        return self.times.largest(most, min(slacks) - self.times.cautiously(1)) if slacks else most
+
+    def _until_spare(self, now: float) -> float | None:
+        """Return when to ask again whether spare items may leave, None: not before something is put."""
+        lately = [came for came, _ in self._slacks if came > now - _LATELY_S]
+        return lately[0] + _LATELY_S - now if self._urgent and lately else None
 
 
 class DeadlineBatcher(Generic[T]):
@@ -273,6 +291,11 @@ class DeadlineBatcher(Generic[T]):
         with self._changed:
             self._queue.put_spare(item, first=first)
             self._changed.notify()
+
+    def drop_spare(self, item: T) -> None:
+        """Forget a spare item that nobody waits for any more, where it has not left."""
+        with self._changed:
+            self._queue.drop_spare(item)
 
     def expected_s(self) -> tuple[float, float]:
         """Return what a frame alone is expected to take in the engine, and what it takes at most but seldom."""

@@ -16,7 +16,7 @@ from typing import Any
 from neverblink import telemetry
 from neverblink.events import EventError, Frame, Reason, Times
 from neverblink.events.envelope import trace_of
-from neverblink.kafka import EventConsumer, EventProducer, Record
+from neverblink.kafka import EventConsumer, EventProducer, Partition, Record
 from neverblink.plant import ScorerSettings
 from neverblink.scorer import spans
 from neverblink.scorer.backlog import Backlog
@@ -112,11 +112,19 @@ class Scorer:
             max_bytes=bound_bytes // 4,
         )
         self._spare_bytes = bound_bytes // 4
+        self._watermark = watermark
         self._committer = Committer(consumer, watermark)
         self.backlog = Backlog(consumer, watermark, clock)
         self._recurring = telemetry.Recurring(telemetry.logger("scorer"))
         observe_decoded(lambda: self._decode_pool.held_bytes)
         observe_backlog(self.backlog, lambda: self._batcher.waiting)
+
+    def taken(self) -> dict[Partition, int]:
+        """Return the partitions that this scorer is at work on, and for each the first offset not yet taken.
+
+        One that has been given to it, and of which it has read nothing yet, is not among them.
+        """
+        return self._watermark.taken()
 
     def emitter_of(self, producer: EventProducer) -> Emitter:
         """Return what tells verdicts as this scorer does, by another producer."""

@@ -35,6 +35,10 @@ class Watermark:
         """Return how many records of a partition are not finished."""
         return len(self._open.get(place, ()))
 
+    def taken(self) -> dict[Partition, int]:
+        """Return, of each partition of which a record was taken since it came here, the offset after the last."""
+        return dict(self._next)
+
     def unfinished(self) -> dict[Partition, int]:
         """Return per partition the first offset that is not finished."""
         # Offsets are opened in order and a dict keeps that order, so its first key is the smallest.

@@ -18,30 +18,12 @@ from neverblink.scorer.instruments import Instruments
 from neverblink.scorer.models import Model, Models
 from neverblink.scorer.pixel_room import PixelRoom, pixel_bytes
 from neverblink.scorer.slot_follower import Freshness
+from neverblink.scorer.standby.schedule import Took
 from neverblink.scorer.work import Arrival, FramePlace, UnscorableError, Work
 from neverblink.service_life.time_limit import time_limit
 
-_SMOOTHING = 0.2
 _FIRST_S: Final = 0.15
 """What the first frame is reckoned to take beside the engine: nothing was measured yet."""
-
-
-class Took:
-    """How long it takes from the beginning to the acknowledged verdict: what few frames exceed."""
-
-    def __init__(self) -> None:
-        self._mean: float | None = None
-        self._deviation = 0.0
-
-    def learn(self, seconds: float) -> None:
-        """Take one measured frame."""
-        error = 0.0 if self._mean is None else seconds - self._mean
-        self._mean = seconds if self._mean is None else self._mean + _SMOOTHING * error
-        self._deviation += _SMOOTHING * (abs(error) - self._deviation)
-
-    def cautiously(self) -> float | None:
-        """Return the mean and twice its mean deviation, None before anything was measured."""
-        return None if self._mean is None else self._mean + 2 * self._deviation
 
 
 class Hedging:
@@ -108,8 +90,6 @@ class Hedging:
                 outcome = await self._scored(frame, record)
         except (EventError, UnscorableError):
             pass  # its own scorer tells what is wrong with it
-        except TimeoutError:
-            outcome = "too-late"
         except Exception as error:  # noqa: BLE001 - the boundary: its own scorer, or the PLC's default, protects the part
             self._recurring.tell(("hedge", type(error)), f"a frame of another scorer could not be scored: {error!r}")
         if frame is not None:
@@ -125,6 +105,15 @@ class Hedging:
         if model is None:
             return "left"
         began = self._clock()
+        try:
+            outcome = await self._told(frame, record, model, began)
+        except TimeoutError:
+            outcome = "too-late"
+        if outcome == "too-late":
+            self._took.at_least((self._clock() - began).total_seconds())
+        return outcome
+
+    async def _told(self, frame: Frame, record: Record, model: Model, began: datetime) -> Outcome:
         times = Times(captured=frame.captured, published=frame.published, received=began)
         place = FramePlace(record.partition, record.offset)
         arrival = Arrival(frame, times, telemetry.current_trace() or trace_of(record.headers), place)
@@ -135,6 +124,8 @@ class Hedging:
                     held.enter_context(self._room.holding(pixel_bytes(prepared)))
                 work = Work(arrival, model, prepared, times)
                 self._batcher.put_spare(work, first=True)
+                # Too late it is worth nothing, and would keep those behind it waiting.
+                held.callback(self._batcher.drop_spare, work)
                 inspection = await work.scored
                 spans.scored(work)
 

@@ -69,10 +69,13 @@ class Stalls:
             one.by_owner.add(offset)
             one.moved_at = now
 
-    def silent(self, now: float, *, patience_s: float = SILENT_S) -> set[int]:
-        """Return the partitions whose frames wait, and whose owner has given no sign of life for so long."""
+    def silent(self, now: float, *, patience_s: float = SILENT_S) -> dict[int, float]:
+        """Return the partitions whose frames wait, and whose owner has given no sign of life for so long.
+
+        Each with the seconds since it was taken for dead.
+        """
         return {
-            number
+            number: now - one.moved_at - patience_s
             for number, one in self._watched.items()
             if one.before is not None and one.by_owner.low < one.before and now - one.moved_at >= patience_s
         }

@@ -5,7 +5,7 @@ else waits.
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Final, Literal
 
@@ -17,7 +17,7 @@ from neverblink.kafka.group_progress import GroupProgress
 from neverblink.plant import Plant
 from neverblink.scorer.standby.answer_follower import AnswerFollower, FramePlaced
 from neverblink.scorer.standby.hedging import Hedging
-from neverblink.scorer.standby.schedule import HedgeSchedule, Owed
+from neverblink.scorer.standby.schedule import RESERVE_S, HedgeSchedule, Owed
 from neverblink.scorer.standby.stalls import LOOK_S, SILENT_S, Stalls
 from neverblink.service_life.scoped_tasks import Start, scoped_tasks
 
@@ -44,15 +44,17 @@ class Standby:
         hedging: Hedging,
         plant: Plant,
         own: Callable[[], Collection[Partition]],
+        taken: Callable[[], Mapping[Partition, int]],
         *,
         clock: Callable[[], datetime],
     ) -> None:
-        """`own` are the partitions that this scorer has itself."""
+        """`own` are the partitions that this scorer has itself, `taken` those of which it has read, and how far."""
         settings = plant.scorer
         self._progress = progress
         self._answers = answers
         self._hedging = hedging
         self._own = own
+        self._taken = taken
         self._clock = clock
         self._mode: Literal["all", "lines", "none"] = settings.standby
         self._places = [(line.name, f"{line.name}/{station.name}") for line, station in plant.stations()]
@@ -69,7 +71,7 @@ class Standby:
         )
         # The next offset of each partition that is read.
         self._next: dict[int, int] = {}
-        self._silent: set[int] = set()
+        self._silent: dict[int, float] = {}
         self._scoring: set[str] = set()
         self._looking: asyncio.Task[object] | None = None
         self._look_at = 0.0
@@ -108,10 +110,10 @@ class Standby:
             self._recurring.tell("look", f"how far other scorers are is not known now: {error}")
             return
         now = asyncio.get_running_loop().time()
-        ours = {number for _, number in self._own()}  # they may have moved meanwhile
+        ours = self._at_work()  # they may have moved meanwhile
         self._stalls.looked({number: one for number, one in found.items() if number not in ours}, now)
         silent = self._stalls.silent(now, patience_s=max(SILENT_S, _PATIENT * self._hedging.each_s()))
-        for number in sorted(silent - self._silent):
+        for number in sorted(silent.keys() - self._silent.keys()):
             self._recurring.tell(
                 "silent",
                 f"the scorer that has partition {number} of the frames is silent: what would be late of it is"
@@ -120,22 +122,30 @@ class Standby:
         self._silent = silent
 
     def _others(self) -> set[int]:
-        """Return the partitions of others whose frames are answered here."""
-        ours = {number for _, number in self._own()}
+        """Return the partitions whose frames are answered here although this scorer is not at work on them."""
         numbers = self._progress.partitions
         if self._mode == "lines" and numbers:
+            ours = {number for _, number in self._own()}
             at = {key: partition_of(key, len(numbers)) for _, key in self._places}
             lines = {line for line, key in self._places if at[key] in ours}
             numbers = {at[key] for line, key in self._places if line in lines}
-        return numbers - ours
+        return numbers - self._at_work().keys()
+
+    def _at_work(self) -> dict[int, int]:
+        """Return the partitions that this scorer serves itself, and how far it has read each.
+
+        While the group is shared out anew nobody reads; and who has just been given a partition has still to find its
+        place in it: until then its frames wait as those of any other that is silent.
+        """
+        return {number: offset for (_, number), offset in self._taken().items()}
 
     async def _read(self) -> None:
         """Read where something stands still and there is room; else wait for the next look, or until one is due."""
         # What was silent may have come to this scorer since the last look.
-        ours = {number for _, number in self._own()}
+        ours = self._at_work()
         found = self._stalls.stalled() | {number: self._stalls.first_open(number) for number in self._silent}
         wanted = {number: begin for number, begin in found.items() if begin is not None and number not in ours}
-        self._schedule.keep_only(wanted)
+        self._schedule.keep_only(wanted, ours)
         for number in self._next.keys() - wanted.keys():
             del self._next[number]
         for number, begin in wanted.items():
@@ -179,8 +189,10 @@ class Standby:
         if not (self._hedging.is_ready() and self._hedging.has_room):
             return
         room = self._most - len(self._scoring)
+        # What is held of one that has come here waited for another.
+        silent = self._silent | dict.fromkeys(self._at_work(), RESERVE_S)
         due = self._schedule.due(
-            now + _TICK_S, needs_s=self._hedging.needs_s(), each_s=_BUSY * each_s, silent=self._silent, room=room
+            now + _TICK_S, needs_s=self._hedging.needs_s(), each_s=_BUSY * each_s, silent=silent, room=room
         )
         for owed in due:
             self._scoring.add(owed.verdict)

@@ -74,7 +74,9 @@ async def _stand_by(
                 emitter = scorer.emitter_of(producer)
                 stack.callback(emitter.close)
                 hedging = scorer.for_others(emitter, freshness)
-                await Standby(progress, answers, hedging, plant, own, clock=lambda: datetime.now(UTC)).run()
+                await Standby(
+                    progress, answers, hedging, plant, own, scorer.taken, clock=lambda: datetime.now(UTC)
+                ).run()
         except KafkaError as error:
             recurring.tell("away", f"{error}; no frame of another scorer is answered here meanwhile")
             await asyncio.sleep(_AGAIN_S)
