@@ -150,6 +150,19 @@ def test_a_part_of_others_waits_for_no_backlog_that_is_through() -> None:
     assert queue.take(NOW + 2.0).batch == ()
 
 
+@pytest.mark.parametrize(("of_two", "size"), [(None, 1), (0.2, 1), (0.11, 2)])
+def test_parts_of_others_are_computed_together_only_where_that_is_known_to_be_quicker(
+    of_two: float | None, size: int
+) -> None:
+    queue: DeadlineQueue[int] = DeadlineQueue(max_batch=4, max_queue_delay_s=0.0)
+    queue.times.learn(1, 0.1)
+    if of_two is not None:
+        queue.times.learn(2, of_two)
+    for number in range(4):
+        queue.put_spare(number, first=True)
+    assert len(queue.take(NOW).batch) == size
+
+
 def test_what_nobody_waits_for_any_more_keeps_no_part_waiting() -> None:
     queue = queue_of(each=0.1)
     for item in ("too late", "in time"):

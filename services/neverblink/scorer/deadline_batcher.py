@@ -64,10 +64,12 @@ class BatchClock:
             return 0.0
         return self.expect(size) + 2 * self._deviation[self._nearest(size)]
 
-    def gains_by_company(self, size: int) -> bool:
-        """Say whether a batch of one more takes less time a frame; True as long as one of the two was not measured."""
+    def gains_by_company(self, size: int, *, unknown: bool = True) -> bool:
+        """Say whether a batch of one more takes less time a frame; `unknown` where one of the two was not measured."""
         alone, together = self._mean.get(size), self._mean.get(size + 1)
-        return alone is None or together is None or (size + 1) / together * _WORTH >= size / alone
+        if alone is None or together is None:
+            return unknown
+        return (size + 1) / together * _WORTH >= size / alone
 
     def largest(self, most: int, slack: float) -> int:
         """Return the largest size up to `most` that takes no longer than `slack` seconds, 0 when none does."""
@@ -244,6 +246,9 @@ class DeadlineQueue(Generic[T]):
         if not self.times.is_learnt:
             return min(most, 1)
         since = now - _LATELY_S if self._urgent else -inf
+        if self._urgent:
+            # Each is about to be late: none waits for others that are computed with it, unless that is quicker.
+            most = next((size for size in range(1, most) if not self.times.gains_by_company(size, unknown=False)), most)
         slacks = [slack for came, slack in self._slacks if came > since]
         return self.times.largest(most, min(slacks) - self.times.cautiously(1)) if slacks else most
 
