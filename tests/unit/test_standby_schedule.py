@@ -51,11 +51,8 @@ class Run:
         queue: DeadlineQueue[str] = DeadlineQueue(max_batch=4, max_queue_delay_s=0.0)
         queue.times.learn(1, self.batch_s)
         stalls, answers, deadlines = Stalls(), Answers(), dict[str, float]()
-        end, busy_until, looked = 0, 0.0, -1.0
-        batch: list[str] = []
-        under_way: set[str] = set()
-        pending: list[tuple[float, str]] = []
-        read_to, now = 0, 0.0
+        end, read_to, now, busy_until, looked = 0, 0, 0.0, 0.0, -1.0
+        batch, under_way, pending = list[str](), set[str](), list[tuple[float, str]]()
 
         def answer(name: str, at: float, by_standby: bool) -> None:
             self.log.append((at, name, by_standby))
