@@ -1,5 +1,8 @@
 """What telemetry costs the scorer: frames a second without it, with a collector, and with one that is away.
 
+The model is one of drawn parts at the size that `neverblink fit` chooses; `--size 96` is a toy's, where what a frame
+costs beside the network weighs most.
+
 Each run is a scorer of its own, in a process of its own, over the same backlog on a broker. The three kinds take turns,
 so that what else the machine does falls on all alike; what is compared are the ratios of runs that follow each other.
 """
@@ -34,9 +37,10 @@ WARM_UP = 50
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Frames a second, and the scorer's memory in MiB at the first counted frame and at the last."""
+    """Frames a second, the scorer's CPU in ms a frame, its memory in MiB at the first and the last counted frame."""
 
     rate: float
+    cpu: float
     memory: tuple[float, float]
 
 
@@ -66,7 +70,8 @@ async def one_run(bootstrap: str, artifacts: Path, frames: int, environment: Map
 
 async def _followed(consumer: EventConsumer, frames: int, pid: int) -> Run:
     at: list[float] = []
-    memory = [0.0, 0.0]
+    first = 0
+    memory, cpu = [0.0, 0.0], [0.0, 0.0]
     async with asyncio.timeout(600):
         while len(at) < frames:
             for record in await consumer.poll():
@@ -74,10 +79,20 @@ async def _followed(consumer: EventConsumer, frames: int, pid: int) -> Run:
                 assert verdict.times.emitted is not None
                 at.append(verdict.times.emitted.timestamp())
             if len(at) >= WARM_UP and not memory[0]:
-                memory[0] = resident_mib(pid)
-    memory[1] = resident_mib(pid)
+                first, memory[0], cpu[0] = len(at), resident_mib(pid), cpu_s(pid)
+    memory[1], cpu[1] = resident_mib(pid), cpu_s(pid)
     at.sort()
-    return Run((frames - WARM_UP) / (at[-1] - at[WARM_UP - 1]), (memory[0], memory[1]))
+    return Run(
+        (frames - WARM_UP) / (at[-1] - at[WARM_UP - 1]),
+        (cpu[1] - cpu[0]) / max(1, frames - first) * 1e3,
+        (memory[0], memory[1]),
+    )
+
+
+def cpu_s(pid: int) -> float:
+    """Return the processor time that a process has used, in seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_mib(pid: int) -> float:
@@ -130,7 +145,8 @@ def told(runs: Mapping[str, Sequence[Run]]) -> list[str]:
         rates = sorted(run.rate for run in runs[kind])
         grown = [run.memory[1] - run.memory[0] for run in runs[kind]]
         lines.append(
-            f"{kind:5} {median(rates):7.1f} frames/s ({rates[0]:.1f} to {rates[-1]:.1f}), memory"
+            f"{kind:5} {median(rates):7.1f} frames/s ({rates[0]:.1f} to {rates[-1]:.1f}),"
+            f" {median(run.cpu for run in runs[kind]):.2f} ms of CPU a frame, memory"
             f" {median(run.memory[1] for run in runs[kind]):.0f} MiB, grown by {median(grown):+.1f} MiB"
         )
     for kind in KINDS[1:]:
@@ -141,11 +157,11 @@ def told(runs: Mapping[str, Sequence[Run]]) -> list[str]:
     return lines
 
 
-async def measure(frames: int, repeats: int) -> None:
+async def measure(frames: int, repeats: int, size: int) -> None:
     """Run all kinds in turn, and print what was measured."""
     runs: dict[str, list[Run]] = {kind: [] for kind in KINDS}
     with tempfile.TemporaryDirectory() as folder:
-        artifacts = fit_striped(Path(folder))
+        artifacts = fit_striped(Path(folder), size=size)
         async with sink() as endpoint, DevelopmentBroker() as broker:
             wanted = environments(endpoint)
             for number in range(repeats):
@@ -155,21 +171,25 @@ async def measure(frames: int, repeats: int) -> None:
                     run = await one_run(broker.bootstrap, artifacts, frames, wanted[kind])
                     runs[kind].append(run)
                     took = time.monotonic() - began
-                    print(f"{number + 1} {kind:5} {run.rate:7.1f} frames/s, {took:.0f} s in all", flush=True)
-    print(f"\n{frames} frames a run, the first {WARM_UP} not counted")
+                    print(
+                        f"{number + 1} {kind:5} {run.rate:7.1f} frames/s, {run.cpu:.2f} ms a frame, in {took:.0f} s",
+                        flush=True,
+                    )
+    print(f"\n{frames} frames a run at {size} px, the first {WARM_UP} not counted")
     print("\n".join(told(runs)))
 
 
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=2000, help="so many a run")
+    parser.add_argument("--frames", type=int, default=1000, help="so many a run")
     parser.add_argument("--repeats", type=int, default=5, help="so many runs of each kind")
+    parser.add_argument("--size", type=int, default=256, help="side of what the network sees, px")
     parser.add_argument("--sink", type=int, help=argparse.SUPPRESS)
     settings = parser.parse_args()
     if settings.sink is not None:
         ThreadingHTTPServer(("127.0.0.1", settings.sink), _Sink).serve_forever()
-    asyncio.run(measure(settings.frames, settings.repeats))
+    asyncio.run(measure(settings.frames, settings.repeats, settings.size))
 
 
 if __name__ == "__main__":
