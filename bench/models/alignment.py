@@ -39,6 +39,7 @@ TILE = 240, 180
 """(height, width) that every tile is brought to: as parts they are of one size."""
 
 PICTURE = 480, 640
+GROUNDS: tuple[Ground, ...] = "plain", "structured"
 WRONG_DEGREES, WRONG_SHARE = 3.0, 0.02
 LEARNT = 100
 TRAINED, FRESH, BAD = 120, 100, 100
@@ -115,7 +116,7 @@ def poses(data: Path, count: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     each = count // 4
     for notched in (True, False):
-        for ground in ("plain", "structured"):
+        for ground in GROUNDS:
             random = np.random.default_rng(0)
             aligner = learn_silhouette(
                 laid(tile(path, notched=notched), ground, random, turned=True)[0] for path in good[:LEARNT]
@@ -209,7 +210,7 @@ def marks(count: int) -> dict[str, Any]:
     return {**found, "upright": upright, "mirrored boards taken for boards": [taken, others]}
 
 
-def ranking(data: Path, product: str, draws: int) -> dict[str, Any]:
+def ranking(data: Path, product: str, draws: int, grounds: Sequence[Ground]) -> dict[str, Any]:
     """Fit to parts that lie alike and anyhow, with and without alignment: AUROC, recall, not found; draws are paired.
 
     Of a draw all rows have the same parts and the same seed of the coreset; ground, light and poses are drawn anew.
@@ -219,7 +220,7 @@ def ranking(data: Path, product: str, draws: int) -> dict[str, Any]:
     defects = [path for kind in sorted((folder / "test").iterdir()) if kind.name != "good" for path in images_in(kind)]
     sets = [images_in(folder / "train/good")[:TRAINED], images_in(folder / "test/good")[:FRESH], _some(defects, BAD)]
     found: dict[str, Any] = {}
-    for ground in ("plain", "structured"):
+    for ground in grounds:
         rows: dict[str, list[dict[str, Any]]] = {}
         for draw in range(draws):
             for turned in (False, True):
@@ -362,6 +363,7 @@ def main() -> None:
     parser.add_argument("what", choices=("poses", "marks", "tiles", "cookies", "speed"))
     parser.add_argument("--count", type=int, default=2000, help="parts whose pose is checked")
     parser.add_argument("--draws", type=int, default=3, help="of tiles and cookies")
+    parser.add_argument("--ground", choices=GROUNDS, action="append", help="of tiles and cookies; default: both")
     parser.add_argument("--data", type=Path, help="folder of all data sets; default: NEVERBLINK_DATA")
     given = parser.parse_args()
     data = data_folder(parser, given.data)
@@ -372,7 +374,7 @@ def main() -> None:
     elif given.what == "speed":
         result = speed(data)
     else:
-        result = ranking(data, given.what, given.draws)
+        result = ranking(data, given.what, given.draws, given.ground or GROUNDS)
     print(json.dumps(result, indent=1))
 
 
