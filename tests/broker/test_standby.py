@@ -123,7 +123,8 @@ async def test_a_silent_scorers_parts_are_answered_once_and_whoever_takes_over_h
             log = await told(line, lambda found: len(found) >= 2 * len(verdicts))
     events = [one.read(Verdict)[0] for one in verdicts]
     assert sorted(one.id for one in events) == sorted(verdict_id(frame.id) for frame in (*frames, *more))
-    assert {one.read(Verdict)[0].frame_id for one in verdicts if by_standby(one)} == theirs
+    # And perhaps, as it has time in plenty here, its own before it has read of a partition that has just come to it.
+    assert {one.read(Verdict)[0].frame_id for one in verdicts if by_standby(one)} >= theirs
     for one in events:
         assert one.decision is (Decision.REJECT if one.seq % 5 == 0 else Decision.PASS)
         assert one.times.emitted is not None
