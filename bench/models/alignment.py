@@ -29,6 +29,7 @@ from neverblink.vision.alignment.learning_marks import learn_template
 from neverblink.vision.alignment.registration import apart
 from neverblink.vision.artifact import load_artifact
 from neverblink.vision.decode import read_image
+from neverblink.vision.evenly import some_of
 from neverblink.vision.inspector import Inspector, extractor_of, inspect
 from neverblink.vision.preprocess import Preprocess
 
@@ -218,7 +219,7 @@ def ranking(data: Path, product: str, draws: int, grounds: Sequence[Ground]) -> 
     folder = data / ("magnetic-tile" if product == "tiles" else "cookie")
     cut: Callable[[Path], Cut | None] = tile if product == "tiles" else cookie
     defects = [path for kind in sorted((folder / "test").iterdir()) if kind.name != "good" for path in images_in(kind)]
-    sets = [images_in(folder / "train/good")[:TRAINED], images_in(folder / "test/good")[:FRESH], _some(defects, BAD)]
+    sets = [images_in(folder / "train/good")[:TRAINED], images_in(folder / "test/good")[:FRESH], some_of(defects, BAD)]
     found: dict[str, Any] = {}
     for ground in grounds:
         rows: dict[str, list[dict[str, Any]]] = {}
@@ -255,10 +256,6 @@ def _summary(rows: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
             figure: told([one[figure] - other[figure] for one, other in pairs]) for figure in figures
         }
     return found
-
-
-def _some(paths: Sequence[Path], most: int) -> list[Path]:
-    return [paths[place] for place in np.unique(np.linspace(0, len(paths) - 1, min(most, len(paths))).astype(int))]
 
 
 def _written(

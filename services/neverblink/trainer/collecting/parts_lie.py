@@ -10,7 +10,7 @@ from neverblink.job_life.progress import Progress
 from neverblink.reports.galleries import jpeg
 from neverblink.trainer.collecting.results import LostPart, PartsLie, PlacedPart
 from neverblink.trainer.collecting.settings import LookOverJob
-from neverblink.trainer.datasets.found_parts import learnt_parts
+from neverblink.trainer.datasets.found_parts import how_parts_lie, learnt_parts
 from neverblink.trainer.datasets.picture_groups import below
 from neverblink.trainer.datasets.usable_pictures import checked
 from neverblink.vision.alignment.aligner import Aligner, AlignmentError, NotFoundError
@@ -18,13 +18,10 @@ from neverblink.vision.alignment.drawing import drawn
 from neverblink.vision.alignment.drawing import upright as upright_of
 from neverblink.vision.alignment.kept import keep_aligner, kept_aligner
 from neverblink.vision.alignment.spec import Kind
-from neverblink.vision.alignment.spread import Spread, spread_of, spread_of_marks
 from neverblink.vision.alignment.view import Pose
 from neverblink.vision.decode import read_image
 from neverblink.vision.evenly import some_of
 
-_LOOKED_AT: Final = 8
-_TURNS: Final = 3
 _WORST, _EVENLY = 8, 12
 """Pictures that are shown: those that fit least, and some from all over the set."""
 
@@ -60,7 +57,7 @@ def parts_lie(
     if job.align is None or (job.align == "none" and job.alignment is None):
         return None
     learnt_from = [path for path in paths if below(path, root) not in set(job.apart)]
-    spread, kinds = _spread(learnt_from, job)
+    spread, kinds = how_parts_lie(learnt_from, job.depth)
     said = {
         "asked": job.align,
         "called_for": spread is not None and spread.wide,
@@ -95,23 +92,6 @@ def parts_lie(
         "alignment": shown.kept(),
     }
     return PartsLie.model_validate({**said, **more})
-
-
-def _spread(paths: Sequence[Path], job: LookOverJob) -> tuple[Spread | None, tuple[Kind, ...]]:
-    """Look at a few pictures, and at others where one of them shows no part: it may be alone in that.
-
-    Return how differently parts lie, and by what they may be found.
-    """
-    for turn in range(_TURNS):
-        try:
-            some = some_of(paths[turn : len(paths) - turn], _LOOKED_AT)
-            found = spread_of(read_image(path, depth=job.depth) for path in some)
-        except NotFoundError:
-            return None, ()  # pictures that are too large to be searched
-        if found is not None:
-            return found, ("silhouette", "template")
-    some = some_of(paths, _LOOKED_AT)
-    return spread_of_marks(read_image(path, depth=job.depth) for path in some), ("template",)
 
 
 def _aligner(paths: Sequence[Path], job: LookOverJob, kinds: Sequence[Kind]) -> Aligner:

@@ -1,6 +1,6 @@
 """Where parts lie in pictures, as it is learnt from good ones; those in which none is found, jobs leave out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -10,13 +10,20 @@ from neverblink.vision.alignment.aligner import Aligner, NotFoundError
 from neverblink.vision.alignment.learning import MOST_PICTURES, Learnt
 from neverblink.vision.alignment.learning_marks import learn
 from neverblink.vision.alignment.spec import Kind
+from neverblink.vision.alignment.spread import Spread, spread_of, spread_of_marks
 from neverblink.vision.alignment.view import Pose
-from neverblink.vision.decode import read_image
+from neverblink.vision.decode import Image, read_image
 from neverblink.vision.evenly import some_of
 
 _One = TypeVar("_One")
 
 _NAMED = 3
+
+_LOOKED_AT = 8
+"""Pictures that say how differently parts lie: a twentieth of a second in every fit."""
+
+_TURNS = 3
+"""So often others are looked at where one of them shows no part: it may be alone in that."""
 
 
 class Unfound(NamedTuple):
@@ -26,9 +33,25 @@ class Unfound(NamedTuple):
     why: str
 
 
+def how_parts_lie(paths: Sequence[Path], depth: int | None) -> tuple[Spread | None, tuple[Kind, ...]]:
+    """Return how differently parts lie, by what a few pictures show, and by what kinds of alignment they may be found.
+
+    None and no kind where neither outlines nor marks say it. Raises ImageError.
+    """
+    try:
+        for turn in range(_TURNS):
+            found = spread_of(_read(some_of(paths[turn : len(paths) - turn], _LOOKED_AT), depth))
+            if found is not None:
+                return found, ("silhouette", "template")
+        by_marks = spread_of_marks(_read(some_of(paths, _LOOKED_AT), depth))
+    except NotFoundError:
+        return None, ()  # pictures that are too large to be searched
+    return by_marks, () if by_marks is None else ("template",)
+
+
 def learnt_parts(kind: Kind, paths: Sequence[Path], depth: int | None) -> Learnt:
     """Learn from good pictures, some from all over them, how their parts are found. Raises AlignmentError."""
-    return learn(kind, (read_image(path, depth=depth) for path in some_of(paths, MOST_PICTURES)))
+    return learn(kind, _read(some_of(paths, MOST_PICTURES), depth))
 
 
 def with_parts(
@@ -72,3 +95,7 @@ def unfound_note(lost: Sequence[Unfound], total: int) -> list[str]:
     more = "" if len(lost) <= _NAMED else f"; and {len(lost) - _NAMED} more"
     said = f"in {len(lost)} of {total} pictures no part is found, and they are left out"
     return [f"{said}: a line leaves such parts unscored (not-found), which is never a pass. {named}{more}"]
+
+
+def _read(paths: Sequence[Path], depth: int | None) -> Iterator[Image]:
+    return (read_image(path, depth=depth) for path in paths)

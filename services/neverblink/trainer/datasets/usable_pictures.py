@@ -52,14 +52,17 @@ class Picture:
 
 @dataclass(frozen=True)
 class Usable:
-    """The pictures of a set in the order given, and what is left out."""
+    """The pictures of a set in the order given, and what is left out. `known_copies` are found otherwise than here."""
 
     pictures: tuple[Picture, ...]
     left_out: tuple[Unusable, ...] = ()
+    known_copies: Copies | None = None
 
     @cached_property
     def copies(self) -> Copies:
         """Return which of them are copies; found when asked for first, for its work grows with their square."""
+        if self.known_copies is not None:
+            return self.known_copies
         return find_copies([one.fingerprint for one in self.pictures])
 
     @property

@@ -10,16 +10,16 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from neverblink.job_life.progress import Progress
-from neverblink.trainer.datasets.found_parts import Unfound, learnt_parts, unfound_note, with_parts
+from neverblink.trainer.datasets.found_parts import Unfound, how_parts_lie, learnt_parts, unfound_note, with_parts
 from neverblink.trainer.datasets.images import DatasetError
-from neverblink.trainer.fitting.picture_set import PictureSet, counted_in
+from neverblink.trainer.fitting.picture_set import PictureSet
 from neverblink.trainer.fitting.settings import FitSettings
+from neverblink.trainer.fitting.upright_copies import told_apart
 from neverblink.vision.alignment.aligner import Aligner, AlignmentError
 from neverblink.vision.alignment.learning import Learnt
 from neverblink.vision.alignment.spec import Kind
-from neverblink.vision.alignment.spread import Spread, spread_of, spread_of_marks
+from neverblink.vision.alignment.spread import Spread
 from neverblink.vision.alignment.view import Pose
-from neverblink.vision.calibration import threshold_rank
 from neverblink.vision.decode import Image, read_image
 from neverblink.vision.evenly import some_of
 from neverblink.vision.inspector import embedded, prepared
@@ -31,9 +31,6 @@ _MOST_LOST: Final = 0.05
 
 _TRIED: Final = 32
 """Pictures that say what alignment gains: half of them are known, half are judged, as they are and with a defect."""
-
-_LOOKED_AT: Final = 8
-"""Pictures that are looked at in every fit: a twentieth of a second."""
 
 _NO_WORSE: Final = 0.01
 _BATCH: Final = 8
@@ -72,20 +69,11 @@ def aligning(
         learnt = _learnt(paths, settings, settings.align)
         found = _with_found(given, learnt.aligner, settings, progress)
         return replace(found, notes=(learnt.aligner.spec.sentence(), *found.notes))
-    spread, kinds = _spread(paths, settings)
+    spread, kinds = how_parts_lie(paths, settings.depth)
     if spread is None or not spread.wide:
         said = () if settings.align == "none" else ("the parts lie alike as far as can be seen: nothing is aligned",)
         return Aligning(None, given, said)
     return _called_for(given, settings, extractor, progress, spread, kinds)
-
-
-def _spread(paths: Sequence[Path], settings: FitSettings) -> tuple[Spread | None, tuple[Kind, ...]]:
-    """Return how differently parts lie, and by what they may be found."""
-    some = some_of(paths, _LOOKED_AT)
-    outlined = spread_of(_read(some, settings))
-    if outlined is not None:
-        return outlined, ("silhouette", "template")
-    return spread_of_marks(_read(some, settings)), ("template",)
 
 
 def _called_for(
@@ -141,12 +129,8 @@ def _with_found(given: PictureSet, aligner: Aligner, settings: FitSettings, prog
     notes = unfound_note(lost, len(paths))
     if len(lost) > _MOST_LOST * len(paths):
         raise DatasetError(f"the parts cannot be aligned: {notes[0]}")
-    if not lost:
-        return Aligning(aligner, given, poses=poses)
-    left = given.without(one.path for one in lost)
-    if settings.false_reject is not None:
-        threshold_rank(left.groups.count, settings.false_reject, counted=counted_in(settings))
-    return Aligning(aligner, left, tuple(notes), poses, tuple(lost))
+    left = given.without(one.path for one in lost) if lost else given
+    return Aligning(aligner, told_apart(left, aligner, poses, settings.depth), tuple(notes), poses, tuple(lost))
 
 
 def _gain(

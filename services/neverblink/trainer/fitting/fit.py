@@ -23,7 +23,14 @@ from neverblink.trainer.fitting.feature_store import FeatureStore
 from neverblink.trainer.fitting.memory_banks import Banks, projected, room_of
 from neverblink.trainer.fitting.named_regions import RegionPlan, cross_fitted_regions, planned
 from neverblink.trainer.fitting.opening import aligned_network
-from neverblink.trainer.fitting.picture_set import PictureSet, counted_in, grouped_notes, picture_set, rate_of
+from neverblink.trainer.fitting.picture_set import (
+    PictureSet,
+    check_promise,
+    counted_in,
+    grouped_notes,
+    picture_set,
+    rate_of,
+)
 from neverblink.trainer.fitting.places import check_place
 from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.trainer.fitting.suspects import Robust, Suspect, find_suspects, suspects_notes, taken_for_bad
@@ -32,7 +39,7 @@ from neverblink.vision.alignment.aligner import PART, Aligner
 from neverblink.vision.artifact import Artifact, Tensors, save_artifact
 from neverblink.vision.artifact_manifest import Description, PartName, Provenance, Quantised, ValidatedEngine
 from neverblink.vision.backbones import Backbone
-from neverblink.vision.calibration import Calibration, calibrate, threshold_rank
+from neverblink.vision.calibration import Calibration, calibrate
 from neverblink.vision.decode import read_image
 from neverblink.vision.embedding import PatchEmbedding
 from neverblink.vision.engines import QuantisedNetwork, check_shift, quantise
@@ -115,6 +122,7 @@ def fit(
         aligned=aligner is not None,
     )  # fmt: skip
     backbone, extractor, aligned = aligned_network(looked_at, settings, progress, aligner)
+    check_promise(aligned.pictures, settings)
     checked = settings.engine in OWN_BANK
     if checked:
         labelled, _ = with_parts(labelled, lambda one: one.path, aligned.aligner, depth=settings.depth)
@@ -144,8 +152,7 @@ def fit(
         overwrite=True,
     )
     suspects = find_suspects(learnt.usable.paths, model.held_out, rate_of(settings))
-    notes = _notes(looked_at, aligned, assumed, suspects, model.calibration)
-    count = len(learnt.usable.pictures)
+    notes, count = _notes(aligned, assumed, suspects, model.calibration), len(learnt.usable.pictures)
     return Fitted(artifact, count, tuple(notes), tuple(suspects), left_out, aligned.unfound, extractor)
 
 
@@ -155,7 +162,6 @@ def _parts(aligner: Aligner | None, named: FittedRegions | None, grid: tuple[int
 
 
 def _notes(
-    looked_at: PictureSet,
     aligned: Aligning,
     assumed: Robust | None,
     suspects: Sequence[Suspect],
@@ -163,7 +169,7 @@ def _notes(
 ) -> list[str]:
     """Return what a person should know of the pictures."""
     return [
-        *looked_at.usable.notes(),
+        *aligned.pictures.usable.notes(),
         *aligned.notes,
         *grouped_notes(aligned.pictures),
         *suspects_notes(suspects, calibration),
@@ -270,8 +276,7 @@ def _without_suspects(
     if not assumed.left_out:
         return given, views, model, assumed
     learnt = given.without(one.path for one in assumed.left_out)
-    if settings.false_reject is not None:
-        threshold_rank(learnt.groups.count, settings.false_reject, counted=counted_in(settings))
+    check_promise(learnt, settings)
     seen = (before.judged, learnt.groups.group, aligned.aligner, aligned.poses, before.places)
     views = Views(learnt.usable.paths, extractor, settings, *seen)
     return learnt, views, _model(views, extractor, settings, before.regions, progress), assumed

@@ -57,7 +57,8 @@ def picture_set(
 ) -> PictureSet:
     """Look at the images before anything is loaded. A promise that cannot be kept is refused here, not at the end.
 
-    Parts that are `aligned` may lie in pictures of several sizes.
+    Parts that are `aligned` may lie in pictures of several sizes. Where parts may be aligned it is known only then
+    which pictures are copies: whether they are enough for the promise is for `check_promise` to say.
     """
     given = len(images.pictures) if isinstance(images, Usable) else len(images)
     if given < 2:
@@ -86,9 +87,16 @@ def picture_set(
         if settings.group_by is None
         else group_pictures([path if root else path.absolute() for path in paths], place, settings.group_by, copies)
     )
+    made = PictureSet(found, groups, place, excluded)
+    if not aligned and settings.align == "none":
+        check_promise(made, settings)
+    return made
+
+
+def check_promise(given: PictureSet, settings: FitSettings) -> None:
+    """Raise CalibrationError where the pictures are too few for the promise that is asked for."""
     if settings.false_reject is not None:
-        threshold_rank(groups.count, settings.false_reject, counted=counted_in(settings))
-    return PictureSet(found, groups, place, excluded)
+        threshold_rank(given.groups.count, settings.false_reject, counted=counted_in(settings))
 
 
 def rate_of(settings: FitSettings) -> float | Literal["auto"]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from neverblink.job_life.progress import Progress
 from neverblink.trainer.datasets.exclusion import without_excluded
+from neverblink.trainer.datasets.found_parts import how_parts_lie
 from neverblink.trainer.datasets.images import DatasetError, image_folder
 from neverblink.trainer.datasets.labelled_image import LabelledImage
 from neverblink.trainer.fitting.picture_set import PictureSet, picture_set
@@ -19,9 +20,7 @@ from neverblink.trainer.tuning.judging import Parts
 from neverblink.trainer.tuning.settings import TuneJob
 from neverblink.trainer.tuning.shown_defects import Shown, shown_defects
 from neverblink.trainer.tuning.trials import Pictures
-from neverblink.vision.alignment.spread import spread_of
-from neverblink.vision.decode import read_image
-from neverblink.vision.evenly import places_over, some_of
+from neverblink.vision.evenly import places_over
 
 FEWEST: Final = 16
 MOST_GOOD: Final = 320
@@ -30,8 +29,6 @@ MOST_GOOD: Final = 320
 _A_THIRD: Final = 3
 _ENOUGH_GOOD, _ENOUGH_BAD = 120, 60
 """From so many groups on a third of them screens: with fewer its thresholds would be chance."""
-
-_LOOKED_AT: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +57,7 @@ def gathered(job: TuneJob, progress: Progress) -> Material:
     source = _sources(good, defects.shown) if tied else None
     every = Pictures(good, defects.shown, defects.group, source, fitted)
     sizes = [one.size for one in good.usable.pictures]
-    shown = some_of(good.usable.paths, _LOOKED_AT)
-    spread = spread_of(read_image(path, depth=job.depth) for path in shown)
+    spread, _ = how_parts_lie(good.usable.paths, job.depth)
     facts = Facts(fitted, sizes[0], frozenset(sizes), spread is not None and spread.wide)
     some, screened_good, screened_bad = _third(every, tied=tied)
     parts = Parts(good.groups.count, defects.group, tied, screened_good, screened_bad)
