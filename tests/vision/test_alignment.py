@@ -66,6 +66,21 @@ def test_what_is_no_whole_part_is_not_found() -> None:
             aligner.find(picture)
 
 
+def test_what_lies_beyond_the_pictures_edge_is_not_judged_unseen() -> None:
+    # Turned by nothing, its long sides along the picture's: its left end is cut off by a tenth, then by a hundredth.
+    with pytest.raises(NotFoundError, match="of the part lies beyond the picture's edge"):
+        learnt().find(lying(60, angle=180, middle=(0.4 * WIDTH, 120)).picture)
+    learnt().find(lying(60, angle=180, middle=(0.5 * WIDTH, 120)).picture)
+
+
+def test_one_picture_of_two_parts_that_touch_does_not_widen_the_upright_picture() -> None:
+    random = np.random.default_rng(0)
+    two = laid(laid(ground(240, 320, random), 130, 120, 10, looks(1)), 170, 130, 80, looks(2))
+    pictures = [lying(seed).picture for seed in range(LEARNT)]
+    among = learn_silhouette([*pictures[:4], two, *pictures[4:], *(lying(seed).picture for seed in range(50, 60))])
+    assert np.abs(np.subtract(among.aligner.size, learnt().size)).max() <= 6
+
+
 def test_a_part_with_a_piece_broken_off_is_found_and_lies_as_it_would_with_it() -> None:
     broken = outline()
     broken[HEIGHT - 25 :, WIDTH - 25 :] = False

@@ -121,6 +121,8 @@ class Aligner:
                 f"it cannot be told which way round the part lies: one way is better than another by {placed.lead:.3f},"
                 f" and {self.spec.least_lead:.3f} is the least"
             )
+        place = Slid(placed.x, placed.y, placed.angle)
+        _check_shown(template.shown(place, (searched.shape[0], searched.shape[1])), "the part")
         return placed
 
     def _by_marks(self, template: MarkTemplate, searched: Image) -> Placed:
@@ -138,9 +140,7 @@ class Aligner:
                 f" {self.spec.least_lead:.3f} is the least"
             )
         place = Slid(placed.x, placed.y, placed.angle)
-        beyond = 1 - template.shown(place, (searched.shape[0], searched.shape[1]))
-        if beyond > _MOST_BEYOND:
-            raise NotFoundError(f"{beyond:.0%} of what is judged lies beyond the picture's edge")
+        _check_shown(template.shown(place, (searched.shape[0], searched.shape[1])), "what is judged")
         return placed
 
     def _outline(self, searched: Image) -> Silhouette:
@@ -169,6 +169,12 @@ _MOST_BEYOND = 0.03
 
 _SEAM = 0.03
 """Of the upright picture's longer side: what sticks out of a part begins at its edge."""
+
+
+def _check_shown(share: float, of: str) -> None:
+    beyond = 1 - share
+    if beyond > _MOST_BEYOND:
+        raise NotFoundError(f"{beyond:.0%} of {of} lies beyond the picture's edge")
 
 
 def searched_picture(image: Image, shrink: float) -> Image:

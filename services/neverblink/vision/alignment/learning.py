@@ -27,6 +27,11 @@ _FOUND = 0.95
 _ALIKE = (0.5, 2.0)
 """Areas as a share of the median from which a template is made."""
 
+_UNLIKE = 0.85
+"""Outlines that fit worse than this share of the median are no part of a template: one picture of two parts that touch
+would widen the upright picture of all.
+"""
+
 _ROUNDS = 3
 _ROOM = 1.25
 
@@ -118,10 +123,13 @@ def _template(seen: Sequence[Sight]) -> Template:
 
 
 def _mean(template: Template, seen: Sequence[Sight], placed: Sequence[Placed]) -> Template:
+    """Return the mean of the parts whose outlines are alike."""
+    least = _UNLIKE * float(np.median([pose.fit for pose in placed]))
+    alike = [(one, pose) for one, pose in zip(seen, placed, strict=True) if pose.fit >= least]
     total = np.zeros(template.layers.shape)
-    for one, pose in zip(seen, placed, strict=True):
+    for one, pose in alike:
         total += template.at(one, pose)
-    return Template((total / len(seen)).astype(np.float32))
+    return Template((total / len(alike)).astype(np.float32))
 
 
 def _reach(seen: Sight) -> float:

@@ -11,7 +11,16 @@ import numpy.typing as npt
 
 from neverblink.vision.alignment.registration import Placed, apart
 from neverblink.vision.alignment.silhouette import logarithms
-from neverblink.vision.alignment.sliding import Floats, Slid, Steps, laid_upright, slid, steps_of, turned_by
+from neverblink.vision.alignment.sliding import (
+    Floats,
+    Slid,
+    Steps,
+    laid_upright,
+    shown_share,
+    slid,
+    steps_of,
+    turned_by,
+)
 
 MARK_LAYERS: Final = 2
 """What is judged, and the contrasts of the mean of good parts."""
@@ -145,8 +154,7 @@ class MarkTemplate:
 
     def shown(self, place: Slid, size: tuple[int, int]) -> float:
         """Return the share of what is judged that a picture of `size` (h, w) shows."""
-        seen = laid_upright(np.ones(size, dtype=np.float32), place, self.height, self.width)
-        return float((seen * self.judged).sum() / max(float(self.judged.sum()), 1e-6))
+        return shown_share(self.judged, place, size)
 
     def covered(self, place: Slid, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
         """Return the (h, w) pixels of a picture that are judged."""

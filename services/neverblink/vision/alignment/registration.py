@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neverblink.vision.alignment.silhouette import Floats, Silhouette, logarithms
-from neverblink.vision.alignment.sliding import Slid, Steps, laid_upright, slid, steps_of, turned_by
+from neverblink.vision.alignment.sliding import Slid, Steps, laid_upright, shown_share, slid, steps_of, turned_by
 
 LAYERS = 4
 """Outline, brightness, and two colours."""
@@ -126,6 +126,10 @@ class Template:
     def at(self, seen: Sight, pose: Placed) -> Floats:
         """Return the (h, w, 4) layers of a picture where a part lies so, upright."""
         return self._warped(seen, pose.x, pose.y, pose.angle)
+
+    def shown(self, place: Slid, size: tuple[int, int]) -> float:
+        """Return the share of a good part's outline that a picture of `size` (h, w) shows, where the part lies so."""
+        return shown_share(np.clip(self.layers[..., 0], 0, None), place, size)
 
     def _start(self, seen: Sight, angle: float) -> tuple[float, float, float]:
         x, y = seen.silhouette.middle

@@ -103,6 +103,12 @@ def laid_upright(layers: Floats, place: Slid, height: int, width: int, *, left: 
     )
 
 
+def shown_share(weights: Floats, place: Slid, size: tuple[int, int]) -> float:
+    """Return the share of the (h, w) weights of an upright picture at `place` that one of `size` (H, W) shows."""
+    seen = laid_upright(np.ones(size, dtype=np.float32), place, *weights.shape)
+    return float((seen * weights).sum() / max(float(weights.sum()), 1e-6))
+
+
 def turned_by(angle: float, x: float, y: float) -> tuple[float, float]:
     """Return a vector turned by so many degrees from x to y."""
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
