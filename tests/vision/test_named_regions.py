@@ -226,6 +226,7 @@ def test_a_failed_check_lies_where_its_region_does_on_the_cameras_picture() -> N
         ({"polygon": [[0, 0], [9, 9]]}, "at least 3"),
         ({"polygon": [[0, 0], [99, 0], [0, 9]]}, r"corner \(99, 0\) of screw lies outside the picture of 96 × 96"),
         ({"polygon": [[0, 0], [9, 9], [18, 18]]}, "has no area"),
+        ({"polygon": [[0, 0], [40, 30], [40, 0], [0, 20]]}, "the polygon of screw crosses itself"),
         ({"name": "rest"}, "choose another name"),
         ({"share": 1.0}, "nothing is left for rest"),
         ({"colour": "red"}, "colour"),

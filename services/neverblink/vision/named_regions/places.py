@@ -112,6 +112,7 @@ def places_of(regions: Sequence[Drawn], drawn: tuple[int, int], grid: Grid, judg
             labels[free] = -1 if region.kind == "ignored" else place
     if judged is not None:
         labels[~judged] = -1
+        _check_judged(regions, covered, judged)
     for place, region in enumerate(regions):
         if region.kind == "judged" and not (labels == place).any():
             raise RegionsError(f"no patch lies in the region {region.name} by half: enlarge it or the network's input")
@@ -121,6 +122,15 @@ def places_of(regions: Sequence[Drawn], drawn: tuple[int, int], grid: Grid, judg
         if region.kind == "presence" and shares is not None
     }
     return Places(labels.reshape(tiles, -1), looked)
+
+
+def _check_judged(regions: Sequence[Drawn], covered: Sequence[Floats | None], judged: Mask) -> None:
+    """Raise RegionsError for a region that can say nothing: the ground beside a part is another one with every part."""
+    for region, shares in zip(regions, covered, strict=True):
+        if region.kind != "ignored" and shares is not None and shares.any() and not shares[judged].any():
+            raise RegionsError(
+                f"nothing is judged where the region {region.name} lies: it is beside the part, or outside of --region"
+            )
 
 
 def _looked(region: Drawn, shares: Floats, grid: Grid, drawn: tuple[int, int]) -> Looked:

@@ -65,6 +65,8 @@ class NamedRegion(_Strict):
             raise ValueError(f"{self.name} is {self.kind}: only a presence check has examples")
         if area_of(self.polygon) < 1:
             raise ValueError(f"the polygon of {self.name} has no area")
+        if crosses_itself(self.polygon):
+            raise ValueError(f"the polygon of {self.name} crosses itself: give its corners in their order around it")
         return self
 
 
@@ -184,6 +186,25 @@ def area_of(polygon: tuple[tuple[float, float], ...]) -> float:
     for (x, y), (next_x, next_y) in zip(polygon, (*polygon[1:], polygon[0]), strict=True):
         total += x * next_y - next_x * y
     return abs(total) / 2
+
+
+def crosses_itself(polygon: tuple[tuple[float, float], ...]) -> bool:
+    """Say whether two of a polygon's edges cross between their ends."""
+    edges = list(zip(polygon, (*polygon[1:], polygon[0]), strict=True))
+    return any(_cross(one, other) for number, one in enumerate(edges) for other in edges[number + 2 :])
+
+
+_Edge = tuple[tuple[float, float], tuple[float, float]]
+
+
+def _cross(one: _Edge, other: _Edge) -> bool:
+    return _side(one, other[0]) * _side(one, other[1]) < 0 and _side(other, one[0]) * _side(other, one[1]) < 0
+
+
+def _side(edge: _Edge, point: tuple[float, float]) -> float:
+    """Return on which side of an edge a point lies, by its sign; 0 on its line."""
+    (x, y), (next_x, next_y) = edge
+    return (next_x - x) * (point[1] - y) - (next_y - y) * (point[0] - x)
 
 
 def check_size(drawn: tuple[int, int], shown: tuple[int, int]) -> None:
