@@ -45,8 +45,7 @@ class Instruments:
     ) -> None:
         """Record the times of a part that was settled; `began` is when the bridge did: what was due before is not its.
 
-        A histogram takes no negative amount, and would drop just the parts that are to be seen: a late one counts as 0
-        in the slack, and beside it how late it was. `trace` is the part's, for an exemplar.
+        `trace` is the part's, for an exemplar.
         """
         left_s = deadline - told.at
         if told.outcome is Outcome.CONFIRMED:
@@ -55,9 +54,7 @@ class Instruments:
             return
         else:
             left_s = min(0.0, left_s)
-        self.slack.record(max(0.0, left_s), about, trace)
-        if left_s < 0:
-            self.overdue.record(-left_s, about, trace)
+        telemetry.record_time_left(left_s, self.slack, self.overdue, about, trace)
 
 
 class _Times(NamedTuple):

@@ -354,7 +354,8 @@ class CameraNode:
         self._measured.published.add(1, self._labels)
         now = self._clock()
         self._measured.to_publish.record((now - frame.captured).total_seconds(), self._labels)
-        self._measured.slack.record(max(0.0, (frame.deadline - now).total_seconds()), self._labels)
+        left_s = (frame.deadline - now).total_seconds()
+        telemetry.record_time_left(left_s, self._measured.slack, None, self._labels)
 
     async def _send_kept(self, event: Frame | Verdict, trace: Mapping[str, str]) -> None:
         """Send what the backlog has kept. A frame's deadline has passed: it is scored for statistics only."""

@@ -42,7 +42,6 @@ class Instruments:
     def record_way(self, times: Times, deadline: datetime, labels: Mapping[str, str]) -> None:
         """Record each step of a frame's way to its verdict, and what was left of its time then.
 
-        A histogram takes no negative amount: a late frame counts as 0 in the slack, and beside it how late it was.
         Clocks of two hosts may differ; a step that would be negative counts as 0.
         """
         reached = [
@@ -56,9 +55,7 @@ class Instruments:
                 self.step.record(max(0.0, (ended - began).total_seconds()), {**labels, "step": step})
         if times.emitted is not None:
             left_s = (deadline - times.emitted).total_seconds()
-            self.slack.record(max(0.0, left_s), labels)
-            if left_s < 0:
-                self.overdue.record(-left_s, labels)
+            telemetry.record_time_left(left_s, self.slack, self.overdue, labels)
 
 
 class _Ways(NamedTuple):

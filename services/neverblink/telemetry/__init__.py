@@ -12,6 +12,7 @@ from neverblink.telemetry.part_traces import (
 from neverblink.telemetry.recurring import Recurring
 from neverblink.telemetry.scraping import HEALTH, scraped
 from neverblink.telemetry.setup import flush, meter, setup, tracer
+from neverblink.telemetry.time_left import record_time_left
 from neverblink.telemetry.trace_context import current_trace, remote_context, trace_of_context
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "logger",
     "meter",
     "part_context",
+    "record_time_left",
     "remote_context",
     "scraped",
     "setup",
