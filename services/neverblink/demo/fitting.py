@@ -63,6 +63,8 @@ def fit_models(
         with progress_bar(console, stream.product) as progress:
             done = run_fit(job, progress)
         console.print(done.sentence)
+        for note in done.notes:
+            console.print(f"{stream.product}: {note}", style="dim")
 
 
 def _drawn(plant: Plant, stream: Stream, console: Console) -> Path:
