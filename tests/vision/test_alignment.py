@@ -68,7 +68,7 @@ def test_what_is_no_whole_part_is_not_found() -> None:
 
 def test_what_lies_beyond_the_pictures_edge_is_not_judged_unseen() -> None:
     # Turned by nothing, its long sides along the picture's: its left end is cut off by a tenth, then by a hundredth.
-    with pytest.raises(NotFoundError, match="of the part lies beyond the picture's edge"):
+    with pytest.raises(NotFoundError, match="of what is judged lies beyond the picture's edge"):
         learnt().find(lying(60, angle=180, middle=(0.4 * WIDTH, 120)).picture)
     learnt().find(lying(60, angle=180, middle=(0.5 * WIDTH, 120)).picture)
 

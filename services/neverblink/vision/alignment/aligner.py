@@ -122,7 +122,7 @@ class Aligner:
                 f" and {self.spec.least_lead:.3f} is the least"
             )
         place = Slid(placed.x, placed.y, placed.angle)
-        _check_shown(template.shown(place, (searched.shape[0], searched.shape[1])), "the part")
+        _check_shown(template.shown(place, (searched.shape[0], searched.shape[1])))
         return placed
 
     def _by_marks(self, template: MarkTemplate, searched: Image) -> Placed:
@@ -140,7 +140,7 @@ class Aligner:
                 f" {self.spec.least_lead:.3f} is the least"
             )
         place = Slid(placed.x, placed.y, placed.angle)
-        _check_shown(template.shown(place, (searched.shape[0], searched.shape[1])), "what is judged")
+        _check_shown(template.shown(place, (searched.shape[0], searched.shape[1])))
         return placed
 
     def _outline(self, searched: Image) -> Silhouette:
@@ -171,10 +171,10 @@ _SEAM = 0.03
 """Of the upright picture's longer side: what sticks out of a part begins at its edge."""
 
 
-def _check_shown(share: float, of: str) -> None:
+def _check_shown(share: float) -> None:
     beyond = 1 - share
     if beyond > _MOST_BEYOND:
-        raise NotFoundError(f"{beyond:.0%} of {of} lies beyond the picture's edge")
+        raise NotFoundError(f"{beyond:.0%} of what is judged lies beyond the picture's edge")
 
 
 def searched_picture(image: Image, shrink: float) -> Image:
