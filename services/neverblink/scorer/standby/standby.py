@@ -143,7 +143,10 @@ class Standby:
         """Read where something stands still and there is room; else wait for the next look, or until one is due."""
         # What was silent may have come to this scorer since the last look.
         ours = self._at_work()
-        found = self._stalls.stalled() | {number: self._stalls.first_open(number) for number in self._silent}
+        # One that this scorer has been given it will read in a moment, unless the group is shared out for long.
+        coming = {number for _, number in self._own()}
+        stalled = {number: begin for number, begin in self._stalls.stalled().items() if number not in coming}
+        found = stalled | {number: self._stalls.first_open(number) for number in self._silent}
         wanted = {number: begin for number, begin in found.items() if begin is not None and number not in ours}
         self._schedule.keep_only(wanted, ours)
         for number in self._next.keys() - wanted.keys():
