@@ -1,8 +1,8 @@
-"""State that another version has written ends the drift service; no verdict is blamed for it."""
+"""State that another version has written ends the drift service; no verdict is blamed for it, and all of them wait."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ import pytest
 from drift_line import plant, verdict
 
 pytest.importorskip("faust", reason="Faust is not installed: pip install neverblink[drift]")
+
+from faust.types import TP
 
 from neverblink.drift.alert_sink import AlertSink
 from neverblink.drift.app import DriftApp
@@ -78,11 +80,36 @@ class Letters:
         self.sent.append(why)
 
 
+@dataclass
+class Gauge:
+    """Keeps what was last measured."""
+
+    now: float | None = None
+
+    def set(self, value: float) -> None:
+        self.now = value
+
+
+@dataclass
+class Consumer:
+    """What the brokers told of the end of the one partition that is read; Faust reads its own topics besides."""
+
+    topic: str
+    end: int
+
+    def assignment(self) -> set[TP]:
+        return {TP(self.topic, 0), TP("changelog", 0)}
+
+    def highwater(self, place: TP) -> int:
+        return self.end if place.topic == self.topic else 1_000_000
+
+
 async def test_no_verdict_is_set_aside_because_the_state_is_another_programs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found, _ = plant("127.0.0.1:1", tmp_path)
-    letters, measured = Letters(), instruments()
+    letters, events, age = Letters(), Gauge(), Gauge()
+    measured = replace(instruments(), lag=events, lag_time=age)  # type: ignore[arg-type]
     drift = DriftApp(
         found.kafka, found.drift, Layout(2, 1), None, letters, Store(tmp_path, on_disk=False),  # type: ignore[arg-type]
         AlertSink(measured, None), measured,
@@ -99,3 +126,8 @@ async def test_no_verdict_is_set_aside_because_the_state_is_another_programs(
     assert not any(event.acked for event in read), "they are counted when the right program runs again"
     with pytest.raises(LayoutError, match="layout 9; this program reads 3"):
         _raise_if_crashed(drift)
+    monkeypatch.setattr(drift.app, "consumer", Consumer(found.kafka.topic_prefix + ".verdicts", 5))
+    drift.measure()
+    assert events.now == 5, "three were read, two wait in Kafka, and none is counted"
+    assert age.now is not None
+    assert age.now > 3600

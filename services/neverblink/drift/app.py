@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
+from faust.exceptions import ConsumerNotStarted
 from faust.types import TP, EventT
 
 from neverblink import telemetry
@@ -30,6 +31,7 @@ from neverblink.events.envelope import decode
 from neverblink.kafka import DeadLetters, EventProducer, KafkaError, Record
 from neverblink.kafka.connection import explained, topics_of
 from neverblink.kafka.following_client import CLIENT_FAULTS
+from neverblink.kafka.lag import lag_of
 from neverblink.kafka.record import record_headers, record_key, record_time
 from neverblink.kafka.spans import Reader
 from neverblink.plant import DriftSettings, Kafka
@@ -77,6 +79,8 @@ class DriftApp:
         # verdict: Faust lets only an event write. After a crash in between it is reported again with the same id.
         self._heard: dict[bytes, float] = {}
         self._processed: dict[int, int] = {}
+        self._next: dict[int, tuple[int, float]] = {}
+        """Of each partition the offset that is counted next, and the time of the record that was counted last."""
         self.fault: BaseException | None = None
         self.refused: DriftError | None = None
         """Why nothing may be counted: the state is another program's. Offsets stay, until that one runs again."""
@@ -128,6 +132,18 @@ class DriftApp:
         consumer = getattr(thread, "_consumer", None)
         since: float | None = None if consumer is None else consumer._client.unreachable_since
         return since
+
+    def measure(self) -> None:
+        """Say how far behind its partitions it is, by what the brokers last told of their ends."""
+        ends: dict[int, int] = {}
+        # Its thread may lose a partition between the two questions.
+        with contextlib.suppress(AssertionError, ConsumerNotStarted):
+            for place in self.app.consumer.assignment():
+                if place.topic == self._topic and (end := self.app.consumer.highwater(place)) is not None:
+                    ends[place.partition] = end
+        lag = lag_of(self._next, ends, time.time())
+        self._measured.lag.set(lag.events)
+        self._measured.lag_time.set(lag.seconds)
 
     async def close_quiet_windows(self) -> None:
         """Report windows of stations that have fallen silent. Call this every second or so."""
@@ -190,6 +206,7 @@ class DriftApp:
             self._measured.skipped.add(offset - expected)
             sentence = f"records {expected} to {offset - 1} of partition {partition} never arrived"
             self._recurring.tell("skipped", sentence, level=logging.ERROR)
+        self._next.setdefault(partition, (offset, message.timestamp or 0.0))
         turns = False
         try:
             # No `Record` is made: it is needed for what is set aside, and for spans.
@@ -215,6 +232,7 @@ class DriftApp:
             )
             await self._set_aside(_record(event), f"it could not be counted: {error!r}")
         self._processed[partition] = offset
+        self._next[partition] = (offset + 1, message.timestamp or 0.0)
         self._batch.read(event, len(event.value or b""))
         if turns:
             await self._keep()
@@ -330,6 +348,7 @@ class DriftApp:
         self._stations.clear()
         self._heard.clear()
         self._processed.clear()
+        self._next.clear()
 
 
 def _record(event: EventT[Any]) -> Record:

@@ -97,6 +97,7 @@ async def _watch(drift: DriftApp, producer: EventProducer, standing: Standing, s
         while True:
             _raise_if_crashed(drift)
             reading.follow(drift.unreachable_since, lambda: "no broker answers, so no verdicts are read")
+            drift.measure()
             standing.update({"verdicts": in_words([reading.now]), "reports": in_words(producer.troubles)})
             # Not awaited here: while a report waits for Kafka, the service must say so, and stop when it is told to.
             if closing is None or closing.done():

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from opentelemetry.metrics import CallbackOptions, Counter, Observation
+from opentelemetry.metrics import _Gauge as Gauge
 
 from neverblink import telemetry
 from neverblink.events import DriftState
@@ -17,6 +18,8 @@ class Instruments:
     late: Counter
     duplicates: Counter
     skipped: Counter
+    lag: Gauge
+    lag_time: Gauge
     alerts: Counter
     webhook_sent: Counter
     webhook_dropped: Counter
@@ -32,6 +35,12 @@ def instruments() -> Instruments:
             "neverblink.drift.duplicates", unit="{verdict}", description="About a frame that had its verdict."
         ),
         skipped=meter.create_counter("neverblink.drift.skipped", unit="{record}", description="Never arrived."),
+        lag=meter.create_gauge(
+            "neverblink.drift.lag", unit="{verdict}", description="On its partitions and not counted yet."
+        ),
+        lag_time=meter.create_gauge(
+            "neverblink.drift.lag.time", unit="s", description="Age of the oldest verdict that is not counted yet."
+        ),
         alerts=meter.create_counter(
             "neverblink.drift.alerts", unit="{alert}", description="Raised, escalated and cleared."
         ),

@@ -21,12 +21,12 @@ from neverblink.kafka import (
     Record,
     ensure_topics,
 )
+from neverblink.kafka.lag import Lag, LagWatch
 from neverblink.kafka.service_reports import ServiceReports
 from neverblink.ledger import spans
 from neverblink.ledger.challenges.watch import watching_challenges
 from neverblink.ledger.evidence_service import keeping_evidence
 from neverblink.ledger.instruments import Instruments, instruments
-from neverblink.ledger.lag import Lag, LagWatch
 from neverblink.ledger.recount import build_some, without_part
 from neverblink.ledger.writing import keep
 from neverblink.plant import Plant
@@ -95,7 +95,7 @@ class Ledger:
             records = await self._consumer.poll()
             self._lag.read(records)
             if records and await self._keep(records):
-                self._lag.kept(records)
+                self._lag.taken(records)
                 await self._commit(_next_offsets(records))
 
     async def build_parts(self) -> None:
@@ -265,7 +265,7 @@ async def serve(plant: Plant, stop: asyncio.Event) -> None:
             def parts() -> Parts:
                 return {
                     "database": ledger.fault,
-                    "lag": ledger.lag.sentence,
+                    "lag": ledger.lag.sentence("kept"),
                     "parts": _still_partless(ledger.partless),
                     "reading": in_words([consumer.trouble]),
                     "dead letters": in_words(producer.troubles),

@@ -182,6 +182,10 @@ SAID: Final[list[Row]] = [
         f"LedgerBehind/{_SCORER}", "the oldest event is five minutes old",
         [["ledger", "lag_time", "set", 300, {}]], [["ledger", "lag_time", "set", 1, {}]],
     ),
+    (
+        f"DriftBehind/{_SCORER}", "the oldest verdict is five minutes old",
+        [["drift", "lag_time", "set", 300, {}]], [["drift", "lag_time", "set", 1, {}]],
+    ),
     ("EventsWaitOnDisk/spool", "nine frames wait on disk", [_waiting(9)], [_waiting(0)]),
     (
         "PartPassedUnasked/incident", "the gate passes a part",
