@@ -13,6 +13,10 @@ import pytest
 import yaml
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from neverblink.events import Verdict
 from neverblink.kafka import EventConsumer, EventProducer, KafkaError
@@ -20,6 +24,7 @@ from neverblink.plant import PlantError
 from neverblink.scorer.models import Models
 from neverblink.scorer.service import Scorer
 from neverblink.storage.frame_objects import ObjectStore
+from neverblink.telemetry.part_traces import PartIds
 from neverblink.trainer.collecting.jobs import run_look_over
 from neverblink.trainer.collecting.settings import LookOverJob
 from neverblink.trainer.datasets.inputs import InspectionError
@@ -130,6 +135,24 @@ async def test_a_span_of_the_topic_is_inspected_as_the_scorer_did_and_nothing_is
     page = (tmp_path / "run/report.html").read_text()
     assert "line-2/top" in page
     assert page.count("data:image/jpeg") == 2 * 18
+
+
+@pytest.mark.plant
+async def test_a_frame_that_is_judged_again_offline_is_told_in_its_parts_trace(
+    line: ScoredLine, plant: Path, artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider, told = TracerProvider(id_generator=PartIds()), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(told))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    since = await a_moment()
+    async with line.producer() as producer:
+        await sent(producer, line.frame(1), line.frame(2))
+    await inspected(span_of(since, None, plant), artifacts, tmp_path / "run")
+    spans = told.get_finished_spans()
+    senders = {(one.context.trace_id, one.context.span_id) for one in spans if one.name.startswith("send ")}
+    again = [one for one in spans if one.name == "judge again"]
+    assert {(one.parent.trace_id, one.parent.span_id) for one in again if one.parent} == senders
+    assert {(one.attributes or {})["neverblink.part"] for one in again} == {line.frame(n).part for n in (1, 2)}
 
 
 async def test_what_is_no_usable_frame_is_a_row_with_its_reason(

@@ -171,7 +171,16 @@ def test_a_rejected_part_says_so_on_the_spans_by_which_a_collector_decides(told:
     process = told.spans.one(root.trace, f"process {FRAMES}")
     assert (root["decision"], process["decision"]) == ("reject", "reject")
     assert told.spans.one(root.trace, "gate")["gate.action"] == "rejected"
-    assert told.spans.named(root.trace, "send neverblink.evidence")
+
+
+def test_the_pictures_that_are_kept_of_a_reject_are_told_behind_what_sent_them(told: Told) -> None:
+    root = told.any("line-1", "reject")
+    sent = {one.id for one in told.spans.named(root.trace, "send neverblink.evidence")}
+    assert sent
+    kept = {one["picture"]: one.parent for one in told.spans.named(root.trace, "keep picture")}
+    assert kept.pop("frame") in {one.id for one in told.spans.named(root.trace, f"send {FRAMES}")}
+    assert kept
+    assert set(kept.values()) <= sent
 
 
 def test_a_late_parts_trace_shows_the_verdict_that_came_too_late_and_its_score_for_statistics(told: Told) -> None:
@@ -226,7 +235,7 @@ def test_a_frame_that_is_scored_twice_shows_both_in_the_one_trace(told: Told) ->
 def test_every_span_that_a_plant_makes_is_registered_as_it_is_and_all_but_those_of_people_were_seen(told: Told) -> None:
     assert faults_of(told.spans.all) == []
     seen = {registered_as(one.name) for one in told.spans.all}
-    assert REGISTRY["spans"].keys() - seen <= {"review", "unscored"}
+    assert REGISTRY["spans"].keys() - seen <= {"review", "unscored", "judge again"}
 
 
 def test_no_part_is_told_of_in_two_traces(told: Told) -> None:

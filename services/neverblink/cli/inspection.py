@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import orjson
 from rich.table import Table
 
+from neverblink.cli.application import read_plant
 from neverblink.cli.jobs import Job, Screen, Teller, command
 from neverblink.job_life.terminal import shown
 from neverblink.trainer.offline_inspection.job_result import InspectResult
@@ -16,9 +17,15 @@ if TYPE_CHECKING:
 
 
 def _inspect(job: InspectJob, teller: Teller) -> "Inspected":
+    from neverblink import telemetry
     from neverblink.trainer.offline_inspection.job import run_inspect
 
-    return run_inspect(job, teller.progress)
+    if job.plant is not None:
+        telemetry.trace_job("inspect", read_plant(job.plant).site)
+    try:
+        return run_inspect(job, teller.progress)
+    finally:
+        telemetry.flush()
 
 
 def _show_inspect(_: InspectJob, done: "Inspected", screen: Screen) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -12,6 +13,7 @@ from neverblink.errors import NeverblinkError
 from neverblink.events import EventError, Frame
 from neverblink.kafka import KafkaError
 from neverblink.kafka.placed_records import PlacedRecords
+from neverblink.ledger import spans
 from neverblink.ledger.evidence_book import FRAME, Picture, Wanted
 from neverblink.ledger.evidence_desk import AT_ONCE, IN_HAND_BYTES, EvidenceDesk, ToKeep
 from neverblink.ledger.retention import EvidenceStoppedError
@@ -43,6 +45,7 @@ _MOST_PUT_OFF = 1000
 class _InHand:
     wanted: Wanted
     frame: Frame
+    trace: Mapping[str, str]
 
 
 class EvidenceKeeper:
@@ -91,10 +94,10 @@ class EvidenceKeeper:
             if isinstance(found, str):
                 lost[one.id] = found
                 continue
-            if in_hand and sum(each.frame.size for each in in_hand) + found.size > IN_HAND_BYTES:
+            if in_hand and sum(each.frame.size for each in in_hand) + found.frame.size > IN_HAND_BYTES:
                 lost |= await self._keep(in_hand)
                 in_hand = []
-            in_hand.append(_InHand(one, found))
+            in_hand.append(found)
             if len(in_hand) == AT_ONCE:
                 lost |= await self._keep(in_hand)
                 in_hand = []
@@ -136,17 +139,17 @@ class EvidenceKeeper:
                 level=logging.ERROR,
             )
 
-    async def _frame(self, frames: PlacedRecords, wanted: Wanted) -> Frame | str:
+    async def _frame(self, frames: PlacedRecords, wanted: Wanted) -> _InHand | str:
         """Return a wanted frame as its topic holds it, or the word for why it cannot be had. Raises KafkaError."""
         record = await frames.at(wanted.partition, wanted.offset)
         if record is None:
             return GONE
         try:
-            frame = record.read(Frame)[0]
+            frame, envelope = record.read(Frame)
         except EventError:
             return UNREADABLE
         # Another frame lies there: the topic was made anew.
-        return frame if frame.id == wanted.frame_id else GONE
+        return _InHand(wanted, frame, envelope.trace) if frame.id == wanted.frame_id else GONE
 
     async def _keep(self, in_hand: Sequence[_InHand]) -> dict[str, str]:
         """Keep frames; return why those are lost that cannot be had. Raises one of FAULTS."""
@@ -156,7 +159,13 @@ class EvidenceKeeper:
             ToKeep(_picture(one.wanted, one.frame), partial(body_of, one.frame, self._objects)) for one in in_hand
         ]
         lost: dict[str, str] = {}
-        for one, fault in zip(in_hand, await self._desk.keep(pictures), strict=True):
+        began = time.time_ns()
+        faults = await self._desk.keep(pictures)
+        spans.pictures_kept(
+            ((put.row, one.trace) for one, put, fault in zip(in_hand, pictures, faults, strict=True) if fault is None),
+            began,
+        )
+        for one, fault in zip(in_hand, faults, strict=True):
             if fault is None:
                 continue
             if _may_come(fault):

@@ -2,13 +2,15 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
 from neverblink import telemetry
 from neverblink.events import EventError, Evidence
 from neverblink.kafka import EventConsumer, Partition, Record
+from neverblink.ledger import spans
 from neverblink.ledger.evidence_book import Picture, picture_id
 from neverblink.ledger.evidence_desk import AT_ONCE, EvidenceDesk, ToKeep
 from neverblink.ledger.evidence_keeper import FAULTS
@@ -54,13 +56,16 @@ class EvidencePictures:
 
     async def _keep(self, records: Sequence[Record]) -> None:
         pictures: dict[str, Evidence] = {}
+        traces: dict[str, Mapping[str, str]] = {}
         for record in records:
             try:
-                event = record.read(Evidence)[0]
+                event, envelope = record.read(Evidence)
             except EventError as error:
                 self._recurring.tell("unreadable", f"a picture on the evidence topic cannot be read: {error}")
                 continue
-            pictures.setdefault(picture_id(event.frame, event.kind), event)
+            identity = picture_id(event.frame, event.kind)
+            if identity not in pictures:
+                pictures[identity], traces[identity] = event, envelope.trace
         verdicts = {event.verdict for event in pictures.values()}
         await self._wait_for(verdicts)
         wanted = await self._desk.ask(partial(self._desk.book.wanted_of, verdicts))
@@ -70,7 +75,12 @@ class EvidencePictures:
             if event.verdict in wanted
         ]
         for some in slices(to_keep, AT_ONCE):
-            await self._desk.keep(some)
+            began = time.time_ns()
+            faults = await self._desk.keep(some)
+            spans.pictures_kept(
+                ((put.row, traces[put.row.id]) for put, fault in zip(some, faults, strict=True) if fault is None),
+                began,
+            )
 
     async def _wait_for(self, verdicts: set[str]) -> None:
         """Wait until it is known of these verdicts whether their frames are kept."""

@@ -11,7 +11,7 @@ from neverblink.telemetry.part_traces import (
 )
 from neverblink.telemetry.recurring import Recurring
 from neverblink.telemetry.scraping import HEALTH, scraped
-from neverblink.telemetry.setup import flush, meter, setup, tracer
+from neverblink.telemetry.setup import flush, meter, setup, trace_job, tracer
 from neverblink.telemetry.time_left import record_time_left
 from neverblink.telemetry.trace_context import current_trace, remote_context, trace_of_context
 
@@ -33,6 +33,7 @@ __all__ = [
     "scraped",
     "setup",
     "trace_id_of",
+    "trace_job",
     "trace_of_context",
     "tracer",
 ]

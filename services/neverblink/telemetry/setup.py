@@ -51,25 +51,51 @@ def setup(service: str, site: str, *, level: int | None = None) -> None:
         metrics.set_meter_provider(MeterProvider(resource=resource, metric_readers=readers, shutdown_on_exit=False))
 
 
+def trace_job(job: str, site: str) -> None:
+    """Set up the traces of a job about a site's parts, where the environment names a collector; `flush` ends them.
+
+    What a job logs and measures is left as it is.
+    """
+    name_site(site)
+    if _is_wanted("TRACES") and _has_exporter():
+        _send_traces(Resource.create({"service.name": f"{ROOT}-{job}", "service.namespace": site}))
+
+
 def _sent(resource: Resource) -> MetricReader | None:
     """Set up what is sent to a collector: traces; return the reader of metrics. Neither where nobody asks for it."""
     traces_wanted, metrics_wanted = _is_wanted("TRACES"), _is_wanted("METRICS")
     if not (traces_wanted or metrics_wanted):
         return None
+    if not _has_exporter():
+        return None
+    if traces_wanted:
+        _send_traces(resource)
+    if not metrics_wanted:
+        return None
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+
+    return PeriodicExportingMetricReader(OTLPMetricExporter())
+
+
+def _has_exporter() -> bool:
+    """Return whether the exporter is installed; say so where it is not."""
     try:
-        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        import opentelemetry.exporter.otlp.proto.http  # noqa: F401
     except ImportError:
         logger("telemetry").warning(
             "an OTLP endpoint is set and the exporter is not installed: install neverblink[otlp]; "
             "traces and metrics of this process are not exported"
         )
-        return None
-    if traces_wanted:
-        traces = TracerProvider(resource=resource, id_generator=PartIds(), shutdown_on_exit=False)
-        traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        trace.set_tracer_provider(traces)
-    return PeriodicExportingMetricReader(OTLPMetricExporter()) if metrics_wanted else None
+        return False
+    return True
+
+
+def _send_traces(resource: Resource) -> None:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    traces = TracerProvider(resource=resource, id_generator=PartIds(), shutdown_on_exit=False)
+    traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(traces)
 
 
 def flush(within_s: float = FLUSH_S) -> None:

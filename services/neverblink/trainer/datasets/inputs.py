@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -52,12 +52,14 @@ class UnreadableError(VisionError):
 class Input:
     """One image to come. `read` gives its (H, W, 3) uint8 RGB pixels and raises UnreadableError or ImageError.
 
-    `position` is how far the inputs are gone through once this one is done.
+    `position` is how far the inputs are gone through once this one is done; `trace` came with its frame, None where it
+    is no frame of a part.
     """
 
     origin: Origin
     position: int
     read: Callable[[], Image]
+    trace: Mapping[str, str] | None = None
 
 
 class Inputs(Protocol):

@@ -178,7 +178,7 @@ class TopicFrames:
         if record.key not in self._stations:
             return None
         try:
-            frame, _ = record.read(Frame)
+            frame, envelope = record.read(Frame)
         except EventError as error:
             return self._unreadable(record, position, str(error))
         if frame.product != self._product:
@@ -197,7 +197,7 @@ class TopicFrames:
             offset=record.offset,
         )
         depth = self._depths.get((frame.line, frame.station), self._depth)
-        return Input(origin, position, partial(_image, frame, self._objects, depth))
+        return Input(origin, position, partial(_image, frame, self._objects, depth), envelope.trace)
 
     def _unreadable(self, record: Record, position: int, sentence: str) -> Input | None:
         try:

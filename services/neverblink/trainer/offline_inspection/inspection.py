@@ -19,6 +19,7 @@ import orjson
 from neverblink.job_life.progress import Progress
 from neverblink.storage.whole_file import write_whole
 from neverblink.trainer.datasets.inputs import Frozen, Input, Inputs, InspectionError, Origin
+from neverblink.trainer.offline_inspection import spans
 from neverblink.trainer.offline_inspection.judge import Judge, Place
 from neverblink.trainer.offline_inspection.known_decisions import Known, compared
 from neverblink.trainer.offline_inspection.lot_sampling import SamplingPlan, draw, plan_for
@@ -228,6 +229,7 @@ class OfflineInspection:
 
     def _rows(self, batch: Sequence[tuple[Input, Picture | Unscored]]) -> list[Row]:
         """Judge a batch, and what is near or above the threshold a second time."""
+        began_ns = time.time_ns()
         pictures = [(item, picture) for item, picture in batch if not isinstance(picture, Unscored)]
         places = [self._place(item.origin, self._first) for item, _ in pictures]
         began = time.perf_counter()
@@ -245,10 +247,13 @@ class OfflineInspection:
                 final[index] = verdict
                 seconds[index] += share
         judged = iter(zip(firsts, final, seconds, strict=True))
-        return [
+        rows = [
             self._row(item, picture, (picture, picture, 0.0) if isinstance(picture, Unscored) else next(judged))
             for item, picture in batch
         ]
+        for (item, _), row in zip(batch, rows, strict=True):
+            spans.judged_again(item, row, began_ns)
+        return rows
 
     def _row(
         self,
