@@ -1,4 +1,5 @@
-"""What is tried next: the default, then everything on a part of the pictures, then the best of it on all of them.
+"""What is tried next: the default, then everything on a part of the pictures, then the best of it on all of them, and
+while there is time the rest too.
 
 Pure, and a function of what is known: a search that was interrupted goes on where it was. Successive halving (Z.
 Karnin, T. Koren, O. Somekh, ICML 2013), with recipes that share features or banks tried together.
@@ -86,7 +87,9 @@ class Plan:
         if first == "all":
             return [(self.singles, 0.8, "all"), (joined, 1.0, "all")]
         finals = self._finalists([*self.singles[1:], *joined], done)
-        return [(self.singles, SCREENED, "some"), (joined, JOINED, "some"), (finals, 1.0, "all")]
+        # A third of the pictures misleads now and then: what did not help there is looked at again, the best first.
+        rest = self._ranked([*self.singles[1:], *joined], done)
+        return [(self.singles, SCREENED, "some"), (joined, JOINED, "some"), (finals, 1.0, "all"), (rest, 1.0, "all")]
 
     def _joined(self, done: Mapping[Key, Done]) -> list[Candidate]:
         known = {one.key for one in self.singles}
@@ -101,11 +104,14 @@ class Plan:
         return found
 
     def _finalists(self, candidates: Sequence[Candidate], done: Mapping[Key, Done]) -> list[Candidate]:
-        ranked = sorted(self._gains(candidates, done), key=lambda pair: -pair[1])
-        helped = [one for one, gain in ranked if gain > 0]
+        gains = {one.key: gain for one, gain in self._gains(candidates, done)}
+        helped = [one for one in self._ranked(candidates, done) if gains[one.key] > 0]
         screened = any(Key(one.key, self.first_rung) in done for one in candidates)
         # Where there was no time to screen anything: in the order of the list.
         return helped[:FINALISTS] if screened else list(candidates)
+
+    def _ranked(self, candidates: Sequence[Candidate], done: Mapping[Key, Done]) -> list[Candidate]:
+        return [one for one, _ in sorted(self._gains(candidates, done), key=lambda pair: -pair[1])]
 
     def _slow(self, trial: Done) -> bool:
         return self.max_ms is not None and trial.ms > _TOO_SLOW * self.max_ms
