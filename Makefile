@@ -2,6 +2,7 @@
 # make test    installs what is missing and runs everything that can run here
 # make test-plant   then against real parts: it installs a database server and the like where apt-get and root allow
 # make collector   builds the OpenTelemetry collector that deploy/otel configures, with Go
+# make observe-parts   gets what ARGS="--observe" of the demo starts: collector, Zipkin (Maven), Prometheus and Alertmanager (apt-get)
 # make lint    ruff and mypy; make bench prints the benchmarks; make clean removes what make made
 
 PYTHON ?= python3
@@ -15,6 +16,8 @@ BIN := $(VENV)/bin
 # uv's cache and the environment may lie on different disks; then it copies, and need not warn about it.
 UV := UV_LINK_MODE=$${UV_LINK_MODE:-hardlink} $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 STAMP := $(VENV)/.installed
+OBSERVE_PACKAGES := prometheus:/usr/bin/promtool \
+	prometheus-alertmanager:/usr/bin/prometheus-alertmanager
 # Real parts for test-plant: a Debian package and the program by which it is known to be there.
 PLANT_PARTS := postgresql:/usr/lib/postgresql/*/bin/initdb \
 	python3-gi:/usr/lib/python3/dist-packages/gi/__init__.py \
@@ -27,8 +30,7 @@ PLANT_PARTS := postgresql:/usr/lib/postgresql/*/bin/initdb \
 	gstreamer1.0-plugins-ugly:/usr/lib/*/gstreamer-1.0/libgstx264.so \
 	chromium:/usr/bin/chromium \
 	kcat:/usr/bin/kcat \
-	prometheus:/usr/bin/promtool \
-	prometheus-alertmanager:/usr/bin/prometheus-alertmanager
+	$(OBSERVE_PACKAGES)
 # What hangs must not hold up whoever waits for the end; nor does a test process that died, whose tests nobody takes over.
 TEST_TIME := 40m
 PLANT_TIME := 45m
@@ -39,28 +41,36 @@ PYTEST := $(BIN)/pytest --dist loadscope --max-worker-restart 0
 NODE_OPCUA := tests/plc/node/node_modules/.installed
 # The OpenTelemetry collector with what deploy/otel/collector.yaml names, built by Go: two minutes, once a version.
 COLLECTOR_VERSION := 0.148.0
-COLLECTOR := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/neverblink/collector-$(COLLECTOR_VERSION)
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/neverblink
+COLLECTOR := $(CACHE)/collector-$(COLLECTOR_VERSION)
+# A store of traces with pages to look at them; services/neverblink/demo/observing names the same version.
+ZIPKIN_VERSION := 3.5.1
+ZIPKIN := $(CACHE)/zipkin-$(ZIPKIN_VERSION)/zipkin-server-$(ZIPKIN_VERSION)-exec.jar
 AXE := tests/browser/node_modules/.installed
 KAFKAJS := tests/broker/foreign/node_modules/.installed
 
-.PHONY: demo test test-plant plant-parts collector lint bench format clean
+.PHONY: demo test test-plant plant-parts observe-parts observe-packages collector zipkin lint bench format clean
 demo: $(STAMP)
 	$(BIN)/neverblink demo $(ARGS)
 
 test: lint $(NODE_OPCUA)
 	$(BOUNDED) $(TEST_TIME) $(PYTEST) -n $(WORKERS) $(ARGS)
 
-test-plant: $(STAMP) $(NODE_OPCUA) $(AXE) $(KAFKAJS) plant-parts collector
+test-plant: $(STAMP) $(NODE_OPCUA) $(AXE) $(KAFKAJS) plant-parts collector zipkin
 	$(BOUNDED) $(PLANT_TIME) $(PYTEST) -m "plant and not live" -n $(WORKERS) $(ARGS) || test $$? = $(NO_TEST)
 	$(BOUNDED) $(PLANT_TIME) $(PYTEST) -m "plant and live" -n $(PLANT_WORKERS) $(ARGS) || test $$? = $(NO_TEST)
 
-plant-parts:
-	@missing=; for part in $(PLANT_PARTS); do ls $${part#*:} >/dev/null 2>&1 || missing="$$missing $${part%%:*}"; done; \
+observe-parts: collector zipkin observe-packages
+
+plant-parts: PACKAGES := $(PLANT_PARTS)
+observe-packages: PACKAGES := $(OBSERVE_PACKAGES)
+plant-parts observe-packages:
+	@missing=; for part in $(PACKAGES); do ls $${part#*:} >/dev/null 2>&1 || missing="$$missing $${part%%:*}"; done; \
 	if test -z "$$missing"; then exit 0; fi; \
-	if ! command -v apt-get >/dev/null; then echo "NOT INSTALLED:$$missing: there is no apt-get; their tests skip"; exit 0; fi; \
-	if test "$$(id -u)" != 0; then echo "NOT INSTALLED:$$missing: only root may; their tests skip"; exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then echo "NOT INSTALLED:$$missing: there is no apt-get; what needs them is left out"; exit 0; fi; \
+	if test "$$(id -u)" != 0; then echo "NOT INSTALLED:$$missing: only root may; what needs them is left out"; exit 0; fi; \
 	export DEBIAN_FRONTEND=noninteractive; apt-get update -q && apt-get install -y -q --no-install-recommends $$missing \
-		|| echo "NOT INSTALLED:$$missing: apt-get failed; their tests skip"
+		|| echo "NOT INSTALLED:$$missing: apt-get failed; what needs them is left out"
 
 collector: $(COLLECTOR)/built/otelcol
 
@@ -70,6 +80,15 @@ $(COLLECTOR)/built/otelcol:
 	mkdir -p $(COLLECTOR) && cd $(COLLECTOR) && export GOTOOLCHAIN=local GOBIN=$(COLLECTOR) \
 		&& go install go.opentelemetry.io/collector/cmd/builder@v$(COLLECTOR_VERSION) && ./builder --config $$config >build.log 2>&1 \
 		|| echo "NOT BUILT: the collector: see $(COLLECTOR)/build.log; its tests skip"
+
+zipkin: $(ZIPKIN)
+
+# Into a folder beside it first, so that half a file is never run.
+$(ZIPKIN):
+	@if ! command -v mvn >/dev/null; then echo "NOT FETCHED: Zipkin: there is no Maven; its tests skip"; exit 0; fi; \
+	echo "fetching Zipkin $(ZIPKIN_VERSION) into $(@D), 131 MB"; mkdir -p $(@D) && cd $(@D) \
+		&& mvn -q -B -ntp dependency:copy -Dartifact=io.zipkin:zipkin-server:$(ZIPKIN_VERSION):jar:exec -DoutputDirectory=fetched >fetch.log 2>&1 \
+		&& mv fetched/$(@F) $@ && rmdir fetched || echo "NOT FETCHED: Zipkin: see $(@D)/fetch.log; its tests skip"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -242,14 +242,14 @@ class LocalKafka:
         node.process = None
 
 
-def find_java() -> str:
+def find_java(needed_by: str = "Apache Kafka") -> str:
     """Return the java program. Raises KafkaUnavailable when there is none or it is too old."""
     home = os.environ.get("JAVA_HOME")
     java = shutil.which("java", path=str(Path(home) / "bin")) if home else None
     java = java or shutil.which("java")
     if java is None:
         raise KafkaUnavailable(
-            f"Apache Kafka needs Java {_OLDEST_JAVA} or newer and there is no java: install a JRE "
+            f"{needed_by} needs Java {_OLDEST_JAVA} or newer and there is no java: install a JRE "
             "(Debian: openjdk-17-jre-headless) or set JAVA_HOME"
         )
     said = subprocess.run(  # noqa: S603
@@ -258,7 +258,7 @@ def find_java() -> str:
     found = re.search(r'version "(?:1\.)?(\d+)', said.stderr + said.stdout)
     if found is None or int(found[1]) < _OLDEST_JAVA:
         version = found[1] if found else "of unknown version"
-        raise KafkaUnavailable(f"Apache Kafka needs Java {_OLDEST_JAVA} or newer; {java} is Java {version}")
+        raise KafkaUnavailable(f"{needed_by} needs Java {_OLDEST_JAVA} or newer; {java} is Java {version}")
     return java
 
 

@@ -33,6 +33,14 @@ def demo(
             " out which. Ends with the estimates beside the truth.",
         ),
     ] = False,
+    observe: Annotated[
+        bool,
+        typer.Option(
+            "--observe",
+            help="With what watches a plant: each part's trace in Zipkin, metrics and alerts in Prometheus and"
+            " Alertmanager. What is not on this machine is told with how to get it.",
+        ),
+    ] = False,
     folder: Annotated[Path, typer.Option(help="Where plant file, models, logs and ledger go.")] = Path("runs/demo"),
 ) -> None:
     """Run a whole plant on this machine: two lines, their PLCs, and every service as a process."""
@@ -42,8 +50,9 @@ def demo(
     from neverblink.demo.service import DemoSettings, run
 
     settings = DemoSettings(
-        parts=parts, kafka=kafka, images=images, weights=weights, rate_per_s=rate, folder=folder, proof=proof
-    )
+        parts=parts, kafka=kafka, images=images, weights=weights, rate_per_s=rate, folder=folder, proof=proof,
+        observe=observe,
+    )  # fmt: skip
     # Where no terminal tells its width, the tables need more than the usual 80 columns.
     console = wide_console()
     raise typer.Exit(asyncio.run(run(settings, console)))

@@ -1,18 +1,16 @@
 """The demonstration's console: where it listens, an account for whoever looks, the part that the summary leads to."""
 
-import contextlib
 import shutil
-import socket
 from collections.abc import Iterable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from neverblink.brokers.apache import free_port
 from neverblink.console.access.accounts import make_first
 from neverblink.console.access.database import AccessDatabase
 from neverblink.console.access.passwords import ONE_TIME_HOURS, one_time
 from neverblink.demo.board import LineState
+from neverblink.demo.ports import usual_port
 from neverblink.demo.stream import Stream
 from neverblink.events import Decision, Verdict
 from neverblink.plant import ConsoleSettings, Plant, PlantError
@@ -38,12 +36,7 @@ def fresh(folder: Path) -> Path:
 
 def console_port(usual: int | None = None) -> int:
     """Return the port that the console has in a plant, another one where that is taken."""
-    usual = usual or ConsoleSettings().port
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe, contextlib.suppress(OSError):
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", usual))
-        return usual
-    return free_port()
+    return usual_port(usual or ConsoleSettings().port)
 
 
 def address_of(plant: Plant) -> str:
@@ -68,14 +61,30 @@ def invitation(plant: Plant, folder: Path) -> str:
 
 
 def rejected_part(plant: Plant, streams: Iterable[Stream], lines: dict[str, LineState]) -> str | None:
-    """Return the address of the last rejected part, rather one that is defective in truth; None without a reject."""
+    """Return the address of the part that `last_reject` names; None without a reject."""
+    verdict = last_reject(streams, lines)
+    return None if verdict is None else f"{address_of(plant)}/verdicts/{verdict.id}"
+
+
+def last_reject(streams: Iterable[Stream], lines: dict[str, LineState]) -> Verdict | None:
+    """Return the verdict of the last rejected part, rather one that is defective in truth; None without a reject."""
     rejects = [
-        (_defective(stream, verdict), verdict.occurred, verdict.id)
+        ((_defective(stream, verdict), verdict.occurred, verdict.id), verdict)
         for stream in streams
         for verdict in lines[stream.line].verdicts.values()
         if verdict.decision is Decision.REJECT
     ]
-    return f"{address_of(plant)}/verdicts/{max(rejects)[2]}" if rejects else None
+    return max(rejects, key=lambda one: one[0])[1] if rejects else None
+
+
+def last_not_passed(streams: Iterable[Stream], lines: dict[str, LineState]) -> Verdict | None:
+    """Return the verdict of `last_reject`, or of the last part without a score where none was rejected."""
+    reject = last_reject(streams, lines)
+    if reject is not None:
+        return reject
+    verdicts = [verdict for state in lines.values() for verdict in state.verdicts.values()]
+    unscored = [verdict for verdict in verdicts if verdict.decision is Decision.UNSCORED]
+    return max(unscored, key=lambda verdict: verdict.occurred, default=None)
 
 
 def _defective(stream: Stream, verdict: Verdict) -> bool:

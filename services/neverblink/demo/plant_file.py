@@ -28,9 +28,10 @@ def write_plant(
     weights: dict[str, Path],
     proof: dict[str, object] | None = None,
     console_port: int | None = None,
+    trace_url: str | None = None,
 ) -> Plant:
-    """Write `plant.yaml` into the folder, with a section `proof` where one is given and the console's port where it
-    has one; return it, read back as every service reads it.
+    """Write `plant.yaml` into the folder, with a section `proof` where one is given, the console's port where it has
+    one and where it finds traces; return it, read back as every service reads it.
     """
     taken: set[int] = set()
     ports = [free_port(taken) for _ in streams]
@@ -71,7 +72,7 @@ def write_plant(
     if proof is not None:
         document["proof"] = proof
     if console_port is not None:
-        document["console"] = {"port": console_port}
+        document["console"] = {"port": console_port} | ({} if trace_url is None else {"trace_url": trace_url})
     path = folder / "plant.yaml"
     path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     return load_plant(path)

@@ -18,10 +18,13 @@ from neverblink.demo import first_visit, summary
 from neverblink.demo.board import Board
 from neverblink.demo.conveyor_control import start_conveyor
 from neverblink.demo.fitting import fit_models, known_weights
+from neverblink.demo.observing.observers import Observers, observers_of
+from neverblink.demo.observing.programs import deployed
 from neverblink.demo.plant_file import write_plant
 from neverblink.demo.proof import setting as proof
 from neverblink.demo.proof.trial import Trial
 from neverblink.demo.stream import Stream, folder_streams, simulated_streams
+from neverblink.events import Verdict
 from neverblink.kafka import EventConsumer, ensure_topics
 from neverblink.plant import Plant
 from neverblink.service_life.children import ProcessError, Services
@@ -50,26 +53,33 @@ class DemoSettings:
     folder: Path = Path("runs/demo")
     proof: bool = False
     """With parts that the model cannot see, holdouts, reference parts and simulated reviewers."""
+    observe: bool = False
+    """With what watches a plant: traces, metrics and alerts."""
 
 
 async def run(settings: DemoSettings, console: Console) -> int:
     """Run the demonstration; return 0 when every gate did what the verdicts say, 1 when not, 130 interrupted."""
     weights_file = known_weights(settings.images, settings.weights)
     streams = _streams(settings, weights_file)
+    if settings.observe:
+        deployed()
     folder = first_visit.fresh(settings.folder)
     began = time.monotonic()
     fit_began = datetime.now(UTC)
-    services = Services(folder / "logs")
     async with contextlib.AsyncExitStack() as stack:
+        observers = await stack.enter_async_context(observers_of(folder)) if settings.observe else None
+        services = Services(folder / "logs", observers.environment if observers else None)
+        # Before what watches them: their last spans are still taken.
         stack.push_async_callback(services.stop)
         bootstrap = await stack.enter_async_context(_kafka(settings.kafka, services, console))
         weights = {s.product: weights_file for s in streams if weights_file and "resnet18" in s.product}
         proven = proof.section() if settings.proof else None
-        plant = write_plant(folder, streams, bootstrap, weights, proven, first_visit.console_port())
+        trace_url = observers.trace_url if observers else None
+        plant = write_plant(folder, streams, bootstrap, weights, proven, first_visit.console_port(), trace_url)
         # Before the minutes of fitting: a cluster that nobody answers at is told at once.
         await ensure_topics(plant.kafka)
         console.print(await asyncio.to_thread(first_visit.invitation, plant, folder), **_WHOLE)
-        await services.start("console", "console", "--plant", str(folder / "plant.yaml"))
+        await services.start("console", "console", "--plant", str(folder / "plant.yaml"), *_asked(observers, "console"))
         await asyncio.to_thread(fit_models, plant, streams, settings.images, weights, console)
         board = Board({stream.line: stream.title for stream in streams})
         parts = _parts_per_line(settings, streams)
@@ -79,7 +89,10 @@ async def run(settings: DemoSettings, console: Console) -> int:
         async with EventConsumer(plant.kafka, "verdicts", "actuations", "drift", client_id="demo-board") as consumer:
             if trial is not None:
                 await trial.prepare()
-            await _start_services(services, plant, folder, console)
+            await _start_services(services, plant, folder, console, observers)
+            if observers is not None:
+                observers.measure()
+                console.print(await observers.table())
             for line in plant.lines:
                 assert line.plc is not None
                 await start_conveyor(line.plc, settings.rate_per_s, parts)
@@ -88,13 +101,14 @@ async def run(settings: DemoSettings, console: Console) -> int:
         if trial is not None and finished:
             await trial.conclude(console, {line: state.verdicts for line, state in board.lines.items()})
         # As long as a person sits there who has just seen how it went: then what is shown can be looked at.
-        stays = not finished and not parts and console.is_terminal
-        if stays:
+        stays = console.is_terminal and (observers is not None if finished else not parts)
+        if stays and not finished:
             await services.stop(but=_SHOWING)
         code = _conclude(console, board, streams, folder, fit_began, time.monotonic() - began)
         if not finished:
             console.print("interrupted: parts that were between camera and gate are counted as they stood", style="dim")
         _lead_on(console, plant, first_visit.rejected_part(plant, streams, board.lines), stays)
+        await _lead_to_trace(console, observers, plant, first_visit.last_not_passed(streams, board.lines))
         if stays:
             await _interrupted().wait()
     return code if finished else EXIT_INTERRUPTED
@@ -134,7 +148,13 @@ async def _kafka(kind: str, services: Services, console: Console) -> AsyncIterat
         yield kind
 
 
-async def _start_services(services: Services, plant: Plant, folder: Path, console: Console) -> None:
+def _asked(observers: Observers | None, service: str) -> list[str]:
+    return [] if observers is None else observers.asked(service)
+
+
+async def _start_services(
+    services: Services, plant: Plant, folder: Path, console: Console, observers: Observers | None
+) -> None:
     file = str(folder / "plant.yaml")
     commands = {
         # In the demonstration's own folder its PLCs remember nothing of an earlier one: parts are of epoch 1.
@@ -152,7 +172,8 @@ async def _start_services(services: Services, plant: Plant, folder: Path, consol
         },
     }  # fmt: skip
     for name, arguments in commands.items():
-        await services.start(name, *arguments)
+        # The simulated PLCs are no service of ours: nobody asks them.
+        await services.start(name, *arguments, *([] if name == "plc-sim" else _asked(observers, name)))
     names = ["console", *commands]
     await services.until_ready(names, _READY_TIMEOUT_S, lambda name: console.print(f"  {name} is ready"))
 
@@ -166,6 +187,15 @@ def _lead_on(console: Console, plant: Plant, reject: str | None, stays: bool) ->
         return
     console.print(f"{what}: {place} once the console runs again:", **_WHOLE)
     console.print(f"  neverblink console --plant {plant.storage.artifacts.parent / 'plant.yaml'}", **_WHOLE)
+
+
+async def _lead_to_trace(console: Console, observers: Observers | None, plant: Plant, told: Verdict | None) -> None:
+    """Say where the trace of a part that was not passed is shown, once all of it has come."""
+    if observers is None or told is None:
+        return
+    place = await observers.trace_of(plant.site, told.part)
+    if place is not None:
+        console.print(f"the trace of a part that was not passed, from the trigger to the record: {place}", **_WHOLE)
 
 
 async def _watch(

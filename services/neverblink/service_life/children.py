@@ -6,7 +6,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import orjson
@@ -27,8 +27,10 @@ class ProcessError(NeverblinkError, RuntimeError):
 class Services:
     """Runs `neverblink <command>` children; what they log goes to one file each."""
 
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path, environment: Mapping[str, str] | None = None) -> None:
+        """Keep logs in this folder; `environment` comes on top of our own."""
         self._logs = logs
+        self._environment = environment or {}
         logs.mkdir(parents=True, exist_ok=True)
         self._children: dict[str, asyncio.subprocess.Process] = {}
 
@@ -41,6 +43,7 @@ class Services:
                 "-m",
                 "neverblink",
                 *arguments,
+                env={**os.environ, **self._environment},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -19,6 +19,8 @@ from typing import Any
 import yaml
 
 from neverblink.brokers.apache import free_port
+from neverblink.demo.observing import programs
+from neverblink.demo.observing.asking import alertmanager_settings, prometheus_settings
 from neverblink.service_life.children import die_with_parent
 
 DEPLOYED = Path(__file__).resolve().parents[3] / "deploy/prometheus"
@@ -33,6 +35,7 @@ SHORT = {
 
 _WINDOW = re.compile(r"(?<=[\[ ])(\d+[smhd])(?=\]|$|\))", re.MULTILINE)
 _HOLDS_S = 0.2
+_STARTS_S = 240.0
 
 
 def missing_parts() -> list[str]:
@@ -108,16 +111,15 @@ class WatchedPlant:
         threading.Thread(target=hook.serve_forever, name="told", daemon=True).start()
         self._ends.callback(hook.server_close)
         self._ends.callback(hook.shutdown)
-        self._run(
-            "prometheus-alertmanager", f"--config.file={self._folder}/alertmanager.yml",
-            f"--storage.path={self._folder}/alertmanager", f"--web.listen-address=127.0.0.1:{self._alertmanager}",
-            "--cluster.listen-address=",
-        )  # fmt: skip
-        self._run(
-            "prometheus", f"--config.file={self._folder}/prometheus.yml", f"--storage.tsdb.path={self._folder}/tsdb",
-            f"--web.listen-address=127.0.0.1:{self.port}", "--enable-feature=exemplar-storage",
-        )  # fmt: skip
-        self.until(lambda: self._answers(self.port) and self._answers(self._alertmanager), "Prometheus to answer")
+        watching = (
+            programs.alertmanager(self._alertmanager, self._folder),
+            programs.prometheus(self.port, self._folder),
+        )
+        for one in watching:
+            one.start()
+            self._ends.callback(one.stop)
+        for one in watching:
+            one.until_serving(_STARTS_S)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -147,43 +149,20 @@ class WatchedPlant:
         with urllib.request.urlopen(url, timeout=30) as answer:
             return json.loads(answer.read())
 
-    def _answers(self, port: int) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-    def _run(self, *command: str) -> None:
-        log = self._ends.enter_context((self._folder / f"{command[0]}.log").open("wb"))
-        process = subprocess.Popen(
-            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent
-        )
-        self._ends.callback(process.wait, 30)
-        self._ends.callback(process.terminate)
-
     def _write(self) -> None:
         rules = self._folder / "rules"
         rules.mkdir(parents=True)
         for path in (DEPLOYED / "rules").glob("*.yml"):
             (rules / path.name).write_text(shortened(path.read_text()))
-        told = yaml.safe_load((DEPLOYED / "alertmanager.yml").read_text())
+        told = alertmanager_settings(DEPLOYED.parent, f"http://127.0.0.1:{self._hook}/")
         hurry = {"group_wait": "0s", "group_interval": "1s"}
         told["route"] |= hurry
         for route in told["route"]["routes"]:
             route |= hurry
-        for receiver in told["receivers"]:
-            for hook in receiver["webhook_configs"]:
-                hook["url"] = f"http://127.0.0.1:{self._hook}/"
         # By alert, line and service: each scenario is told for itself, not with the next change of its group.
         told["route"]["group_by"] = ["alertname", "line", "service", "job"]
         (self._folder / "alertmanager.yml").write_text(yaml.safe_dump(told))
-        watching = yaml.safe_load((DEPLOYED / "prometheus.yml").read_text())
-        watching["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
-        watching["alerting"]["alertmanagers"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{self._alertmanager}"]}]
-        watching["scrape_configs"] = [
-            {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]} for job, port in self._targets
-        ]
+        watching = prometheus_settings(DEPLOYED.parent, self._targets, self._alertmanager, rules, "1s")
         (self._folder / "prometheus.yml").write_text(yaml.safe_dump(watching))
 
 
