@@ -120,3 +120,14 @@ def _all_that_is_measured_is_registered() -> Iterator[None]:
     yield
     faults = take_faults()
     assert not faults, "\n".join(faults)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Have the networks compute by one thread, for a file whose tests must say the same on any machine."""
+    import torch  # most tests need none
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import gc
 import os
-import resource
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from pathlib import Path
 import orjson
 from aiokafka.admin import AIOKafkaAdminClient
 
+from bench.processes import cpu_s, resident_mib
 from neverblink.brokers.apache import free_port
 from neverblink.demo.drift.drift_simulation import Simulation, write_plant
 from neverblink.demo.drift.scenarios import SCENARIOS, Line
@@ -58,12 +58,6 @@ def verdicts(states: int) -> Iterator[Verdict]:
             )  # fmt: skip
 
 
-def resident_mib(pid: int | str = "self") -> float:
-    """Return the resident memory of a process."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
-
-
 def counting(states: int) -> tuple[float, float, float, float]:
     """Return µs a verdict, MiB of the states alone, bytes kept a state and bytes written a verdict."""
     stream = list(verdicts(states))
@@ -92,12 +86,6 @@ def grown_bytes(weeks: int) -> tuple[int, int]:
     for window in Line(SCENARIOS[0], 0, per_minute=2, window_s=1800).windows(weeks):
         watch.take(window, calendar)
     return len(orjson.dumps(watch.to_json())), len(watch.history.archive())
-
-
-def processor_s(pid: int) -> float:
-    """Return the processor time of a process so far, in seconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager
@@ -136,11 +124,11 @@ async def worker(states: int, folder: Path, checkout: Path | None = None) -> tup
         with code_of(checkout):
             await services.start("drift", "drift", "--plant", str(folder / "plant.yaml"))
         await services.until_ready(["drift"], 120, lambda _: None)
-        began, spent = time.monotonic(), processor_s(services.pid("drift"))
+        began, spent = time.monotonic(), cpu_s(services.pid("drift"))
         while await committed(kafka) < count:
             services.check()
             await asyncio.sleep(0.2)
-        rate, spent = count / (time.monotonic() - began), processor_s(services.pid("drift")) - spent
+        rate, spent = count / (time.monotonic() - began), cpu_s(services.pid("drift")) - spent
         return rate, 1e6 * spent / count, resident_mib(services.pid("drift"))
     finally:
         await services.stop()

@@ -20,6 +20,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.codec import lz4_encode, zstd_encode
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
+from bench.processes import cpu_s
 from neverblink.brokers.apache import LocalKafka
 from neverblink.events import Actuation, Event, Message, Verdict, encode
 from neverblink.events.examples import examples
@@ -150,7 +151,7 @@ async def through(
         max_batch_size=256 * 1024,
     )  # fmt: skip
     await producer.start()
-    began, brokers = time.process_time(), _cpu_of(node.process.pid)
+    began, brokers = time.process_time(), cpu_s(node.process.pid)
     try:
         for first in range(0, len(sent), in_flight):
             some = sent[first : first + in_flight]
@@ -158,7 +159,7 @@ async def through(
             await asyncio.gather(*pending)
     finally:
         ours = time.process_time() - began
-        theirs = _cpu_of(node.process.pid) - brokers
+        theirs = cpu_s(node.process.pid) - brokers
         await producer.stop()
     stored = await asyncio.to_thread(_stored, node.folder, topic)
     return ours * 1e6, theirs * 1e6, float(stored)
@@ -166,11 +167,6 @@ async def through(
 
 def _stored(folder: Path, topic: str) -> int:
     return sum(file.stat().st_size for file in folder.rglob(f"{topic}-0/*.log"))
-
-
-def _cpu_of(process: int) -> float:
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100  # clock ticks, proc(5)
 
 
 def main() -> None:

@@ -11,7 +11,6 @@ ledger of `rigs.many_parts`, the console's clock at that ledger's end.
 
 import argparse
 import asyncio
-import os
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ import httpx
 import numpy as np
 import yaml
 
+from bench.processes import cpu_s
 from neverblink.brokers.apache import free_port
 from neverblink.brokers.development import DevelopmentBroker
 from neverblink.events import ArtifactRef, Event, Slot
@@ -98,12 +98,6 @@ async def signed(address: str) -> AsyncIterator[httpx.AsyncClient]:
         answer = await client.post("/sign-in", data=body, headers={"sec-fetch-site": "same-origin"})
         assert answer.status_code == 303, answer.text
         yield client
-
-
-def cpu_s(process: int) -> float:
-    """Return the processor seconds that a process has used."""
-    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def stream(plant: Plant, models: Mapping[str, Sequence[Model]], rate: float, seconds: float) -> None:

@@ -26,7 +26,7 @@ import simplejpeg
 import torch
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from bench.line.scorer import Site, drawn, png
+from bench.line.scorer import SIDE, Site, drawn, fit_drawn
 from neverblink.decisions.judgement import judged
 from neverblink.events import Frame, Times, Verdict
 from neverblink.events.envelope import Message, decode, encode
@@ -35,8 +35,6 @@ from neverblink.scorer import verdicts
 from neverblink.scorer.models import Models
 from neverblink.scorer.pictures import evidence_pictures
 from neverblink.storage.frame_objects import body_of
-from neverblink.trainer.fitting.fit import fit
-from neverblink.trainer.fitting.settings import FitSettings
 from neverblink.vision import decode as pictures
 from neverblink.vision.area_average import area_average
 from neverblink.vision.backbones import load_backbone
@@ -46,7 +44,7 @@ from neverblink.vision.preprocess import Preprocess
 
 Pixels = npt.NDArray[np.uint8]
 SIZES = ((640, 480), (1152, 864), (2448, 2048), (4000, 3000))
-SIDE, NORMALS, BATCH, AT_LEAST_S = 256, 12, 8, 0.02
+NORMALS, BATCH, AT_LEAST_S = 12, 8, 0.02
 QUALITY, GRAIN = 90, 3
 
 
@@ -146,13 +144,7 @@ def shrinking(photograph: Pixels, rounds: int) -> None:
 
 def stages(folder: Path) -> list[Way]:
     """Return the stages of a drawn PNG's way through the scorer, in their order."""
-    good = folder / "good"
-    good.mkdir()
-    for number in range(NORMALS):
-        (good / f"{number:02}.png").write_bytes(png(1000 + number))
-    settings = FitSettings(product="part", name="part", size=SIDE, ratio=0.05)
-    fit(sorted(good.iterdir()), folder / "artifacts" / "part", settings)
-    site = Site("127.0.0.1:1", folder / "artifacts", 1, BATCH)
+    site = Site("127.0.0.1:1", fit_drawn(folder, NORMALS), 1, BATCH)
     models = Models.load(site.plant)
     model = models["part"]
     frame, image = site.frame(0, site.lines[0], 3600), drawn(0)

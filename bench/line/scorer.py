@@ -487,11 +487,11 @@ def main() -> None:
         asyncio.run(measure(settings, fit_drawn(Path(folder))))
 
 
-def fit_drawn(folder: Path) -> Path:
+def fit_drawn(folder: Path, normals: int = NORMALS) -> Path:
     """Fit the model of drawn parts; returns the artifacts folder, in which it is `part`."""
     good = folder / "good"
     good.mkdir()
-    for number in range(NORMALS):
+    for number in range(normals):
         (good / f"{number:02}.png").write_bytes(png(1000 + number))
     settings = FitSettings(product="part", name="part", size=SIDE, ratio=0.05)
     fit(sorted(good.iterdir()), folder / "artifacts" / "part", settings)

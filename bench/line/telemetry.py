@@ -24,6 +24,7 @@ from statistics import median
 import orjson
 import yaml
 
+from bench.processes import cpu_s, resident_mib
 from neverblink.brokers.apache import free_port
 from neverblink.brokers.development import DevelopmentBroker
 from neverblink.events import Verdict
@@ -87,18 +88,6 @@ async def _followed(consumer: EventConsumer, frames: int, pid: int) -> Run:
         (cpu[1] - cpu[0]) / max(1, frames - first) * 1e3,
         (memory[0], memory[1]),
     )
-
-
-def cpu_s(pid: int) -> float:
-    """Return the processor time that a process has used, in seconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def resident_mib(pid: int) -> float:
-    """Return the memory of a process."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 class _Sink(BaseHTTPRequestHandler):

@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 import yaml
 from lying_parts import WIDTH
 from lying_plates import box_of, corners_of, lying_plate, regions_file, write_plates, write_regions
@@ -28,7 +27,7 @@ from neverblink.vision.inspector import Inspector, extractor_of, inspect_defects
 from neverblink.vision.named_regions.spec import RegionsError
 from neverblink.vision.network_names import EngineName
 
-pytestmark = [pytest.mark.plant, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.plant, pytest.mark.timeout(600), pytest.mark.usefixtures("one_thread")]
 
 Image = npt.NDArray[np.uint8]
 SETTINGS: dict[str, Any] = {
@@ -36,14 +35,6 @@ SETTINGS: dict[str, Any] = {
     "align": "silhouette",
 }  # fmt: skip
 ENGINES: Sequence[EngineName] = ("torch", "openvino")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

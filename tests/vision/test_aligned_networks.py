@@ -1,6 +1,5 @@
 """Parts that lie anyhow, end to end: networks learn from upright parts, and mark defects where the camera sees them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +7,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 from lying_parts import HEIGHT, WIDTH, looks, lying
 
 from neverblink.trainer.fitting.fit import fit
@@ -20,7 +18,7 @@ from neverblink.vision.artifact import Artifact, load_artifact
 from neverblink.vision.inspection import Inspection
 from neverblink.vision.inspector import Inspector, extractor_of, inspect_defects
 
-pytestmark = [pytest.mark.plant, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.plant, pytest.mark.timeout(600), pytest.mark.usefixtures("one_thread")]
 
 GOOD, EACH, FRESH = 14, 10, 12
 SIDE = 96
@@ -56,14 +54,6 @@ def spoilt(seed: int, kind: str) -> Spoilt:
 def write(path: Path, image: npt.NDArray[np.uint8]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), image[..., ::-1] if image.ndim == 3 else image)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

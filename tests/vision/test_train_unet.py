@@ -1,7 +1,6 @@
 """A U-Net learns marked defects, keeps quiet on good parts, and a run that is cut off ends as if it never was."""
 
 import os
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,15 +29,9 @@ from neverblink.vision.preprocess import Preprocess
 from neverblink.vision.tile_plan import TilePlan
 from neverblink.vision.unet import load_unet, new_unet, spec_for, unet_tensors
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = Preprocess(resize=64)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def settings(**changes: object) -> TrainSettings:

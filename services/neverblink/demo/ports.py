@@ -8,10 +8,11 @@ from neverblink.brokers.apache import free_port
 
 def usual_port(usual: int, taken: set[int] | None = None) -> int:
     """Return a port of this machine that a part has in a plant, another one where that is taken; adds it to `taken`."""
+    chosen = taken if taken is not None else set()
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe, contextlib.suppress(OSError):
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", usual))
-        if taken is None or usual not in taken:
-            (taken if taken is not None else set()).add(usual)
+        if usual not in chosen:
+            chosen.add(usual)
             return usual
-    return free_port(taken)
+    return free_port(chosen)

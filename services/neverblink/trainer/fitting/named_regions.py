@@ -158,11 +158,8 @@ def cross_fitted_regions(
     fold_of = banks.fold_of.numpy()
     vectors = _vectors(plan, banks, views)
     distances, peaks, maps = _distances(plan, banks, views, grid, preprocess, scorer, progress)
-    presence = {place: Presence.learn(own, plan.examples[place]) for place, own in vectors.items()}
-    columns = _columns(plan, presence)
     good = Measured(distances, vectors, fold_of)
-    held = _scored(plan, columns, good, good)
-    own, by_fold = _levels(columns, presence, held, views.group, fold_of, false_reject)
+    presence, columns, held, own, by_fold = _held_out(plan, good, views.group, false_reject)
     fitted = _fitted(plan, presence, columns, own)
     unusual = [index for index, column in enumerate(columns) if column.check is None]
     relative = peaks[:, [columns[index].place for index in unusual]] / by_fold[:, unusual]
@@ -296,16 +293,18 @@ def _scored(plan: RegionPlan, columns: Sequence[_Column], shown: Measured, good:
     return found
 
 
-def _levels(
-    columns: Sequence[_Column],
-    presence: Mapping[int, Presence],
-    held: Scores,
-    group: npt.NDArray[np.int64],
-    fold_of: npt.NDArray[np.int64],
-    false_reject: float | Literal["auto"],
-) -> tuple[Scores, Scores]:
+def _held_out(
+    plan: RegionPlan, good: Measured, group: npt.NDArray[np.int64], false_reject: float | Literal["auto"]
+) -> tuple[dict[int, Presence], list[_Column], Scores, Scores, Scores]:
+    """Return what all good parts say of presence, the K columns, their (n, K) held-out scores, the (K,) levels, and the
+    (n, K) levels that a picture's fold had no part in.
+    """
+    presence = {place: Presence.learn(own, plan.examples[place]) for place, own in good.vectors.items()}
+    columns = _columns(plan, presence)
+    held = _scored(plan, columns, good, good)
     floors = np.array([_floor(column, presence) for column in columns])
-    return shared_out(held, [column.share for column in columns], floors, group, fold_of, false_reject)
+    shares = [column.share for column in columns]
+    return presence, columns, held, *shared_out(held, shares, floors, group, good.fold_of, false_reject)
 
 
 def scored_by_regions(
@@ -316,10 +315,7 @@ def scored_by_regions(
     false_reject: float | Literal["auto"],
 ) -> tuple[Scores, Scores]:
     """Return the (n,) scores of good and (m,) of defective parts, each by banks, presence and levels of other folds."""
-    presence = {place: Presence.learn(own, plan.examples[place]) for place, own in good.vectors.items()}
-    columns = _columns(plan, presence)
-    held = _scored(plan, columns, good, good)
-    _, by_fold = _levels(columns, presence, held, group, good.fold_of, false_reject)
+    _, columns, held, _, by_fold = _held_out(plan, good, group, false_reject)
     of_fold = {fold: by_fold[place] for place, fold in enumerate(good.fold_of.tolist())}
     levels = np.stack([of_fold[fold] for fold in bad.fold_of.tolist()])
     return (held / by_fold).max(axis=1), (_scored(plan, columns, bad, good) / levels).max(axis=1)

@@ -212,7 +212,7 @@ def _scored(seen: _Seen, settings: Sequence[FitSettings], clock: Callable[[], fl
                     for marks, model in zip(bad, models, strict=True):
                         marks.note(place, fold, judge.looked(model, own))
                 told("scoring", done := done + 1, total)
-        timed = _ms(seen, features, views, bank, settings, clock)
+        timed = _ms(seen, features, views, bank, settings, judge, clock)
     found = []
     for known, shown, ms in zip(good, bad, timed, strict=True):
         held_out, defects = judge.scores(known, shown)
@@ -253,6 +253,7 @@ def _ms(
     views: Views,
     bank: Tensor,
     settings: Sequence[FitSettings],
+    judge: Judge,
     clock: Callable[[], float],
 ) -> list[float]:
     """Return the median time of an image by each of some settings: preparing, network and search, without decoding.
@@ -266,7 +267,6 @@ def _ms(
     paths = (seen.paths * (_TIMED + _WARM))[: _TIMED + _WARM]
     images = [read_image(path, depth=settings[0].depth) for path in paths]
     found = []
-    judge = Judge(views, seen.extractor, seen.regions, settings[0].false_reject)
     for model in _models(bank, views, seen.extractor, settings):
         spent = []
         for image in images:
