@@ -3,8 +3,9 @@
 The model is one of drawn parts at the size that `neverblink fit` chooses; `--size 96` is a toy's, where what a frame
 costs beside the network weighs most.
 
-Each run is a scorer of its own, in a process of its own, over the same backlog on a broker. The three kinds take turns,
-so that what else the machine does falls on all alike; what is compared are the ratios of runs that follow each other.
+A pair is a scorer without telemetry and one with it, at the same time, each over the same backlog and on a core of its
+own: a host whose pace wanders by a fifth from minute to minute falls on both alike. The cores are changed about from
+pair to pair.
 """
 
 import argparse
@@ -14,13 +15,15 @@ import signal
 import sys
 import tempfile
 import time
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import orjson
 import yaml
 
@@ -31,7 +34,7 @@ from neverblink.events import Verdict
 from neverblink.kafka import EventConsumer, ensure_topics
 from rigs.scored_line import ScoredLine, fit_striped, sent
 
-KINDS = ("off", "on", "away")
+KINDS = ("on", "away")
 WARM_UP = 50
 """Frames at the beginning that are not counted: the batcher learns by them."""
 
@@ -45,8 +48,37 @@ class Run:
     memory: tuple[float, float]
 
 
-async def one_run(bootstrap: str, artifacts: Path, frames: int, environment: Mapping[str, str]) -> Run:
-    """Score a backlog with a new scorer; the rate is that between the verdicts' own instants."""
+Pair = tuple[Run, Run]
+"""Without telemetry, and with it."""
+
+
+@dataclass(slots=True)
+class Followed:
+    """A scorer of its own on topics of its own, and what it has told: the instants of its verdicts, in order."""
+
+    consumer: EventConsumer
+    process: Process
+    emitted: list[float] = field(default_factory=list)
+
+    async def look(self) -> None:
+        """Take what has come; who has ended will tell nothing more."""
+        if self.process.returncode is not None:
+            raise SystemExit(f"a scorer ended with {self.process.returncode}")
+        for record in await self.consumer.poll():
+            verdict = record.read(Verdict)[0]
+            assert verdict.times.emitted is not None
+            self.emitted.append(verdict.times.emitted.timestamp())
+
+    def used(self) -> tuple[float, float]:
+        """Return the processor time so far, in seconds, and the memory, in MiB."""
+        return cpu_s(self.process.pid), resident_mib(self.process.pid)
+
+
+@asynccontextmanager
+async def scoring(
+    bootstrap: str, artifacts: Path, frames: int, core: int, environment: Mapping[str, str]
+) -> AsyncIterator[Followed]:
+    """Run a scorer with a backlog of so many frames, on one core."""
     line = ScoredLine(bootstrap, artifacts)
     await ensure_topics(line.kafka)
     async with line.producer() as producer:
@@ -60,34 +92,47 @@ async def one_run(bootstrap: str, artifacts: Path, frames: int, environment: Map
             scorer = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "neverblink", "scorer", "--plant", str(file), "--log-level", "error",
                 env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, start_new_session=True,
+                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
             )  # fmt: skip
             try:
-                return await _followed(consumer, frames, scorer.pid)
+                yield Followed(consumer, scorer)
             finally:
-                scorer.send_signal(signal.SIGTERM)
-                async with asyncio.timeout(30):
+                with suppress(ProcessLookupError):
+                    scorer.send_signal(signal.SIGTERM)
+                async with asyncio.timeout(60):
                     await scorer.wait()
 
 
-async def _followed(consumer: EventConsumer, frames: int, pid: int) -> Run:
-    at: list[float] = []
-    first = 0
-    memory, cpu = [0.0, 0.0], [0.0, 0.0]
-    async with asyncio.timeout(600):
-        while len(at) < frames:
-            for record in await consumer.poll():
-                verdict = record.read(Verdict)[0]
-                assert verdict.times.emitted is not None
-                at.append(verdict.times.emitted.timestamp())
-            if len(at) >= WARM_UP and not memory[0]:
-                first, memory[0], cpu[0] = len(at), resident_mib(pid), cpu_s(pid)
-    memory[1], cpu[1] = resident_mib(pid), cpu_s(pid)
-    at.sort()
-    return Run(
-        (frames - WARM_UP) / (at[-1] - at[WARM_UP - 1]),
-        (cpu[1] - cpu[0]) / max(1, frames - first) * 1e3,
-        (memory[0], memory[1]),
-    )
+async def pair(bootstrap: str, artifacts: Path, frames: int, cores: tuple[int, int], other: Mapping[str, str]) -> Pair:
+    """Run a scorer without telemetry beside one with `other`'s, each on a core, until one of them is done.
+
+    Counted is from when both are warm.
+    """
+    async with (
+        scoring(bootstrap, artifacts, frames, cores[0], {}) as off,
+        scoring(bootstrap, artifacts, frames, cores[1], other) as on,
+        asyncio.timeout(900),
+    ):
+        both = (off, on)
+        while min(len(one.emitted) for one in both) < WARM_UP:
+            await asyncio.gather(*(one.look() for one in both))
+        began, before = [len(one.emitted) for one in both], [one.used() for one in both]
+        since = max(one.emitted[-1] for one in both)
+        while max(len(one.emitted) for one in both) < frames:
+            await asyncio.gather(*(one.look() for one in both))
+        after = [one.used() for one in both]
+        until = min(max(one.emitted) for one in both)
+        runs = []
+        for one, first, (cpu, memory), (cpu_then, memory_then) in zip(both, began, before, after, strict=True):
+            counted = sum(since < at <= until for at in one.emitted)
+            runs.append(
+                Run(
+                    counted / (until - since),
+                    (cpu_then - cpu) / max(1, len(one.emitted) - first) * 1e3,
+                    (memory, memory_then),
+                )
+            )
+        return runs[0], runs[1]
 
 
 class _Sink(BaseHTTPRequestHandler):
@@ -121,58 +166,75 @@ async def sink() -> AsyncIterator[str]:
 def environments(endpoint: str) -> dict[str, dict[str, str]]:
     """Return what the environment of each kind says."""
     return {
-        "off": {},
         "on": {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint},
         "away": {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}"},
     }
 
 
-def told(runs: Mapping[str, Sequence[Run]]) -> list[str]:
-    """Return what was measured, in lines. Five ratios hold their median between the least and the most with 94 %."""
+def told(kind: str, pairs: Sequence[Pair]) -> list[str]:
+    """Return what was measured of a kind, in lines: medians, and between the least and the most."""
     lines = []
-    for kind in KINDS:
-        rates = sorted(run.rate for run in runs[kind])
-        grown = [run.memory[1] - run.memory[0] for run in runs[kind]]
+    for name, runs in (("off", [off for off, _ in pairs]), (kind, [on for _, on in pairs])):
+        rates = sorted(run.rate for run in runs)
+        grown = [run.memory[1] - run.memory[0] for run in runs]
         lines.append(
-            f"{kind:5} {median(rates):7.1f} frames/s ({rates[0]:.1f} to {rates[-1]:.1f}),"
-            f" {median(run.cpu for run in runs[kind]):.2f} ms of CPU a frame, memory"
-            f" {median(run.memory[1] for run in runs[kind]):.0f} MiB, grown by {median(grown):+.1f} MiB"
+            f"{name:5} {median(rates):7.1f} frames/s ({rates[0]:.1f} to {rates[-1]:.1f}),"
+            f" {median(run.cpu for run in runs):.2f} ms of CPU a frame, memory"
+            f" {median(run.memory[1] for run in runs):.0f} MiB, grown by {median(grown):+.1f} MiB"
         )
-    for kind in KINDS[1:]:
-        ratios = sorted(run.rate / off.rate for run, off in zip(runs[kind], runs["off"], strict=True))
+    for what, ratios in (
+        ("frames/s", sorted(on.rate / off.rate for off, on in pairs)),
+        ("CPU a frame", sorted(on.cpu / off.cpu for off, on in pairs)),
+    ):
+        low, high = between(ratios)
         lines.append(
-            f"{kind} to off: {median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f}), {len(ratios)} pairs of runs"
+            f"{kind} to off, {what}: {median(ratios):.3f} (95 %: {low:.3f} to {high:.3f};"
+            f" all {ratios[0]:.3f} to {ratios[-1]:.3f}), {len(ratios)} pairs"
         )
     return lines
 
 
+def between(ratios: Sequence[float]) -> tuple[float, float]:
+    """Return between what the median lies, with 95 %: drawn 4,000 times anew from the ratios (a bootstrap)."""
+    random = np.random.default_rng(0)
+    medians = np.median(random.choice(np.asarray(ratios), (4000, len(ratios))), axis=1)
+    low, high = np.quantile(medians, (0.025, 0.975))
+    return float(low), float(high)
+
+
 async def measure(frames: int, repeats: int, size: int) -> None:
-    """Run all kinds in turn, and print what was measured."""
-    runs: dict[str, list[Run]] = {kind: [] for kind in KINDS}
+    """Run all pairs in turn, and print what was measured."""
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if len(cores) < 2:
+        raise SystemExit("two cores are needed: each scorer of a pair has one")
+    pairs: dict[str, list[Pair]] = {kind: [] for kind in KINDS}
     with tempfile.TemporaryDirectory() as folder:
         artifacts = fit_striped(Path(folder), size=size)
         async with sink() as endpoint, DevelopmentBroker() as broker:
             wanted = environments(endpoint)
             for number in range(repeats):
-                # Each kind is first, second and third in turn.
-                for kind in [*KINDS[number % 3 :], *KINDS[: number % 3]]:
+                # Each kind on each core in turn: cores differ, and the broker is more on one of them.
+                mine, others = cores if number % 2 == 0 else reversed(cores)
+                for kind in KINDS:
                     began = time.monotonic()
-                    run = await one_run(broker.bootstrap, artifacts, frames, wanted[kind])
-                    runs[kind].append(run)
+                    off, on = await pair(broker.bootstrap, artifacts, frames, (mine, others), wanted[kind])
+                    pairs[kind].append((off, on))
                     took = time.monotonic() - began
                     print(
-                        f"{number + 1} {kind:5} {run.rate:7.1f} frames/s, {run.cpu:.2f} ms a frame, in {took:.0f} s",
+                        f"{number + 1} {kind:5} {on.rate:6.1f} to {off.rate:6.1f} frames/s = {on.rate / off.rate:.3f},"
+                        f" {on.cpu:.2f} to {off.cpu:.2f} ms a frame, in {took:.0f} s",
                         flush=True,
                     )
-    print(f"\n{frames} frames a run at {size} px, the first {WARM_UP} not counted")
-    print("\n".join(told(runs)))
+    print(f"\n{frames} frames a run at {size} px, from when both have told {WARM_UP}")
+    for kind in KINDS:
+        print("\n".join(told(kind, pairs[kind])))
 
 
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=1000, help="so many a run")
-    parser.add_argument("--repeats", type=int, default=5, help="so many runs of each kind")
+    parser.add_argument("--frames", type=int, default=600, help="so many a run")
+    parser.add_argument("--repeats", type=int, default=10, help="so many pairs of each kind")
     parser.add_argument("--size", type=int, default=256, help="side of what the network sees, px")
     parser.add_argument("--sink", type=int, help=argparse.SUPPRESS)
     settings = parser.parse_args()

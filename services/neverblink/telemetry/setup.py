@@ -22,6 +22,7 @@ from neverblink import __version__
 from neverblink.telemetry.logs import ROOT, logger, set_up_logs
 from neverblink.telemetry.part_traces import PartIds, name_site
 from neverblink.telemetry.scraping import wanted_reader
+from neverblink.telemetry.span_wire import Request
 
 FLUSH_S = 2.0
 
@@ -91,10 +92,12 @@ def _has_exporter() -> bool:
 
 
 def _send_traces(resource: Resource) -> None:
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.exporter.otlp.proto.http import trace_exporter
 
+    # The library's exporter knows the way (endpoint, TLS, headers, retries); how spans are written is ours.
+    trace_exporter.encode_spans = Request  # type: ignore[assignment, attr-defined]
     traces = TracerProvider(resource=resource, id_generator=PartIds(), shutdown_on_exit=False)
-    traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    traces.add_span_processor(BatchSpanProcessor(trace_exporter.OTLPSpanExporter()))
     trace.set_tracer_provider(traces)
 
 
