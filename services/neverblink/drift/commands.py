@@ -18,7 +18,7 @@ from neverblink.kafka.service_reports import ServiceReports
 from neverblink.kafka.trouble import Watch
 from neverblink.plant import Plant
 from neverblink.plant.references import ReferenceFile
-from neverblink.service_life import Duty, end_all, given_time, keeping, run_service, wait_or_stop
+from neverblink.service_life import Duty, end_all, given_time, keeping, run_service, wait_or_stop, walk_seldom
 from neverblink.service_life.standing import Standing, in_words
 
 _TICK_S = 0.5
@@ -38,6 +38,7 @@ async def run(plant: Plant, data_dir: Path | None) -> None:
         await serve(plant, data_dir, stop)
 
     telemetry.setup("drift", plant.site)
+    walk_seldom()
     await run_service("drift", main)
 
 

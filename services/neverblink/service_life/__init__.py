@@ -1,6 +1,6 @@
 """How a service starts, says that it is ready, begins again and stops."""
 
-from neverblink.service_life.collector import building, keep_for_good
+from neverblink.service_life.collector import building, keep_for_good, walk_seldom
 from neverblink.service_life.running import (
     READY,
     READY_FILE,
@@ -42,4 +42,5 @@ __all__ = [
     "unasked_end",
     "unready",
     "wait_or_stop",
+    "walk_seldom",
 ]
