@@ -54,7 +54,7 @@ def verdict(at_s: float, decision: Decision = Decision.PASS, **changes: Any) -> 
 def feed(state: StationState, *verdicts: Verdict, first: int = 0, windowing: Windowing = MINUTES) -> list[Window]:
     closed = []
     for offset, item in enumerate(verdicts, start=first):
-        closed += state.take(item, (0, offset), event_time(item, item.times.captured), windowing)
+        closed += state.take(item, (0, offset), event_time(item, item.times.captured.timestamp()), windowing)
     return closed
 
 
@@ -145,8 +145,8 @@ def test_a_backlog_after_a_silence_finds_the_windows_after_the_one_that_closed()
 def test_a_camera_clock_that_runs_ahead_closes_no_window_early() -> None:
     state = StationState()
     ahead = verdict(3600)
-    state.take(verdict(1), (0, 0), event_time(verdict(1), START + timedelta(seconds=1)), MINUTES)
-    assert state.take(ahead, (0, 1), event_time(ahead, START + timedelta(seconds=2)), MINUTES) == []
+    state.take(verdict(1), (0, 0), event_time(verdict(1), START.timestamp() + 1), MINUTES)
+    assert state.take(ahead, (0, 1), event_time(ahead, START.timestamp() + 2), MINUTES) == []
     assert seen(state.windows) == [(2, 0, 0)]
 
 

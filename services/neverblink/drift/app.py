@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -150,12 +149,16 @@ class DriftApp:
         if not self.is_recovered:
             return
         async with self._changing:
-            await self._keep()
             self._load_if_stale()
-            caught_up: dict[int, bool] = {}
+            if not await self._caught_up():
+                return  # nothing is silent behind a backlog, and the batch may grow
+            await self._keep()
+            caught_up = await self._caught_up()  # that may have taken long
             for raw, state in self._stations:
-                if state.windows and await self._is_caught_up(state.marks, caught_up):
-                    await self._report(self._stations.close_quiet(raw, self._clock() - self._heard[raw]))
+                if not state.windows or not caught_up.issuperset(state.marks):
+                    continue
+                if reports := self._stations.close_quiet(raw, self._clock() - self._heard[raw]):
+                    await self._report(reports)
 
     async def keep_in_time(self, stop: asyncio.Event) -> None:
         """Keep what was counted as soon as nothing more comes, or when it has waited for `LONGEST_S`."""
@@ -172,9 +175,9 @@ class DriftApp:
         async for event in stream.noack().events():
             async with self._changing:
                 self._is_traced = telemetry.is_traced()  # once for all that waits: asking costs a verdict 2 %
-                await self._count_or_refuse(event)
+                await self._count(event)
                 for more in self._waiting(stream.channel.queue):
-                    await self._count_or_refuse(more)
+                    await self._count(more)
                 if self._batch.is_full:
                     await self._keep()
 
@@ -189,16 +192,10 @@ class DriftApp:
                 self.app.consumer._unacked_messages.add(event.message)
             yield event
 
-    async def _count_or_refuse(self, event: EventT[Any]) -> None:
+    async def _count(self, event: EventT[Any]) -> None:
+        """Count one record; what it changes is kept with the batch. Counts nothing once the state cannot be used."""
         if self.refused is not None or self.fault is not None:
             return
-        try:
-            await self._count(event)
-        except DriftError as error:
-            self.refused = error
-
-    async def _count(self, event: EventT[Any]) -> None:
-        """Count one record; what it changes is kept with the batch."""
         message = event.message
         partition, offset = message.partition, message.offset
         expected = self._processed.get(partition, offset - 1) + 1
@@ -221,8 +218,9 @@ class DriftApp:
             self._take(verdict, event)
         except EventError as error:
             await self._set_aside(_record(event), str(error))
-        except DriftError:
-            raise  # no fault of this verdict: the state cannot be used
+        except DriftError as error:
+            self.refused = error  # no fault of this verdict: the state cannot be used
+            return
         except Exception as error:  # noqa: BLE001 - the boundary: Faust would end the agent, and count nothing more
             self._recurring.tell(
                 ("not counted", type(error)),
@@ -242,7 +240,7 @@ class DriftApp:
         self._forget_another_topic(place[0])
         if verdict.challenge and verdict.reference is not None and self._known_good(verdict.reference):
             verdict = as_of_a_defect(verdict)
-        taken = self._stations.count(verdict, place, event_time(verdict, _written(event)))
+        taken = self._stations.count(verdict, place, event_time(verdict, _written_s(event)))
         if taken.is_new:
             self._heard[taken.state] = self._clock()
         self._batch.took(verdict, taken)
@@ -310,21 +308,19 @@ class DriftApp:
             sentence = f"a record that is no verdict could not be set aside either: {error}"
             self._recurring.tell("not set aside", sentence, level=logging.ERROR)
 
-    async def _is_caught_up(self, partitions: Iterable[int], known: dict[int, bool]) -> bool:
-        """Say whether everything that the broker has of a state's partitions has been counted."""
-        for partition in partitions:
-            if partition not in known:
-                known[partition] = await self._has_reached_the_end(partition)
-            if not known[partition]:
-                return False
-        return True
+    async def _caught_up(self) -> set[int]:
+        """Return the partitions of which everything that the broker has has been counted."""
+        found = set()
+        for place in self.app.consumer.assignment():
+            if place.topic == self._topic and await self._has_reached_the_end(place):
+                found.add(place.partition)
+        return found
 
-    async def _has_reached_the_end(self, partition: int) -> bool:
-        place = TP(self._topic, partition)
+    async def _has_reached_the_end(self, place: TP) -> bool:
         if place not in self.app.consumer.assignment():
-            return False
+            return False  # it was lost meanwhile
         end = self.app.consumer.highwater(place)
-        done = self._processed.get(partition)
+        done = self._processed.get(place.partition)
         reached = done + 1 if done is not None else await self.app.consumer.position(place)
         return end is not None and reached is not None and reached >= end
 
@@ -357,13 +353,13 @@ def _record(event: EventT[Any]) -> Record:
         topic="verdicts",
         partition=message.partition,
         offset=message.offset,
-        time=_written(event),
+        time=record_time(1000 * _written_s(event)),
         key=record_key(event.key),
         value=event.value or b"",
         headers=record_headers(message.headers),
     )
 
 
-def _written(event: EventT[Any]) -> datetime:
+def _written_s(event: EventT[Any]) -> float:
     # A producer's clock that runs ahead must not close windows of parts that are still to come.
-    return record_time(1000 * min(event.message.timestamp or 0.0, time.time()))
+    return min(event.message.timestamp or 0.0, time.time())

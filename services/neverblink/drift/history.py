@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
 from neverblink.drift.errors import LayoutError
@@ -41,17 +42,22 @@ class Calendar:
 
     def shift_of(self, moment: float) -> Shift:
         """Return the shift of an instant in seconds since the epoch."""
-        local = datetime.fromtimestamp(moment, self.zone)
-        number = sum(begin <= local.hour for begin in self.begins_h) - 1
-        day = local if number >= 0 else local - timedelta(days=1)
-        number %= len(self.begins_h)
-        begins = day.replace(hour=self.begins_h[number], minute=0, second=0, microsecond=0)
-        return Shift(begins.weekday(), number, begins)
+        return _shift(moment, self.begins_h, self.zone)
 
     def week_of(self, moment: float) -> datetime:
         """Return the beginning of the first shift of an instant's week, which is that of Monday."""
         shift = self.shift_of(moment)
         return shift.begins.replace(hour=self.begins_h[0]) - timedelta(days=shift.weekday)
+
+
+@lru_cache(maxsize=1024)  # the windows of all stations open at the same instants, and each asks several times
+def _shift(moment: float, begins_h: tuple[int, ...], zone: tzinfo) -> Shift:
+    local = datetime.fromtimestamp(moment, zone)
+    number = sum(begin <= local.hour for begin in begins_h) - 1
+    day = local if number >= 0 else local - timedelta(days=1)
+    number %= len(begins_h)
+    begins = day.replace(hour=begins_h[number], minute=0, second=0, microsecond=0)
+    return Shift(begins.weekday(), number, begins)
 
 
 @dataclass(slots=True)

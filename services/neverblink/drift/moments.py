@@ -14,10 +14,13 @@ _LARGEST = 1e15
 
 def unmeasurable(verdict: Verdict) -> str | None:
     """Return why a verdict's numbers cannot be measurements, None for all others: one would spoil every mean."""
-    named = {name: getattr(verdict, name) for name in ("score", "threshold", "ratio")}
-    if verdict.quality is not None:
-        named["sharpness"] = verdict.quality.sharpness
-    for name, value in named.items():
+    sharpness = None if verdict.quality is None else verdict.quality.sharpness
+    for name, value in (
+        ("score", verdict.score),
+        ("threshold", verdict.threshold),
+        ("ratio", verdict.ratio),
+        ("sharpness", sharpness),
+    ):
         if value is not None and value > _LARGEST:
             return f"the {name} of {value:g} is no measurement: the bound is {_LARGEST:g}"
     return None

@@ -71,6 +71,8 @@ class _Station:
 
     key: StationKey
     state: StationState
+    place: tuple[str, str, str]
+    """Its line, station and product."""
     watch: StationWatch | None = None
     past_changed: bool = False
     watch_changed: bool = False
@@ -200,8 +202,9 @@ class Stations:
             key = StationKey.from_bytes(raw)
             self._forgotten.setdefault(partition, {}).update(dict.fromkeys(self._outdated(key)))
             station = self._hold(raw, key, self._state(raw))
-        taken = Taken(raw)
-        if not station.state.has_taken(*place):
+        if station.state.has_taken(*place):
+            taken = Taken(raw)
+        else:
             late = station.state.late
             closed = station.state.take(verdict, place, moment, self._windowing)
             self._unwritten.setdefault(partition, {})[raw] = None
@@ -235,8 +238,8 @@ class Stations:
             return StationState()  # `load` has told of it
 
     def _hold(self, raw: bytes, key: StationKey, state: StationState) -> _Station:
-        station = self._held[raw] = _Station(key, state)
-        self._siblings.setdefault(key[:3], []).append(raw)
+        station = self._held[raw] = _Station(key, state, key[:3])
+        self._siblings.setdefault(station.place, []).append(raw)
         return station
 
     def _note_current(self, raw: bytes, station: _Station) -> None:
@@ -245,8 +248,10 @@ class Stations:
         A scorer that has not heard of an activation may still answer first for a frame: its verdict counts, and turns
         nothing back.
         """
-        place = station.key[:3]
+        place = station.place
         current = self._held.get(self._current.get(place, b""))
+        if current is station:
+            return
         if current is None or current.key.artifact == NO_ARTIFACT:
             takes_over = True
         else:

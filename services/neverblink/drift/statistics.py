@@ -348,13 +348,13 @@ def calibrated_from_json(found: dict[str, Any] | None) -> CalibratedScores | Non
     return None if found is None else CalibratedScores.model_validate(found)
 
 
-def event_time(verdict: Verdict, record_time: datetime) -> float:
+def event_time(verdict: Verdict, written_s: float) -> float:
     """Return when the part was captured, in seconds since the epoch, but not after the record was written.
 
     A camera clock that runs ahead would otherwise close every window before its parts arrive. Nothing is from before
     1970.
     """
-    return max(0.0, min(verdict.times.captured, record_time).timestamp())
+    return max(0.0, min(verdict.times.captured.timestamp(), written_s))
 
 
 def report(

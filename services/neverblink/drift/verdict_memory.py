@@ -10,6 +10,7 @@ comes again behind it is counted by its state's marks and remembered here.
 """
 
 import struct
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple, Self
 
@@ -124,5 +125,6 @@ def _read(page: bytes) -> tuple[int, int, npt.NDArray[np.uint64]] | None:
     return first, until, np.frombuffer(page, dtype="<u8", offset=_HEAD.size)
 
 
+@lru_cache(maxsize=1)  # a verdict is looked for, and then remembered
 def _hashed(verdict_id: str) -> int:
     return int.from_bytes(blake2b(verdict_id.encode(), digest_size=8).digest(), "little")

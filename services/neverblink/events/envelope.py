@@ -197,14 +197,15 @@ def attributes(headers: Headers) -> dict[str, str]:
             _check_name(name)
         if not (name.startswith(PREFIX) or name == CONTENT_TYPE) or raw is None:
             continue
-        if name.removeprefix(PREFIX) in SPARED_ATTRIBUTES:
+        attribute = name.removeprefix(PREFIX)
+        if attribute in SPARED_ATTRIBUTES:
             # Too long or not text: it fails to be read where it is needed, and there alone.
-            found[name.removeprefix(PREFIX)] = raw[:MAX_HEADER_BYTES].decode(errors="surrogateescape")
+            found[attribute] = raw[:MAX_HEADER_BYTES].decode(errors="surrogateescape")
             continue
         if len(raw) > MAX_HEADER_BYTES:
             raise EventError(f"the header {name} has {len(raw)} bytes; the bound is {MAX_HEADER_BYTES}")
         try:
-            found[name.removeprefix(PREFIX)] = raw.decode()
+            found[attribute] = raw.decode()
         except UnicodeDecodeError as error:
             raise EventError(f"the header {name} is not UTF-8 text") from error
     return found

@@ -75,4 +75,4 @@ def record_key(key: bytes | None) -> str:
 
 def record_headers(headers: Iterable[tuple[str, bytes | None]] | Any) -> tuple[tuple[str, bytes], ...]:
     """Return the headers that have a value."""
-    return tuple((name, raw) for name, raw in headers or () if raw is not None)
+    return tuple([(name, raw) for name, raw in headers or () if raw is not None])
