@@ -98,7 +98,7 @@ class Site:
             {
                 "site": "bench",
                 "kafka": self.kafka.model_dump(),
-                "storage": {"artifacts": artifacts},
+                "storage": {"artifacts": artifacts, "model_cache": artifacts.parent / "model-cache"},
                 "scorer": {"max_batch": max_batch, "memory_mib": memory_mib},
                 "products": [{"name": name, "artifact": name} for name in products],
                 "lines": [

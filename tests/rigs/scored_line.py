@@ -119,7 +119,7 @@ class ScoredLine:
             {
                 "site": "test",
                 "kafka": self.kafka.model_dump(),
-                "storage": {"artifacts": artifacts},
+                "storage": {"artifacts": artifacts, "model_cache": artifacts.parent / "model-cache"},
                 "scorer": {"max_batch": 4, "threads": 1},
                 "products": [{"name": product, "artifact": product}],
                 "lines": [

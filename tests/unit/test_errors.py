@@ -52,6 +52,7 @@ BUILT_IN = {
     "trainer/datasets/settings.py": _CHECKED,
     "trainer/tuning/settings.py": "a validator's: pydantic makes a sentence of it",
     "trainer/retraining/settings.py": _CHECKED,
+    "vision/engines/kept_graphs.py": "the module catches it itself, and tells which file it is about",
     "vision/map_on_demand.py": "dataclasses asks for a default so, and takes it that there is none",
     "vision/plain_name.py": _CHECKED,
 }

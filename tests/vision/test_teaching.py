@@ -243,7 +243,7 @@ def plant_of(artifact: Path, **policy: object) -> Plant:
     return Plant.model_validate(
         {
             "site": "test",
-            "storage": {"artifacts": artifact.parent},
+            "storage": {"artifacts": artifact.parent, "model_cache": artifact.parent / "model-cache"},
             "scorer": {"threads": 1},
             "products": [
                 {

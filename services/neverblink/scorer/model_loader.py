@@ -16,10 +16,14 @@ from neverblink.scorer.model_memory import MIB, Key, ModelMemory, NoRoomError
 from neverblink.vision.artifact import Artifact, load_artifact, read_manifest
 from neverblink.vision.artifact_manifest import Manifest
 from neverblink.vision.calibration import Calibration
+from neverblink.vision.engines import KeptGraphs
 from neverblink.vision.errors import VisionError
 from neverblink.vision.inspector import Inspector, extractor_of, features_key
 from neverblink.vision.memory import Seen, held_bytes
 from neverblink.vision.patchcore import FeatureExtractor
+
+_NETWORKS_SHARE = 8
+"""Networks made ready may take so small a part more than the fetched models: they are smaller than most banks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,12 @@ class ModelLoader:
             bound, measured=_measured(plant.scorer.device)
         )
         self._log = telemetry.logger("scorer")
+        # A start that builds and converts networks anew takes seconds, in which the peers are alone.
+        self._graphs = KeptGraphs(
+            plant.storage.model_cache / "networks",
+            plant.storage.model_cache_mib * MIB // _NETWORKS_SHARE,
+            self._log.warning,
+        )
 
     def of_plant(self, product: Product, in_use: Collection[Key]) -> Model:
         """Return the model that the plant file names. Models in `in_use` stay in memory."""
@@ -162,7 +172,11 @@ class ModelLoader:
         network = features_key(artifact)
         shared = self.memory.network(network)
         extractor = shared or extractor_of(
-            artifact, weights=product.weights, device=settings.device, engine=settings.engine
+            artifact,
+            weights=product.weights,
+            device=settings.device,
+            engine=settings.engine,
+            graphs=self._graphs,
         )
         rules = rules_for(product)
         inspector = Inspector(
@@ -172,6 +186,7 @@ class ModelLoader:
             segment_from=rules.segment_from,
             min_area_px=rules.min_area_px,
             search="auto" if product.search == "exact" else "approximate",
+            graphs=self._graphs,
         )
         if inspector.recall < 1:
             telemetry.logger("scorer").info(

@@ -5,7 +5,6 @@ import importlib
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -188,8 +187,8 @@ def bare_network(model: str, levels: tuple[int, ...], *, download: bool = False)
     _config_of(model)
     try:
         if model.startswith(_VIT):
-            return _BlockTokens(timm.create_model(model, pretrained=download, num_classes=0), levels)
-        network: Any = timm.create_model(model, pretrained=download, features_only=True, out_indices=levels)
+            return _BlockTokens(_timm().create_model(model, pretrained=download, num_classes=0), levels)
+        network: Any = _timm().create_model(model, pretrained=download, features_only=True, out_indices=levels)
     except (OSError, RuntimeError) as error:
         # The hub's client reports a missing network in several ways, RuntimeError among them.
         if not download:
@@ -207,8 +206,16 @@ def bare_network(model: str, levels: tuple[int, ...], *, download: bool = False)
     return cast(nn.Module, network)
 
 
+def _timm() -> Any:
+    """Return timm, which brings torchvision: who opens a kept graph needs neither, and they are half of all imports."""
+    import timm
+
+    return timm
+
+
 def _config_of(model: str) -> Any:
     """Return what timm knows of a network's weights, None when nothing. Raises VisionError for a name it lacks."""
+    timm = _timm()
     if not timm.is_model(model):
         near = ", ".join(timm.list_models(f"*{model[:8]}*")[:5])
         raise VisionError(
@@ -224,7 +231,7 @@ _VIT = "vit_"
 
 
 def _levels_of(model: str, family: KnownBackbone) -> tuple[int, ...]:
-    if family is _OTHER and model.startswith(_VIT) and timm.is_model(model):
+    if family is _OTHER and model.startswith(_VIT) and _timm().is_model(model):
         raise VisionError(f"say which blocks of {model} are read as its levels, counted from 0")
     return family.levels
 

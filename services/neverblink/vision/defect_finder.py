@@ -12,6 +12,7 @@ from neverblink.vision.alignment.view import View
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.artifact_manifest import Manifest
 from neverblink.vision.classifier import Classifier
+from neverblink.vision.engines import KeptGraphs
 from neverblink.vision.hybrid import Marked, mark, named
 from neverblink.vision.inspection import Anomaly, Inspection
 from neverblink.vision.named_regions.naming import RegionNames
@@ -20,7 +21,7 @@ from neverblink.vision.region_features import describe
 from neverblink.vision.regions import outlined_by
 from neverblink.vision.segmenter import Segmenter
 from neverblink.vision.tiling import cut, merge
-from neverblink.vision.unet import load_unet
+from neverblink.vision.unet_spec import UnetSpec
 
 Image = npt.NDArray[np.uint8]
 Picture = Image | View[np.uint8]
@@ -45,8 +46,10 @@ class DefectFinder:
         engine: EngineName | Literal["auto"] = "auto",
         segment_from: float = 0.0,
         min_area_px: int = 1,
+        graphs: KeptGraphs | None = None,
     ) -> None:
-        """The U-Net runs for images whose score is at least `segment_from` of the threshold.
+        """The U-Net runs for images whose score is at least `segment_from` of the threshold; its graph is taken from
+        `graphs`, or kept there.
 
         Raises VisionError when a part's tensors are not what the manifest says.
         """
@@ -60,10 +63,12 @@ class DefectFinder:
             None
             if self._unet is None
             # A U-Net's probabilities were never checked in bf16, and int8 is a graph of the backbone: it runs in fp32.
-            else Segmenter(
-                load_unet(self._unet, artifact.parts["unet"]),
+            else Segmenter.from_tensors(
+                self._unet,
+                artifact.parts["unet"],
                 device=device,
                 engine="auto" if engine in OWN_BANK else engine,
+                kept=None if graphs is None else graphs.of(_made_from(self._unet, manifest)),
             )
         )
         regions = manifest.named_regions
@@ -217,6 +222,10 @@ class DefectFinder:
             return np.stack(tiles[0])
         height, width = size
         return np.stack([merge(planes, self._plan, image_size=(width, height)) for planes in zip(*tiles, strict=True)])
+
+
+def _made_from(spec: UnetSpec, manifest: Manifest) -> str:
+    return f"{spec.model_dump_json()} {manifest.parts['unet'].sha256}"
 
 
 def patches_across(manifest: Manifest) -> float:

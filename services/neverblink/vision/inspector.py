@@ -17,7 +17,7 @@ from neverblink.vision.alignment.view import View
 from neverblink.vision.artifact import Artifact
 from neverblink.vision.augmentation import brightened
 from neverblink.vision.defect_finder import DefectFinder
-from neverblink.vision.engines import QuantisedNetwork
+from neverblink.vision.engines import KeptGraphs, QuantisedNetwork
 from neverblink.vision.errors import VisionError
 from neverblink.vision.inspection import Anomaly, Inspection
 from neverblink.vision.map_on_demand import MapField, MapOnDemand
@@ -64,9 +64,11 @@ class Inspector:
         search: Method = "auto",
         segment_from: float = 0.0,
         min_area_px: int = 1,
+        graphs: KeptGraphs | None = None,
     ) -> None:
         """The U-Net, where the artifact has one, runs for images whose score is at least `segment_from` of the
-        threshold, on an engine of the same kind as the backbone's; smaller regions than `min_area_px` are dropped.
+        threshold, on an engine of the same kind as the backbone's; smaller regions than `min_area_px` are dropped. Its
+        graph is taken from `graphs`, or kept there.
         """
         self.artifact = artifact
         self.extractor = extractor
@@ -78,6 +80,7 @@ class Inspector:
             engine=extractor.engine_name,
             segment_from=segment_from,
             min_area_px=min_area_px,
+            graphs=graphs,
         )
         self._patchcore = PatchCore.from_artifact(artifact, device=device, search=search)
         named = regions_of(artifact)
@@ -191,8 +194,11 @@ def extractor_of(
     weights: Path | None = None,
     device: str = "cpu",
     engine: EngineName | Literal["auto"] = "auto",
+    graphs: KeptGraphs | None = None,
 ) -> FeatureExtractor:
     """Open an artifact's backbone. A bf16 or int8 model runs on the engine that made its bank, whatever `engine` says.
+
+    Its graph is taken from `graphs`, or kept there.
 
     Raises VisionError when the weights are missing or others, or the engine cannot run here.
     """
@@ -210,6 +216,7 @@ def extractor_of(
         device=device if own is None else "cpu",
         engine=own or engine,
         quantised=network,
+        graphs=graphs,
     )
 
 

@@ -17,7 +17,7 @@ from neverblink.vision.artifact import Artifact
 from neverblink.vision.backbone_spec import BackboneSpec
 from neverblink.vision.backbones import Backbone, reload_backbone
 from neverblink.vision.embedding import PatchEmbedding
-from neverblink.vision.engines import Engine, QuantisedNetwork, open_engine
+from neverblink.vision.engines import Engine, KeptGraph, KeptGraphs, QuantisedNetwork, open_engine, reopened_engine
 from neverblink.vision.errors import VisionError
 from neverblink.vision.inspection import Anomaly
 from neverblink.vision.map_on_demand import Map, MapOnDemand
@@ -46,14 +46,24 @@ class FeatureExtractor:
         device: str = "cpu",
         engine: EngineName | Literal["auto"] = "auto",
         quantised: QuantisedNetwork | None = None,
+        kept: KeptGraph | None = None,
     ) -> None:
-        """Open the engine; `quantised` is what openvino-int8 runs, and its features fit only banks made with it."""
-        self.spec: BackboneSpec = backbone.spec
-        self._preprocess = backbone.spec.preprocess
-        side = self._preprocess.side
-        self._engine: Engine = open_engine(
-            engine, PatchEmbedding(backbone), side=side, device=device, quantised=quantised
+        """Open the engine; `quantised` is what openvino-int8 runs, and its features fit only banks made with it.
+
+        The graph is kept in `kept`, where one is made.
+        """
+        side = backbone.spec.preprocess.side
+        embedding = PatchEmbedding(backbone)
+        self._run_by(
+            backbone.spec,
+            open_engine(engine, embedding, side=side, device=device, quantised=quantised, kept=kept),
         )
+
+    def _run_by(self, spec: BackboneSpec, engine: Engine) -> None:
+        self.spec = spec
+        self._preprocess = spec.preprocess
+        self._engine = engine
+        side = self._preprocess.side
         probe = self._engine.embed(torch.zeros((1, side, side, 3), dtype=torch.uint8))
         self.grid: tuple[int, int] = (probe.shape[1], probe.shape[2])
         self.dimension: int = probe.shape[3]
@@ -67,9 +77,22 @@ class FeatureExtractor:
         device: str = "cpu",
         engine: EngineName | Literal["auto"] = "auto",
         quantised: QuantisedNetwork | None = None,
+        graphs: KeptGraphs | None = None,
     ) -> Self:
-        """Load the backbone of an artifact. Raises WeightsError when the weights are missing or others."""
-        return cls(reload_backbone(spec, weights=weights), device=device, engine=engine, quantised=quantised)
+        """Load the backbone of an artifact. Raises WeightsError when the weights are missing or others.
+
+        Where its graph is in `graphs`, no weights are read: it was made from those of the spec's digest.
+        """
+        kept = None
+        if graphs is not None:
+            kept = graphs.of(f"{spec.key} {'' if quantised is None else quantised.digest}")
+        reopened = reopened_engine(engine, kept, device=device, quantised=quantised is not None)
+        if reopened is None:
+            backbone = reload_backbone(spec, weights=weights)
+            return cls(backbone, device=device, engine=engine, quantised=quantised, kept=kept)
+        extractor = cls.__new__(cls)
+        extractor._run_by(spec, reopened)
+        return extractor
 
     @property
     def engine_name(self) -> EngineName:

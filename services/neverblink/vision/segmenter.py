@@ -1,7 +1,7 @@
 """A U-Net at work: images in, a probability for every class and pixel out."""
 
-from collections.abc import Sequence
-from typing import Literal, cast
+from collections.abc import Mapping, Sequence
+from typing import Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -9,24 +9,56 @@ import torch
 from torch import Tensor
 
 from neverblink.vision.alignment.view import View
-from neverblink.vision.engines import Engine, open_engine
+from neverblink.vision.engines import Engine, KeptGraph, open_engine, reopened_engine
 from neverblink.vision.errors import VisionError
 from neverblink.vision.image_network import ImageNetwork
 from neverblink.vision.network_names import EngineName
-from neverblink.vision.unet import Unet
+from neverblink.vision.unet import Unet, load_unet
 from neverblink.vision.unet_spec import UnetSpec
 
 
 class Segmenter:
     """Runs one U-Net on one device; an image's result does not depend on its company. It belongs to one thread."""
 
-    def __init__(self, unet: Unet, *, device: str = "cpu", engine: EngineName | Literal["auto"] = "auto") -> None:
-        """Open the engine; the U-Net itself is left as it is. Raises VisionError when the engine cannot run it here."""
+    def __init__(
+        self,
+        unet: Unet,
+        *,
+        device: str = "cpu",
+        engine: EngineName | Literal["auto"] = "auto",
+        kept: KeptGraph | None = None,
+    ) -> None:
+        """Open the engine; the U-Net itself is left as it is, and its graph, where one is made, is kept in `kept`.
+
+        Raises VisionError when the engine cannot run it here.
+        """
         if engine == "openvino-int8":
             raise VisionError("a U-Net has no int8 network; choose the engine openvino, torch or torch-cuda")
-        self.spec: UnetSpec = unet.spec
-        self._preprocess = unet.spec.preprocess
-        self._engine: Engine = open_engine(engine, _Probabilities(unet), side=self._preprocess.side, device=device)
+        side = unet.spec.preprocess.side
+        self._run_by(unet.spec, open_engine(engine, _Probabilities(unet), side=side, device=device, kept=kept))
+
+    @classmethod
+    def from_tensors(
+        cls,
+        spec: UnetSpec,
+        tensors: Mapping[str, npt.NDArray[np.float32]],
+        *,
+        device: str = "cpu",
+        engine: EngineName | Literal["auto"] = "auto",
+        kept: KeptGraph | None = None,
+    ) -> Self:
+        """Build an artifact's U-Net, unless its graph is kept. Raises VisionError when the tensors do not fit."""
+        reopened = reopened_engine(engine, kept, device=device)
+        if reopened is None:
+            return cls(load_unet(spec, tensors), device=device, engine=engine, kept=kept)
+        segmenter = cls.__new__(cls)
+        segmenter._run_by(spec, reopened)
+        return segmenter
+
+    def _run_by(self, spec: UnetSpec, engine: Engine) -> None:
+        self.spec = spec
+        self._preprocess = spec.preprocess
+        self._engine = engine
 
     @property
     def engine_name(self) -> EngineName:

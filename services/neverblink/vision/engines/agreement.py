@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.stats import mannwhitneyu
 from torch import Tensor
 
 from neverblink.vision.engines.engine import Engine
@@ -99,6 +98,8 @@ def check_shift(
 
 def _auroc(scores: npt.NDArray[np.floating[Any]], defective: npt.NDArray[np.bool_]) -> float:
     """Return the share of (defect, good) pairs in which the defect scores higher, ties half."""
+    from scipy.stats import mannwhitneyu  # not above: a scorer, which compares no engines, would load half of scipy
+
     pairs = int(defective.sum()) * int((~defective).sum())
     return float(mannwhitneyu(scores[defective], scores[~defective]).statistic) / pairs
 

@@ -3,18 +3,17 @@
 import contextlib
 import hashlib
 import io
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from neverblink.vision.engines.intel import import_nncf, import_openvino
+from neverblink.vision.engines.intel import import_nncf
 from neverblink.vision.engines.openvino_graph import convert
+from neverblink.vision.engines.serialised import read, serialised
 from neverblink.vision.errors import VisionError
 from neverblink.vision.image_network import ImageNetwork
 
@@ -43,7 +42,7 @@ class QuantisedNetwork:
             shape = tuple(expected(torch.zeros((1, side, side, 3), dtype=torch.uint8)).shape)
         wanted = f"u8 {[1, side, side, 3]} → f32 {list(shape)}"
         try:
-            model = import_openvino().Core().read_model(self.graph.tobytes(), self.weights.tobytes())
+            model = read(self.graph.tobytes(), self.weights.tobytes())
             ends = [*model.inputs, *model.outputs]
             found = " → ".join(f"{end.element_type.get_type_name()} {list(end.shape)}" for end in ends)
         except RuntimeError as error:
@@ -75,9 +74,5 @@ def quantise(network: ImageNetwork, *, side: int, images: Sequence[npt.NDArray[n
             subset_size=len(images),
             ignored_scope=nncf.IgnoredScope(types=_LEFT_IN_FLOAT, validate=False),
         )
-    with tempfile.TemporaryDirectory(prefix="neverblink-int8-") as folder:
-        graph, weights = Path(folder, "network.xml"), Path(folder, "network.bin")
-        import_openvino().serialize(quantised, graph, weights)
-        return QuantisedNetwork(
-            np.frombuffer(graph.read_bytes(), dtype=np.uint8), np.frombuffer(weights.read_bytes(), dtype=np.uint8)
-        )
+    graph, weights = serialised(quantised)
+    return QuantisedNetwork(np.frombuffer(graph, dtype=np.uint8), np.frombuffer(weights, dtype=np.uint8))
