@@ -80,7 +80,7 @@ DOORS = {
 
 HEAVY = {
     "torch", "torchvision", "timm", "faiss", "faust", "mode", "asyncua", "sqlalchemy", "cv2", "sklearn", "fastapi",
-    "uvicorn", "pyarrow",
+    "uvicorn", "pyarrow", "scipy",
 }  # fmt: skip
 
 
@@ -204,10 +204,10 @@ def loaded_by(modules: list[str]) -> set[str]:
         ("camera", {"cv2"}),
         ("bridge", {"asyncua"}),
         ("drift", {"faust", "mode"}),
-        ("ledger", {"sqlalchemy", "fastapi", "uvicorn"}),
-        ("console", {"sqlalchemy", "fastapi", "uvicorn", "cv2"}),
-        ("records", {"sqlalchemy"}),
-        ("confidence", set()),
+        ("ledger", {"sqlalchemy", "fastapi", "uvicorn", "scipy"}),
+        ("console", {"sqlalchemy", "fastapi", "uvicorn", "cv2", "scipy"}),
+        ("records", {"sqlalchemy", "scipy"}),
+        ("confidence", {"scipy"}),
         ("kafka", set()),
         ("plc", {"asyncua"}),
         ("events", set()),
@@ -224,7 +224,25 @@ def test_a_room_loads_only_the_heavy_packages_it_needs(room: str, may_load: set[
 
 
 def test_the_command_line_starts_without_any_heavy_package() -> None:
-    assert loaded_by(["neverblink.cli"]) == set()
+    assert loaded_by(["neverblink.cli.every_command"]) == set()
+
+
+def test_a_scorer_starts_without_what_only_builds_networks() -> None:
+    assert loaded_by(["neverblink.cli.services", "neverblink.scorer.commands"]) <= {"torch", "faiss", "cv2"}
+
+
+def test_a_service_starts_without_what_other_commands_say_of_themselves() -> None:
+    program = (
+        "import sys; sys.argv = ['neverblink', 'bridge', '--plant', 'nowhere.yaml']\n"
+        "import neverblink.cli\n"
+        "try: neverblink.cli.main()\n"
+        "except SystemExit: print(*(name for name in sys.modules if name.startswith('neverblink.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert "nowhere.yaml" in done.stderr
+    loaded = {name.split(".")[1] for name in done.stdout.split()}
+    assert "cli" in loaded
+    assert loaded.isdisjoint({"trainer", "agreement", "demo", "qualification", "reviewing"}), loaded
 
 
 def test_image_statistics_need_no_torch() -> None:

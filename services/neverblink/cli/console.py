@@ -17,6 +17,7 @@ from neverblink.cli.application import (
     read_plant,
     refuse_options_before,
 )
+from neverblink.service_life import building
 
 
 @console_app.callback(invoke_without_command=True)
@@ -32,7 +33,8 @@ def console(
         refuse_options_before(context, ("plant", "log_level", "health"))
         return
     described = read_plant(plant)
-    from neverblink.console.commands import run
+    with building():
+        from neverblink.console.commands import run
 
     asyncio.run(run(described, lambda sentence: typer.secho(sentence, err=True), plant.resolve()))
 

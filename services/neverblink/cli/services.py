@@ -23,6 +23,7 @@ from neverblink.cli.application import (
     refuse_options_before,
     wide_console,
 )
+from neverblink.service_life import building
 
 
 @camera_app.callback(invoke_without_command=True)
@@ -40,7 +41,8 @@ def camera(
         refuse_options_before(context, ("plant", "station", "log_level", "health"))
         return
     described = read_plant(plant)
-    from neverblink.camera.commands import run
+    with building():
+        from neverblink.camera.commands import run
 
     asyncio.run(run(described, station or ()))
 
@@ -93,7 +95,8 @@ def scorer(
 ) -> None:
     """Run a scorer: frames of all lines in, verdicts out. Start more of them to share the stations."""
     described = read_plant(plant)
-    from neverblink.scorer.commands import run
+    with building():
+        from neverblink.scorer.commands import run
 
     asyncio.run(run(described, instance))
 
@@ -115,7 +118,8 @@ def bridge(
     from neverblink.plant import load_sound_lines
 
     sound, faults = load_sound_lines(plant)
-    from neverblink.bridge.commands import run
+    with building():
+        from neverblink.bridge.commands import run
 
     asyncio.run(run(sound, line, faults))
 
@@ -131,7 +135,8 @@ def drift(
 ) -> None:
     """Run the drift service: follows every station's scores, images and rates, and alerts when they move."""
     described = read_plant(plant)
-    from neverblink.drift.commands import run
+    with building():
+        from neverblink.drift.commands import run
 
     asyncio.run(run(described, data_dir))
 
@@ -184,7 +189,8 @@ def ledger_run(
 ) -> None:
     """Run the ledger service."""
     described = read_plant(plant)
-    from neverblink.ledger.commands import run
+    with building():
+        from neverblink.ledger.commands import run
 
     asyncio.run(run(described))
 

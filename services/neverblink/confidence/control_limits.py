@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binom
 
 TAIL = 0.00135
 """What a normal variable's three standard deviations leave out on either side (W. A. Shewhart)."""
@@ -41,6 +40,8 @@ def control_limits(counts: Sequence[int], sizes: Sequence[int]) -> ControlLimits
     Improved control charts for attributes, Quality Engineering 14, 2002), and where it is above 1 by more than
     chance each subgroup counts as n / spread² parts.
     """
+    from scipy.stats import binom  # not above: a console starts without it, in half a second less
+
     seen, of = np.asarray(counts, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
     centre = float(seen.sum() / of.sum())
     spread = _spread(seen, of, centre)

@@ -10,7 +10,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.special import betaincinv
 
 from neverblink.vision.errors import VisionError
 
@@ -166,6 +165,8 @@ def promised_at(threshold: float, scores: npt.NDArray[np.floating], confidence: 
 
     None where it rejects every one of them: then nothing is promised.
     """
+    from scipy.special import betaincinv  # not above: who reads what was promised needs no scipy
+
     count, rank = len(scores), int((np.asarray(scores) <= threshold).sum())
     return float(betaincinv(count - rank + 1, rank, confidence)) if rank else None
 
