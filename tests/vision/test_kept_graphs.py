@@ -164,6 +164,16 @@ def test_a_graph_larger_than_the_bound_is_not_kept(tmp_path: Path) -> None:
     assert list((tmp_path / "networks").iterdir()) == []
 
 
+def test_a_graph_works_where_no_temporary_file_has_room(
+    graphs: KeptGraphs, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = kept_graphs.serialised
+    monkeypatch.setattr(kept_graphs, "serialised", lambda model: (whole(model)[0], b""))
+    assert factor_of(graphs.of("two").put(graph(2.0))) == 2.0
+    assert "for want of room" in said[0]
+    assert not (tmp_path / "cache" / "networks").exists()
+
+
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`striped`, and `strict` with a U-Net."""

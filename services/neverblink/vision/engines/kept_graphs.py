@@ -87,8 +87,10 @@ class KeptGraphs:
         """
         try:
             graph, weights = serialised(model)
-        except OSError as error:
-            self._tell(f"a network cannot be kept: no file can be written for a moment: {error.strerror}")
+            as_read = read(graph, weights)
+        except (OSError, RuntimeError) as error:
+            # OpenVINO does not tell of a full disk: what it has written is then cut off, and not to be read.
+            self._tell(f"a network cannot be kept, for want of room for temporary files: {error}")
             return model
         tensors = {name: np.frombuffer(part, np.uint8) for name, part in (("graph", graph), ("weights", weights))}
         content = save_tensors(tensors)
@@ -98,7 +100,7 @@ class KeptGraphs:
             self._keep(self._path(key), content)
         except OSError as error:
             self._tell(f"a network cannot be kept in {self._folder}, and is made again at the next start: {error}")
-        return read(graph, weights)
+        return as_read
 
     def _keep(self, path: Path, content: bytes) -> None:
         self._folder.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from neverblink.vision.engines.intel import import_openvino
 
 
 def serialised(model: Any) -> tuple[bytes, bytes]:
-    """Return the XML of an openvino.Model and its constants, exactly as they are. Raises OSError."""
+    """Return the XML of an openvino.Model and its constants, exactly as they are. Raises OSError or RuntimeError."""
     # OpenVINO writes files alone.
     with tempfile.TemporaryDirectory(prefix="neverblink-graph-") as folder:
         graph, weights = Path(folder, "network.xml"), Path(folder, "network.bin")
