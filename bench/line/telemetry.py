@@ -11,30 +11,25 @@ pair to pair.
 import argparse
 import asyncio
 import os
-import signal
 import sys
 import tempfile
 import time
-from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-import orjson
-import yaml
 
-from bench.processes import cpu_s, resident_mib
+from bench.line.scorer_process import scoring
 from neverblink.brokers.apache import free_port
 from neverblink.brokers.development import DevelopmentBroker
-from neverblink.events import Verdict
-from neverblink.kafka import EventConsumer, ensure_topics
-from rigs.scored_line import ScoredLine, fit_striped, sent
+from rigs.scored_line import fit_striped
 
 KINDS = ("on", "away")
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 WARM_UP = 50
 """Frames at the beginning that are not counted: the batcher learns by them."""
 
@@ -52,65 +47,14 @@ Pair = tuple[Run, Run]
 """Without telemetry, and with it."""
 
 
-@dataclass(slots=True)
-class Followed:
-    """A scorer of its own on topics of its own, and what it has told: the instants of its verdicts, in order."""
-
-    consumer: EventConsumer
-    process: Process
-    emitted: list[float] = field(default_factory=list)
-
-    async def look(self) -> None:
-        """Take what has come; who has ended will tell nothing more."""
-        if self.process.returncode is not None:
-            raise SystemExit(f"a scorer ended with {self.process.returncode}")
-        for record in await self.consumer.poll():
-            verdict = record.read(Verdict)[0]
-            assert verdict.times.emitted is not None
-            self.emitted.append(verdict.times.emitted.timestamp())
-
-    def used(self) -> tuple[float, float]:
-        """Return the processor time so far, in seconds, and the memory, in MiB."""
-        return cpu_s(self.process.pid), resident_mib(self.process.pid)
-
-
-@asynccontextmanager
-async def scoring(
-    bootstrap: str, artifacts: Path, frames: int, core: int, environment: Mapping[str, str]
-) -> AsyncIterator[Followed]:
-    """Run a scorer with a backlog of so many frames, on one core."""
-    line = ScoredLine(bootstrap, artifacts)
-    await ensure_topics(line.kafka)
-    async with line.producer() as producer:
-        for start in range(0, frames, 50):
-            numbers = range(start + 1, min(start + 50, frames) + 1)
-            await sent(producer, *(line.frame(number, left_s=3600) for number in numbers))
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "plant.yaml"
-        file.write_text(yaml.safe_dump(orjson.loads(line.plant.model_dump_json())))
-        async with EventConsumer(line.kafka, "verdicts", client_id="bench") as consumer:
-            scorer = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "neverblink", "scorer", "--plant", str(file), "--log-level", "error",
-                env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, start_new_session=True,
-                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
-            )  # fmt: skip
-            try:
-                yield Followed(consumer, scorer)
-            finally:
-                with suppress(ProcessLookupError):
-                    scorer.send_signal(signal.SIGTERM)
-                async with asyncio.timeout(60):
-                    await scorer.wait()
-
-
 async def pair(bootstrap: str, artifacts: Path, frames: int, cores: tuple[int, int], other: Mapping[str, str]) -> Pair:
     """Run a scorer without telemetry beside one with `other`'s, each on a core, until one of them is done.
 
     Counted is from when both are warm.
     """
     async with (
-        scoring(bootstrap, artifacts, frames, cores[0], {}) as off,
-        scoring(bootstrap, artifacts, frames, cores[1], other) as on,
+        scoring(bootstrap, artifacts, frames, {cores[0]}, ONE_THREAD) as off,
+        scoring(bootstrap, artifacts, frames, {cores[1]}, {**ONE_THREAD, **other}) as on,
         asyncio.timeout(900),
     ):
         both = (off, on)
