@@ -39,7 +39,7 @@ from neverblink.events.identity import evidence_id, frame_id
 from neverblink.kafka import EventConsumer, EventProducer, ensure_topics
 from neverblink.plant import Kafka, Plant
 from neverblink.scorer import verdicts
-from neverblink.scorer.compute_thread import ComputeThread
+from neverblink.scorer.compute_threads import ComputeThreads
 from neverblink.scorer.deadline_batcher import DeadlineBatcher
 from neverblink.scorer.decode_pool import DecodePool
 from neverblink.scorer.instruments import instruments
@@ -360,7 +360,7 @@ async def after_decoding(site: Site, models: Models, max_batch: int, count: int)
     batcher: DeadlineBatcher[Work] = DeadlineBatcher(
         max_batch=max_batch, max_queue_delay_s=scorer.max_queue_delay_ms / 1000, clock=time.time
     )
-    compute = ComputeThread(batcher, models.score, instruments(), clock=lambda: datetime.now(UTC))
+    compute = ComputeThreads(batcher, models, instruments(), clock=lambda: datetime.now(UTC))
     computing = asyncio.create_task(compute.run())
     frames = [site.frame(number, site.lines[number % len(site.lines)], LONG_S) for number in range(PICTURES)]
     room = asyncio.Semaphore(IN_HAND)

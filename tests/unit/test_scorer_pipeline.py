@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +14,8 @@ from unittest.mock import Mock
 import cv2
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from neverblink.decisions.judgement import Judgement
 from neverblink.decisions.rules import DEFAULT_RULES
@@ -33,7 +36,7 @@ from neverblink.events.identity import frame_id
 from neverblink.events.verdict import ScoredEvent
 from neverblink.kafka import EventConsumer, EventProducer, Partition, Record, RecordTooLargeError
 from neverblink.plant import ScorerSettings
-from neverblink.scorer.compute_thread import ComputeThread
+from neverblink.scorer.compute_threads import ComputeThreads
 from neverblink.scorer.deadline_batcher import DeadlineBatcher, LateError
 from neverblink.scorer.decode_pool import DecodePool
 from neverblink.scorer.emitter import Emitter
@@ -377,17 +380,39 @@ def work_of(number: int, left_s: float = 60) -> Work:
     return Work(Arrival(frame, times, {}), cast(Model, Slow()), Prepared(PIXELS, [PIXELS + np.uint8(number)]), times)
 
 
-async def test_a_frame_that_a_model_stumbles_over_costs_no_other_frame_its_score() -> None:
-    def score(work: Sequence[tuple[Model, Prepared]]) -> list[Inspection]:
+class InHalves:
+    """Halves that take a while, note what they are given, and each stumble over one number."""
+
+    def __init__(self, *, refused: Sequence[int] = (), seconds: float = 0.0) -> None:
+        self._refused = refused
+        self._seconds = seconds
+        self.noted: list[tuple[str, float, float, list[int]]] = []
+        """Which half, from when until when, and the numbers."""
+
+    def embed(self, work: Sequence[tuple[Model, Prepared]]) -> list[Tensor]:
         numbers = [int(prepared.inputs[0][0, 0, 0]) for _, prepared in work]
-        if 2 in numbers:
-            raise ValueError("this one cannot be cut")
+        self._work("embed", numbers, self._refused[:1])
+        return [torch.tensor([number]) for number in numbers]
+
+    def judge(self, work: Sequence[tuple[Model, Prepared]], features: Sequence[Tensor]) -> list[Inspection]:
+        numbers = [int(one) for one in features]
+        self._work("judge", numbers, self._refused[1:])
         return [
             Inspection(Anomaly(score=float(number), anomaly_map=np.zeros((1, 1), np.float32))) for number in numbers
         ]
 
+    def _work(self, half: str, numbers: list[int], refused: Sequence[int]) -> None:
+        began = time.monotonic()
+        time.sleep(self._seconds)
+        self.noted.append((half, began, time.monotonic(), numbers))
+        if set(numbers) & set(refused):
+            raise ValueError("this one cannot be cut")
+
+
+async def test_a_frame_that_a_model_stumbles_over_costs_no_other_frame_its_score() -> None:
+    halves = InHalves(refused=(2, 1))
     batcher: DeadlineBatcher[Work] = DeadlineBatcher(max_batch=4, max_queue_delay_s=0, clock=time.time)
-    compute = ComputeThread(batcher, score, instruments(), clock=lambda: datetime.now(UTC))
+    compute = ComputeThreads(batcher, halves, instruments(), clock=lambda: datetime.now(UTC))
     work = [work_of(number) for number in range(4)]
     late = work_of(9, left_s=-1)
     for one in (*work, late):
@@ -398,6 +423,30 @@ async def test_a_frame_that_a_model_stumbles_over_costs_no_other_frame_its_score
         await late.scored
     compute.close()
     await running
-    assert [one.anomaly.score for one in found if isinstance(one, Inspection)] == [0, 1, 3]
+    assert [one.anomaly.score for one in found if isinstance(one, Inspection)] == [0, 3]
+    assert isinstance(found[1], ValueError)
     assert isinstance(found[2], ValueError)
     assert all(one.times.scored is not None and one.times.batched is not None for one in work)
+
+
+async def test_a_batch_is_searched_while_the_next_is_in_the_network_and_no_half_has_two() -> None:
+    halves = InHalves(seconds=0.02)
+    batcher: DeadlineBatcher[Work] = DeadlineBatcher(max_batch=2, max_queue_delay_s=0, clock=time.time)
+    compute = ComputeThreads(batcher, halves, instruments(), clock=lambda: datetime.now(UTC))
+    work = [work_of(number) for number in range(10)]
+    for one in work:
+        batcher.put(one, one.frame.deadline.timestamp(), one.frame.key)
+    running = asyncio.create_task(compute.run())
+    found = await asyncio.gather(*(one.scored for one in work))
+    compute.close()
+    await running
+    assert [one.anomaly.score for one in found] == list(range(10))
+    for half in ("embed", "judge"):
+        turns = [(began, ended) for name, began, ended, _ in halves.noted if name == half]
+        assert all(ended <= began for (_, ended), (began, _) in itertools.pairwise(sorted(turns)))
+    assert any(
+        one[1] < other[2] and other[1] < one[2]
+        for one in halves.noted
+        for other in halves.noted
+        if one[0] == "embed" and other[0] == "judge"
+    ), "nothing was searched while the network was at work"

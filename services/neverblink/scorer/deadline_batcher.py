@@ -259,7 +259,7 @@ class DeadlineQueue(Generic[T]):
 
 
 class DeadlineBatcher(Generic[T]):
-    """A `DeadlineQueue` between the loop, which puts, and the compute thread, which takes. `clock` gives seconds."""
+    """A `DeadlineQueue` between the loop, which puts, and the compute threads, which take. `clock` gives seconds."""
 
     def __init__(self, *, max_batch: int, max_queue_delay_s: float, clock: Callable[[], float]) -> None:
         self._queue: DeadlineQueue[T] = DeadlineQueue(max_batch=max_batch, max_queue_delay_s=max_queue_delay_s)

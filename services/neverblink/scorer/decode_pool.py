@@ -34,7 +34,7 @@ class DecodePool:
 
     No frame is decoded while those decoded before it hold `max_bytes`: at most `workers` images lie above that.
 
-    Resizing belongs here: in the compute thread it cut 3958 images/s of an H100 to 686, in batches of 32.
+    Resizing belongs here: in a compute thread it cut 3958 images/s of an H100 to 686, in batches of 32.
     """
 
     def __init__(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from neverblink import telemetry
 from neverblink.errors import NeverblinkError
@@ -18,7 +19,7 @@ from neverblink.scorer.model_loader import Model, ModelLoader
 from neverblink.scorer.model_memory import Key
 from neverblink.vision.artifact import read_manifest
 from neverblink.vision.inspection import Inspection
-from neverblink.vision.inspector import Prepared, inspect_prepared
+from neverblink.vision.inspector import Inspector, Prepared, embed_prepared, judge_embedded
 
 __all__ = ["Model", "ModelError", "Models", "Place", "StationModels"]
 
@@ -62,7 +63,8 @@ class StationModels:
 class Models:
     """The loaded models by station.
 
-    `opened` blocks and belongs to the thread that loads, `score` to the one that computes, the rest to the loop.
+    `opened` blocks and belongs to the thread that loads, `embed` and `judge` to those that compute, the rest to the
+    loop.
     """
 
     def __init__(self, plant: Plant, loader: ModelLoader | None = None, measured: Instruments | None = None) -> None:
@@ -137,7 +139,15 @@ class Models:
 
         Returns one Inspection per image, in order.
         """
-        return inspect_prepared([(model.inspector, prepared) for model, prepared in work])
+        return self.judge(work, self.embed(work))
+
+    def embed(self, work: Sequence[tuple[Model, Prepared]]) -> list[Tensor]:
+        """Run the networks, the first half of `score`: each image's features."""
+        return embed_prepared(_inspected(work))
+
+    def judge(self, work: Sequence[tuple[Model, Prepared]], features: Sequence[Tensor]) -> list[Inspection]:
+        """Judge by the features, the second half of `score`: one batch may be in each, none two in the same."""
+        return judge_embedded(_inspected(work), features)
 
     def opened(self, place: Place, wanted: ModelSlots | None) -> StationModels:
         """Open what a station should be scored by, and say what it will be: a slot that fails keeps what it has.
@@ -234,6 +244,10 @@ class Models:
             if model is not None:
                 fields[f"{which}_digest"], fields[f"{which}_threshold"] = model.artifact.digest, model.threshold
         self._log.info(f"{'/'.join(place)} {words[name]}", extra={"fields": fields})
+
+
+def _inspected(work: Sequence[tuple[Model, Prepared]]) -> list[tuple[Inspector, Prepared]]:
+    return [(model.inspector, prepared) for model, prepared in work]
 
 
 def _named(model: Model) -> str:

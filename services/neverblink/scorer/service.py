@@ -21,7 +21,7 @@ from neverblink.plant import ScorerSettings
 from neverblink.scorer import spans
 from neverblink.scorer.backlog import Backlog
 from neverblink.scorer.committer import Committer
-from neverblink.scorer.compute_thread import ComputeThread
+from neverblink.scorer.compute_threads import ComputeThreads
 from neverblink.scorer.deadline_batcher import DeadlineBatcher, LateError
 from neverblink.scorer.decode_pool import DecodePool
 from neverblink.scorer.emitter import Emitter
@@ -92,7 +92,7 @@ class Scorer:
             max_queue_delay_s=settings.max_queue_delay_ms / 1000,
             clock=lambda: clock().timestamp(),
         )
-        self._compute = ComputeThread(self._batcher, models.score, measured, clock=clock)
+        self._compute = ComputeThreads(self._batcher, models, measured, clock=clock)
         self._emitter_of = partial(
             Emitter,
             scales=scales or {},

@@ -54,7 +54,7 @@ class Batch(NamedTuple):
 class Work:
     """A prepared frame, bound to the model that scores it, whatever is swapped meanwhile.
 
-    The compute thread writes `times` and `batch` before it hands over `scored`, and nobody else does.
+    A compute thread writes `times` and `batch` before it hands over `scored`, and nobody else does.
     """
 
     arrival: Arrival

@@ -1,7 +1,7 @@
 """One product's models as jobs and services use them: an image in, what is wrong with it out, in tiles where large."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -278,9 +278,11 @@ def inspect(work: Sequence[tuple[Inspector, Image]]) -> list[Anomaly]:
 
     Returns one Anomaly an image, in order; an image's anomaly does not depend on its company.
     """
+    prepared_work = [(inspector, inspector.prepare(image)) for inspector, image in work]
+    features = embed_prepared(prepared_work)
     found: dict[int, Anomaly] = {}
-    for _, own, anomalies, _ in _judged([(one, one.prepare(image)) for one, image in work]):
-        found |= dict(zip(own, anomalies, strict=True))
+    for inspector, own in _by_inspector(prepared_work).items():
+        found |= dict(zip(own, _judged(inspector, own, prepared_work, features), strict=True))
     return [found[index] for index in range(len(work))]
 
 
@@ -296,49 +298,67 @@ def inspect_defects(work: Sequence[tuple[Inspector, Image]], *, complete: bool =
 
 def inspect_prepared(work: Sequence[tuple[Inspector, Prepared]], *, complete: bool = False) -> list[Inspection]:
     """Do what `inspect_defects` does with images that went through their own inspector's `prepare_defects`."""
+    return judge_embedded(work, embed_prepared(work), complete=complete)
+
+
+def embed_prepared(work: Sequence[tuple[Inspector, Prepared]]) -> list[Tensor]:
+    """Return the (T, h, w, C) features of images of any products, T inputs each: each backbone runs once.
+
+    The first half of `inspect_prepared`. Different batches may be in different halves, in different threads, at the
+    same time; two in the same half may not.
+    """
+    by_extractor: dict[int, list[int]] = {}
+    for index, (inspector, _) in enumerate(work):
+        by_extractor.setdefault(id(inspector.extractor), []).append(index)
+    found: dict[int, Tensor] = {}
+    for indices in by_extractor.values():
+        begins("embed")
+        inputs = [part for index in indices for part in work[index][1].inputs]
+        features = embedded(work[indices[0]][0].extractor, inputs)
+        counts = [len(work[index][1].inputs) for index in indices]
+        found |= dict(zip(indices, torch.split(features, counts), strict=True))
+    return [found[index] for index in range(len(work))]
+
+
+def judge_embedded(
+    work: Sequence[tuple[Inspector, Prepared]], features: Sequence[Tensor], *, complete: bool = False
+) -> list[Inspection]:
+    """Search and find what `embed_prepared` gave the features of: the second half of `inspect_prepared`."""
     found: dict[int, Inspection] = {}
-    for inspector, own, anomalies, features in _judged(work, complete=complete):
+    for inspector, own in _by_inspector(work).items():
+        anomalies = _judged(inspector, own, work, features, complete=complete)
         images = [work[index][1] for index in own]
         begins("find")
         inspections = inspector.finder.find(
             [one.image if one.view is None else one.view for one in images],
             [one.outlining for one in images],
             anomalies,
-            features,
+            [features[index] for index in own],
         )
         found |= dict(zip(own, inspections, strict=True))
     return [found[index] for index in range(len(work))]
 
 
-def _judged(
-    work: Sequence[tuple[Inspector, Prepared]], *, complete: bool = False
-) -> Iterator[tuple[Inspector, list[int], list[Anomaly], list[Tensor]]]:
-    """Yield a product's inspector, the places of its images, their anomalies and their (T, h, w, C) features."""
-    inputs = [one.inputs for _, one in work]
-    by_extractor: dict[int, list[int]] = {}
+def _by_inspector(work: Sequence[tuple[Inspector, Prepared]]) -> dict[Inspector, list[int]]:
+    own: dict[Inspector, list[int]] = {}
     for index, (inspector, _) in enumerate(work):
-        by_extractor.setdefault(id(inspector.extractor), []).append(index)
-    for indices in by_extractor.values():
-        begins("embed")
-        features = embedded(work[indices[0]][0].extractor, [part for index in indices for part in inputs[index]])
-        rows = _rows(indices, inputs)
-        for inspector in {id(work[index][0]): work[index][0] for index in indices}.values():
-            own = [index for index in indices if work[index][0] is inspector]
-            chosen = features[[row for index in own for row in rows[index]]]
-            sizes = [work[index][1].image.shape[:2] for index in own]
-            begins("search")
-            anomalies = [
-                brought_back(anomaly, work[index][1].view)
-                for anomaly, index in zip(inspector.judge(chosen, sizes, complete=complete), own, strict=True)
-            ]
-            yield inspector, own, anomalies, list(torch.split(chosen, [len(inputs[index]) for index in own]))
+        own.setdefault(inspector, []).append(index)
+    return own
 
 
-def _rows(indices: Sequence[int], inputs: Sequence[Sequence[Image]]) -> dict[int, range]:
-    """Return where each image's inputs lie in the features of all."""
-    rows: dict[int, range] = {}
-    start = 0
-    for index in indices:
-        rows[index] = range(start, start + len(inputs[index]))
-        start += len(inputs[index])
-    return rows
+def _judged(
+    inspector: Inspector,
+    own: Sequence[int],
+    work: Sequence[tuple[Inspector, Prepared]],
+    features: Sequence[Tensor],
+    *,
+    complete: bool = False,
+) -> list[Anomaly]:
+    """Return the anomalies of one product's images, whose places in the work are `own`."""
+    begins("search")
+    anomalies = inspector.judge(
+        torch.cat([features[index] for index in own]),
+        [work[index][1].image.shape[:2] for index in own],
+        complete=complete,
+    )
+    return [brought_back(anomaly, work[index][1].view) for anomaly, index in zip(anomalies, own, strict=True)]
