@@ -246,9 +246,6 @@ class NoModels:
     def active(self, *_: object) -> None:
         return None
 
-    def score(self, _: object) -> None:
-        raise AssertionError("nothing can be scored")
-
 
 @pytest.mark.parametrize(
     "error", [ValueError("the verdict breaks its contract"), RecordTooLargeError("a record of 9 MB is too large")]
