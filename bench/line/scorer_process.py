@@ -1,4 +1,4 @@
-"""A scorer as a process of its own with a backlog of its own, bound to cores: what benchmarks measure from outside."""
+"""A scorer as a process of its own, with a backlog of its own, bound to cores: what benchmarks measure from outside."""
 
 import asyncio
 import os
@@ -43,6 +43,30 @@ class Followed:
 
 
 @asynccontextmanager
+async def started(
+    plant: Path,
+    environment: Mapping[str, str],
+    *,
+    cores: Collection[int] | None = None,
+    log_level: str = "error",
+    stderr: int | None = None,
+) -> AsyncIterator[Process]:
+    """Run a scorer of a plant file until the block ends, on these cores or on all; `stderr` is where its log goes."""
+    bound = os.sched_getaffinity(0) if cores is None else cores
+    scorer = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "neverblink", "scorer", "--plant", str(plant), "--log-level", log_level,
+        env=environment, start_new_session=True, stderr=stderr, preexec_fn=lambda: os.sched_setaffinity(0, bound),
+    )  # fmt: skip
+    try:
+        yield scorer
+    finally:
+        with suppress(ProcessLookupError):
+            scorer.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(60):
+            await scorer.wait()
+
+
+@asynccontextmanager
 async def scoring(
     bootstrap: str,
     artifacts: Path,
@@ -64,16 +88,8 @@ async def scoring(
         plant = orjson.loads(line.plant.model_dump_json())
         plant["scorer"]["threads"] = threads
         file.write_text(yaml.safe_dump(plant))
-        async with EventConsumer(line.kafka, "verdicts", client_id="bench") as consumer:
-            scorer = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "neverblink", "scorer", "--plant", str(file), "--log-level", "error",
-                env={**os.environ, **environment}, start_new_session=True,
-                preexec_fn=lambda: os.sched_setaffinity(0, cores),
-            )  # fmt: skip
-            try:
-                yield Followed(consumer, scorer)
-            finally:
-                with suppress(ProcessLookupError):
-                    scorer.send_signal(signal.SIGTERM)
-                async with asyncio.timeout(60):
-                    await scorer.wait()
+        async with (
+            EventConsumer(line.kafka, "verdicts", client_id="bench") as consumer,
+            started(file, {**os.environ, **environment}, cores=cores) as scorer,
+        ):
+            yield Followed(consumer, scorer)

@@ -9,8 +9,6 @@ the machine does falls on both alike.
 import argparse
 import asyncio
 import os
-import signal
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any
 import orjson
 import yaml
 
+from bench.line.scorer_process import started
 from bench.processes import cpu_s, resident_mib
 from neverblink.brokers.development import DevelopmentBroker
 from neverblink.events import Frame, Verdict
@@ -69,14 +68,11 @@ async def one_start(line: ScoredLine, file: Path, services: str, threads: int) -
     described = yaml.safe_load(file.read_text())  # noqa: ASYNC240 - a small file
     async with EventConsumer(line.kafka, "verdicts", client_id="bench") as consumer:
         await sent_frames(line, described["lines"])
-        scorer = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "neverblink", "scorer", "--plant", str(file), "--log-level", "info",
-            env=environment(services, threads), start_new_session=True, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        pipe = asyncio.subprocess.PIPE
         reached: dict[str, float] = {}
-        assert scorer.stderr is not None
-        reading = asyncio.create_task(_stages(scorer.stderr, scorer.pid, reached))
-        try:
+        async with started(file, environment(services, threads), log_level="info", stderr=pipe) as scorer:
+            assert scorer.stderr is not None
+            reading = asyncio.create_task(_stages(scorer.stderr, scorer.pid, reached))
             async with asyncio.timeout(LIMIT_S):
                 waiting = {"line-1", "line-2"}
                 while waiting:
@@ -84,11 +80,7 @@ async def one_start(line: ScoredLine, file: Path, services: str, threads: int) -
                         waiting.discard(record.read(Verdict)[0].line)
             reached[TOLD] = cpu_s(scorer.pid)
             memory = resident_mib(scorer.pid)
-        finally:
-            scorer.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(30):
-                await scorer.wait()
-            await reading
+        await reading
     order = [*STAGES, TOLD]
     before = dict(zip(order, [0.0, *(reached[name] for name in order)], strict=False))
     return {name: reached[name] - before[name] for name in order} | {"all": reached[TOLD], "MiB": memory}
