@@ -60,6 +60,8 @@ async def pair(bootstrap: str, artifacts: Path, frames: int, cores: tuple[int, i
         both = (off, on)
         while min(len(one.emitted) for one in both) < WARM_UP:
             await asyncio.gather(*(one.look() for one in both))
+        if max(len(one.emitted) for one in both) >= frames:
+            raise SystemExit("one scorer was done before the other was warm: give more --frames")
         began, before = [len(one.emitted) for one in both], [one.used() for one in both]
         since = max(one.emitted[-1] for one in both)
         while max(len(one.emitted) for one in both) < frames:
